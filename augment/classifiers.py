@@ -1,0 +1,187 @@
+"""CLASSIFIERS: what is trained in every arm, with the same steps, schedule and initialisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augment.data.images import LabelledImages, to_float
+from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
+from augment.runtime import autocast
+
+
+@dataclass
+class Classifier:
+    """SGD with Nesterov momentum, label smoothing, a one-cycle rate and a moving average."""
+
+    steps: int = 1000
+    epochs: int = 0  # at least this many passes over the labelled images, whatever `steps` says
+    batch: int = 64
+    width: int = 32
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    ema: float = 0.995
+
+    modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
+    optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    presets: ClassVar[dict[str, dict[str, Any]]]
+
+    def network(self, data: LabelledImages) -> nn.Module:
+        """The network for images like these; only their statistics may be used."""
+        raise TypeError("a classifier says here what its network is")
+
+    def prepare(
+        self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        """Build network, average and optimiser; `steps` grows to `epochs` passes over the data."""
+        self.steps = max(self.steps, math.ceil(self.epochs * len(data) / self.batch))
+        self.device, self.precision = device, precision
+        net = fresh(lambda: self.network(data), seed)
+        net = net.to(device=device, memory_format=torch.channels_last)
+        self.modules = {"net": net, "ema": average_of(net)}
+        decayed = [p for p in net.parameters() if p.requires_grad and p.ndim > 1]
+        plain = [p for p in net.parameters() if p.requires_grad and p.ndim <= 1]
+        self.optimisers = {
+            "net": torch.optim.SGD(
+                [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain}],
+                lr=self.lr, momentum=self.momentum, nesterov=True, fused=True,
+            )
+        }  # fmt: skip
+
+    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+        """One step of cross-entropy with smoothed labels."""
+        net, optimiser = self.modules["net"].train(), self.optimisers["net"]
+        set_rate(optimiser, self.lr * rise_and_fall(step, self.steps, warmup=0.2))
+        images = images.contiguous(memory_format=torch.channels_last)
+        with autocast(self.precision, self.device):
+            logits = net(images).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        follow(self.modules["ema"], net, step, self.ema)
+        return {"loss": loss.detach()}
+
+    def predict(self, images: Tensor, chunk: int = 512) -> Iterator[Tensor]:
+        """Class probabilities of uint8 images, chunk by chunk: [n, K] float32 on the CPU."""
+        net = self.modules["ema"].eval()
+        for part in images.split(chunk):
+            batch = to_float(part.to(self.device)).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode(), autocast(self.precision, self.device):
+                yield net(batch).float().softmax(1).cpu()
+
+
+@dataclass
+class ResNet(Classifier):
+    """A small residual network (He et al. 2016): three stages, one block each."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "smoke": dict(steps=100,  batch=32, epochs=1,  width=16),
+        "quick": dict(steps=600,  batch=32, epochs=4,  width=32),
+        "full":  dict(steps=4000, batch=64, epochs=20, width=64),
+    }  # fmt: skip
+
+    def network(self, data: LabelledImages) -> nn.Module:
+        channels, height, width = data.shape
+        large = max(height, width) > 16
+        w = self.width
+        return nn.Sequential(
+            conv(channels, w, stride=2 if large else 1),
+            Residual(w, w),
+            Residual(w, 2 * w, stride=2),
+            Residual(2 * w, 4 * w, stride=2 if large else 1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4 * w, len(data.classes)),
+        )
+
+
+@dataclass
+class Airbench(Classifier):
+    """A lean net after airbench (Jordan 2024): whitened 2×2 patches, pooling early, no stride."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "smoke": dict(steps=100,  batch=32, epochs=1,  width=16),
+        "quick": dict(steps=800,  batch=64, epochs=4,  width=32),
+        "full":  dict(steps=3000, batch=64, epochs=20, width=64, weight_decay=1e-3),
+    }  # fmt: skip
+
+    def network(self, data: LabelledImages) -> nn.Module:
+        w = self.width
+        first = whitening(to_float(data.images))
+        stages = [pooled(first.out_channels, w), pooled(w, 4 * w)]
+        if max(data.shape[1:]) > 16:
+            stages.append(pooled(4 * w, 4 * w))
+        return nn.Sequential(
+            first, nn.GELU(), *stages, nn.AdaptiveMaxPool2d(1), nn.Flatten(),
+            nn.Linear(4 * w, len(data.classes)),
+        )  # fmt: skip
+
+
+def conv(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+    """3×3 convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
+    )
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions around a shortcut."""
+
+    def __init__(self, channels: int, out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = conv(channels, out, stride)
+        self.second = nn.Sequential(nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out))
+        same = channels == out and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(channels, out, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.shortcut(x) + self.second(self.first(x)))
+
+
+def pooled(channels: int, out: int) -> nn.Sequential:
+    """Convolution, 2×2 max pooling, then a residual pair at the lower resolution."""
+    return nn.Sequential(
+        nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.MaxPool2d(2),
+        nn.BatchNorm2d(out), nn.GELU(), Pair(out),
+    )  # fmt: skip
+
+
+class Pair(nn.Module):
+    """Two convolutions with a shortcut over both."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(x + self.body(x))
+
+
+def whitening(images: Tensor, patch: int = 2, eps: float = 5e-4) -> nn.Conv2d:
+    """A fixed convolution that whitens patches: eigenvectors of their covariance and negatives.
+
+    Learnt from the labelled images alone ([N, C, H, W] in [-1, 1]), as in Page 2019.
+    """
+    channels = images.shape[1]
+    patches = F.unfold(images[:5000], patch).transpose(1, 2).reshape(-1, channels * patch**2)
+    patches = patches[:: max(1, len(patches) // 200_000)]
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    filters = (vectors / (values + eps).sqrt()).T.reshape(-1, channels, patch, patch)
+    layer = nn.Conv2d(channels, 2 * len(filters), patch, bias=False)
+    layer.weight.data = torch.cat([filters, -filters])
+    return layer.requires_grad_(False)
+
+
+CLASSIFIERS: dict[str, type[Classifier]] = {"resnet": ResNet, "airbench": Airbench}

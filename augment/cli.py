@@ -1,0 +1,430 @@
+"""The command line: parse, call, print. stdout is data, stderr is talk; torch is imported inside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from augment import __version__
+from augment.errors import AugmentError, UsageError
+
+if TYPE_CHECKING:
+    from augment.engine import Result
+    from augment.recipe import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+
+Out = Annotated[
+    Path | None, typer.Option(help="Run folder; default results/runs/DATASET-GENERATOR.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Cache of data sets [AUGMENT_DATA or ./data].")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or cuda:N; a named one is never replaced.")
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Processes; default: by image size and cores.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of the table.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no talk.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show splits, cells, time and disk; write nothing.")
+]
+RunDir = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+
+
+def version(show: bool) -> None:
+    """Print the version and stop."""
+    if show:
+        print(f"augment {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Do generated images help a classifier of few labelled images, by how much, how surely?"""
+
+
+@app.command()
+def run(
+    dataset: Annotated[str | None, typer.Option(help="Names (augment list) or paths, by comma [digits].")] = None,
+    frac: Annotated[str | None, typer.Option(help="Share of the pool that is labelled, 0…1.")] = None,
+    per_class: Annotated[str | None, typer.Option(help="Labelled images a class [10; own data: all].")] = None,
+    size: Annotated[int | None, typer.Option(help="Side in pixels [native up to 64, else 32].")] = None,
+    generator: Annotated[str | None, typer.Option(help="Names by comma (augment list) [ddpm].")] = None,
+    arm: Annotated[str | None, typer.Option(help="Names by comma (augment list) [all].")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many paired trials, or which: 6, 100-105, 1,4 [3].")] = None,
+    ratio: Annotated[str | None, typer.Option(help="Synthetic images for each labelled one [5].")] = None,
+    share: Annotated[str | None, typer.Option(help="Synthetic share of each mixed batch [0.5].")] = None,
+    guidance: Annotated[str | None, typer.Option(help="Classifier-free guidance, 1 is none.")] = None,
+    preset: Annotated[str | None, typer.Option(help="auto, smoke, quick (CPU) or full (GPU) [auto].")] = None,
+    classifier: Annotated[str | None, typer.Option(help="resnet or airbench [resnet].")] = None,
+    classic: Annotated[str | None, typer.Option(help="Classic transforms: document, natural, any-orientation, none [by data set].")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16 [auto].")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE, e.g. generator.lr=1e-3.")] = None,
+    skip_bad: Annotated[bool | None, typer.Option("--skip-bad", help="Leave out unreadable images.")] = None,
+    drop_small_classes: Annotated[bool | None, typer.Option("--drop-small-classes", help="Leave out classes of too few images.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML recipe; flags go over it.")] = None,
+    out: Out = None, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
+    dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Compare training on real images alone with real plus synthetic ones.
+
+    Example: augment run --dataset cifar10 --frac 0.05 --generator ddpm
+    """
+    from augment.recipe import make_recipe, parse_set, read_recipe
+
+    flags = dict(
+        dataset=dataset, frac=frac, per_class=per_class, size=size, generator=generator, arm=arm,
+        seeds=seeds, ratio=ratio, share=share, guidance=guidance, preset=preset, classic=classic,
+        classifier=classifier, precision=precision, skip_bad=skip_bad,
+        drop_small_classes=drop_small_classes,
+    )  # fmt: skip
+    settings = read_recipe(config) if config else {}
+    settings |= {key: value for key, value in flags.items() if value is not None}
+    for section, values in parse_set(set_ or []).items():
+        settings["set"] = settings.get("set", {})
+        settings["set"][section] = settings["set"].get(section, {}) | values
+    carry_out(
+        make_recipe(**settings), out, data_dir, device, jobs, dry_run, as_json, quiet, verbose
+    )
+
+
+@app.command()
+def sweep(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe, e.g. pipelines/smoke.toml.")],
+    preset: Annotated[str | None, typer.Option(help="Another preset than the recipe's.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Other trials than the recipe's.")] = None,
+    out: Out = None, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
+    dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Run every cell of a recipe.
+
+    Example: augment sweep pipelines/ablation.toml --out results/runs/ablation
+    """
+    from augment.recipe import make_recipe, read_recipe
+
+    settings = read_recipe(recipe)
+    settings |= {k: v for k, v in {"preset": preset, "seeds": seeds}.items() if v is not None}
+    out = out or Path("results/runs") / recipe.stem
+    carry_out(
+        make_recipe(**settings), out, data_dir, device, jobs, dry_run, as_json, quiet, verbose
+    )
+
+
+@app.command()
+def resume(
+    run_dir: RunDir, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
+    as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Go on with a run that was stopped; what is finished is not done again.
+
+    Example: augment resume results/runs/digits-ddpm
+    """
+    from augment.recipe import make_recipe
+
+    settings = json.loads(run_file(run_dir, "settings.json").read_text())
+    carry_out(
+        make_recipe(**settings), run_dir, data_dir, device, jobs, False, as_json, quiet, verbose
+    )
+
+
+@app.command()
+def report(run_dir: RunDir, as_json: Json = False) -> None:
+    """Make the table and plots of a run again from its artefacts, and print the table.
+
+    Example: augment report results/runs/digits-ddpm
+    """
+    run_file(run_dir, "results.csv")
+    from augment.report.outputs import read_results, write_outputs
+    from augment.report.table import summarise
+
+    table = read_results(run_dir)
+    write_outputs(run_dir, table)
+    show_summary(summarise(table), as_json)
+    talk(f"table and plots: {run_dir}")
+
+
+@app.command()
+def sample(
+    run_dir: RunDir,
+    label: Annotated[str | None, typer.Option(help="Class name, e.g. 7.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="Labels drawn at random.")] = False,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
+    generator: Annotated[str | None, typer.Option(help="Which, if the run has several.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Other seed, other images [drawn, and printed].")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance, 1 is none.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the PNGs [RUN/samples/…].")] = None,
+    device: Device = "auto", as_json: Json = False,
+) -> None:  # fmt: skip
+    """Draw images from a run's trained generator: PNG files and one sheet.
+
+    Example: augment sample results/runs/digits-ddpm --label 7 -n 16
+    """
+    if (label is None) == (not random):
+        raise UsageError("give one of --label CLASS and --random")
+    run_file(run_dir, "settings.json")
+    from augment.export import draw_samples
+
+    drawn = draw_samples(run_dir, label, n, generator, seed, guidance, out, device)
+    if as_json:
+        print(json.dumps(drawn))
+    else:
+        print(drawn["sheet"])
+        talk(f"{n} images of {drawn['generator']} with seed {drawn['seed']} in {drawn['folder']}")
+
+
+@app.command()
+def export(
+    run_dir: RunDir,
+    out: Annotated[Path, typer.Argument(help="New folder for the data set.")],
+    generator: Annotated[str | None, typer.Option(help="Which, if the run has several.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which trial [the first].")] = None,
+    synthetic_only: Annotated[bool, typer.Option("--synthetic-only", help="Without the labelled images.")] = False,
+    data_dir: DataDir = None,
+) -> None:  # fmt: skip
+    """Hand over the augmented data set: a folder a class, metadata.csv and a data card.
+
+    Example: augment export results/runs/digits-ddpm ./augmented
+    """
+    run_file(run_dir, "settings.json")
+    from augment.export import export_images
+
+    counts = export_images(run_dir, out, generator, seed, data_dir, with_real=not synthetic_only)
+    print(out)
+    talk(
+        f"{counts['real']} labelled and {counts['synthetic']} synthetic images, in ImageFolder layout"
+    )
+
+
+@app.command()
+def check(
+    dataset: Annotated[str, typer.Argument(help="A name (augment list) or a path.")],
+    size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    data_dir: DataDir = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Look at a data set before a run: classes, counts, unreadable files, duplicates.
+
+    Example: augment check ./images
+    """
+    from augment.data.check import inspect
+
+    found = inspect(dataset, size=size, data_dir=data_dir)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show_rows("data", [[k.replace("_", " "), plain(v)] for k, v in found.items()])
+    if found["problems"]:
+        raise typer.Exit(3)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Names of data sets, generators, classifiers, arms and classic transforms.
+
+    Example: augment list
+    """
+    from augment.arms import ARMS
+    from augment.classic import CLASSIC
+    from augment.classifiers import CLASSIFIERS
+    from augment.data.datasets import DATASETS
+    from augment.generators import GENERATORS
+
+    def first_line(thing: Any) -> str:
+        return (thing.__doc__ or "").strip().splitlines()[0]
+
+    names = {
+        "dataset": {k: v.about for k, v in DATASETS.items()},
+        "generator": {k: first_line(v) for k, v in GENERATORS.items()},
+        "classifier": {k: first_line(v) for k, v in CLASSIFIERS.items()},
+        "arm": {k: v.about for k, v in ARMS.items()},
+        "classic": {k: first_line(v) for k, v in CLASSIC.items()},
+    }
+    if as_json:
+        print(json.dumps(names))
+    else:
+        for kind, entries in names.items():
+            show_rows(f"--{kind}", [[k, v] for k, v in entries.items()])
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """What this machine has: versions, device, fast arithmetic, cached data, room on the disk.
+
+    Example: augment doctor
+    """
+    import shutil
+
+    from augment.data.datasets import DATASETS
+    from augment.runtime import cpu_features, environment, pick_device
+    from augment.runtime import data_dir as default_data_dir
+
+    folder = default_data_dir(data_dir)
+    about = environment(pick_device("auto"))
+    about |= {
+        "fast bf16": ", ".join(sorted(cpu_features())) or "none",
+        "data folder": str(folder.resolve()),
+        "cached": ["digits", *(k for k in DATASETS if (folder / f"{k}.npz").exists())],
+        "free GB": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
+    }
+    if as_json:
+        print(json.dumps(about))
+    else:
+        show_rows("machine", [[k, plain(v)] for k, v in about.items()])
+
+
+def run_file(run_dir: Path, name: str) -> Path:
+    """A file of a run folder; UsageError if there is none."""
+    if not (run_dir / name).is_file():
+        raise UsageError(f"{run_dir} is no run folder: it has no {name}")
+    return run_dir / name
+
+
+def carry_out(
+    recipe: Recipe, out: Path | None, data_dir: Path | None, device: str, jobs: int | None,
+    dry_run: bool, as_json: bool, quiet: bool, verbose: int,
+) -> None:  # fmt: skip
+    """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
+    if dry_run:
+        from augment.estimate import plan
+
+        show_plan(plan(recipe, data_dir=data_dir, device=device, jobs=jobs), as_json)
+        return
+    from augment.engine import execute
+    from augment.progress import watch
+
+    def announce(folder: Path, cells: int) -> None:
+        if not quiet:
+            talk(f"{cells} cells into {folder}")
+
+    steps = execute(recipe, out=out, data_dir=data_dir, device=device, jobs=jobs, announce=announce)
+    result = watch(steps, quiet=quiet, verbose=verbose)
+    show_result(result, as_json, quiet)
+    if result.failed:
+        for error in result.errors:
+            talk(f"error: {error}")
+        talk(f"{result.failed} of {len(result.table)} cells failed; the rest is valid")
+        raise typer.Exit(4)
+
+
+def show_result(result: Result, as_json: bool, quiet: bool) -> None:
+    """The table on stdout, then where the files are."""
+    if as_json:
+        rows = json.loads(result.table.to_json(orient="records"))
+        summary = json.loads(result.summary.to_json(orient="records"))
+        print(json.dumps({"path": str(result.path), "summary": summary, "results": rows}))
+        return
+    show_summary(result.summary, as_json)
+    if not quiet:
+        talk(f"results.csv, table.md, plots/ and samples/ are in {result.path}")
+
+
+def show_summary(summary: Any, as_json: bool) -> None:
+    """The summary as tables with the verdicts below."""
+    from augment.report.table import HEAD, blocks, verdicts
+
+    if as_json:
+        print(summary.to_json(orient="records"))
+        return
+    for title, lines in blocks(summary):
+        show_rows(title, lines, list(HEAD))
+    for sentence in verdicts(summary):
+        print(sentence)
+
+
+def show_plan(about: dict[str, Any], as_json: bool) -> None:
+    """What a dry run found."""
+    if as_json:
+        print(json.dumps(about))
+        return
+    rows = [[k.replace("_", " "), plain(v)] for k, v in about.items() if k != "cells"]
+    show_rows("plan", rows)
+    show_rows("cells", [[c] for c in about["cells"]])
+
+
+def plain(value: Any) -> str:
+    """A value as people write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return (
+            "\n".join(str(v) for v in value)
+            if any(" " in str(v) for v in value)
+            else ", ".join(map(str, value))
+        )
+    return str(value)
+
+
+def show_rows(title: str, rows: list[list[str]], head: list[str] | None = None) -> None:
+    """A table on stdout: drawn on a terminal, tab-separated lines in a pipe."""
+    if not sys.stdout.isatty():
+        print(
+            "\n".join(
+                "\t".join(c.replace("\n", "; ") for c in line)
+                for line in [*([head] if head else []), *rows]
+            )
+        )
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", show_header=bool(head)
+    )
+    for name in head or rows[0]:
+        table.add_column(name)
+    for line in rows:
+        table.add_row(*(escape(cell) for cell in line))
+    Console().print(table)
+
+
+def talk(sentence: str) -> None:
+    """Something for the person, not for the pipe."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupt() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does, with its own exit code."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit(143)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def main() -> None:
+    """The command `augment`: every error a sentence and an exit code."""
+    try:
+        with terminated_as_interrupt():
+            app()
+    except AugmentError as error:
+        talk(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        talk("interrupted; run the same command, or augment resume RUN, to go on")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,98 @@
+"""Labelled images: uint8 at rest, float in models, converted here and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with a class each, whole in memory."""
+
+    images: Tensor  # [N, C, H, W] uint8
+    labels: Tensor  # [N] int64, indices into classes
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(f"images must be [N, C, H, W] uint8, not {self.images.shape}")
+        if self.labels.shape != self.images.shape[:1] or self.labels.dtype != torch.int64:
+            raise ValueError(f"labels must be [{len(self.images)}] int64, not {self.labels.shape}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of each image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def select(self, index: Tensor | Sequence[int]) -> LabelledImages:
+        """The images at these places (or under this boolean mask), in that order."""
+        index = torch.as_tensor(index)
+        return LabelledImages(self.images[index], self.labels[index], self.classes)
+
+    def to(self, device: torch.device) -> LabelledImages:
+        """The same images on a device."""
+        return LabelledImages(self.images.to(device), self.labels.to(device), self.classes)
+
+    def counts(self) -> Tensor:
+        """[K] int64: how many images each class has."""
+        return torch.bincount(self.labels.cpu(), minlength=len(self.classes))
+
+    @cached_property
+    def sha(self) -> str:
+        """SHA-256 of pixels, labels and class names: two sets with one `sha` are the same data."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
+        digest.update(self.images.cpu().contiguous().numpy().data)
+        digest.update(self.labels.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    @classmethod
+    def blank(cls, n: int, shape: Sequence[int], classes: Sequence[str]) -> LabelledImages:
+        """Black images with classes in turn: what a network can be built for, without the data."""
+        labels = torch.arange(n) % len(classes)
+        return cls(torch.zeros(n, *shape, dtype=torch.uint8), labels, tuple(classes))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [0, 255] → float32 [-1, 1]."""
+    return images.float().div_(127.5).sub_(1)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float [-1, 1] → uint8 [0, 255], rounded; values outside are clipped."""
+    return images.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def pad_sides(images: Tensor, multiple: int) -> Tensor:
+    """Make both sides a multiple of `multiple` by repeating the edge, to the right and below."""
+    height, width = images.shape[-2:]
+    down, right = -height % multiple, -width % multiple
+    return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """[N, C, H, W] uint8 → [N, C, size, size] uint8, antialiased; the whole picture is kept."""
+    if images.shape[-2:] == (size, size):
+        return images
+    chunks = [
+        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
+        .round_().clamp_(0, 255).to(torch.uint8)
+        for part in images.split(1024)
+    ]  # fmt: skip
+    return torch.cat(chunks)
+
+
+def pixel_hashes(images: Tensor) -> list[bytes]:
+    """A 16-byte hash of each image's pixels; equal hashes mean equal pictures."""
+    flat = images.contiguous().numpy().reshape(len(images), -1)
+    return [hashlib.blake2b(row.data, digest_size=16).digest() for row in flat]

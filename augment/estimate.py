@@ -1,0 +1,148 @@
+"""`--dry-run`: the cells of a recipe, and the time and disk they would take. Writes nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from augment.arms import training_set
+from augment.classifiers import CLASSIFIERS
+from augment.data.images import LabelledImages
+from augment.data.subset import labelled_subset
+from augment.engine import Shelf, choose_jobs, stage_keys
+from augment.generators import GENERATORS
+from augment.learn import Learner, TrainingSet, kept_state, train
+from augment.recipe import Cell, Recipe, expand
+from augment.runtime import pick_device, pick_precision
+
+STEPS, WARMUP = 6, 2  # measured, and thrown away before
+
+
+def plan(recipe: Recipe, *, data_dir: Path | None, device: str, jobs: int | None) -> dict[str, Any]:
+    """Splits, cells, seconds and megabytes; each distinct stage is measured for a few steps."""
+    where = pick_device(device)
+    recipe = recipe.resolved(where.type)
+    cells, shelf = expand(recipe), Shelf(data_dir)
+    measured: dict[str, tuple[float, float]] = {}  # stage → seconds, MB
+    made: set[str] = set()
+    total = disk = 0.0
+    splits: dict[str, str] = {}
+    for cell in cells:
+        data = shelf.of(cell)
+        places = labelled_subset(
+            data.pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
+        )
+        labelled = data.pool.select(places)
+        splits[f"{cell.dataset}, {cell.amount}"] = (
+            f"{len(labelled)} labelled of a pool of {len(data.pool)}, {len(data.test)} test, "
+            f"{len(data.pool.classes)} classes, {'×'.join(map(str, data.pool.shape))}"
+        )
+        policy = data.classic if cell.classic == "auto" else cell.classic
+        precision = pick_precision(recipe.precision, where, max(data.pool.shape[1:]))
+        for name, key, measure in stages(cell):
+            if key in made:
+                continue
+            made.add(key)
+            if name not in measured:
+                measured[name] = measure(cell, labelled, policy, where, precision, len(data.test))
+            total, disk = total + measured[name][0], disk + measured[name][1]
+    jobs = choose_jobs(jobs, where, [d.pool.shape for d in shelf.loaded.values()], len(cells))
+    return {
+        "splits": splits, "preset": recipe.preset, "device": str(where), "processes": jobs,
+        "stages": len(made), "estimated_seconds": round(total / jobs), "disk_mb": round(disk),
+        "cells": [c.name for c in cells],
+    }  # fmt: skip
+
+
+def stages(cell: Cell) -> list[tuple[str, str, Any]]:
+    """(what makes its cost, what makes it unique, how to measure it) of each stage of a cell."""
+    amount = (cell.dataset, cell.amount, cell.size)
+    score = ("score", *amount, cell.arm in ("real", "real+synth", "synth"))
+    found = [(repr(score), repr(cell), measure_score)]
+    if cell.generator:
+        keys = sorted(stage_keys(cell), key=len)
+        settings = (cell.generator, cell.generator_settings, *amount)
+        found += [
+            (repr(("generator", settings)), keys[0], measure_generator),
+            (repr(("synthetic", settings, cell.ratio)), keys[1], measure_sampling),
+        ]
+    return found
+
+
+def seconds_for(learner: Learner, data: TrainingSet, device: torch.device) -> float:
+    """Seconds for all steps, from a few of them."""
+    if not learner.steps:
+        return 0.0
+    steps, learner.steps = learner.steps, min(learner.steps, WARMUP + STEPS)
+    ends = [time.perf_counter()]
+    for _, metrics in train(learner, data, seed=0, device=device):
+        float(next(iter(metrics.values())))  # wait for the device
+        ends.append(time.perf_counter())
+    laps = sorted(b - a for a, b in zip(ends[WARMUP:], ends[WARMUP + 1 :], strict=False))
+    learner.steps = steps
+    return laps[len(laps) // 2] * steps
+
+
+def built(
+    registry: Any, name: str, settings: dict[str, Any], labelled: LabelledImages,
+    device: torch.device, precision: str,
+) -> Any:  # fmt: skip
+    """A prepared learner."""
+    learner = registry[name](**settings)
+    learner.prepare(labelled, seed=0, device=device, precision=precision)
+    return learner
+
+
+def megabytes(learner: Learner) -> float:
+    """Of the weights that are kept."""
+    return sum(t.numel() * t.element_size() for t in kept_state(learner).values()) / 1e6
+
+
+def measure_generator(
+    cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str, _: int
+) -> tuple[float, float]:
+    """Training one generator."""
+    learner = built(
+        GENERATORS, str(cell.generator), cell.generator_settings, labelled, device, precision
+    )
+    data = training_set("real+classic", labelled, None, policy, 0.0)
+    return seconds_for(learner, data, device), megabytes(learner)
+
+
+def measure_sampling(
+    cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str, _: int
+) -> tuple[float, float]:
+    """Drawing one synthetic set."""
+    learner = built(
+        GENERATORS, str(cell.generator), cell.generator_settings, labelled, device, precision
+    )
+    n = round(float(cell.ratio or 0) * len(labelled))
+    few = min(n, 100)
+    labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
+    learner.sample(labels[:2], seeds=seeds[:2])
+    start = time.perf_counter()
+    learner.sample(labels, seeds=seeds)
+    return (time.perf_counter() - start) * n / few, n * labelled.images[0].numel() / 1e6
+
+
+def measure_score(
+    cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str,
+    n_test: int,
+) -> tuple[float, float]:  # fmt: skip
+    """Training one classifier and predicting the test set."""
+    learner = built(
+        CLASSIFIERS, cell.classifier, cell.classifier_settings, labelled, device, precision
+    )
+    arm = "real+classic" if "classic" in cell.arm else "real"
+    seconds = seconds_for(learner, training_set(arm, labelled, None, policy, 0.0), device)
+    few = labelled.images[:128]
+    list(learner.predict(few))
+    start = time.perf_counter()
+    list(learner.predict(few))
+    predicting = (time.perf_counter() - start) * n_test / len(few)
+    return seconds + predicting, megabytes(learner) + n_test * (
+        len(labelled.classes) * 2 + 16
+    ) / 1e6

@@ -1,0 +1,34 @@
+"""GENERATORS: class-conditional image generators. A new one is a file here and a line below."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+
+from augment.generators.cgan import CGAN
+from augment.generators.controls import Duplicate, Noise
+from augment.generators.cvae import CVAE
+from augment.generators.ddpm import DDPM
+from augment.learn import Learner
+
+
+class Generator(Learner, Protocol):
+    """A Learner (steps, batch, prepare, update, modules, optimisers) that can also be sampled."""
+
+    closed_set: ClassVar[bool]  # saw nothing but the labelled images
+    sampling: ClassVar[tuple[str, ...]]  # settings that matter only when sampling
+    presets: ClassVar[dict[str, dict[str, Any]]]  # smoke, quick, full
+
+    def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
+        """[N] int64, [N] int64 → [N, C, H, W] uint8: one seed an image, whatever the batch."""
+        ...
+
+
+GENERATORS: dict[str, type[Generator]] = {
+    "ddpm": DDPM,
+    "cgan": CGAN,
+    "cvae": CVAE,
+    "duplicate": Duplicate,
+    "noise": Noise,
+}

@@ -1,0 +1,67 @@
+"""The convolutional decoder that cgan and cvae share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augment.data.images import to_uint8
+from augment.runtime import autocast, noise_for
+
+
+def doublings(height: int, width: int) -> int:
+    """How often the decoder doubles its grid: from 2×2 for 8×8, 7×7 for 28×28, 8×8 for 64×64."""
+    return 2 if max(height, width) <= 32 else 3
+
+
+class Conditioned(nn.Module):
+    """Upsample, convolve, normalise, and scale by the class (FiLM; Perez et al. 2018)."""
+
+    def __init__(self, channels: int, out: int, n_classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 3, padding=1)
+        self.norm = nn.GroupNorm(8, out, affine=False)  # no batch statistics: images stay apart
+        self.film = nn.Embedding(n_classes, 2 * out)
+        nn.init.zeros_(self.film.weight)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        x = self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+        scale, bias = self.film(labels)[:, :, None, None].chunk(2, 1)
+        return F.silu(x * (1 + scale) + bias)
+
+
+class Decoder(nn.Module):
+    """(z [B, Z], labels [B]) → images [B, C, H, W] in [-1, 1]; sides are cropped to H × W."""
+
+    def __init__(self, z: int, width: int, shape: tuple[int, int, int], n_classes: int) -> None:
+        super().__init__()
+        channels, self.height, self.side = shape
+        ups = doublings(self.height, self.side)
+        self.base = (-(-self.height // 2**ups), -(-self.side // 2**ups))
+        wide = [width * 2 ** min(2, ups - i) for i in range(ups + 1)]  # e.g. 4w, 2w, w
+        self.label = nn.Embedding(n_classes, z)
+        self.enter = nn.Linear(2 * z, wide[0] * self.base[0] * self.base[1])
+        self.ups = nn.ModuleList(
+            Conditioned(a, b, n_classes) for a, b in zip(wide, wide[1:], strict=False)
+        )
+        self.leave = nn.Conv2d(wide[-1], channels, 3, padding=1)
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        x = self.enter(torch.cat([z, self.label(labels)], 1)).unflatten(1, (-1, *self.base))
+        x = x.contiguous(memory_format=torch.channels_last)
+        for up in self.ups:
+            x = up(x, labels)
+        return self.leave(x).tanh()[..., : self.height, : self.side]
+
+
+@torch.inference_mode()
+def decode(
+    decoder: Decoder, z: int, labels: Tensor, seeds: Tensor, device: torch.device, precision: str
+) -> Tensor:
+    """One picture a label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
+    parts = []
+    for own, keys in zip(labels.split(500), seeds.split(500), strict=True):
+        with autocast(precision, device):
+            parts.append(decoder(noise_for(keys, (z,), device), own.to(device)))
+    return to_uint8(torch.cat(parts)).cpu()

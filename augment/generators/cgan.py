@@ -1,0 +1,150 @@
+"""A convolutional conditional GAN for small data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from augment.classic import shift, uniform
+from augment.data.images import LabelledImages, pad_sides
+from augment.generators.blocks import Decoder, decode, doublings
+from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
+from augment.runtime import autocast
+
+
+class Critic(nn.Module):
+    """Projection discriminator (Miyato & Koyama 2018), spectrally normalised: score [B]."""
+
+    def __init__(self, width: int, shape: tuple[int, int, int], n_classes: int) -> None:
+        super().__init__()
+        channels, height, side = shape
+        self.times = doublings(height, side)
+        wide = [width * 2 ** min(2, i) for i in range(self.times + 1)]
+        layers: list[nn.Module] = [spectral_norm(nn.Conv2d(channels, width, 3, padding=1))]
+        for a, b in zip(wide, wide[1:], strict=False):
+            layers += [nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(a, b, 4, 2, 1))]
+        layers += [nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(wide[-1], wide[-1], 3, padding=1))]
+        self.body = nn.Sequential(*layers, nn.LeakyReLU(0.1))
+        self.score = spectral_norm(nn.Linear(wide[-1], 1))
+        self.label = spectral_norm(nn.Embedding(n_classes, wide[-1]))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        x = pad_sides(images, 2**self.times).contiguous(memory_format=torch.channels_last)
+        features = self.body(x).float().sum((2, 3))
+        return self.score(features).squeeze(1) + (self.label(labels) * features).sum(1)
+
+
+@dataclass
+class CGAN:
+    """Projection discriminator, hinge loss, DiffAugment (Zhao et al. 2020), EMA of G."""
+
+    steps: int = 2000
+    batch: int = 64
+    z: int = 64
+    width: int = 32
+    lr: float = 5e-4  # of G; D's is `d_scale` times as much (two time scales, Heusel et al. 2017)
+    d_scale: float = 2.0
+    diffaugment: tuple[str, ...] = ("translation", "cutout")
+    ema: float = 0.99
+
+    modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
+    optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    closed_set: ClassVar[bool] = True
+    sampling: ClassVar[tuple[str, ...]] = ()
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "smoke": dict(steps=60,    batch=32,  width=16),
+        "quick": dict(steps=1000,  batch=32,  width=32),
+        "full":  dict(steps=40000, batch=64,  width=96, lr=2e-4, ema=0.9995,
+                      diffaugment=("colour", "translation", "cutout")),
+    }  # fmt: skip
+
+    def prepare(
+        self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        """Build G, its average, D and both optimisers."""
+        self.device, self.precision = device, precision
+        k = len(data.classes)
+        g, d = fresh(
+            lambda: (Decoder(self.z, self.width, data.shape, k), Critic(self.width, data.shape, k)),
+            seed,
+        )
+        g = g.to(device=device, memory_format=torch.channels_last)
+        d = d.to(device=device, memory_format=torch.channels_last)
+        self.modules = {"g": g, "d": d, "ema": average_of(g)}
+        adam = dict(lr=self.lr, betas=(0.0, 0.99), fused=True)
+        self.optimisers = {
+            "g": torch.optim.Adam(g.parameters(), **adam),
+            "d": torch.optim.Adam([{"params": d.parameters(), "scale": self.d_scale}], **adam),
+        }
+
+    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+        """One step of D on real and generated images of the same labels, then one of G."""
+        g, d = self.modules["g"], self.modules["d"]
+        rate = self.lr * rise_and_fall(step, self.steps, warmup=0.02, floor=0.1)
+        for optimiser in self.optimisers.values():
+            set_rate(optimiser, rate)
+        z = torch.randn(len(images), self.z, generator=rng, device=self.device)
+        with autocast(self.precision, self.device):
+            fake = g(z, labels).float()
+            shown = self.disturb(torch.cat([images, fake.detach()]), rng)
+            real_score, fake_score = d(shown, labels.repeat(2)).chunk(2)
+        d_real, d_fake = F.relu(1 - real_score).mean(), F.relu(1 + fake_score).mean()
+        self.optimisers["d"].zero_grad()
+        (d_real + d_fake).backward()
+        self.optimisers["d"].step()
+
+        d.requires_grad_(False)
+        with autocast(self.precision, self.device):
+            g_loss = -d(self.disturb(fake, rng), labels).mean()
+        self.optimisers["g"].zero_grad()
+        g_loss.backward()
+        self.optimisers["g"].step()
+        d.requires_grad_(True)
+        follow(self.modules["ema"], g, step, self.ema)
+        return {"d_real": d_real.detach(), "d_fake": d_fake.detach(), "g": g_loss.detach()}
+
+    def disturb(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """DiffAugment: the same kinds of disturbance for all that D sees, gradients go through."""
+        for name in self.diffaugment:
+            images = DISTURBANCES[name](images, rng)
+        return images
+
+    def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
+        """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU."""
+        decoder = self.modules["ema"]
+        assert isinstance(decoder, Decoder)
+        return decode(decoder, self.z, labels, seeds, self.device, self.precision)
+
+
+def colour(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Brightness ±0.5, saturation ×0…2, contrast ×0.5…1.5."""
+    n = len(images)
+    images = images + uniform(n, -0.5, 0.5, rng)[:, None, None, None]
+    grey = images.mean(1, keepdim=True)
+    images = grey + (images - grey) * uniform(n, 0, 2, rng)[:, None, None, None]
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return mean + (images - mean) * uniform(n, 0.5, 1.5, rng)[:, None, None, None]
+
+
+def translation(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Whole-pixel shifts of up to an eighth of the side, black outside."""
+    return shift(images, rng, fill="constant")
+
+
+def cutout(images: Tensor, rng: torch.Generator) -> Tensor:
+    """A square of half the side is made mid-grey, anywhere, partly outside too."""
+    n, _, height, width = images.shape
+    centre_y = uniform(n, 0, height, rng)[:, None]
+    centre_x = uniform(n, 0, width, rng)[:, None]
+    rows = (torch.arange(height, device=rng.device) + 0.5 - centre_y).abs() < height / 4  # [B, H]
+    columns = (torch.arange(width, device=rng.device) + 0.5 - centre_x).abs() < width / 4  # [B, W]
+    hole = rows[:, None, :, None] & columns[:, None, None, :]
+    return images.masked_fill(hole, 0.0)
+
+
+DISTURBANCES = {"colour": colour, "translation": translation, "cutout": cutout}

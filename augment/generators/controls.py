@@ -1,0 +1,71 @@
+"""The controls: what any generator must beat to have learnt something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from augment.data.images import LabelledImages, to_uint8
+from augment.learn import Metrics
+from augment.runtime import noise_for
+
+
+class Memory(nn.Module):
+    """The labelled images themselves, kept as a network keeps its weights."""
+
+    def __init__(self, data: LabelledImages) -> None:
+        super().__init__()
+        self.images: Tensor
+        self.labels: Tensor
+        self.register_buffer("images", data.images.cpu().clone())
+        self.register_buffer("labels", data.labels.cpu().clone())
+
+
+@dataclass
+class Duplicate:
+    """Labelled images drawn again: what more of the same would give."""
+
+    steps: int = 0
+    batch: int = 64
+
+    modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
+    optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    closed_set: ClassVar[bool] = True
+    sampling: ClassVar[tuple[str, ...]] = ()
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"smoke": {}, "quick": {}, "full": {}}
+
+    def prepare(
+        self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        """Remember the images."""
+        self.modules = {"memory": Memory(data)}
+
+    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+        """Nothing is learnt: with `steps` at 0 the loop never comes here."""
+        raise TypeError("the control takes no steps")
+
+    def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
+        """For each label, one of its images, chosen by the seed: [N, C, H, W] uint8."""
+        memory = self.modules["memory"]
+        assert isinstance(memory, Memory)
+        images = torch.empty(len(labels), *memory.images.shape[1:], dtype=torch.uint8)
+        rng = torch.Generator()
+        for row, label, seed in zip(images, labels.tolist(), seeds.tolist(), strict=True):
+            own = (memory.labels == label).nonzero().flatten()
+            pick = torch.randint(len(own), (1,), generator=rng.manual_seed(seed))
+            row.copy_(memory.images[own[pick[0]]])
+        return images
+
+
+@dataclass
+class Noise(Duplicate):
+    """Grey noise with random labels' worth of content: what useless images do."""
+
+    def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
+        """Normal noise around mid-grey, std half the range: [N, C, H, W] uint8."""
+        memory = self.modules["memory"]
+        assert isinstance(memory, Memory)
+        return to_uint8(noise_for(seeds, tuple(memory.images.shape[1:]), torch.device("cpu")) / 2)

@@ -1,0 +1,179 @@
+"""A small class-conditional diffusion model: diffusers' UNet2DModel, v-prediction, fast sampler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augment.data.images import LabelledImages, pad_sides, to_uint8
+from augment.errors import UsageError
+from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
+from augment.runtime import autocast, noise_for, seed_for
+
+LEVELS = 1000  # noise levels of the training schedule
+
+
+@dataclass
+class DDPM:
+    """Diffusion model (Ho et al. 2020) with a null class for classifier-free guidance."""
+
+    steps: int = 2000
+    batch: int = 64
+    widths: tuple[int, ...] = (32, 64)
+    patch: int = 2  # pixel-unshuffle: a quarter of the cost a factor of two
+    attention: bool = True  # at the lowest resolution only
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    dropout: float = 0.0
+    label_dropout: float = 0.1  # how often the label is replaced by the null class
+    ema: float = 0.995
+    sampler: str = "dpm++"  # or "ddim", "ddpm" (the full chain, with calls = 1000)
+    calls: int = 20  # noise levels visited; the network runs twice in each under guidance
+    guidance: float = 1.0  # 1: none; Ho & Salimans 2021, with eq. 6's w = guidance - 1
+    chunk: int = 250  # images sampled at once; no effect on the pictures
+
+    modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
+    optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    closed_set: ClassVar[bool] = True
+    sampling: ClassVar[tuple[str, ...]] = ("sampler", "calls", "guidance", "chunk")
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  calls=10),
+        "quick": dict(steps=1000,  batch=32,  widths=(32, 64),  calls=20),
+        "full":  dict(steps=60000, batch=128, widths=(128, 256, 256), calls=20, lr=5e-4,
+                      dropout=0.1, ema=0.9995),
+    }  # fmt: skip
+
+    def prepare(
+        self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        """Build network, average and optimiser for images [*, C, H, W] of K classes."""
+        if self.sampler not in SAMPLERS:
+            raise UsageError(f"ddpm.sampler '{self.sampler}' is none of {', '.join(SAMPLERS)}")
+        self.shape, self.null = data.shape, len(data.classes)
+        self.device, self.precision = device, precision
+        net = fresh(lambda: self.network(len(data.classes)), seed)
+        net = net.to(device=device, memory_format=torch.channels_last)
+        self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
+        self.modules = {"net": net, "ema": average_of(net)}
+        self.optimisers = {
+            "net": torch.optim.AdamW(
+                net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
+            )
+        }
+
+    @property
+    def multiple(self) -> int:
+        """What the sides must be a multiple of."""
+        return self.patch * 2 ** (len(self.widths) - 1)
+
+    def network(self, n_classes: int) -> nn.Module:
+        """UNet2DModel on pixel-unshuffled images, one block a level."""
+        from diffusers import UNet2DModel
+
+        channels, height, width = self.shape
+        side = max(-(-height // self.multiple), -(-width // self.multiple)) * self.multiple
+        net = UNet2DModel(
+            sample_size=side // self.patch,
+            in_channels=channels * self.patch**2,
+            out_channels=channels * self.patch**2,
+            layers_per_block=1,
+            block_out_channels=self.widths,
+            down_block_types=("DownBlock2D",) * len(self.widths),
+            up_block_types=("UpBlock2D",) * len(self.widths),
+            norm_num_groups=8,
+            attention_head_dim=min(32, self.widths[-1]),
+            add_attention=self.attention,
+            dropout=self.dropout,
+            num_class_embeds=n_classes + 1,
+        )
+        # diffusers starts class embeddings at std 1, seven times the time embedding's
+        assert isinstance(net.class_embedding, nn.Embedding)
+        nn.init.normal_(net.class_embedding.weight, std=0.14)
+        return net
+
+    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+        """One step on the v-prediction loss (Salimans & Ho 2022, eq. 12 and appendix D)."""
+        # eval mode keeps channels_last through the network; only dropout needs train mode
+        net, optimiser = self.modules["net"].train(self.dropout > 0), self.optimisers["net"]
+        set_rate(optimiser, self.lr * rise_and_fall(step, self.steps))
+        x0 = self.enter(images)
+        n = len(x0)
+        t = torch.randint(0, LEVELS, (n,), generator=rng, device=self.device)
+        eps = torch.randn(x0.shape, generator=rng, device=self.device)
+        dropped = torch.rand(n, generator=rng, device=self.device) < self.label_dropout
+        labels = torch.where(dropped, self.null, labels)
+        alpha = self.alpha_bar[t].sqrt()[:, None, None, None]
+        sigma = (1 - self.alpha_bar[t]).sqrt()[:, None, None, None]
+        xt = (alpha * x0 + sigma * eps).contiguous(memory_format=torch.channels_last)
+        with autocast(self.precision, self.device):
+            v = net(xt, t, class_labels=labels, return_dict=False)[0]
+        loss = F.mse_loss(v.float(), alpha * eps - sigma * x0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        follow(self.modules["ema"], net, step, self.ema)
+        return {"loss": loss.detach()}
+
+    @torch.inference_mode()
+    def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
+        """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU; image k hangs on its seed alone."""
+        parts = [
+            self.sample_chunk(part.to(self.device), own)
+            for part, own in zip(labels.split(self.chunk), seeds.split(self.chunk), strict=True)
+        ]
+        return torch.cat(parts) if parts else torch.zeros(0, *self.shape, dtype=torch.uint8)
+
+    def sample_chunk(self, labels: Tensor, seeds: Tensor) -> Tensor:
+        """One batch through the sampler."""
+        channels, height, width = self.shape
+        x = noise_for(seeds, (channels, height + -height % self.multiple,
+                              width + -width % self.multiple), self.device)  # fmt: skip
+        x = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
+        plan = scheduler(self.sampler)
+        plan.set_timesteps(self.calls, device=self.device)
+        # only the full chain adds noise on the way: one generator an image, so batches do not matter
+        own: dict[str, Any] = {}
+        if self.sampler == "ddpm":
+            own["generator"] = [
+                torch.Generator().manual_seed(seed_for(s, "chain")) for s in seeds.tolist()
+            ]
+        for t in plan.timesteps:
+            x = plan.step(self.velocity(x, t, labels), t, x, return_dict=False, **own)[0]
+        return to_uint8(F.pixel_shuffle(x, self.patch))[..., :height, :width].cpu()
+
+    def velocity(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """The network's v, guided; both halves of the guidance go through as one batch."""
+        net, times = self.modules["ema"], t.expand(len(x))
+        with autocast(self.precision, self.device):
+            if self.guidance == 1:
+                return net(x, times, class_labels=labels, return_dict=False)[0].float()
+            both = torch.cat([labels, torch.full_like(labels, self.null)])
+            v = net(x.repeat(2, 1, 1, 1), times.repeat(2), class_labels=both, return_dict=False)[0]
+        wanted, unconditional = v.float().chunk(2)
+        return unconditional + self.guidance * (wanted - unconditional)
+
+    def enter(self, images: Tensor) -> Tensor:
+        """Pixels as the network sees them: sides padded, patches folded into channels."""
+        return F.pixel_unshuffle(pad_sides(images, self.multiple), self.patch)
+
+
+SAMPLERS = ("dpm++", "ddim", "ddpm")
+
+
+def scheduler(name: str) -> Any:
+    """diffusers' scheduler of this name, on the cosine schedule (Nichol & Dhariwal 2021)."""
+    from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+
+    common: dict[str, Any] = dict(
+        num_train_timesteps=LEVELS, beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction", timestep_spacing="trailing",
+    )  # fmt: skip
+    if name == "dpm++":
+        return DPMSolverMultistepScheduler(**common, solver_order=2, final_sigmas_type="zero")
+    if name == "ddim":
+        return DDIMScheduler(**common, clip_sample=True, set_alpha_to_one=True)
+    return DDPMScheduler(**common, clip_sample=True)

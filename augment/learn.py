@@ -1,0 +1,241 @@
+"""The only training loop, what it trains on, and the parts that all learners share."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from augment.classic import Transform
+from augment.data.images import LabelledImages, to_float
+from augment.errors import Diverged
+from augment.runtime import seed_for
+
+Metrics = dict[str, Tensor]
+
+
+class Learner(Protocol):
+    """Anything that learns: hyperparameters in __init__, networks in `prepare`, a step in `update`.
+
+    Generators and classifiers alike, so that no arm differs by accident.
+    """
+
+    steps: int
+    batch: int
+    modules: dict[str, nn.Module]  # after prepare; "ema", if there, is what is kept in the end
+    optimisers: dict[str, torch.optim.Optimizer]
+
+    def prepare(
+        self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        """Build the networks for images like these."""
+        ...
+
+    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+        """One optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSet:
+    """What an arm learns from: parts, the fixed share of each batch that each part fills."""
+
+    parts: tuple[LabelledImages, ...]
+    shares: tuple[float, ...]  # sums to 1
+    transform: Transform
+
+    def to(self, device: torch.device) -> TrainingSet:
+        """The same set with its images on a device."""
+        return TrainingSet(tuple(p.to(device) for p in self.parts), self.shares, self.transform)
+
+    def counts(self, batch: int) -> list[int]:
+        """How many images of a batch come from each part; they add up to `batch`."""
+        counts = [round(share * batch) for share in self.shares[:-1]]
+        return [*counts, batch - sum(counts)]
+
+
+def draws(n: int, take: int, seed: int, step: int, cache: dict[int, Tensor]) -> Tensor:
+    """Places of the `take` images that step `step` draws from n: each once an epoch, no state.
+
+    The order of epoch e depends on (seed, e) alone, so that a resumed run draws the same.
+    """
+    places = []
+    position, end = step * take, (step + 1) * take
+    while position < end:
+        epoch, offset = divmod(position, n)
+        if epoch not in cache:
+            rng = torch.Generator().manual_seed(seed_for(seed, "epoch", epoch))
+            cache.clear()
+            cache[epoch] = torch.randperm(n, generator=rng)
+        places.append(cache[epoch][offset : offset + end - position])
+        position += len(places[-1])
+    return torch.cat(places)
+
+
+def train(
+    learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, start: int = 0
+) -> Iterator[tuple[int, Metrics]]:
+    """The loop: yields (steps done, metrics) after each step; who iterates logs, draws, stops.
+
+    Step s is a pure function of the learner's state, the data, the seed and s: nothing else is
+    remembered, so a run continued from a checkpoint equals one that never stopped.
+    """
+    data = data.to(device)
+    rng = torch.Generator(device)
+    caches: list[dict[int, Tensor]] = [{} for _ in data.parts]
+    counts = data.counts(learner.batch)
+    for step in range(start, learner.steps):
+        rng.manual_seed(seed_for(seed, "step", step))
+        images, labels = [], []
+        for number, (part, take, cache) in enumerate(zip(data.parts, counts, caches, strict=True)):
+            if take:
+                places = draws(len(part), take, seed_for(seed, number), step, cache).to(device)
+                images.append(part.images[places])
+                labels.append(part.labels[places])
+        batch = data.transform(to_float(torch.cat(images)), rng)
+        yield step + 1, learner.update(batch, torch.cat(labels), step=step, rng=rng)
+
+
+def fit(learner: Learner, data: TrainingSet, *, seed: int, device: torch.device) -> None:
+    """Prepare and train to the end, without a word."""
+    learner.prepare(data.parts[0], seed=seed, device=device)
+    for _ in train(learner, data, seed=seed, device=device):
+        pass
+
+
+def as_numbers(step: int, metrics: Metrics) -> dict[str, float]:
+    """Metrics as floats; raises Diverged if one is not finite."""
+    numbers = {name: float(value) for name, value in metrics.items()}
+    bad = [name for name, value in numbers.items() if not math.isfinite(value)]
+    if bad:
+        raise Diverged(f"{bad[0]} was {numbers[bad[0]]} at step {step}")
+    return numbers
+
+
+def rise_and_fall(step: int, steps: int, warmup: float = 0.05, floor: float = 0.02) -> float:
+    """Factor of the learning rate: linear from 0 to 1 over `warmup`, then a cosine to `floor`."""
+    progress = (step + 1) / steps
+    if progress < warmup:
+        return progress / warmup
+    fallen = (progress - warmup) / (1 - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fallen))
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every parameter group this rate, times the group's own `scale` if it has one."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
+
+
+def average_of(net: nn.Module) -> nn.Module:
+    """A frozen copy that `follow` keeps as the moving average."""
+    return copy.deepcopy(net).requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def follow(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
+    """Move the average towards the net; short at the start: min(decay, (1 + s) / (10 + s)).
+
+    Floating-point buffers (batch-norm statistics) are averaged too, others copied.
+    """
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    to, source = average.state_dict(), net.state_dict()
+    floats = [name for name, value in source.items() if value.is_floating_point()]
+    torch._foreach_lerp_([to[n] for n in floats], [source[n] for n in floats], weight)
+    for name in source.keys() - set(floats):
+        to[name].copy_(source[name])
+
+
+def fresh(build: Any, seed: int) -> Any:
+    """Call `build()` with torch's initialisers seeded, leaving the global random state untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def kept_state(learner: Learner) -> dict[str, Tensor]:
+    """The tensors that the finished learner needs, named `module.parameter`."""
+    modules = learner.modules
+    kept = {"ema": modules["ema"]} if "ema" in modules else modules
+    return {
+        f"{name}.{key}": value.detach().contiguous().cpu()
+        for name, module in kept.items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def load_kept_state(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    """Put back what `kept_state` gave."""
+    for name, module in learner.modules.items():
+        own = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(name + ".")}
+        if own:
+            module.load_state_dict(own)
+
+
+def full_state(learner: Learner) -> dict[str, Tensor]:
+    """Every tensor that training needs to go on: weights, averages and optimiser moments."""
+    tensors = {
+        f"module.{name}.{key}": value
+        for name, module in learner.modules.items()
+        for key, value in module.state_dict().items()
+    }
+    for name, optimiser in learner.optimisers.items():
+        for index, moments in optimiser.state_dict()["state"].items():
+            for key, value in moments.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimiser.{name}.{index}.{key}"] = value
+    return {key: value.detach().contiguous().cpu() for key, value in tensors.items()}
+
+
+def load_full_state(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    """Put back what `full_state` gave."""
+    for name, module in learner.modules.items():
+        prefix = f"module.{name}."
+        module.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+    for name, optimiser in learner.optimisers.items():
+        state: dict[int, dict[str, Tensor]] = {}
+        prefix = f"optimiser.{name}."
+        for full, value in tensors.items():
+            if full.startswith(prefix):
+                index, _, key = full.removeprefix(prefix).partition(".")
+                state.setdefault(int(index), {})[key] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def describe(data: LabelledImages) -> dict[str, Any]:
+    """What `prepare` needs to know of the data, as plain values for a JSON file."""
+    return {"n": len(data), "shape": list(data.shape), "classes": list(data.classes)}
+
+
+def save_learner(learner: Any, name: str, data: LabelledImages, folder: Path) -> None:
+    """`weights.safetensors` and `model.json` in `folder`."""
+    from safetensors.torch import save_file
+
+    save_file(kept_state(learner), folder / "weights.safetensors")
+    settings = {f.name: getattr(learner, f.name) for f in dataclasses.fields(learner) if f.init}
+    record = {"name": name, "settings": settings, "data": describe(data)}
+    (folder / "model.json").write_text(json.dumps(record, indent=1))
+
+
+def load_learner(
+    registry: dict[str, Any], folder: Path, device: torch.device, **changed: Any
+) -> Any:
+    """The learner that `save_learner` wrote, with some settings changed (guidance, calls…)."""
+    from safetensors.torch import load_file
+
+    record = json.loads((folder / "model.json").read_text())
+    learner = registry[record["name"]](**{**record["settings"], **changed})
+    about = record["data"]
+    blank = LabelledImages.blank(about["n"], about["shape"], about["classes"])
+    learner.prepare(blank, seed=0, device=device)
+    load_kept_state(learner, load_file(folder / "weights.safetensors", device=str(device)))
+    return learner

@@ -1,0 +1,55 @@
+"""Scores of a classifier from its stored predictions, by scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+)
+
+
+def scores(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict[str, float]:
+    """Accuracy, balanced accuracy and macro precision, recall, F1; fractions from 0 to 1.
+
+    Averages run over the classes that the test set has; a class that is never predicted has
+    precision 0.
+    """
+    present = np.unique(labels)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        labels, predicted, labels=present, average="macro", zero_division=0.0
+    )
+    return {
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "balanced_accuracy": float(recall),  # the mean recall of the classes present
+        "macro_precision": float(precision),
+        "macro_recall": float(recall),
+        "macro_f1": float(f1),
+    }
+
+
+def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """A row a class: n_test, precision, recall, f1; NaN where the test set has no such image."""
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=range(len(classes)), zero_division=np.nan
+    )
+    table = pd.DataFrame(
+        {
+            "class": list(classes),
+            "n_test": support,
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+        }
+    )
+    table.loc[table["n_test"] == 0, ["precision", "recall", "f1"]] = np.nan
+    return table
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """[K, K] counts: row = true class, column = predicted class."""
+    return confusion_matrix(labels, predicted, labels=range(n_classes))

@@ -1,0 +1,189 @@
+"""Writes what a person opens in a run folder, all of it from the artefacts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+from safetensors.numpy import load_file
+
+from augment.data.datasets import Dataset
+from augment.data.images import pixel_hashes
+from augment.data.subset import labelled_subset
+from augment.metrics.classification import per_class
+from augment.recipe import Cell, Recipe
+from augment.store import Store, read_csv, write_atomic, write_csv
+
+COLUMNS = [
+    "run",
+    "dataset",
+    "data_sha",
+    "asked",
+    "frac",
+    "n_labelled",
+    "seed",
+    "generator",
+    "closed_set",
+    "preset",
+    "guidance",
+    "ratio",
+    "share",
+    "filter",
+    "arm",
+    "classic",
+    "classifier",
+    "steps",
+    "n_real",
+    "n_synth",
+    "kept_fraction",
+    "accuracy",
+    "balanced_accuracy",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "copy_rate",
+    "kid",
+    "fd",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "generator_seconds",
+    "sample_seconds",
+    "classifier_seconds",
+    "peak_memory_mb",
+    "device",
+    "precision_mode",
+    "status",
+    "error",
+    "signature",
+    "version",
+]
+TEXT = [
+    "run",
+    "dataset",
+    "data_sha",
+    "asked",
+    "generator",
+    "preset",
+    "filter",
+    "arm",
+    "classic",
+    "classifier",
+    "device",
+    "precision_mode",
+    "status",
+    "error",
+    "signature",
+    "version",
+]
+
+
+def write_start(
+    folder: Path, recipe: Recipe, cells: list[Cell], data_of: Callable[[Cell], Dataset]
+) -> None:
+    """`recipe.toml`, which can be given back as the recipe, and `manifest.csv`."""
+    settings = recipe.model_dump(mode="json", exclude_none=True)
+    write_atomic(folder / "recipe.toml", tomli_w.dumps(settings))
+    lines = []
+    for name, trials in group_by_dataset(cells).items():
+        data = data_of(trials[0])
+        used: dict[int, set[str]] = {}
+        for cell in trials:
+            places = labelled_subset(
+                data.pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
+            )
+            for place in places.tolist():
+                used.setdefault(place, set()).add(str(cell.seed))
+        pool = sorted(used)
+        for images, files, split, places in (
+            (data.pool, data.pool_files, "labelled", pool),
+            (data.test, data.test_files, "test", range(len(data.test))),
+        ):
+            for place, sha in zip(places, pixel_hashes(images.images[list(places)]), strict=True):
+                lines.append({
+                    "dataset": name, "file": files[place], "pixels_blake2b": sha.hex(),
+                    "label": images.classes[int(images.labels[place])], "split": split,
+                    "seeds": " ".join(sorted(used.get(place, ()), key=int)) if split != "test" else "",
+                })  # fmt: skip
+        for file, why in data.bad:
+            lines.append({"dataset": name, "file": file, "split": f"left out: {why}"})
+    write_csv(folder / "manifest.csv", pd.DataFrame(lines))
+
+
+def group_by_dataset(cells: list[Cell]) -> dict[str, list[Cell]]:
+    """Cells by data set, one a (seed, amount)."""
+    groups: dict[str, dict[tuple[Any, ...], Cell]] = {}
+    for cell in cells:
+        key = (cell.seed, cell.frac, cell.per_class)
+        groups.setdefault(cell.dataset, {})[key] = cell
+    return {name: list(group.values()) for name, group in groups.items()}
+
+
+def write_results(folder: Path, cells: list[Cell], rows: dict[int, dict[str, Any]]) -> pd.DataFrame:
+    """results.csv: one row a finished cell, in the recipe's order, whatever order they ended in."""
+    lines = [{"run": folder.name, **rows[n]} for n in range(len(cells)) if n in rows]
+    table = pd.DataFrame(lines, columns=COLUMNS)
+    write_csv(folder / "results.csv", table)
+    return table
+
+
+def read_results(folder: Path) -> pd.DataFrame:
+    """A run's results.csv as written."""
+    return read_csv(folder / "results.csv", TEXT)
+
+
+def write_outputs(folder: Path, table: pd.DataFrame) -> None:
+    """Per-class scores, histories, samples, plots and the table of a run."""
+    from augment.report.plots import draw_all
+    from augment.report.table import markdown, summarise
+
+    store = Store(folder)
+    done = table[table["status"] == "ok"]
+    classes, histories = [], []
+    for line in done.to_dict("records"):
+        score = store.path("score", line["signature"])
+        about = json.loads((score / "about.json").read_text())
+        tensors = load_file(score / "predictions.safetensors")
+        keys = {k: line[k] for k in ("dataset", "asked", "seed", "generator", "guidance", "ratio",
+                                     "share", "arm")}  # fmt: skip
+        scores = per_class(tensors["labels"], tensors["predicted"], about["classes"])
+        classes.append(scores.assign(**keys))
+        histories.append(history(score, "score", **keys))
+        if about["synthetic"]:
+            synthetic = store.path("synthetic", about["synthetic"])
+            model = store.path(
+                "generator", json.loads((synthetic / "about.json").read_text())["model"]
+            )
+            histories.append(history(model, "generator", **{**keys, "arm": None, "share": None}))
+            keep_pictures(folder, model, synthetic, line)
+    if classes:
+        write_csv(folder / "per_class.csv", pd.concat(classes))
+        write_csv(folder / "history.csv", pd.concat(histories).drop_duplicates())
+        draw_all(folder, done)
+    summary = summarise(table)
+    write_csv(folder / "summary.csv", summary)
+    write_atomic(folder / "table.md", markdown(summary))
+
+
+def history(artefact: Path, stage: str, **keys: Any) -> pd.DataFrame:
+    """An artefact's log with the cell it belongs to."""
+    return read_csv(artefact / "history.csv").assign(stage=stage, artefact=artefact.name, **keys)
+
+
+def keep_pictures(folder: Path, model: Path, synthetic: Path, line: dict[str, Any]) -> None:
+    """Sample grids under names that a person can read."""
+    place = folder / "samples"
+    place.mkdir(exist_ok=True)
+    stem = "-".join(
+        str(line[k]).replace("/", "_") for k in ("dataset", "n_labelled", "generator")
+    ).lstrip(".")
+    name = f"{stem}-seed{line['seed']}-{synthetic.name[:6]}.png"
+    shutil.copyfile(synthetic / "grid.png", place / name)
+    for picture in model.glob("step-*.png"):
+        shutil.copyfile(picture, place / f"{stem}-seed{line['seed']}-{picture.name}")

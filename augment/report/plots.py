@@ -1,0 +1,135 @@
+"""Plots of a run: accuracy by arm, loss curves, confusion matrices."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from augment.arms import ARMS
+from augment.metrics.classification import confusion
+from augment.report.table import variants
+from augment.statistics import spread_interval
+from augment.store import Store, read_csv, write_atomic
+
+SHOWN_CLASSES = 25  # confusion matrices carry names up to here
+COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
+
+
+def draw_all(folder: Path, done: pd.DataFrame) -> None:
+    """Every plot of a run into `plots/`."""
+    place = folder / "plots"
+    place.mkdir(exist_ok=True)
+    save(accuracy_by_arm(done), place / "accuracy.png")
+    log = read_csv(folder / "history.csv", ("dataset", "asked", "generator", "arm", "metric"))
+    for name, curves in log[log["stage"] == "generator"].groupby("generator"):
+        save(loss_curves(str(name), curves), place / f"loss-{name}.png")
+    for (dataset, asked), trial in done.groupby(["dataset", "asked"], sort=False):
+        stem = "".join(c if c.isalnum() else "_" for c in f"{dataset}-{asked}").strip("_")
+        save(confusions(folder, trial), place / f"confusion-{stem}.png")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """A figure as PNG, atomically."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    write_atomic(path, buffer.getvalue())
+
+
+def accuracy_by_arm(done: pd.DataFrame) -> Figure:
+    """A panel a data set and amount: mean and 95 % interval, the single trials as points."""
+    done = done.assign(variant=variants(done))
+    trials = list(done.groupby(["dataset", "asked"], sort=False))
+    height = max(t.groupby(["variant", "arm"]).ngroups for _, t in trials) * 0.28 + 1.2
+    figure, axes = plt.subplots(1, len(trials), figsize=(6.2 * len(trials), height), squeeze=False)
+    for axis, ((dataset, asked), trial) in zip(axes[0], trials, strict=True):
+        lines = [
+            (variant, arm, trial[(trial["variant"] == variant) & (trial["arm"] == arm)])
+            for variant in sorted(trial["variant"].unique(), key=lambda v: v != "")
+            for arm in ARMS
+        ]
+        lines = [(v, a, cells) for v, a, cells in lines if len(cells)]
+        names = list(dict.fromkeys(v for v, _, _ in lines))
+        for row, (variant, _arm, cells) in enumerate(lines):
+            colour = COLOURS[names.index(variant) % len(COLOURS)]
+            values = 100 * cells["accuracy"].astype(float)
+            mean, low, high = spread_interval(values.tolist())
+            axis.plot(values, np.full(len(values), row), "o", color=colour, alpha=0.35, ms=4)
+            axis.plot([mean], [row], "|", color=colour, ms=14, mew=2)
+            if np.isfinite(low):
+                axis.plot([low, high], [row, row], "-", color=colour, lw=1.6)
+        axis.set_yticks(range(len(lines)), [f"{a}  {v}".strip() for v, a, _ in lines], fontsize=8)
+        axis.invert_yaxis()
+        axis.grid(axis="x", alpha=0.3)
+        axis.set_xlabel("test accuracy, %")
+        axis.set_title(f"{Path(str(dataset)).name}, {asked}", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def loss_curves(name: str, curves: pd.DataFrame) -> Figure:
+    """A panel a metric of a generator's training, a line a trial."""
+    metrics = list(curves["metric"].unique())
+    figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
+    for axis, metric in zip(axes[0], metrics, strict=True):
+        own = curves[curves["metric"] == metric]
+        for (dataset, seed, _), line in own.groupby(["dataset", "seed", "artefact"], sort=False):
+            axis.plot(
+                line["step"], line["value"], lw=1, alpha=0.8, label=f"{Path(dataset).name} {seed}"
+            )
+        axis.set_title(f"{name}: {metric}", fontsize=10)
+        axis.set_xlabel("steps")
+        axis.grid(alpha=0.3)
+    if len(axes[0][0].lines) <= 12:
+        axes[0][0].legend(fontsize=7, title="data, seed", title_fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def confusions(folder: Path, trial: pd.DataFrame) -> Figure:
+    """A matrix an arm, rows normalised, summed over the seeds of a trial."""
+    store = Store(folder)
+    trial = trial.assign(variant=variants(trial))
+    groups = sorted(
+        trial.groupby(["variant", "arm"], sort=False),
+        key=lambda g: (g[0][0] != "", list(ARMS).index(g[0][1])),
+    )
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 3.5 * rows), squeeze=False)
+    for axis in axes.flat[len(groups) :]:
+        axis.axis("off")
+    for axis, ((variant, arm), cells) in zip(axes.flat, groups, strict=False):
+        counts, classes = 0, []
+        for sig in cells["signature"]:
+            score = store.path("score", sig)
+            classes = json.loads((score / "about.json").read_text())["classes"]
+            tensors = load_file(score / "predictions.safetensors")
+            counts = counts + confusion(tensors["labels"], tensors["predicted"], len(classes))
+        share = np.asarray(counts, float) / np.maximum(1, np.asarray(counts).sum(1, keepdims=True))
+        axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
+        axis.set_title(f"{arm} {variant}".strip(), fontsize=9)
+        if len(classes) <= SHOWN_CLASSES:
+            ticks = [c[:10].replace("$", r"\$") for c in classes]
+            axis.set_xticks(range(len(classes)), ticks, rotation=90, fontsize=7)
+            axis.set_yticks(range(len(classes)), ticks, fontsize=7)
+            if len(classes) <= 12:
+                for i, j in np.argwhere(share >= 0.005):
+                    ink = "white" if share[i, j] > 0.5 else "black"
+                    axis.text(
+                        j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", size=6, color=ink
+                    )  # fmt: skip
+        axis.set_xlabel("predicted", fontsize=8)
+        axis.set_ylabel("true", fontsize=8)
+    figure.tight_layout()
+    return figure

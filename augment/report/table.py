@@ -1,0 +1,157 @@
+"""results.csv → the table people read: arm, mean, paired difference, interval, verdict."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from augment.arms import ARMS, DECISIVE
+from augment.statistics import Contrast, compare, holm, spread_interval
+
+SETTINGS = ("preset", "guidance", "ratio", "share")  # what cells of one generator may differ in
+
+
+def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
+    """A row for each data set, labelled number, generator variant and arm, in the arms' order.
+
+    Differences are paired over seeds against the arm's baseline; p is corrected by Holm over the
+    contrasts of this table. Cells that failed are counted in n ("5/6"), never averaged.
+    """
+    results = results.assign(variant=variants(results))
+    lines: list[dict[str, Any]] = []
+    contrasts: dict[int, Contrast] = {}
+    for (dataset, _), trial in results.groupby(["dataset", "asked"], sort=False):
+        scores = {
+            key: cells.set_index("seed")[metric].astype(float)
+            for key, cells in trial.groupby(["variant", "arm"], sort=False)
+        }
+        labelled = int(trial["n_labelled"].max()) if trial["n_labelled"].notna().any() else 0
+        for name in sorted(trial["variant"].unique(), key=lambda v: v != ""):
+            for arm in [a for a in ARMS if (name, a) in scores]:
+                values = scores[name, arm]
+                against = ARMS[arm].against
+                if against and ("", against) in scores:
+                    base = scores["", against].reindex(values.index)
+                    contrasts[len(lines)] = compare(values.tolist(), base.tolist())
+                mean, low, high = spread_interval(values.tolist())
+                lines.append({
+                    "dataset": dataset, "n_labelled": labelled, "generator": name, "arm": arm,
+                    "n": int(values.notna().sum()), "of": len(values), "mean": mean,
+                    "sd": values.std(ddof=1), "mean_low": low, "mean_high": high,
+                    "against": against if len(lines) in contrasts else "",
+                })  # fmt: skip
+    for place, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
+        lines[place] |= {
+            "pairs": contrast.n, "difference": contrast.mean, "low": contrast.low,
+            "high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm,
+            "verdict": contrast.verdict,
+        }  # fmt: skip
+    numbers = ["pairs", "difference", "low", "high", "p", "p_holm"]
+    table = pd.DataFrame(lines)
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *numbers, "verdict"])))
+    table[numbers] = table[numbers].astype(float)
+    return table.fillna({"verdict": ""})
+
+
+def variants(results: pd.DataFrame) -> list[str]:
+    """The generator, with the settings that this table varies; empty in arms without one."""
+    with_images = results[results["generator"].notna()]
+    varied = [
+        c for c in SETTINGS
+        if with_images.dropna(subset=[c]).groupby("generator")[c].nunique().gt(1).any()
+    ]  # fmt: skip
+    return [
+        "" if not isinstance(line["generator"], str) else " ".join(
+            [line["generator"], *(f"{c}={line[c]:g}" if isinstance(line[c], float) else
+                                  f"{c}={line[c]}" for c in varied if pd.notna(line[c]))]
+        )
+        for line in results.to_dict("records")
+    ]  # fmt: skip
+
+
+def percent(value: float | None, sign: bool = False) -> str:
+    """A fraction as percent with two decimals; empty where there is none."""
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{100 * value:+.2f}" if sign else f"{100 * value:.2f}"
+
+
+def probability(p: float | None) -> str:
+    """Three decimals, never 0."""
+    if p is None or not math.isfinite(p):
+        return ""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+HEAD = ("generator", "arm", "accuracy %", "n", "against", "difference", "95 % interval", "p (Holm)",
+        "verdict")  # fmt: skip
+
+
+def blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
+    """(title, lines of text cells under HEAD) for each data set and number of labelled images."""
+    return [
+        (f"{dataset}, {labelled} labelled images", [shown(r) for r in block.to_dict("records")])
+        for (dataset, labelled), block in summary.groupby(["dataset", "n_labelled"], sort=False)
+    ]
+
+
+def shown(line: dict[str, Any]) -> list[str]:
+    """One line of the summary as text cells."""
+    interval = ""
+    if np.isfinite(line["low"]):
+        interval = f"{percent(line['low'], True)} … {percent(line['high'], True)}"
+    sd = f" ± {percent(line['sd'])}" if line["n"] > 1 else ""
+    n = str(line["n"]) if line["n"] == line["of"] else f"{line['n']}/{line['of']}"
+    return [
+        line["generator"], line["arm"], percent(line["mean"]) + sd, n, line["against"],
+        percent(line["difference"], True), interval, probability(line["p_holm"]), line["verdict"],
+    ]  # fmt: skip
+
+
+def markdown(summary: pd.DataFrame) -> str:
+    """The table as Markdown, with what its columns mean."""
+    parts = []
+    for title, lines in blocks(summary):
+        parts += [
+            f"**{escape(title)}**",
+            "",
+            "| " + " | ".join(HEAD) + " |",
+            "|---" * len(HEAD) + "|",
+        ]
+        parts += ["| " + " | ".join(escape(cell) for cell in line) + " |" for line in lines]
+        parts.append("")
+    parts += [f"- {escape(sentence)}" for sentence in verdicts(summary)]
+    parts += [
+        "",
+        "Accuracy on the test set, mean ± standard deviation over n trials; differences in "
+        "percentage points, paired over trials; p from the exact sign-flip test, corrected by "
+        "Holm for the contrasts of this table.",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def escape(text: str) -> str:
+    """Text that cannot break out of a Markdown table."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def verdicts(summary: pd.DataFrame) -> list[str]:
+    """One plain sentence for each decisive contrast."""
+    sentences = []
+    for line in summary[summary["arm"] == DECISIVE].to_dict("records"):
+        who = f"{line['generator']} on {line['dataset']} ({line['n_labelled']} labelled images)"
+        gain = f"{percent(line['difference'], True)} points against flips and crops alone"
+        if not line["verdict"] or line["pairs"] == 0:
+            sentences.append(f"{who}: no finished pair of {DECISIVE} and real+classic to compare.")
+        elif line["verdict"] == "one trial":
+            sentences.append(f"{who}: {gain} in one trial; no interval without more seeds.")
+        else:
+            sentences.append(
+                f"{who}: {line['verdict']}: {gain}, 95 % interval {percent(line['low'], True)} to "
+                f"{percent(line['high'], True)}, n = {line['pairs']:.0f} pairs."
+            )
+    return sentences

@@ -1,0 +1,246 @@
+"""Run folders and artefacts: whole or not at all, checked when read, never written by two.
+
+An artefact is a folder named by the signature of what it depends on. It is built in a sibling
+`SIG.partial` and renamed when complete, so that what exists can be trusted and what is missing is
+run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from augment.errors import AugmentError, MachineError, RunFolderError
+
+SEAL = "seal.json"  # sha256 of each file of an artefact, written last
+RISKY = tuple("=+-@\t\r")  # a spreadsheet would run a text cell that begins so
+
+
+def signature(record: dict[str, Any]) -> str:
+    """16 hex digits that name a record of settings, the same on every machine."""
+    text = json.dumps(record, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a whole file or nothing: temporary sibling, fsync, rename, fsync the folder."""
+    raw = data.encode() if isinstance(data, str) else data
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with room_for(path):
+        try:
+            with partial.open("wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Turn a full disk or a write-protected folder into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MachineError(f"no space left for {path}: make room and run again") from None
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise MachineError(f"{path} cannot be written: choose another --out") from None
+        raise
+    except Exception as error:  # safetensors and torch wrap the system's error in their own
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise MachineError(f"no space left for {path}: make room and run again") from None
+        raise
+
+
+class Store:
+    """The artefacts of one run folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, kind: str, sig: str) -> Path:
+        """Where an artefact lies once it is complete."""
+        return self.root / "artefacts" / kind / sig
+
+    def has(self, kind: str, sig: str) -> bool:
+        """Whether it is complete and undamaged; a damaged one is put aside, to be made again."""
+        folder = self.path(kind, sig)
+        if not folder.is_dir():
+            return False
+        fault = damage(folder)
+        if fault:
+            aside = folder.with_name(f"{sig}.damaged-{time.time_ns()}")
+            folder.rename(aside)
+            (self.root / "warnings.log").open("a").write(f"{aside}: {fault}; made again\n")
+        return not fault
+
+    @contextlib.contextmanager
+    def making(self, kind: str, sig: str) -> Iterator[Path]:
+        """A folder to fill; it becomes the artefact if nothing is raised, else stays to resume."""
+        final = self.path(kind, sig)
+        partial = final.with_name(f"{sig}.partial")
+        with room_for(final):
+            partial.mkdir(parents=True, exist_ok=True)
+            yield partial
+            for leftover in partial.glob("checkpoint*"):
+                leftover.unlink()
+            files = sorted(p for p in partial.rglob("*") if p.is_file() and p.name != SEAL)
+            for file in files:
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+            seal = {p.relative_to(partial).as_posix(): file_sha(p) for p in files}
+            write_atomic(partial / SEAL, json.dumps(seal, indent=1))
+            partial.rename(final)
+            sync_folder(final.parent)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with an artefact: None if every file is as it was sealed."""
+    try:
+        seal = json.loads((folder / SEAL).read_text())
+    except (OSError, ValueError) as error:
+        return f"no readable seal ({error})"
+    for name, sha in seal.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if file_sha(folder / name) != sha:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def file_sha(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_checkpoint(folder: Path, tensors: dict[str, Any], about: dict[str, Any]) -> None:
+    """State of a stage in the middle; the older one goes only when this one is durable."""
+    from safetensors.torch import save
+
+    body = save(tensors, {"about": json.dumps(about)})
+    digest = hashlib.sha256(body).digest()
+    write_atomic(folder / "checkpoint.safetensors", digest + body)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The state and its record, or None where there is none; a damaged one is an error."""
+    from safetensors.torch import load
+
+    file = folder / "checkpoint.safetensors"
+    if not file.is_file():
+        return None
+    body = file.read_bytes()
+    if hashlib.sha256(body[32:]).digest() != body[:32]:
+        raise AugmentError(f"{file} is damaged: delete it to train this stage from its start")
+    size = int.from_bytes(body[32:40], "little")
+    header = json.loads(body[40 : 40 + size])
+    return load(body[32:]), json.loads(header["__metadata__"]["about"])
+
+
+def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
+    """Lock a run folder for these settings: made now, or the same as those that made it.
+
+    Raises RunFolderError if another process has it or other settings made it, MachineError if it
+    cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise MachineError(f"--out {folder} is a file: name a folder")
+    with room_for(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunFolderError(
+                f"{folder} is in use by another run: wait for it, or choose another --out"
+            ) from None
+    made_by = folder / "settings.json"
+    if made_by.exists():
+        difference = differences(json.loads(made_by.read_text()), settings)
+        if difference:
+            lock.release()
+            raise RunFolderError(
+                f"{folder} was made by other settings ({difference}): choose another --out"
+            )
+    elif any(p.name != ".lock" for p in folder.iterdir()):
+        lock.release()
+        raise RunFolderError(f"{folder} holds other files: choose an empty or a new --out")
+    else:
+        write_atomic(made_by, json.dumps(settings, indent=1, sort_keys=True))
+    return lock
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """`key: old → new` for each setting that differs."""
+    keys = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+    return "; ".join(f"{k}: {old.get(k)} → {new.get(k)}" for k in keys)
+
+
+def fresh_folder(parent: Path, name: str, resumable: Callable[[Path], bool]) -> Path:
+    """`parent/NAME`, or with -2, -3 … behind it: the first that is new, or can be resumed."""
+    stem = re.sub(r"[^\w.-]+", "_", name)[:80]
+    number = 1
+    while True:
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        with room_for(folder):
+            parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+        if resumable(folder):
+            return folder
+        number += 1
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """A CSV whose text cells no spreadsheet runs; numbers stay numbers, to their last digit."""
+    safe = table.copy()
+    for column in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[column]):
+            safe[column] = [
+                "'" + v if isinstance(v, str) and v.startswith(RISKY) else v for v in safe[column]
+            ]
+    write_atomic(path, safe.to_csv(index=False, quoting=csv.QUOTE_MINIMAL))
+
+
+def read_csv(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
+    """What `write_csv` wrote, with the guarding apostrophes taken off the `text` columns."""
+    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=True)
+    for column in set(text) & set(table.columns):
+        table[column] = [
+            v[1:] if isinstance(v, str) and v[:1] == "'" and v[1:].startswith(RISKY) else v
+            for v in table[column]
+        ]
+    return table
+
+
+def discard(folder: Path) -> None:
+    """Take away a folder of our own making."""
+    shutil.rmtree(folder, ignore_errors=True)
