@@ -72,12 +72,13 @@ def mirror(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def shift(images: Tensor, rng: torch.Generator, fill: str = "reflect") -> Tensor:
-    """Whole-pixel shifts of up to an eighth of the side; outside: reflected, or black."""
+    """Whole-pixel shifts of up to an eighth of each side; outside: reflected, or black."""
     n, _, height, width = images.shape
-    reach = max(1, max(height, width) // 8)
-    padded = F.pad(images, (reach,) * 4, mode=fill, value=-1.0 if fill == "constant" else None)
-    down = torch.randint(0, 2 * reach + 1, (n, 1), generator=rng, device=rng.device)
-    right = torch.randint(0, 2 * reach + 1, (n, 1), generator=rng, device=rng.device)
+    tall, wide = max(1, height // 8), max(1, width // 8)
+    margins = (wide, wide, tall, tall)
+    padded = F.pad(images, margins, mode=fill, value=-1.0 if fill == "constant" else None)
+    down = torch.randint(0, 2 * tall + 1, (n, 1), generator=rng, device=rng.device)
+    right = torch.randint(0, 2 * wide + 1, (n, 1), generator=rng, device=rng.device)
     rows = down + torch.arange(height, device=rng.device)  # [B, H]
     columns = right + torch.arange(width, device=rng.device)  # [B, W]
     image = torch.arange(n, device=rng.device)[:, None, None]

@@ -85,7 +85,7 @@ class ResNet(Classifier):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=100,  batch=32, epochs=1,  width=16),
-        "quick": dict(steps=600,  batch=32, epochs=4,  width=32),
+        "quick": dict(steps=500,  batch=32, epochs=12, width=32),
         "full":  dict(steps=4000, batch=64, epochs=20, width=64),
     }  # fmt: skip
 
@@ -97,7 +97,7 @@ class ResNet(Classifier):
             conv(channels, w, stride=2 if large else 1),
             Residual(w, w),
             Residual(w, 2 * w, stride=2),
-            Residual(2 * w, 4 * w, stride=2 if large else 1),
+            Residual(2 * w, 4 * w, stride=2),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Linear(4 * w, len(data.classes)),
@@ -110,7 +110,7 @@ class Airbench(Classifier):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=100,  batch=32, epochs=1,  width=16),
-        "quick": dict(steps=800,  batch=64, epochs=4,  width=32),
+        "quick": dict(steps=800,  batch=64, epochs=12, width=32),
         "full":  dict(steps=3000, batch=64, epochs=20, width=64, weight_decay=1e-3),
     }  # fmt: skip
 

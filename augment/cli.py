@@ -15,9 +15,9 @@ import typer
 
 from augment import __version__
 from augment.errors import AugmentError, UsageError
+from augment.show import plain, show_plan, show_result, show_rows, show_summary, talk
 
 if TYPE_CHECKING:
-    from augment.engine import Result
     from augment.recipe import Recipe
 
 app = typer.Typer(
@@ -96,7 +96,10 @@ def run(
         drop_small_classes=drop_small_classes,
     )  # fmt: skip
     settings = read_recipe(config) if config else {}
-    settings |= {key: value for key, value in flags.items() if value is not None}
+    given = {key: value for key, value in flags.items() if value is not None}
+    if given.keys() & {"frac", "per_class"}:  # one flag goes over either key of the file
+        settings = {k: v for k, v in settings.items() if k not in ("frac", "per_class")}
+    settings |= given
     for section, values in parse_set(set_ or []).items():
         settings["set"] = settings.get("set", {})
         settings["set"][section] = settings["set"].get(section, {}) | values
@@ -145,19 +148,27 @@ def resume(
 
 
 @app.command()
-def report(run_dir: RunDir, as_json: Json = False) -> None:
-    """Make the table and plots of a run again from its artefacts, and print the table.
+def report(
+    source: Annotated[
+        Path, typer.Argument(help="A run folder, or a results CSV.", metavar="RUN|CSV")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Make table and plots again: of a run from its artefacts, of a CSV beside it.
 
     Example: augment report results/runs/digits-ddpm
     """
-    run_file(run_dir, "results.csv")
-    from augment.report.outputs import read_results, write_outputs
+    from augment.report.outputs import read_results, write_beside, write_outputs
     from augment.report.table import summarise
 
-    table = read_results(run_dir)
-    write_outputs(run_dir, table)
+    if source.suffix == ".csv" and source.is_file():
+        table = read_results(source)
+        write_beside(source, table)
+    else:
+        table = read_results(run_file(source, "results.csv"))
+        write_outputs(source, table)
     show_summary(summarise(table), as_json)
-    talk(f"table and plots: {run_dir}")
+    talk(f"table and plots: {source.with_suffix('.md') if source.is_file() else source}")
 
 
 @app.command()
@@ -308,9 +319,9 @@ def carry_out(
     from augment.engine import execute
     from augment.progress import watch
 
-    def announce(folder: Path, cells: int) -> None:
+    def announce(folder: Path, cells: int, notes: list[str]) -> None:
         if not quiet:
-            talk(f"{cells} cells into {folder}")
+            talk("\n".join([*notes, f"{cells} cells into {folder}"]))
 
     steps = execute(recipe, out=out, data_dir=data_dir, device=device, jobs=jobs, announce=announce)
     result = watch(steps, quiet=quiet, verbose=verbose)
@@ -320,84 +331,6 @@ def carry_out(
             talk(f"error: {error}")
         talk(f"{result.failed} of {len(result.table)} cells failed; the rest is valid")
         raise typer.Exit(4)
-
-
-def show_result(result: Result, as_json: bool, quiet: bool) -> None:
-    """The table on stdout, then where the files are."""
-    if as_json:
-        rows = json.loads(result.table.to_json(orient="records"))
-        summary = json.loads(result.summary.to_json(orient="records"))
-        print(json.dumps({"path": str(result.path), "summary": summary, "results": rows}))
-        return
-    show_summary(result.summary, as_json)
-    if not quiet:
-        talk(f"results.csv, table.md, plots/ and samples/ are in {result.path}")
-
-
-def show_summary(summary: Any, as_json: bool) -> None:
-    """The summary as tables with the verdicts below."""
-    from augment.report.table import HEAD, blocks, verdicts
-
-    if as_json:
-        print(summary.to_json(orient="records"))
-        return
-    for title, lines in blocks(summary):
-        show_rows(title, lines, list(HEAD))
-    for sentence in verdicts(summary):
-        print(sentence)
-
-
-def show_plan(about: dict[str, Any], as_json: bool) -> None:
-    """What a dry run found."""
-    if as_json:
-        print(json.dumps(about))
-        return
-    rows = [[k.replace("_", " "), plain(v)] for k, v in about.items() if k != "cells"]
-    show_rows("plan", rows)
-    show_rows("cells", [[c] for c in about["cells"]])
-
-
-def plain(value: Any) -> str:
-    """A value as people write it."""
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {v}" for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return (
-            "\n".join(str(v) for v in value)
-            if any(" " in str(v) for v in value)
-            else ", ".join(map(str, value))
-        )
-    return str(value)
-
-
-def show_rows(title: str, rows: list[list[str]], head: list[str] | None = None) -> None:
-    """A table on stdout: drawn on a terminal, tab-separated lines in a pipe."""
-    if not sys.stdout.isatty():
-        print(
-            "\n".join(
-                "\t".join(c.replace("\n", "; ") for c in line)
-                for line in [*([head] if head else []), *rows]
-            )
-        )
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", show_header=bool(head)
-    )
-    for name in head or rows[0]:
-        table.add_column(name)
-    for line in rows:
-        table.add_row(*(escape(cell) for cell in line))
-    Console().print(table)
-
-
-def talk(sentence: str) -> None:
-    """Something for the person, not for the pipe."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

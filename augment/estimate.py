@@ -9,13 +9,15 @@ from typing import Any
 import torch
 
 from augment.arms import training_set
+from augment.cells import Cell, expand
 from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
-from augment.engine import Shelf, choose_jobs, stage_keys
+from augment.engine import Shelf
+from augment.executors import choose_jobs, stage_keys
 from augment.generators import GENERATORS
 from augment.learn import Learner, TrainingSet, kept_state, train
-from augment.recipe import Cell, Recipe, expand
+from augment.recipe import Recipe
 from augment.runtime import pick_device, pick_precision
 
 STEPS, WARMUP = 6, 2  # measured, and thrown away before

@@ -12,23 +12,24 @@ from typing import Any
 import pandas as pd
 import torch
 
+from augment.cells import Cell, expand
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
 from augment.engine import Shelf
 from augment.errors import RunFolderError, UsageError, unknown
-from augment.experiment import load_images
 from augment.generators import GENERATORS
 from augment.learn import load_learner
-from augment.recipe import Cell, expand, make_recipe
+from augment.recipe import make_recipe
 from augment.report.outputs import read_results
 from augment.report.pictures import class_grid, save_picture, to_pillow
 from augment.runtime import pick_device, seed_for
+from augment.stages import load_images
 from augment.store import Store, write_atomic, write_csv
 
 
 def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[str, Any]:
     """The first finished row with synthetic images that fits; UsageError names what there is."""
-    table = read_results(run_dir)
+    table = read_results(run_dir / "results.csv")
     rows = table[(table["status"] == "ok") & (table["n_synth"] > 0)]
     if rows.empty:
         raise UsageError(f"{run_dir} has no finished cell with a generator")
@@ -132,7 +133,7 @@ def labelled_of(run_dir: Path, cell: dict[str, Any], data_dir: Path | None) -> L
     ]  # fmt: skip
     first: Cell = same[0]
     data = Shelf(data_dir).of(first)
-    shas = set(read_results(run_dir)["data_sha"].dropna())
+    shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
     if data.sha not in shas:
         raise RunFolderError(f"{first.dataset} has changed since {run_dir} was run: run it again")
     places = labelled_subset(data.pool, frac=first.frac, per_class=first.per_class, seed=first.seed)

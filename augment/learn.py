@@ -146,15 +146,22 @@ def follow(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
     Floating-point buffers (batch-norm statistics) are averaged too, others copied.
     """
     weight = 1 - min(decay, (1 + step) / (10 + step))
-    to, source = average.state_dict(), net.state_dict()
-    floats = [name for name, value in source.items() if value.is_floating_point()]
-    torch._foreach_lerp_([to[n] for n in floats], [source[n] for n in floats], weight)
-    for name in source.keys() - set(floats):
-        to[name].copy_(source[name])
+    pairs = zip(tensors_of(average), tensors_of(net), strict=True)
+    floats = [(to, new) for to, new in pairs if to.is_floating_point()]
+    torch._foreach_lerp_([to for to, _ in floats], [new for _, new in floats], weight)
+    for to, new in zip(average.buffers(), net.buffers(), strict=True):
+        if not to.is_floating_point():
+            to.copy_(new)
+
+
+def tensors_of(net: nn.Module) -> Iterator[Tensor]:
+    """Parameters, then buffers; faster than state_dict, which copies names and dictionaries."""
+    yield from net.parameters()
+    yield from net.buffers()
 
 
 def fresh(build: Any, seed: int) -> Any:
-    """Call `build()` with torch's initialisers seeded, leaving the global random state untouched."""
+    """Call `build()` with torch's initialisers seeded; the global random state is put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
@@ -202,11 +209,15 @@ def load_full_state(learner: Learner, tensors: dict[str, Tensor]) -> None:
             {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         )
     for name, optimiser in learner.optimisers.items():
+        own = [p for group in optimiser.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         prefix = f"optimiser.{name}."
         for full, value in tensors.items():
             if full.startswith(prefix):
                 index, _, key = full.removeprefix(prefix).partition(".")
+                if value.shape == own[int(index)].shape:
+                    # fused optimisers walk moments and weights side by side: same strides, or wrong
+                    value = torch.empty_like(own[int(index)]).copy_(value)
                 state.setdefault(int(index), {})[key] = value
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 

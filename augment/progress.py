@@ -19,7 +19,7 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from augment.engine import Result
-    from augment.experiment import Progress as Step
+    from augment.stages import Progress as Step
 
 LINE_SECONDS = 15.0  # between lines where there is no terminal
 

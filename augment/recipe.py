@@ -7,7 +7,6 @@ A setting that is a list is a dimension of the matrix; `augment run` flags, TOML
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import tomllib
 import typing
@@ -24,7 +23,6 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
-from augment import __version__
 from augment.arms import ARMS
 from augment.classic import CLASSIC
 from augment.classifiers import CLASSIFIERS
@@ -32,8 +30,9 @@ from augment.errors import UsageError, unknown
 from augment.generators import GENERATORS
 from augment.runtime import PRECISIONS
 
+MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
-FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
+MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
 
 
 def as_list(value: Any) -> Any:
@@ -42,23 +41,28 @@ def as_list(value: Any) -> Any:
         return []
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    values = list(value) if isinstance(value, (list, tuple, range)) else [value]
+    if any(isinstance(v, bool) for v in values):
+        raise ValueError("true or false is no value here")  # Python would take them for 1 and 0
+    return values
 
 
 def as_seeds(value: Any) -> Any:
     """6 → 0…5; "100-105" → those; a list stays."""
-    if isinstance(value, str) and not value.isdigit():
-        first, dash, last = value.partition("-")
-        if dash and first.isdigit() and last.isdigit():
+    if isinstance(value, str):
+        first, dash, last = (part.strip() for part in value.partition("-"))
+        if dash and first.isdecimal() and last.isdecimal():
             return list(range(int(first), int(last) + 1))
-        return as_list(value)
-    if isinstance(value, (int, str)) and not isinstance(value, bool):
-        return list(range(int(value)))
-    return value
+        value = int(value) if value.strip().isdecimal() else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return list(range(value))
+    return as_list(value) if isinstance(value, (str, list, tuple, range)) else value
 
 
 Many = Annotated[list[str], BeforeValidator(as_list)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Mixed = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -77,9 +81,9 @@ class Recipe(BaseModel):
     seeds: Annotated[
         list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)
     ] = [0, 1, 2]
-    ratio: Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(as_list)] = [5.0]
+    ratio: Annotated[list[Positive], BeforeValidator(as_list)] = [5.0]
     guidance: Annotated[list[NonNegative], BeforeValidator(as_list)] = []
-    share: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], BeforeValidator(as_list)] = [0.5]
+    share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.5]
     preset: str = "auto"
     classifier: str = "resnet"
     classic: str = "auto"
@@ -105,12 +109,33 @@ class Recipe(BaseModel):
                     raise unknown(what, name, valid)
         if self.frac and self.per_class:
             raise UsageError("--frac and --per-class cannot both be given")
-        for name, values in (("dataset", self.dataset), ("arm", self.arm)):
-            if not values:
-                raise UsageError(f"--{name} is empty: name at least one")
+        if len(self.seeds) > MOST_SEEDS:
+            raise UsageError(f"--seeds asks for {len(self.seeds)} trials: {MOST_SEEDS} at most")
+        if self.guidance and not any("guidance" in GENERATORS[g].sampling for g in self.generator):
+            raise UsageError(f"--guidance: {', '.join(self.generator)} has none; leave it out")
+        for name in ("dataset", "arm", "ratio", "share"):
+            if not getattr(self, name):
+                raise UsageError(f"--{name} is empty: give at least one")
         if not self.generator and any(ARMS[a].synthetic for a in self.arm):
             raise UsageError(f"--generator is empty: name one of {', '.join(GENERATORS)}")
         return self
+
+    @model_validator(mode="after")
+    def check_overrides(self) -> Recipe:
+        """Each override names a setting that there is, in the right type, used or not."""
+        for registry, names in ((GENERATORS, self.generator), (CLASSIFIERS, [self.classifier])):
+            for name in registry:
+                overrides = self.overrides(name) if name in names else self.set.get(name, {})
+                hyperparameters(registry, name, "quick", overrides)
+        return self
+
+    def overrides(self, name: str) -> dict[str, Any]:
+        """`set` for one generator or classifier: its own section goes over its kind's."""
+        registry: dict[str, Any] = GENERATORS if name in GENERATORS else CLASSIFIERS
+        if not hyperparameters(registry, name, "quick", {}):  # a control has nothing to tune
+            return self.set.get(name, {})
+        kind = "generator" if registry is GENERATORS else "classifier"
+        return self.set.get(kind, {}) | self.set.get(name, {})
 
     def resolved(self, device_type: str) -> Recipe:
         """With `auto` replaced by what it stands for on this kind of device."""
@@ -130,9 +155,8 @@ def make_recipe(**settings: Any) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"] if not isinstance(p, int))
-        raise UsageError(
-            f"--{place.replace('_', '-')} {first.get('input')}: {first['msg']}"
-        ) from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--{place.replace('_', '-')} {first.get('input')}: {why}") from None
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -161,9 +185,18 @@ def parse_set(items: list[str]) -> dict[str, dict[str, Any]]:
         try:
             value = tomllib.loads(f"v = {text}")["v"]
         except tomllib.TOMLDecodeError:
-            value = text
+            value = text.strip()
         parsed.setdefault(section, {})[name] = value
     return parsed
+
+
+def check_range(what: str, value: Any, least: int) -> None:
+    """Floats are finite and not negative, whole numbers at least `least`."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not 0 <= number < math.inf:
+            raise UsageError(f"{what} = {number} is not a finite number from 0 up")
+        if isinstance(number, int) and not isinstance(number, bool) and number < least:
+            raise UsageError(f"{what} = {number}: the least is {least}")
 
 
 def hyperparameters(
@@ -181,145 +214,7 @@ def hyperparameters(
             settings[key] = TypeAdapter(types[key]).validate_python(value)
         except ValidationError as error:
             raise UsageError(f"{name}.{key} = {value!r}: {error.errors()[0]['msg']}") from None
-        if isinstance(settings[key], float) and not math.isfinite(settings[key]):
-            raise UsageError(f"{name}.{key} = {value!r} is not a finite number")
+        if isinstance(value, bool) and types[key] is not bool:
+            raise UsageError(f"{name}.{key} = {value!r}: true or false is no value here")
+        check_range(f"{name}.{key}", settings[key], least=0 if key in MAY_BE_ZERO else 1)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One row of the table: trial × generator × arm × settings."""
-
-    dataset: str
-    size: int | None
-    frac: float | None
-    per_class: int | None
-    seed: int
-    arm: str
-    classic: str
-    preset: str
-    classifier: str
-    classifier_settings: dict[str, Any]
-    generator: str | None = None  # None, like the next four, in arms without synthetic images
-    generator_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    ratio: float | None = None
-    share: float | None = None
-    guidance: float | None = None
-    skip_bad: bool = False
-    drop_small_classes: bool = False
-
-    @property
-    def amount(self) -> str:
-        """How much was asked to be labelled."""
-        return f"{self.per_class} a class" if self.per_class else f"{self.frac:.4g} of the pool"
-
-    @property
-    def trial(self) -> str:
-        """What all arms of a pair share."""
-        return f"{self.dataset}, {self.amount}, seed {self.seed}"
-
-    @property
-    def name(self) -> str:
-        """For progress lines."""
-        return f"{self.trial}: {self.arm}" + (f" ({self.generator})" if self.generator else "")
-
-    def generator_record(self, labelled_sha: str, precision: str) -> dict[str, Any]:
-        """All that a trained generator depends on."""
-        sampling = GENERATORS[str(self.generator)].sampling
-        return {
-            "version": __version__,
-            "labelled": labelled_sha,
-            "seed": self.seed,
-            "generator": self.generator,
-            "settings": {k: v for k, v in self.generator_settings.items() if k not in sampling},
-            "classic": self.classic,
-            "precision": precision,
-        }
-
-    def synthetic_record(self, generator_signature: str) -> dict[str, Any]:
-        """All that its synthetic set depends on; `chunk` changes no picture."""
-        sampling = GENERATORS[str(self.generator)].sampling
-        return {
-            "generator": generator_signature,
-            "ratio": self.ratio,
-            "settings": {k: self.generator_settings[k] for k in sampling if k != "chunk"},
-        }
-
-    def score_record(
-        self, labelled_sha: str, test_sha: str, synthetic: str | None, precision: str
-    ) -> dict[str, Any]:
-        """All that a row depends on."""
-        return {
-            "version": __version__,
-            "labelled": labelled_sha,
-            "test": test_sha,
-            "synthetic": synthetic,
-            "seed": self.seed,
-            "arm": self.arm,
-            "classic": self.classic,
-            "share": self.share,
-            "classifier": self.classifier,
-            "settings": self.classifier_settings,
-            "precision": precision,
-        }
-
-
-def expand(recipe: Recipe) -> list[Cell]:
-    """The cells of a resolved recipe, each once: arms without a generator are not repeated."""
-    if recipe.preset == "auto":
-        raise ValueError("resolve the recipe first")
-    classifier = hyperparameters(
-        CLASSIFIERS, recipe.classifier, recipe.preset,
-        recipe.set.get("classifier", {}) | recipe.set.get(recipe.classifier, {}),
-    )  # fmt: skip
-    cells: dict[str, Cell] = {}
-    for dataset, (frac, per_class), seed in itertools.product(
-        recipe.dataset, amounts(recipe), recipe.seeds
-    ):
-        common: dict[str, Any] = dict(
-            dataset=dataset, size=recipe.size, seed=seed, preset=recipe.preset,
-            classic=recipe.classic, classifier=recipe.classifier, classifier_settings=classifier,
-            skip_bad=recipe.skip_bad, drop_small_classes=recipe.drop_small_classes,
-        )  # fmt: skip
-        common["frac"], common["per_class"] = frac, per_class
-        if (
-            frac is None and per_class is None
-        ):  # nothing asked: all of one's own, few of a known one
-            from augment.data.datasets import DATASETS
-
-            known = dataset in DATASETS
-            common["frac"], common["per_class"] = (None, FIRST_CLASSES) if known else (1.0, None)
-        for arm in recipe.arm:
-            for cell in arm_cells(recipe, arm, common):
-                cells.setdefault(repr(cell), cell)
-    return list(cells.values())
-
-
-def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
-    """How much is labelled: pairs of which one is given."""
-    given = [(f, None) for f in recipe.frac] + [(None, n) for n in recipe.per_class]
-    return given or [(None, None)]
-
-
-def arm_cells(recipe: Recipe, arm: str, common: dict[str, Any]) -> list[Cell]:
-    """The cells of one arm in one trial."""
-    if not ARMS[arm].synthetic:
-        return [Cell(arm=arm, **common)]
-    cells = []
-    for name, ratio, share, guidance in itertools.product(
-        recipe.generator, recipe.ratio, recipe.share, recipe.guidance or [None]
-    ):
-        overrides = recipe.set.get("generator", {}) | recipe.set.get(name, {})
-        if name in ("duplicate", "noise"):  # a control has nothing to tune
-            overrides = recipe.set.get(name, {})
-        settings = hyperparameters(GENERATORS, name, recipe.preset, overrides)
-        if "guidance" in settings and guidance is not None:
-            settings["guidance"] = guidance
-        cells.append(
-            Cell(
-                arm=arm, generator=name, generator_settings=settings, ratio=ratio,
-                share=share if ARMS[arm].real else None, guidance=settings.get("guidance"),
-                **common,
-            )
-        )  # fmt: skip
-    return cells

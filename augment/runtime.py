@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augment.errors import MachineError
+from augment.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +50,7 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise MachineError(
-            f"--device {name} is no device of torch: use auto, cpu or cuda"
-        ) from None
+        raise UsageError(f"--device '{name}' is no device: use auto, cpu or cuda") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MachineError(
             "--device cuda: torch sees no CUDA device here; use --device auto or cpu"

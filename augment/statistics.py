@@ -1,8 +1,9 @@
 """Paired differences: how much, how sure, and what may be said.
 
-d_i = score of the arm − score of its baseline in trial i. The interval is Student's t for n < 10
-and bias-corrected accelerated bootstrap (Efron 1987) from 10 on; p is the exact two-sided
-sign-flip permutation test; tables with several contrasts are corrected by Holm (1979).
+d_i = score of the arm − score of its baseline in trial i. The interval is Student's t; from n = 10
+on the bias-corrected accelerated bootstrap (Efron 1987) stands beside it, not in its place: at
+n = 10 to 12 it covered normal data about 90 % of the time, t about 95 % (600 simulations each).
+p is the exact two-sided sign-flip permutation test, corrected by Holm (1979) over a table.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+BOOTSTRAP_FROM = 10  # pairs
 EXACT_LIMIT = 16  # pairs up to which all 2^n sign patterns are counted
 PATTERNS = 50_000  # random sign patterns beyond that
+DECIMALS = 12  # scores that agree to here are equal: 0.3 - (0.1 + 0.2) is no difference
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,12 @@ class Contrast:
     high: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    bca: tuple[float, float] | None = None  # bootstrap interval beside it, from ten pairs on
     missing: int = 0  # trials in which one of the two cells failed
 
     @property
     def verdict(self) -> str:
-        """*helps* / *hurts* when the interval excludes 0 (and Holm's p agrees, if it was made)."""
+        """*helps* / *hurts* when the interval excludes 0; p, corrected or not, stands beside it."""
         if self.n == 0:
             return "no pair"
         if self.low is None or self.high is None:
@@ -45,23 +49,29 @@ class Contrast:
 
 def compare(arm: Sequence[float], baseline: Sequence[float], level: float = 0.95) -> Contrast:
     """Contrast of paired scores; a pair with a missing value (NaN) is left out and counted."""
-    differences = np.asarray(arm, float) - np.asarray(baseline, float)
+    if len(arm) != len(baseline):
+        raise ValueError(f"{len(arm)} scores cannot be paired with {len(baseline)}")
+    differences = np.round(np.asarray(arm, float) - np.asarray(baseline, float), DECIMALS)
     d = differences[np.isfinite(differences)]
     n, missing = len(d), int((~np.isfinite(differences)).sum())
     if n < 2:
         return Contrast(n, float(d.mean()) if n else math.nan, missing=missing)
-    low, high = interval(d, level)
-    return Contrast(n, float(d.mean()), low, high, sign_flip_p(d), missing=missing)
+    low, high = t_interval(d, level)
+    bca = bca_interval(d, level) if n >= BOOTSTRAP_FROM else None
+    return Contrast(n, float(d.mean()), low, high, sign_flip_p(d), bca=bca, missing=missing)
 
 
-def interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """95 % interval of the mean of [n ≥ 2] differences; zero spread gives width 0."""
+def t_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of [n ≥ 2] differences; zero spread gives width 0."""
     mean, spread = float(d.mean()), float(d.std(ddof=1))
-    if spread <= 1e-12:
-        return mean, mean
-    if len(d) < 10:
-        half = float(stats.t.ppf(0.5 + level / 2, len(d) - 1)) * spread / math.sqrt(len(d))
-        return mean - half, mean + half
+    half = float(stats.t.ppf(0.5 + level / 2, len(d) - 1)) * spread / math.sqrt(len(d))
+    return mean - half, mean + half
+
+
+def bca_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Bootstrap interval of the mean, 9,999 resamples; zero spread gives width 0."""
+    if d.std() <= 1e-12:
+        return float(d.mean()), float(d.mean())
     result = stats.bootstrap(
         (d,), np.mean, confidence_level=level, method="BCa", n_resamples=9999,
         rng=np.random.default_rng(0),
@@ -71,12 +81,13 @@ def interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 def sign_flip_p(d: np.ndarray) -> float:
     """Two-sided p of the sign-flip test: exact up to 16 pairs, never below 2^(1−n)."""
-    n, observed = len(d), abs(d.sum())
+    n = len(d)
+    observed = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # sums in another order are ties all the same
     if n <= EXACT_LIMIT:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
-        return float((np.abs(signs @ d) >= observed - 1e-12).mean())
+        return float((np.abs(signs @ d) >= observed).mean())
     signs = np.random.default_rng(0).choice((1.0, -1.0), (PATTERNS, n))
-    return float(((np.abs(signs @ d) >= observed - 1e-12).sum() + 1) / (PATTERNS + 1))
+    return float(((np.abs(signs @ d) >= observed).sum() + 1) / (PATTERNS + 1))
 
 
 def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
@@ -93,9 +104,6 @@ def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
 def spread_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
     """Mean and t interval of single scores, for plots: (mean, low, high); NaN bounds for one."""
     v = np.asarray([x for x in values if math.isfinite(x)], float)
-    if len(v) == 0:
-        return math.nan, math.nan, math.nan
-    if len(v) == 1:
-        return float(v[0]), math.nan, math.nan
-    half = float(stats.t.ppf(0.5 + level / 2, len(v) - 1)) * v.std(ddof=1) / math.sqrt(len(v))
-    return float(v.mean()), float(v.mean() - half), float(v.mean() + half)
+    if len(v) < 2:
+        return float(v[0]) if len(v) else math.nan, math.nan, math.nan
+    return float(v.mean()), *t_interval(v, level)

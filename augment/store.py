@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -26,6 +26,12 @@ from filelock import FileLock, Timeout
 from augment.errors import AugmentError, MachineError, RunFolderError
 
 SEAL = "seal.json"  # sha256 of each file of an artefact, written last
+UNWRITABLE = (
+    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ELOOP,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+NEW_PANDAS = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)  # exact, and warns if asked
+TO_LAST_DIGIT: dict[str, Any] = {} if NEW_PANDAS else {"float_precision": "round_trip"}
 RISKY = tuple("=+-@\t\r")  # a spreadsheet would run a text cell that begins so
 
 
@@ -37,7 +43,8 @@ def signature(record: dict[str, Any]) -> str:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a whole file or nothing: temporary sibling, fsync, rename, fsync the folder."""
-    raw = data.encode() if isinstance(data, str) else data
+    # a file name that is no UTF-8 reaches Python with lone surrogates
+    raw = data.encode(errors="backslashreplace") if isinstance(data, str) else data
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with room_for(path):
         try:
@@ -69,8 +76,10 @@ def room_for(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MachineError(f"no space left for {path}: make room and run again") from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise MachineError(f"{path} cannot be written: choose another --out") from None
+        if error.errno in UNWRITABLE:
+            raise MachineError(
+                f"{path} cannot be written ({error.strerror}): choose another --out"
+            ) from None
         raise
     except Exception as error:  # safetensors and torch wrap the system's error in their own
         if "No space left" in str(error) or "os error 28" in str(error):
@@ -97,7 +106,10 @@ class Store:
         if fault:
             aside = folder.with_name(f"{sig}.damaged-{time.time_ns()}")
             folder.rename(aside)
-            (self.root / "warnings.log").open("a").write(f"{aside}: {fault}; made again\n")
+            said = f"{aside}: {fault}; this stage is made again\n"
+            print(f"warning: {said}", end="", file=sys.stderr)
+            with (self.root / "warnings.log").open("a", encoding="utf-8") as log:
+                log.write(said)
         return not fault
 
     @contextlib.contextmanager
@@ -108,7 +120,7 @@ class Store:
         with room_for(final):
             partial.mkdir(parents=True, exist_ok=True)
             yield partial
-            for leftover in partial.glob("checkpoint*"):
+            for leftover in [*partial.glob("checkpoint*"), *partial.glob(".*.partial")]:
                 leftover.unlink()
             files = sorted(p for p in partial.rglob("*") if p.is_file() and p.name != SEAL)
             for file in files:
@@ -170,9 +182,9 @@ def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
     Raises RunFolderError if another process has it or other settings made it, MachineError if it
     cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise MachineError(f"--out {folder} is a file: name a folder")
     with room_for(folder):
+        if folder.exists() and not folder.is_dir():
+            raise MachineError(f"--out {folder} is a file: name a folder")
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         try:
@@ -181,20 +193,30 @@ def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
             raise RunFolderError(
                 f"{folder} is in use by another run: wait for it, or choose another --out"
             ) from None
+    try:
+        claim(folder, settings)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Write down the settings of an empty folder, or see that they are those that made it."""
     made_by = folder / "settings.json"
     if made_by.exists():
-        difference = differences(json.loads(made_by.read_text()), settings)
+        try:
+            difference = differences(json.loads(made_by.read_text(encoding="utf-8")), settings)
+        except (ValueError, AttributeError):
+            raise RunFolderError(f"{made_by} is damaged: choose another --out") from None
         if difference:
-            lock.release()
             raise RunFolderError(
                 f"{folder} was made by other settings ({difference}): choose another --out"
             )
-    elif any(p.name != ".lock" for p in folder.iterdir()):
-        lock.release()
+    elif any(p.name != ".lock" and p.suffix != ".partial" for p in folder.iterdir()):
         raise RunFolderError(f"{folder} holds other files: choose an empty or a new --out")
     else:
         write_atomic(made_by, json.dumps(settings, indent=1, sort_keys=True))
-    return lock
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -219,28 +241,30 @@ def fresh_folder(parent: Path, name: str, resumable: Callable[[Path], bool]) -> 
         number += 1
 
 
+def risky(text: object) -> bool:
+    """Whether a spreadsheet might run this cell, or it might be taken for a guarded one."""
+    return isinstance(text, str) and text.lstrip("'").startswith(RISKY)
+
+
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """A CSV whose text cells no spreadsheet runs; numbers stay numbers, to their last digit."""
-    safe = table.copy()
+    safe, returns = table.copy(), False
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = [
-                "'" + v if isinstance(v, str) and v.startswith(RISKY) else v for v in safe[column]
-            ]
-    write_atomic(path, safe.to_csv(index=False, quoting=csv.QUOTE_MINIMAL))
+            safe[column] = ["'" + v if risky(v) else v for v in safe[column]]
+            returns = returns or any(isinstance(v, str) and "\r" in v for v in safe[column])
+    # Python < 3.13 leaves a carriage return unquoted, and a reader then ends the line there
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    write_atomic(path, safe.to_csv(index=False, quoting=quoting, lineterminator="\n"))
 
 
 def read_csv(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
-    """What `write_csv` wrote, with the guarding apostrophes taken off the `text` columns."""
-    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=True)
+    """What `write_csv` wrote, with the guarding apostrophes taken off the `text` columns.
+
+    Only an empty cell is missing: a class may be called `NA` or `None`.
+    """
+    types = dict.fromkeys(text, str)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""], **TO_LAST_DIGIT)
     for column in set(text) & set(table.columns):
-        table[column] = [
-            v[1:] if isinstance(v, str) and v[:1] == "'" and v[1:].startswith(RISKY) else v
-            for v in table[column]
-        ]
+        table[column] = [v[1:] if risky(v) and v[0] == "'" else v for v in table[column]]
     return table
-
-
-def discard(folder: Path) -> None:
-    """Take away a folder of our own making."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.data.folder import Found, read_npz, read_path
+from augment.data.fetch import cached
+from augment.data.folder import Found, read_folder
 from augment.data.images import LabelledImages, pixel_hashes, resize
-from augment.data.subset import hold_out
-from augment.errors import DataError, MachineError, UsageError, unknown
+from augment.data.near import near_copies
+from augment.data.npz import read_npz
+from augment.data.subset import hold_out, linked
+from augment.errors import DataError, UsageError, unknown
 from augment.runtime import data_dir as default_data_dir
 from augment.runtime import seed_for
 
@@ -80,23 +81,23 @@ def load_dataset(
 
     Raises UsageError for an unknown name, DataError for unusable data, MachineError when offline.
     """
+    if name == "digits":
+        return split(name, embedded_digits(size), "document", 0.5)
     if name in DATASETS:
-        folder = default_data_dir(data_dir)
-        found = embedded_digits() if name == "digits" else cached(name, folder, size)
-        if name == "digits" and size:
-            found.images = resize(found.images, size)
-        classic, share = DATASETS[name].classic, 0.5 if name == "digits" else TEST_SHARE
-    elif looks_like_path(name):
-        path = Path(name).expanduser()
-        if not path.exists():
-            raise UsageError(f"--dataset {name}: no such folder or file")
-        found = read_path(path, size, skip_bad=skip_bad)
-        classic, share = ("natural" if found.images.shape[1] == 3 else "document"), TEST_SHARE
-    else:
+        named = DATASETS[name]
+        file = cached(name, str(named.torchvision), named.options, default_data_dir(data_dir))
+        try:
+            found = read_npz(file, size)
+        except DataError as error:
+            raise DataError(f"{error}; delete {file} to have it fetched again") from None
+        return split(name, found, named.classic, TEST_SHARE, drop_small=drop_small_classes)
+    if not looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
-    if drop_small_classes:
-        drop_small(found)
-    return split(name, found, classic, share)
+    found = read_path(Path(os.path.expanduser(name)), size, skip_bad=skip_bad)
+    classic = "natural" if found.images.shape[1] == 3 else "document"
+    data = split(name, found, classic, TEST_SHARE, drop_small=drop_small_classes)
+    data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
+    return data
 
 
 def looks_like_path(name: str) -> bool:
@@ -109,92 +110,110 @@ def looks_like_path(name: str) -> bool:
     )
 
 
-def split(name: str, found: Found, classic: str, test_share: float) -> Dataset:
+def read_path(path: Path, size: int | None, *, skip_bad: bool) -> Found:
+    """A user's folder or .npz."""
+    if not path.exists():
+        raise UsageError(f"--dataset {path}: no such folder or file")
+    if path.is_dir():
+        return read_folder(path, size, skip_bad=skip_bad)
+    if path.suffix == ".npz":
+        return read_npz(path, size)
+    raise DataError(f"{path} is neither a folder of images nor an .npz file")
+
+
+def split(
+    name: str, found: Found, classic: str, test_share: float, *, drop_small: bool = False
+) -> Dataset:
     """Found images → pool and test; a picture never stands on both sides."""
     notes, labels = list(found.notes), torch.tensor(found.labels)
-    splits = list(found.splits)
-    if "test" not in splits and "train" in splits and "val" in splits:
-        splits = ["test" if s == "val" else s for s in splits]
-        notes.append("no test split: val is the test set")
     hashes = pixel_hashes(found.images)
-    official = "test" in splits
-    everything = LabelledImages(found.images, labels, tuple(found.classes))
-    if official:
-        in_test = torch.tensor([s == "test" for s in splits])
-        check_groups(found, splits)
-        if "val" in splits:
-            notes.append("val images join the pool: nothing is chosen on them")
-    else:
-        units = [g or h for g, h in zip(found.groups or hashes, hashes, strict=True)]
-        in_test = torch.tensor(
-            hold_out(found.labels, units, found.classes, test_share, everything.sha)
-        )
-    seen = {h for h, t in zip(hashes, in_test.tolist(), strict=True) if t}
-    twins = torch.tensor([h in seen for h in hashes]) & ~in_test
+    in_test = given_test(found, notes)
+    official = in_test is not None
+    if in_test is None:
+        key = LabelledImages(found.images, labels, tuple(found.classes)).sha
+        units = linked(found.groups, hashes)
+        in_test = torch.tensor(hold_out(found.labels, units, test_share, key))
+    tested = {h for h, test in zip(hashes, in_test.tolist(), strict=True) if test}
+    twins = torch.tensor([h in tested for h in hashes]) & ~in_test
     if twins.any():
         notes.append(f"removed {int(twins.sum())} training images that are also test images")
     in_pool = ~in_test & ~twins
-    pool, test = everything.select(in_pool), everything.select(in_test)
-    check_classes(pool, test, notes)
-    return Dataset(
-        name, pool, test, classic, official,
-        [f for f, keep in zip(found.files, in_pool.tolist(), strict=True) if keep],
-        [f for f, keep in zip(found.files, in_test.tolist(), strict=True) if keep],
-        found.bad, notes,
+    kept = fit_classes(
+        found.classes,
+        torch.bincount(labels[in_pool], minlength=len(found.classes)).tolist(),
+        torch.bincount(labels[in_test], minlength=len(found.classes)).tolist(),
+        notes, official=official, drop_small=drop_small,
     )  # fmt: skip
+    new = torch.full((len(found.classes),), -1)
+    new[kept] = torch.arange(len(kept))
+    labels, classes = new[labels], tuple(found.classes[k] for k in kept)
+
+    def side(mask: torch.Tensor) -> tuple[LabelledImages, list[str]]:
+        mask = mask & (labels >= 0)
+        files = [file for file, keep in zip(found.files, mask.tolist(), strict=True) if keep]
+        return LabelledImages(found.images[mask], labels[mask], classes), files
+
+    (pool, pool_files), (test, test_files) = side(in_pool), side(in_test)
+    return Dataset(name, pool, test, classic, official, pool_files, test_files, found.bad, notes)
 
 
-def check_groups(found: Found, splits: list[str]) -> None:
-    """A group (a patient, a part) on both sides of a given split makes the score untrue."""
-    sides = {"train": set(), "test": set()}
-    for group, part in zip(found.groups or [], splits, strict=False):
+def given_test(found: Found, notes: list[str]) -> torch.Tensor | None:
+    """Which images the data set itself puts in its test split ([N] bool), or None."""
+    given = set(found.splits)
+    part = "test" if "test" in given else "val"
+    if part not in given or given == {"val"}:
+        return None
+    if part == "val":
+        notes.append("no test split: val is the test set")
+    elif "val" in given:
+        notes.append("val images join the pool: nothing is chosen on them")
+    sides: tuple[set[str], set[str]] = (set(), set())
+    for group, where in zip(found.groups or [], found.splits, strict=False):
         if group:
-            sides["test" if part == "test" else "train"].add(group)
-    both = sorted(sides["train"] & sides["test"])
+            sides[where == part].add(group)
+    both = sorted(sides[0] & sides[1])
     if both:
         raise DataError(
             f"metadata.csv: group '{both[0]}' ({len(both)} in all) stands in train and in test; "
             "give each group to one side"
         )
+    return torch.tensor([where == part for where in found.splits])
 
 
-def check_classes(pool: LabelledImages, test: LabelledImages, notes: list[str]) -> None:
-    """Two classes at least, two images a class to learn from; test classes known to train."""
-    if len(pool.classes) < 2:
-        raise DataError(f"a single class ('{pool.classes[0]}'): at least two are needed")
-    for name, n_pool, n_test in zip(pool.classes, pool.counts(), test.counts(), strict=True):
-        if n_pool == 0:
-            raise DataError(f"class '{name}' has {n_test} test images but none to learn from")
-        if n_pool == 1:
-            raise DataError(
-                f"class '{name}' has 1 image to learn from, at least 2 are needed: "
-                "add images or pass --drop-small-classes"
-            )
-        if n_test == 0:
-            notes.append(f"class '{name}' has no test image: its own scores are empty")
+def fit_classes(
+    classes: list[str], n_pool: list[int], n_test: list[int], notes: list[str],
+    *, official: bool, drop_small: bool,
+) -> list[int]:  # fmt: skip
+    """Places of the classes that can be learnt: two images of the pool, and one to test on.
 
-
-def drop_small(found: Found) -> None:
-    """Take out, in place, the classes that have too few images to be split or learnt from."""
-    counts = np.bincount(
-        [lab for lab, s in zip(found.labels, found.splits, strict=True) if s != "test"],
-        minlength=len(found.classes),
-    )
-    least = 2 if "test" in found.splits else 3
-    small = [name for name, n in zip(found.classes, counts, strict=True) if n < least]
-    keep = [i for i, lab in enumerate(found.labels) if found.classes[lab] not in small]
-    if not keep:
-        raise DataError("--drop-small-classes leaves no class")
-    kept = [name for name in found.classes if name not in small]
-    found.labels = [kept.index(found.classes[found.labels[i]]) for i in keep]
-    found.images, found.classes = found.images[keep], kept
-    found.splits, found.files = [found.splits[i] for i in keep], [found.files[i] for i in keep]
-    found.groups = [found.groups[i] for i in keep] if found.groups else None
+    A given test split may lack a class (noted); a class that only it has cannot be learnt.
+    """
+    least = 0 if official else 1
+    kept = [k for k in range(len(classes)) if n_pool[k] >= 2 and n_test[k] >= least]
+    small = [
+        f"class '{name}' has {n_pool[k]} to learn from and {n_test[k]} to test on"
+        for k, name in enumerate(classes)
+        if k not in kept
+    ]
+    if len(classes) < 2:
+        raise DataError(f"a single class ('{classes[0]}'): at least two are needed")
+    if small and not drop_small:
+        more = f"; {len(small) - 3} more classes" if len(small) > 3 else ""
+        raise DataError(
+            f"too few images: {'; '.join(small[:3])}{more}; at least 2 and {least} are needed "
+            "(equal pictures and groups stay on one side): add images or pass --drop-small-classes"
+        )
+    if len(kept) < 2:
+        raise DataError(f"--drop-small-classes leaves too few classes: {'; '.join(small[:3])}")
     if small:
-        found.notes.append(f"dropped small classes: {', '.join(small)}")
+        notes.append(f"dropped small classes ({len(small)}): {'; '.join(small)}")
+    for k in kept:
+        if not n_test[k]:
+            notes.append(f"class '{classes[k]}' has no test image: its own scores are empty")
+    return kept
 
 
-def embedded_digits() -> Found:
+def embedded_digits(size: int | None = None) -> Found:
     """scikit-learn's handwritten digits, 0…16 → 0…255."""
     from sklearn.datasets import load_digits
 
@@ -202,73 +221,5 @@ def embedded_digits() -> Found:
     images = torch.from_numpy(np.round(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
     n = len(images)
     files = [f"digits/{i}" for i in range(n)]
+    images = resize(images, size) if size else images
     return Found(images, bunch.target.tolist(), [str(k) for k in range(10)], [""] * n, files)
-
-
-def cached(name: str, folder: Path, size: int | None) -> Found:
-    """`folder/NAME.npz`, made on first use from torchvision's download."""
-    file = folder / f"{name}.npz"
-    if not file.exists():
-        download(name, folder, file)
-    return read_npz(file, size)
-
-
-def download(name: str, folder: Path, file: Path) -> None:
-    """Fetch through torchvision (which checks its MD5 sums) and convert once, atomically."""
-    import torchvision.datasets as sources
-
-    named = DATASETS[name]
-    source: Callable[..., Any] = getattr(sources, str(named.torchvision))
-    timeout = socket.getdefaulttimeout()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        socket.setdefaulttimeout(10)  # seconds; offline must not mean waiting for ever
-        parts = [source(folder / "raw", download=True, **options) for options in named.options]
-    except (OSError, RuntimeError) as error:
-        raise MachineError(
-            f"{name} is not in {folder} and could not be downloaded "
-            f"({str(error).splitlines()[0]}): put {name}.npz there (keys train_images, "
-            f"train_labels, test_images, test_labels, classes), or into {folder / 'raw'} what "
-            f"torchvision's {named.torchvision} reads ({originals(source)})"
-        ) from None
-    finally:
-        socket.setdefaulttimeout(timeout)
-    arrays: dict[str, Any] = {"classes": np.array(class_names(name, parts[0]))}
-    for part, data in zip(("train", "test"), parts, strict=True):
-        arrays[f"{part}_images"], arrays[f"{part}_labels"] = to_arrays(name, data)
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(file)
-
-
-def originals(source: Any) -> str:
-    """The original files and their MD5 sums, as torchvision knows them."""
-    if hasattr(source, "resources"):
-        pairs = source.resources
-    elif hasattr(source, "split_list"):
-        pairs = [(entry[1], entry[2]) for key, entry in source.split_list.items() if key != "extra"]
-    elif hasattr(source, "tgz_md5"):
-        pairs = [(source.filename, source.tgz_md5)]
-    else:
-        pairs = [("gzip.zip", source.md5)]
-    return ", ".join(f"{file} md5 {md5}" for file, md5 in pairs)
-
-
-def class_names(name: str, data: Any) -> list[str]:
-    """Class names in label order."""
-    if name == "emnist-letters":
-        return [chr(ord("a") + k) for k in range(26)]
-    if name == "svhn":
-        return [str(k) for k in range(10)]
-    return [str(c).split(" - ")[0] for c in data.classes]
-
-
-def to_arrays(name: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """torchvision's layouts → [N, H, W(, C)] uint8, [N] int64."""
-    images = np.asarray(data.data)
-    labels = np.asarray(getattr(data, "targets", getattr(data, "labels", None)), np.int64)
-    if name in ("svhn", "stl10"):  # [N, C, H, W]
-        images = images.transpose(0, 2, 3, 1)
-    if name == "emnist-letters":  # stored lying on the side, labels from 1
-        images, labels = images.transpose(0, 2, 1), labels - 1
-    return images, labels

@@ -1,55 +1,36 @@
-"""A user's own images: a folder a class, a `metadata.csv`, or an `.npz`. Nothing there is changed.
+"""A user's own images: a folder a class, or a `metadata.csv`. Nothing there is changed.
 
-Pixel formats: 1, L, LA, 16-bit → grey; everything else → RGB; one colour picture makes the whole
-set RGB. Transparent pictures are laid on white. 16-bit values are scaled by the bit depth that the
-set really uses (12-bit pictures keep their levels). EXIF rotation is applied.
+Links are followed to files inside the folder only, hidden folders make no class, and whatever is
+left out is counted in the notes.
 """
 
 from __future__ import annotations
 
+import csv
 import os
 import warnings
-import zipfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from augment.data.images import resize
+from augment.data.decode import choose_size, decode, head, stack
 from augment.errors import DataError
 
-SUFFIXES = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".pgm",
-        ".ppm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".tga",
-    ]
-)
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-MAX_PIXELS = 50_000_000  # larger pictures are refused before they are decoded
-NATIVE_LIMIT, DEFAULT_SIZE = 64, 32  # sides kept as they are up to 64 pixels, else made 32
-UNREADABLE = (
-    OSError, UnidentifiedImageError, SyntaxError, ValueError,
-    Image.DecompressionBombError, Image.DecompressionBombWarning,
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm",
+    ".pnm", ".jp2", ".tga",
 )  # fmt: skip
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+SHOWN = 3  # names of each kind in a message
+
+LeftOut = defaultdict[str, list[str]]  # kind → names
 
 
 @dataclass
@@ -58,7 +39,7 @@ class Found:
 
     images: Tensor  # [N, C, H, W] uint8
     labels: list[int]
-    classes: list[str]
+    classes: list[str]  # those without any image among them
     splits: list[str]  # "train", "val", "test", or "" where none is given
     files: list[str]
     groups: list[str] | None = None  # e.g. the patient; a group never straddles a split
@@ -77,122 +58,188 @@ class Entry:
     group: str = ""
 
 
-def read_path(path: Path, size: int | None, *, skip_bad: bool = False) -> Found:
-    """Read a user's data set; DataError names the file at fault."""
-    if path.suffix == ".npz":
-        return read_npz(path, size)
-    if not path.is_dir():
-        raise DataError(f"{path} is neither a folder of images nor an .npz file")
-    notes: list[str] = []
-    if (path / "metadata.csv").is_file():
-        entries = list(metadata_entries(path))
-    else:
-        entries = list(folder_entries(path, notes))
-    if not entries:
-        raise DataError(f"{path} holds no images: expected one folder a class, or a metadata.csv")
-    return read_entries(entries, size, notes, skip_bad=skip_bad)
-
-
-def folder_entries(root: Path, notes: list[str]) -> Iterator[Entry]:
-    """One folder a class, with or without train/ val/ test/ above them."""
-    tops = {name.name.lower(): name for name in visible_folders(root, notes)}
-    if "train" in tops:
-        parts = [(SPLITS[name], folder) for name, folder in tops.items() if name in SPLITS]
-        strange = sorted(set(tops) - set(SPLITS))
-        if strange:
-            notes.append(f"left out beside train/: {', '.join(strange)}")
-    else:
-        parts = [("", root)]
-    for split, part in sorted(parts):
-        for folder in visible_folders(part, notes):
-            files = list(image_files(folder, root.resolve(), notes))
-            if not files:
-                raise DataError(
-                    f"class folder {folder} holds no image ({', '.join(sorted(SUFFIXES))}): "
-                    "fill it or take it away"
-                )
-            for file in files:
-                yield Entry(file, file.relative_to(root).as_posix(), folder.name, split)
-
-
-def visible_folders(folder: Path, notes: list[str]) -> list[Path]:
-    """Sub-folders in name order, without hidden ones and links (noted)."""
-    kept = []
-    for item in sorted(folder.iterdir()):
-        if not item.is_dir() or item.name == "__MACOSX":
-            continue
-        if item.name.startswith(".") or item.is_symlink():
-            notes.append(f"left out {'link' if item.is_symlink() else 'hidden folder'} {item.name}")
+def read_folder(path: Path, size: int | None, *, skip_bad: bool = False) -> Found:
+    """Read a folder of images; DataError names the file at fault."""
+    left: LeftOut = defaultdict(list)
+    try:
+        if (path / "metadata.csv").is_file():
+            entries = list(metadata_entries(path))
+            classes = {e.label for e in entries}
         else:
-            kept.append(item)
-    return kept
+            entries, classes = folder_entries(path, left)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or path} cannot be read: {error.strerror or error}"
+        ) from None
+    notes = [f"left out {kind} ({len(names)}): {some(names)}" for kind, names in left.items()]
+    if not entries:
+        raise DataError(
+            f"{path} holds no images ({' '.join(SUFFIXES)}): expected one folder a class, "
+            f"or a metadata.csv{''.join(f'; {note}' for note in notes)}"
+        )
+    for name in [*classes, *(e.name for e in entries)]:
+        if not is_text(name):
+            raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
+    return read_entries(entries, sorted(classes), size, notes, skip_bad=skip_bad)
 
 
-def image_files(folder: Path, root: Path, notes: list[str]) -> Iterator[Path]:
-    """Image files below a class folder; links that lead out of the tree are left out, noted."""
-    for place, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def some(names: list[str]) -> str:
+    """The first few of many names."""
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+
+
+def is_text(name: str) -> bool:
+    """False for a file name that holds bytes of no character, which no report could print."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def folder_entries(root: Path, left: LeftOut) -> tuple[list[Entry], set[str]]:
+    """One folder a class, with or without train/ val/ test/ above them."""
+    tops = visible_folders(root, root, left)
+    given = [top for top in tops if top.name.lower() in SPLITS]
+    parts = [("", root)]
+    if any(SPLITS[t.name.lower()] == "train" and holds_folders(t) for t in given):
+        parts = sorted((SPLITS[top.name.lower()], top) for top in given)
+        left["folders beside train/"] += [top.name for top in tops if top not in given]
+    elif given and given == tops:  # their names must not be taken for classes
+        raise DataError(
+            f"{root}: expected train/ with a folder a class in it, "
+            f"found only {some([top.name for top in given])} without such folders"
+        )
+    entries, classes = [], set()
+    for split, part in parts:
+        for folder in tops if part == root else visible_folders(part, root, left):
+            classes.add(folder.name)
+            for file in image_files(folder, root, left):
+                entries.append(Entry(file, file.relative_to(root).as_posix(), folder.name, split))
+        loose = [f.name for f in sorted(part.iterdir()) if is_image(f.name)]
+        left["images outside class folders"] += loose
+    for kind in [kind for kind, names in left.items() if not names]:
+        del left[kind]
+    return entries, classes
+
+
+def is_image(name: str) -> bool:
+    """By its suffix."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def holds_folders(folder: Path) -> bool:
+    """Whether a folder that is called train/ has classes in it, or is a class of that name."""
+    return bool(visible_folders(folder, folder, defaultdict(list)))
+
+
+def visible_folders(folder: Path, root: Path, left: LeftOut) -> list[Path]:
+    """Sub-folders in name order, without hidden ones and links (left out)."""
+    items = [i for i in sorted(folder.iterdir()) if i.is_dir() or is_dangling(i)]
+    return [item for item in items if keep_folder(item, root, left)]
+
+
+def is_dangling(item: Path) -> bool:
+    """A link to nothing, or to itself."""
+    return item.is_symlink() and not item.exists()
+
+
+def keep_folder(folder: Path, root: Path, left: LeftOut) -> bool:
+    """False for hidden folders and links, which are counted."""
+    if folder.is_symlink():
+        left["links to folders or to nothing"].append(folder.relative_to(root).as_posix())
+    elif folder.name.startswith((".", "__MACOSX")):
+        left["hidden folders"].append(folder.relative_to(root).as_posix())
+    else:
+        return True
+    return False
+
+
+def image_files(folder: Path, root: Path, left: LeftOut) -> Iterator[Path]:
+    """Image files below a class folder, in name order, without links that lead out of the root."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [f for f in sorted(folders) if keep_folder(Path(place, f), root, left)]
         for name in sorted(names):
-            file = Path(place) / name
-            if name.startswith(".") or file.suffix.lower() not in SUFFIXES:
+            file = Path(place, name)
+            if name.startswith("."):
                 continue
-            if file.is_symlink() and not file.resolve().is_relative_to(root):
-                notes.append(f"left out {file}: a link out of the folder")
+            if not is_image(name):
+                left["files that are no images"].append(file.relative_to(root).as_posix())
+            elif file.is_symlink() and not inside(file, root):
+                left["links out of the folder"].append(file.relative_to(root).as_posix())
             else:
                 yield file
 
 
+def inside(file: Path, root: Path) -> bool:
+    """Whether the file really lies below the root, once links and .. are resolved."""
+    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root))
+
+
 def metadata_entries(root: Path) -> Iterator[Entry]:
-    """Rows of `metadata.csv`: file_name,label[,group,split]."""
-    table = pd.read_csv(root / "metadata.csv", dtype=str, keep_default_na=False)
-    missing = {"file_name", "label"} - set(table.columns)
-    if missing:
-        raise DataError(f"{root / 'metadata.csv'} lacks the column {' and '.join(sorted(missing))}")
-    for row in table.to_dict("records"):
-        file, split = root / row["file_name"], row.get("split", "").lower()
-        if not file.resolve().is_relative_to(root.resolve()):
-            raise DataError(f"{root / 'metadata.csv'} names {row['file_name']}, outside its folder")
-        if split and split not in SPLITS:
-            raise DataError(
-                f"{root / 'metadata.csv'}: split '{split}' is none of {', '.join(SPLITS)}"
-            )
-        yield Entry(
-            file, row["file_name"], row["label"], SPLITS.get(split, ""), row.get("group", "")
-        )
+    """Rows of `metadata.csv`: file_name,label[,group][,split]."""
+    table = root / "metadata.csv"
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            missing = {"file_name", "label"} - set(reader.fieldnames or [])
+            if missing:
+                raise DataError(f"{table} lacks the column {' and '.join(sorted(missing))}")
+            for row in reader:
+                yield metadata_entry(root, f"{table} line {reader.line_num}", row)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{table} is no CSV in UTF-8: {error}") from None
+
+
+def metadata_entry(root: Path, where: str, row: dict[str, str]) -> Entry:
+    """One row; DataError names its line."""
+    if None in row or None in row.values():
+        raise DataError(f"{where} has another number of cells than the head line")
+    name, label, split = row["file_name"], row["label"], row.get("split", "").strip().lower()
+    if not label:
+        raise DataError(f"{where}: {name} has no label")
+    if "\0" in name or not inside(root / name, root):
+        raise DataError(f"{where} names {name!r}, outside its folder")
+    if split and split not in SPLITS:
+        raise DataError(f"{where}: split '{split}' is none of {', '.join(SPLITS)}")
+    return Entry(root / name, name, label, SPLITS.get(split, ""), row.get("group", ""))
 
 
 def read_entries(
-    entries: list[Entry], size: int | None, notes: list[str], *, skip_bad: bool
+    entries: list[Entry], classes: list[str], size: int | None, notes: list[str], *, skip_bad: bool
 ) -> Found:
     """Decode all pictures, in threads, at one size and one number of channels."""
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        heads = list(pool.map(head, entries))
-        sizes = Counter((h[0], h[1]) for h in heads if not isinstance(h, str))
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        warnings.simplefilter("ignore")  # decoders warn of what is told below
+        heads = list(threads.map(lambda e: head(e.path), entries))
+        sizes = Counter(h[:2] for h in heads if not isinstance(h, str))
         target = choose_size(sizes, size)
         pixels = list(
-            pool.map(lambda e, h: h if isinstance(h, str) else decode(e, target), entries, heads)
+            threads.map(
+                lambda e, h: h if isinstance(h, str) else decode(e.path, target), entries, heads
+            )
         )
     bad = [(e.name, p) for e, p in zip(entries, pixels, strict=True) if isinstance(p, str)]
     if bad and not skip_bad:
-        listed = "; ".join(f"{name} ({why})" for name, why in bad[:3])
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        listed = "; ".join(f"{name} ({why})" for name, why in bad[:SHOWN])
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
         raise DataError(
             f"{len(bad)} unreadable images: {listed}{more}: mend them or pass --skip-bad"
         )
     kept = [(e, p) for e, p in zip(entries, pixels, strict=True) if not isinstance(p, str)]
     if not kept:
-        raise DataError("no image could be read")
+        raise DataError(f"none of {len(bad)} images could be read, the first: {' '.join(bad[0])}")
     modes = Counter(h[2] for h in heads if not isinstance(h, str))
     if len(modes) > 1:
         notes.append(f"pixel formats: {', '.join(f'{m} {n}' for m, n in modes.most_common())}")
     if len(sizes) > 1:
         notes.append(f"{len(sizes)} picture sizes, all resized to {target[0]}×{target[1]}")
     if bad:
-        notes.append(f"left out {len(bad)} unreadable images: {', '.join(n for n, _ in bad[:5])}")
-    classes = sorted({e.label for e in entries})
+        notes.append(f"left out unreadable images ({len(bad)}): {some([n for n, _ in bad])}")
+    place = {name: k for k, name in enumerate(classes)}
     return Found(
         stack([p for _, p in kept]),
-        [classes.index(e.label) for e, _ in kept],
+        [place[e.label] for e, _ in kept],
         classes,
         [e.split for e, _ in kept],
         [e.name for e, _ in kept],
@@ -200,122 +247,3 @@ def read_entries(
         notes,
         bad,
     )
-
-
-def choose_size(sizes: Iterable[tuple[int, int]], size: int | None) -> tuple[int, int]:
-    """(W, H) for the set: as asked, else native if all are equal and up to 64, else 32."""
-    distinct = set(sizes)
-    if size:
-        return size, size
-    if len(distinct) == 1 and max(next(iter(distinct))) <= NATIVE_LIMIT:
-        return next(iter(distinct))
-    return DEFAULT_SIZE, DEFAULT_SIZE
-
-
-def head(entry: Entry) -> tuple[int, int, str] | str:
-    """(W, H, mode) from the file's head alone, or the reason why it cannot be read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(entry.path) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    return f"{width}×{height} pixels are more than {MAX_PIXELS:,}"
-                turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-                return (height, width, image.mode) if turned else (width, height, image.mode)
-    except UNREADABLE as error:
-        return reason(error)
-
-
-def decode(entry: Entry, target: tuple[int, int]) -> np.ndarray | str:
-    """The whole picture: [H, W] uint8, [H, W, 3] uint8, or [H, W] float32 for 16-bit grey."""
-    try:
-        with Image.open(entry.path) as opened:
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16-bit grey: scaled later, by the set's bit depth
-                image = Image.fromarray(np.asarray(image, np.float32))
-            elif image.mode == "F":
-                return "floating-point pixels have no stated range: save as 8 or 16 bits"
-            elif "A" in image.mode or "transparency" in image.info:
-                grey = image.mode == "LA"
-                image = image.convert("RGBA")
-                ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
-                image = Image.alpha_composite(ground, image).convert("L" if grey else "RGB")
-            elif image.mode not in ("L", "RGB"):
-                image = image.convert("L" if image.mode == "1" else "RGB")
-            if image.size != target:
-                image = image.resize(target, Image.Resampling.BILINEAR)
-            return np.asarray(image)
-    except UNREADABLE as error:
-        return reason(error)
-
-
-def reason(error: BaseException) -> str:
-    """Pillow's message without the path, which the caller names itself."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return f"more than {MAX_PIXELS:,} pixels"
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
-
-
-def stack(pixels: list[np.ndarray]) -> Tensor:
-    """Pictures of one size → [N, C, H, W] uint8."""
-    deep = max((float(p.max()) for p in pixels if p.dtype == np.float32), default=0.0)
-    bits = max(8, int(np.ceil(np.log2(deep + 1)))) if deep else 8
-    colour = any(p.ndim == 3 for p in pixels)
-    rows = np.empty((len(pixels), 3 if colour else 1, *pixels[0].shape[:2]), np.uint8)
-    for row, p in zip(rows, pixels, strict=True):
-        if p.dtype == np.float32:
-            p = np.round(p * (255 / (2**bits - 1))).clip(0, 255)
-        row[:] = p.transpose(2, 0, 1) if p.ndim == 3 else p  # grey spreads over three channels
-    return torch.from_numpy(rows)
-
-
-def read_npz(path: Path, size: int | None) -> Found:
-    """MedMNIST's keys: {train,val,test}_images [N, H, W] or [N, H, W, C], …_labels [N] or [N, 1].
-
-    `classes` [K] names the classes. Object arrays are refused: nothing is unpickled.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{path} cannot be read as an .npz of plain arrays: {error}") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    parts = [s for s in ("train", "val", "test") if f"{s}_images" in arrays]
-    if "train" not in parts:
-        raise DataError(f"{path} has no train_images: it holds {', '.join(arrays) or 'nothing'}")
-    images, labels, splits = [], [], []
-    for part in parts:
-        pixels = arrays[f"{part}_images"]
-        if f"{part}_labels" not in arrays:
-            raise DataError(f"{path} has {part}_images but no {part}_labels")
-        marks = np.asarray(arrays[f"{part}_labels"]).reshape(-1)
-        if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or len(pixels) != len(marks):
-            raise DataError(
-                f"{path}: {part}_images must be [N, H, W(, C)] uint8 with N labels, "
-                f"not {pixels.shape} {pixels.dtype} with {len(marks)}"
-            )
-        if pixels.ndim == 3:
-            pixels = pixels[..., None]
-        if pixels.shape[-1] not in (1, 3):
-            raise DataError(f"{path}: {part}_images has {pixels.shape[-1]} channels, not 1 or 3")
-        images.append(torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))))
-        labels.append(marks)
-        splits += [part] * len(marks)
-    marks = np.concatenate(labels)
-    if marks.dtype.kind not in "iu" or marks.min() < 0:
-        raise DataError(f"{path}: labels must be integers from 0, one an image")
-    marks = marks.astype(np.int64)
-    count = int(marks.max()) + 1
-    classes = [str(c) for c in arrays.get("classes", np.arange(count))]
-    if len(classes) < count:
-        raise DataError(f"{path}: label {count - 1} has no name among {len(classes)} classes")
-    width, height = choose_size({(images[0].shape[-1], images[0].shape[-2])}, size)
-    if (height, width) != tuple(images[0].shape[-2:]):
-        images = [resize(part, width) for part in images]
-    files = [f"{path.name}:{s}/{i}" for s in parts for i in range(splits.count(s))]
-    return Found(torch.cat(images), marks.tolist(), classes, splits, files)

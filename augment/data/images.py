@@ -37,7 +37,7 @@ class LabelledImages:
 
     def select(self, index: Tensor | Sequence[int]) -> LabelledImages:
         """The images at these places (or under this boolean mask), in that order."""
-        index = torch.as_tensor(index)
+        index = torch.as_tensor(index, dtype=None if len(index) else torch.int64)
         return LabelledImages(self.images[index], self.labels[index], self.classes)
 
     def to(self, device: torch.device) -> LabelledImages:

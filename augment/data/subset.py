@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
 
 from augment.data.images import LabelledImages
-from augment.errors import DataError, UsageError
+from augment.errors import UsageError
 from augment.runtime import seed_for
 
 
@@ -23,18 +23,19 @@ def labelled_subset(
     """
     if (frac is None) == (per_class is None):
         raise UsageError("give one of --frac and --per-class")
+    if frac is not None and not 0 < frac <= 1:  # nan is refused too
+        raise UsageError(f"--frac {frac} is not above 0 and up to 1")
+    if per_class is not None and per_class < 1:
+        raise UsageError(f"--per-class {per_class} would leave no image: take 1 or more")
     chosen = []
     for label, name in enumerate(pool.classes):
         places = (pool.labels == label).nonzero().flatten()
-        if per_class is not None:
-            n = per_class
-            if n > len(places):
-                raise UsageError(
-                    f"--per-class {n}: class '{name}' has only {len(places)} images to draw from; "
-                    f"take {len(places)} or fewer, or --frac"
-                )
-        else:
-            n = round(float(frac or 0) * len(places))
+        n = round(frac * len(places)) if frac is not None else per_class or 0
+        if n > len(places):
+            raise UsageError(
+                f"--per-class {n}: class '{name}' has only {len(places)} images to draw from; "
+                f"take {len(places)} or fewer, or --frac"
+            )
         if n < 1:
             raise UsageError(
                 f"--frac {frac} would leave 0 images of class '{name}' ({len(places)} images): "
@@ -45,35 +46,47 @@ def labelled_subset(
     return torch.cat(chosen).sort().values
 
 
+def linked(groups: Sequence[str] | None, hashes: Sequence[bytes]) -> list[Hashable]:
+    """A unit for each image: one group, equal pixels, and whatever these link stay together."""
+    above: dict[Hashable, Hashable] = {}
+
+    def top(thing: Hashable) -> Hashable:
+        while above.setdefault(thing, thing) != thing:
+            above[thing] = above[above[thing]]
+            thing = above[thing]
+        return thing
+
+    for group, pixels in zip(groups or [""] * len(hashes), hashes, strict=True):
+        if group:
+            above[top(group)] = top(pixels)
+    return [top(pixels) for pixels in hashes]
+
+
 def hold_out(
-    labels: Sequence[int], units: Sequence[Hashable], classes: Sequence[str], share: float, key: str
+    labels: Sequence[int], units: Sequence[Hashable], share: float, key: str
 ) -> list[bool]:
     """Which images form the test set when the data come without one: stratified, fixed by `key`.
 
-    Images of one unit (a patient, or equal pixels) stay on one side. Every class keeps a unit on
-    both sides; a class with a single unit is an error.
+    Images of one unit (a patient, or equal pixels) stay on one side. Classes of the fewest units
+    are served first; each gets about `share` of its images tested and keeps a unit on both sides
+    if it can. A class with a single unit is not tested: the caller judges.
     """
-    members: dict[Hashable, list[int]] = defaultdict(list)
-    for place, unit in enumerate(units):
-        members[unit].append(place)
-    by_class: dict[int, list[Hashable]] = defaultdict(list)
-    for unit, places in members.items():  # a unit of several classes counts for its commonest
-        by_class[Counter(labels[p] for p in places).most_common(1)[0][0]].append(unit)
-    test = [False] * len(labels)
-    for label, name in enumerate(classes):
-        own = by_class[label]
-        if len(own) < 2:
-            raise DataError(
-                f"class '{name}' has {len(own)} independent images (groups and equal pictures "
-                "count once): add images, pass --drop-small-classes, or bring a test/ folder"
-            )
+    sizes: dict[int, dict[Hashable, int]] = defaultdict(lambda: defaultdict(int))  # class → unit
+    for label, unit in zip(labels, units, strict=True):
+        sizes[label][unit] += 1
+    tested: dict[Hashable, bool] = {}
+    for label in sorted(sizes, key=lambda k: (len(sizes[k]), k)):
+        own = sizes[label]
         rng = torch.Generator().manual_seed(seed_for(key, "test", label))
-        order = torch.randperm(len(own), generator=rng).tolist()
-        wanted, taken = share * sum(len(members[u]) for u in own), 0
-        for position, index in enumerate(order[:-1]):  # the last unit always stays in the pool
-            if position and taken + len(members[own[index]]) / 2 > wanted:
-                break
-            taken += len(members[own[index]])
-            for place in members[own[index]]:
-                test[place] = True
-    return test
+        names = list(own)
+        order = [names[i] for i in torch.randperm(len(own), generator=rng).tolist()]
+        wanted = share * sum(own.values())
+        taken = sum(n for unit, n in own.items() if tested.get(unit))
+        spare = sum(not tested.get(unit) for unit in own)
+        # units that are too large come last, the smallest of them first
+        for unit in sorted(order, key=lambda u: own[u] if own[u] / 2 > wanted else 0):
+            if unit not in tested:
+                fits = not taken or taken + own[unit] / 2 <= wanted
+                tested[unit] = fits and spare > 1
+                taken, spare = taken + own[unit] * tested[unit], spare - tested[unit]
+    return [tested[unit] for unit in units]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,9 +45,7 @@ class Decoder(nn.Module):
         wide = [width * 2 ** min(2, ups - i) for i in range(ups + 1)]  # e.g. 4w, 2w, w
         self.label = nn.Embedding(n_classes, z)
         self.enter = nn.Linear(2 * z, wide[0] * self.base[0] * self.base[1])
-        self.ups = nn.ModuleList(
-            Conditioned(a, b, n_classes) for a, b in zip(wide, wide[1:], strict=False)
-        )
+        self.ups = nn.ModuleList(Conditioned(a, b, n_classes) for a, b in itertools.pairwise(wide))
         self.leave = nn.Conv2d(wide[-1], channels, 3, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -60,8 +61,26 @@ def decode(
     decoder: Decoder, z: int, labels: Tensor, seeds: Tensor, device: torch.device, precision: str
 ) -> Tensor:
     """One picture a label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
-    parts = []
-    for own, keys in zip(labels.split(500), seeds.split(500), strict=True):
+
+    def draw(own: Tensor, keys: Tensor) -> Tensor:
         with autocast(precision, device):
-            parts.append(decoder(noise_for(keys, (z,), device), own.to(device)))
-    return to_uint8(torch.cat(parts)).cpu()
+            return to_uint8(decoder(noise_for(keys, (z,), device), own.to(device)))
+
+    return in_chunks(draw, labels, seeds, 512)
+
+
+def in_chunks(
+    draw: Callable[[Tensor, Tensor], Tensor], labels: Tensor, seeds: Tensor, chunk: int
+) -> Tensor:
+    """Images of `draw(labels, seeds)`, a chunk at a time, on the CPU.
+
+    Each chunk is filled up to a multiple of 16 with its first row: matrix products of other heights
+    take other kernels, whose rounding would make an image depend on its company.
+    """
+    parts = []
+    for own, keys in zip(labels.split(chunk), seeds.split(chunk), strict=True):
+        n = len(own)
+        fill = torch.zeros(-n % 16, dtype=torch.int64)
+        own, keys = torch.cat([own, own[fill]]), torch.cat([keys, keys[fill]])
+        parts.append(draw(own, keys)[:n].cpu())
+    return torch.cat(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ class Critic(nn.Module):
         self.times = doublings(height, side)
         wide = [width * 2 ** min(2, i) for i in range(self.times + 1)]
         layers: list[nn.Module] = [spectral_norm(nn.Conv2d(channels, width, 3, padding=1))]
-        for a, b in zip(wide, wide[1:], strict=False):
+        for a, b in itertools.pairwise(wide):
             layers += [nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(a, b, 4, 2, 1))]
         layers += [nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(wide[-1], wide[-1], 3, padding=1))]
         self.body = nn.Sequential(*layers, nn.LeakyReLU(0.1))

@@ -28,8 +28,8 @@ class Memory(nn.Module):
 class Duplicate:
     """Labelled images drawn again: what more of the same would give."""
 
-    steps: int = 0
-    batch: int = 64
+    steps: ClassVar[int] = 0
+    batch: ClassVar[int] = 64
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -28,7 +29,7 @@ class Encoder(nn.Module):
         self.body = nn.Sequential(
             *(
                 nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU())
-                for a, b in zip(wide, wide[1:], strict=False)
+                for a, b in itertools.pairwise(wide)
             ),
             nn.Flatten(),
             nn.Linear(wide[-1] * grid, 2 * z),
@@ -44,7 +45,7 @@ class Encoder(nn.Module):
 
 @dataclass
 class CVAE:
-    """Conditional VAE (Sohn et al. 2015) whose noise level is learnt (σ-VAE, Rybkin et al. 2021)."""
+    """Conditional VAE (Sohn et al. 2015), noise level learnt (σ-VAE, Rybkin et al. 2021)."""
 
     steps: int = 2000
     batch: int = 64
@@ -75,7 +76,7 @@ class CVAE:
         self.optimisers = {"net": torch.optim.Adam(pair.parameters(), self.lr, fused=True)}
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One step on the evidence bound, in nats an image; variance at its optimum, eq. 9 there."""
+        """One step on the evidence bound, nats an image; variance at its optimum, eq. 9 there."""
         optimiser = self.optimisers["net"]
         set_rate(optimiser, self.lr * rise_and_fall(step, self.steps))
         with autocast(self.precision, self.device):

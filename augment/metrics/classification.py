@@ -33,9 +33,12 @@ def scores(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict[st
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
-    """A row a class: n_test, precision, recall, f1; NaN where the test set has no such image."""
+    """A row a class: n_test, precision, recall, f1; NaN where the test set has no such image.
+
+    The means of the rest are the macro scores: a class never predicted has precision 0 here too.
+    """
     precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=range(len(classes)), zero_division=np.nan
+        labels, predicted, labels=range(len(classes)), zero_division=0.0
     )
     table = pd.DataFrame(
         {

@@ -11,19 +11,18 @@ THRESHOLD = 1 / 3  # of d1/d2: the ratio test of Yoon et al. 2023, as in DiffMem
 def nearest_two(queries: Tensor, targets: Tensor, chunk: int = 512) -> tuple[Tensor, Tensor]:
     """Distances to the nearest and second nearest target, and who is nearest.
 
-    [N, D] uint8, [M ≥ 2, D] uint8 → [N, 2] float32, [N] int64. Candidates by one matrix product,
-    their distances exactly: the product alone would not tell 0 from a few grey levels.
+    [N, D] uint8, [M ≥ 2, D] uint8 → [N, 2] float32, [N] int64. Sums of squared grey levels are
+    whole numbers below 2^53, so float64 has them exactly; float32 would mix up near neighbours.
     """
-    known = targets.float()
-    norms = known.square().sum(1)
+    known = targets.double()
+    norms = known.square().sum(1)  # |a - b|² = |a|² + |b|² - 2ab
     distances, places = [], []
     for part in queries.split(chunk):
-        asked = part.float()
-        near = (norms - 2 * asked @ known.T).topk(2, largest=False).indices  # [n, 2]
-        exact = (asked[:, None] - known[near]).square().sum(2).sqrt()
-        order = exact.argsort(1)
-        distances.append(exact.gather(1, order))
-        places.append(near.gather(1, order)[:, 0])
+        asked = part.double()
+        squared = asked.square().sum(1, keepdim=True) + norms - 2 * asked @ known.T  # [n, M]
+        near = squared.topk(2, largest=False)
+        distances.append(near.values.sqrt().float())
+        places.append(near.indices[:, 0])
     return torch.cat(distances), torch.cat(places)
 
 
@@ -36,7 +35,8 @@ def copies(synthetic: Tensor, labelled: Tensor, *, mirrored: bool) -> tuple[Tens
     # one target a distinct picture: with a twin, d1/d2 of a true copy would be 0/0
     flat = labelled.flatten(1)
     distinct, back = torch.unique(flat, dim=0, return_inverse=True)
-    first = torch.empty(len(distinct), dtype=torch.int64).scatter_(0, back, torch.arange(len(flat)))
+    first = torch.full((len(distinct),), len(flat))
+    first.scatter_reduce_(0, back, torch.arange(len(flat)), "amin")  # the first of equal pictures
     if len(distinct) < 2:
         raise ValueError("copies need at least two distinct labelled images")
     distances, places = nearest_two(synthetic.flatten(1), distinct)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -12,11 +13,12 @@ import pandas as pd
 import tomli_w
 from safetensors.numpy import load_file
 
+from augment.cells import Cell
 from augment.data.datasets import Dataset
-from augment.data.images import pixel_hashes
 from augment.data.subset import labelled_subset
+from augment.errors import UsageError
 from augment.metrics.classification import per_class
-from augment.recipe import Cell, Recipe
+from augment.recipe import Recipe
 from augment.store import Store, read_csv, write_atomic, write_csv
 
 COLUMNS = [
@@ -105,11 +107,13 @@ def write_start(
             (data.pool, data.pool_files, "labelled", pool),
             (data.test, data.test_files, "test", range(len(data.test))),
         ):
-            for place, sha in zip(places, pixel_hashes(images.images[list(places)]), strict=True):
+            for place in places:
+                pixels = images.images[place].contiguous().numpy().data
                 lines.append({
-                    "dataset": name, "file": files[place], "pixels_blake2b": sha.hex(),
+                    "dataset": name, "file": files[place],
+                    "sha256": hashlib.sha256(pixels).hexdigest(),
                     "label": images.classes[int(images.labels[place])], "split": split,
-                    "seeds": " ".join(sorted(used.get(place, ()), key=int)) if split != "test" else "",
+                    "seeds": " ".join(sorted(used[place], key=int)) if split == "labelled" else "",
                 })  # fmt: skip
         for file, why in data.bad:
             lines.append({"dataset": name, "file": file, "split": f"left out: {why}"})
@@ -133,9 +137,22 @@ def write_results(folder: Path, cells: list[Cell], rows: dict[int, dict[str, Any
     return table
 
 
-def read_results(folder: Path) -> pd.DataFrame:
-    """A run's results.csv as written."""
-    return read_csv(folder / "results.csv", TEXT)
+def read_results(file: Path) -> pd.DataFrame:
+    """A results.csv as written; UsageError if it is another table."""
+    table = read_csv(file, TEXT)
+    missing = set(COLUMNS) - set(table.columns)
+    if missing:
+        raise UsageError(f"{file} is no results table: it lacks {', '.join(sorted(missing))}")
+    return table
+
+
+def write_beside(file: Path, table: pd.DataFrame) -> None:
+    """NAME.md and NAME.png beside NAME.csv, from the CSV alone."""
+    from augment.report.plots import accuracy_by_arm, save
+    from augment.report.table import markdown, summarise
+
+    write_atomic(file.with_suffix(".md"), f"# {file.stem}\n\n{markdown(summarise(table))}")
+    save(accuracy_by_arm(table[table["status"] == "ok"]), file.with_suffix(".png"))
 
 
 def write_outputs(folder: Path, table: pd.DataFrame) -> None:

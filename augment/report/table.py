@@ -12,6 +12,10 @@ from augment.arms import ARMS, DECISIVE
 from augment.statistics import Contrast, compare, holm, spread_interval
 
 SETTINGS = ("preset", "guidance", "ratio", "share")  # what cells of one generator may differ in
+BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
+TESTED = ("pairs", "difference", "low", "high", "p", "p_holm", *BOOTSTRAP)  # empty in baselines
+SUMMARY = ("dataset", "asked", "n_labelled", "generator", "arm", "n", "of", "mean", "sd",
+           "mean_low", "mean_high", "against", *TESTED, "verdict")  # fmt: skip
 
 
 def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
@@ -20,12 +24,13 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     Differences are paired over seeds against the arm's baseline; p is corrected by Holm over the
     contrasts of this table. Cells that failed are counted in n ("5/6"), never averaged.
     """
-    results = results.assign(variant=variants(results))
+    finished = results[metric].astype(float).where(results["status"] == "ok")
+    results = results.assign(variant=variants(results), score=finished)
     lines: list[dict[str, Any]] = []
     contrasts: dict[int, Contrast] = {}
-    for (dataset, _), trial in results.groupby(["dataset", "asked"], sort=False):
+    for (dataset, asked), trial in results.groupby(["dataset", "asked"], sort=False):
         scores = {
-            key: cells.set_index("seed")[metric].astype(float)
+            key: cells.set_index("seed")["score"]
             for key, cells in trial.groupby(["variant", "arm"], sort=False)
         }
         labelled = int(trial["n_labelled"].max()) if trial["n_labelled"].notna().any() else 0
@@ -38,22 +43,19 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
                     contrasts[len(lines)] = compare(values.tolist(), base.tolist())
                 mean, low, high = spread_interval(values.tolist())
                 lines.append({
-                    "dataset": dataset, "n_labelled": labelled, "generator": name, "arm": arm,
-                    "n": int(values.notna().sum()), "of": len(values), "mean": mean,
-                    "sd": values.std(ddof=1), "mean_low": low, "mean_high": high,
+                    "dataset": dataset, "asked": asked, "n_labelled": labelled, "generator": name,
+                    "arm": arm, "n": int(values.notna().sum()), "of": len(values),
+                    "mean": mean, "sd": values.std(ddof=1), "mean_low": low, "mean_high": high,
                     "against": against if len(lines) in contrasts else "",
                 })  # fmt: skip
     for place, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
         lines[place] |= {
             "pairs": contrast.n, "difference": contrast.mean, "low": contrast.low,
             "high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm,
-            "verdict": contrast.verdict,
+            "verdict": contrast.verdict, **dict(zip(BOOTSTRAP, contrast.bca or (), strict=False)),
         }  # fmt: skip
-    numbers = ["pairs", "difference", "low", "high", "p", "p_holm"]
-    table = pd.DataFrame(lines)
-    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *numbers, "verdict"])))
-    table[numbers] = table[numbers].astype(float)
-    return table.fillna({"verdict": ""})
+    table = pd.DataFrame([{"verdict": "", **line} for line in lines], columns=list(SUMMARY))
+    return table.astype(dict.fromkeys(TESTED, float))
 
 
 def variants(results: pd.DataFrame) -> list[str]:
@@ -65,7 +67,7 @@ def variants(results: pd.DataFrame) -> list[str]:
     ]  # fmt: skip
     return [
         "" if not isinstance(line["generator"], str) else " ".join(
-            [line["generator"], *(f"{c}={line[c]:g}" if isinstance(line[c], float) else
+            [line["generator"], *(f"{c}={line[c]:.12g}" if isinstance(line[c], float) else
                                   f"{c}={line[c]}" for c in varied if pd.notna(line[c]))]
         )
         for line in results.to_dict("records")
@@ -91,10 +93,11 @@ HEAD = ("generator", "arm", "accuracy %", "n", "against", "difference", "95 % in
 
 
 def blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
-    """(title, lines of text cells under HEAD) for each data set and number of labelled images."""
+    """(title, lines of text cells under HEAD) for each data set and amount of labelled images."""
+    keys = ["dataset", "n_labelled", "asked"]
     return [
-        (f"{dataset}, {labelled} labelled images", [shown(r) for r in block.to_dict("records")])
-        for (dataset, labelled), block in summary.groupby(["dataset", "n_labelled"], sort=False)
+        (f"{dataset}, {n} labelled images ({asked})", [shown(r) for r in block.to_dict("records")])
+        for (dataset, n, asked), block in summary.groupby(keys, sort=False)
     ]
 
 
@@ -103,11 +106,15 @@ def shown(line: dict[str, Any]) -> list[str]:
     interval = ""
     if np.isfinite(line["low"]):
         interval = f"{percent(line['low'], True)} … {percent(line['high'], True)}"
+    if np.isfinite(line["bca_low"]):
+        interval += f" (BCa {percent(line['bca_low'], True)} … {percent(line['bca_high'], True)})"
     sd = f" ± {percent(line['sd'])}" if line["n"] > 1 else ""
     n = str(line["n"]) if line["n"] == line["of"] else f"{line['n']}/{line['of']}"
+    fewer = f" ({line['pairs']:.0f} pairs)" if line["pairs"] < line["of"] else ""
     return [
         line["generator"], line["arm"], percent(line["mean"]) + sd, n, line["against"],
-        percent(line["difference"], True), interval, probability(line["p_holm"]), line["verdict"],
+        (percent(line["difference"], True) + fewer).strip(), interval, probability(line["p_holm"]),
+        line["verdict"],
     ]  # fmt: skip
 
 
@@ -127,7 +134,8 @@ def markdown(summary: pd.DataFrame) -> str:
     parts += [
         "",
         "Accuracy on the test set, mean ± standard deviation over n trials; differences in "
-        "percentage points, paired over trials; p from the exact sign-flip test, corrected by "
+        "percentage points, paired over trials; 95 % interval by Student's t (from 10 pairs on by "
+        "BCa bootstrap), which alone makes the verdict; p from the sign-flip test, corrected by "
         "Holm for the contrasts of this table.",
         "",
     ]
@@ -136,7 +144,8 @@ def markdown(summary: pd.DataFrame) -> str:
 
 def escape(text: str) -> str:
     """Text that cannot break out of a Markdown table."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    text = " ".join(text.splitlines()).replace("\\", "\\\\").replace("|", "\\|")
+    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def verdicts(summary: pd.DataFrame) -> list[str]:
@@ -144,7 +153,7 @@ def verdicts(summary: pd.DataFrame) -> list[str]:
     sentences = []
     for line in summary[summary["arm"] == DECISIVE].to_dict("records"):
         who = f"{line['generator']} on {line['dataset']} ({line['n_labelled']} labelled images)"
-        gain = f"{percent(line['difference'], True)} points against flips and crops alone"
+        gain = f"{percent(line['difference'], True)} points against classic transforms alone"
         if not line["verdict"] or line["pairs"] == 0:
             sentences.append(f"{who}: no finished pair of {DECISIVE} and real+classic to compare.")
         elif line["verdict"] == "one trial":

@@ -1,0 +1,148 @@
+"""The cells of a recipe, and what each of their stages depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+from augment import __version__
+from augment.arms import ARMS
+from augment.classifiers import CLASSIFIERS
+from augment.data.datasets import DATASETS
+from augment.generators import GENERATORS
+from augment.recipe import Recipe, hyperparameters
+
+FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One row of the table: trial × generator × arm × settings."""
+
+    dataset: str
+    size: int | None
+    frac: float | None
+    per_class: int | None
+    seed: int
+    arm: str
+    classic: str
+    preset: str
+    classifier: str
+    classifier_settings: dict[str, Any]
+    generator: str | None = None  # None, like the next four, in arms without synthetic images
+    generator_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    ratio: float | None = None
+    share: float | None = None
+    guidance: float | None = None
+    skip_bad: bool = False
+    drop_small_classes: bool = False
+
+    @property
+    def amount(self) -> str:
+        """How much was asked to be labelled."""
+        return f"{self.per_class} a class" if self.per_class else f"{self.frac:.12g} of the pool"
+
+    @property
+    def trial(self) -> str:
+        """What all arms of a pair share."""
+        return f"{self.dataset}, {self.amount}, seed {self.seed}"
+
+    @property
+    def name(self) -> str:
+        """For progress lines."""
+        return f"{self.trial}: {self.arm}" + (f" ({self.generator})" if self.generator else "")
+
+    def generator_record(self, labelled_sha: str, precision: str) -> dict[str, Any]:
+        """All that a trained generator depends on."""
+        sampling = GENERATORS[str(self.generator)].sampling
+        return {
+            "version": __version__,
+            "labelled": labelled_sha,
+            "seed": self.seed,
+            "generator": self.generator,
+            "settings": {k: v for k, v in self.generator_settings.items() if k not in sampling},
+            "classic": self.classic,
+            "precision": precision,
+        }
+
+    def synthetic_record(self, generator_signature: str) -> dict[str, Any]:
+        """All that its synthetic set depends on; `chunk` changes no picture."""
+        sampling = GENERATORS[str(self.generator)].sampling
+        return {
+            "generator": generator_signature,
+            "ratio": self.ratio,
+            "settings": {k: self.generator_settings[k] for k in sampling if k != "chunk"},
+        }
+
+    def score_record(
+        self, labelled_sha: str, test_sha: str, synthetic: str | None, precision: str
+    ) -> dict[str, Any]:
+        """All that a row depends on."""
+        return {
+            "version": __version__,
+            "labelled": labelled_sha,
+            "test": test_sha,
+            "synthetic": synthetic,
+            "seed": self.seed,
+            "arm": self.arm,
+            "classic": self.classic,
+            "share": self.share,
+            "classifier": self.classifier,
+            "settings": self.classifier_settings,
+            "precision": precision,
+        }
+
+
+def expand(recipe: Recipe) -> list[Cell]:
+    """The cells of a resolved recipe, each once: arms without a generator are not repeated."""
+    if recipe.preset == "auto":
+        raise ValueError("resolve the recipe first")
+    classifier = hyperparameters(
+        CLASSIFIERS, recipe.classifier, recipe.preset,
+        recipe.overrides(recipe.classifier),
+    )  # fmt: skip
+    cells: dict[str, Cell] = {}
+    for dataset, (frac, per_class), seed in itertools.product(
+        recipe.dataset, amounts(recipe), recipe.seeds
+    ):
+        common: dict[str, Any] = dict(
+            dataset=dataset, size=recipe.size, seed=seed, preset=recipe.preset,
+            classic=recipe.classic, classifier=recipe.classifier, classifier_settings=classifier,
+            skip_bad=recipe.skip_bad, drop_small_classes=recipe.drop_small_classes,
+        )  # fmt: skip
+        common["frac"], common["per_class"] = frac, per_class
+        if (frac, per_class) == (None, None):  # of one's own all, of a known one few
+            known = dataset in DATASETS
+            common["frac"], common["per_class"] = (None, FIRST_CLASSES) if known else (1.0, None)
+        for arm in recipe.arm:
+            for cell in arm_cells(recipe, arm, common):
+                cells.setdefault(repr(cell), cell)
+    return list(cells.values())
+
+
+def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
+    """How much is labelled: pairs of which one is given."""
+    given = [(f, None) for f in recipe.frac] + [(None, n) for n in recipe.per_class]
+    return given or [(None, None)]
+
+
+def arm_cells(recipe: Recipe, arm: str, common: dict[str, Any]) -> list[Cell]:
+    """The cells of one arm in one trial."""
+    if not ARMS[arm].synthetic:
+        return [Cell(arm=arm, **common)]
+    cells = []
+    for name, ratio, share, guidance in itertools.product(
+        recipe.generator, recipe.ratio, recipe.share, recipe.guidance or [None]
+    ):
+        settings = hyperparameters(GENERATORS, name, recipe.preset, recipe.overrides(name))
+        if "guidance" in settings and guidance is not None:
+            settings["guidance"] = guidance
+        cells.append(
+            Cell(
+                arm=arm, generator=name, generator_settings=settings, ratio=ratio,
+                share=share if ARMS[arm].real else None, guidance=settings.get("guidance"),
+                **common,
+            )
+        )  # fmt: skip
+    return cells

@@ -1,0 +1,95 @@
+"""Images in an `.npz` of plain arrays, with MedMNIST's keys. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augment.data.decode import choose_size
+from augment.data.folder import Found
+from augment.data.images import resize
+from augment.errors import DataError
+
+PARTS = ("train", "val", "test")
+MAX_BYTES = 16 * 2**30  # unpacked; more is refused before it is read
+
+
+def read_npz(path: Path, size: int | None) -> Found:
+    """{train,val,test}_images [N, H, W] or [N, H, W, C] uint8, …_labels [N] or [N, 1] integers.
+
+    `classes` [K] names the classes in label order; without it they are called by their labels.
+    """
+    arrays = read_arrays(path)
+    parts = [part for part in PARTS if f"{part}_images" in arrays]
+    if "train" not in parts:
+        raise DataError(f"{path} has no train_images: it holds {', '.join(arrays) or 'nothing'}")
+    images = [part_images(path, part, arrays) for part in parts]
+    shapes = {tuple(i.shape[1:]) for i in images}
+    if len(shapes) > 1:
+        raise DataError(f"{path}: pictures of {len(shapes)} shapes: {sorted(shapes)}")
+    marks = np.concatenate([np.asarray(arrays[f"{part}_labels"]).reshape(-1) for part in parts])
+    if marks.dtype.kind not in "iu" or marks.min() < 0:
+        raise DataError(f"{path}: labels must be integers from 0, one an image")
+    if "classes" in arrays:
+        classes = [str(name) for name in text(arrays["classes"].reshape(-1))]
+        if len(classes) <= marks.max():
+            raise DataError(f"{path}: label {marks.max()} has no name among {len(classes)} classes")
+        if len(set(classes)) < len(classes):
+            raise DataError(f"{path}: two classes have one name in 'classes'")
+    else:
+        values, marks = np.unique(marks, return_inverse=True)
+        classes = [str(value) for value in values]
+    height, width = images[0].shape[-2:]
+    target = choose_size({(width, height)}, size)
+    if target != (width, height):
+        images = [resize(part, target[0]) for part in images]
+    splits = [part for part, pixels in zip(parts, images, strict=True) for _ in pixels]
+    files = [
+        f"{path.name}:{part}/{i}"
+        for part, pixels in zip(parts, images, strict=True)
+        for i in range(len(pixels))
+    ]
+    return Found(torch.cat(images), marks.astype(np.int64).tolist(), classes, splits, files)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of the file; DataError for anything but plain arrays in a sound zip file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > MAX_BYTES:
+            raise DataError(f"{path} unpacks to {unpacked:,} bytes, more than {MAX_BYTES:,}")
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: np.asarray(archive[key]) for key in archive.files}
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy each raise their own for damaged bytes
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read as an .npz of plain arrays: {why}") from None
+
+
+def part_images(path: Path, part: str, arrays: dict[str, np.ndarray]) -> Tensor:
+    """[N, C, H, W] uint8 of one split."""
+    pixels, labels = arrays[f"{part}_images"], arrays.get(f"{part}_labels")
+    if labels is None:
+        raise DataError(f"{path} has {part}_images but no {part}_labels")
+    sound = pixels.dtype == np.uint8 and pixels.ndim in (3, 4) and pixels.size
+    if not sound or len(pixels) != labels.size:
+        raise DataError(
+            f"{path}: {part}_images must be [N, H, W(, C)] uint8 with N labels, "
+            f"not {pixels.shape} {pixels.dtype} with {labels.size}"
+        )
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.shape[-1] not in (1, 3):
+        raise DataError(f"{path}: {part}_images has {pixels.shape[-1]} channels, not 1 or 3")
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+
+
+def text(names: np.ndarray) -> np.ndarray:
+    """Names kept as bytes are read as UTF-8."""
+    return np.char.decode(names, "utf-8", "replace") if names.dtype.kind == "S" else names

@@ -1,0 +1,153 @@
+"""Runs cells in this process or in several; one cell's fault does not stop the others."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Generator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from augment.cells import Cell
+from augment.errors import AugmentError, Diverged, MachineError
+from augment.experiment import identity, run_cell
+from augment.report.outputs import write_results
+from augment.stages import Bench, Progress
+
+if TYPE_CHECKING:
+    from augment.engine import Shelf
+
+SMALL_SIDE = 32  # up to here several processes of one thread beat one process of all threads
+MOST_JOBS = 8  # unless asked: each takes about a gigabyte
+
+Rows = Generator[Progress, None, dict[int, dict[str, Any]]]  # yields progress, returns rows
+
+
+def run_cells(cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int) -> Rows:
+    """All cells; results.csv grows by a row as each one ends. Returns the rows by cell number."""
+    if jobs > 1:
+        return (yield from run_in_processes(cells, data, bench, folder, jobs))
+    rows: dict[int, dict[str, Any]] = {}
+    for number, cell in enumerate(cells):
+        rows[number] = yield from guarded(cell, data, bench, folder)
+        write_results(folder, cells, rows)
+    return rows
+
+
+def choose_jobs(
+    asked: int | None, device: torch.device, shapes: list[tuple[int, int, int]], cells: int
+) -> int:
+    """As asked; else one process a core for small pictures on a CPU, one for anything else."""
+    if asked:
+        return asked
+    small = device.type == "cpu" and max(max(shape[1:]) for shape in shapes) <= SMALL_SIDE
+    return min(os.cpu_count() or 1, cells, MOST_JOBS) if small else 1
+
+
+def threads_for(jobs: int) -> int:
+    """Of each of so many processes."""
+    return torch.get_num_threads() if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
+
+
+def guarded(
+    cell: Cell, data: Shelf, bench: Bench, folder: Path
+) -> Generator[Progress, None, dict[str, Any]]:
+    """One cell; a fault of its own makes a row that says so, and the others go on."""
+    try:
+        return (yield from run_cell(cell, data.of(cell), bench))
+    except Diverged as error:
+        return {**identity(cell), "status": "diverged", "error": str(error)}
+    except AugmentError:
+        raise  # the same fault waits for every cell: stop with its sentence
+    except Exception as error:
+        with (folder / "errors.log").open("a") as log:
+            log.write(f"{cell.name}\n{traceback.format_exc()}\n")
+        return {**identity(cell), "status": "failed", "error": f"{type(error).__name__}: {error}"}
+
+
+def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int) -> Rows:
+    """Cells in `jobs` processes of one share of the threads each; shared stages are made once."""
+    context = multiprocessing.get_context("spawn")
+    talk = context.Queue()
+    rows: dict[int, dict[str, Any]] = {}
+    waiting, running = list(range(len(cells))), {}
+    made: set[str] = set()
+    arguments = (talk, bench, folder, data, threads_for(jobs))
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=enter, initargs=arguments)
+    try:
+        while waiting or running:
+            busy = {key for number in running.values() for key in stage_keys(cells[number])}
+            for number in sorted(waiting, key=lambda n: cells[n].generator is None):
+                if len(running) == jobs:
+                    break
+                if busy & (stage_keys(cells[number]) - made):
+                    continue  # another process is making what this one needs
+                running[pool.submit(work, cells[number])] = number
+                waiting.remove(number)
+                busy |= stage_keys(cells[number])
+            done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+            with contextlib.suppress(Empty):
+                while True:
+                    yield talk.get_nowait()
+            for future in done:
+                number = running.pop(future)
+                rows[number] = outcome(future)
+                made |= stage_keys(cells[number])
+                write_results(folder, cells, rows)
+    finally:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+    return rows
+
+
+def stage_keys(cell: Cell) -> set[str]:
+    """Names of the shared stages that a cell makes or needs."""
+    if cell.generator is None:
+        return set()
+    model = repr((cell.trial, cell.size, cell.generator, cell.classic))
+    return {model, model + repr((cell.ratio, cell.generator_settings))}
+
+
+def outcome(future: Future[dict[str, Any]]) -> dict[str, Any]:
+    """A worker's row."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise MachineError(
+            "a worker process was killed (out of memory?): run again to go on, with --jobs 1"
+        ) from None
+
+
+WORKER: dict[str, Any] = {}  # of this worker process
+
+
+def enter(talk: Any, bench: Bench, folder: Path, data: Shelf, threads: int) -> None:
+    """First thing in a worker process; the pictures come in shared memory, read once for all."""
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    torch.set_num_threads(threads)
+    WORKER.update(talk=talk, bench=bench, folder=folder, data=data)
+
+
+def work(cell: Cell) -> dict[str, Any]:
+    """One cell in a worker process; tells its progress a few times a second."""
+    steps = guarded(cell, WORKER["data"], WORKER["bench"], WORKER["folder"])
+    told = 0.0
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        if time.monotonic() - told > 0.2:
+            WORKER["talk"].put(progress)
+            told = time.monotonic()

@@ -1,0 +1,249 @@
+"""The three stages of a cell, each an artefact: generator, synthetic images, score."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from augment.cells import Cell
+from augment.classic import CLASSIC
+from augment.classifiers import CLASSIFIERS
+from augment.data.datasets import Dataset
+from augment.data.images import LabelledImages
+from augment.generators import GENERATORS
+from augment.learn import (
+    Learner,
+    TrainingSet,
+    as_numbers,
+    full_state,
+    load_full_state,
+    load_learner,
+    save_learner,
+    train,
+)  # fmt: skip
+from augment.metrics.classification import scores
+from augment.metrics.copies import copies
+from augment.report.pictures import class_grid, save_picture
+from augment.runtime import peak_memory_mb, pick_precision, seed_for
+from augment.store import (
+    Store,
+    load_checkpoint,
+    save_checkpoint,
+    signature,
+    write_atomic,
+    write_csv,
+)
+
+CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most
+LOG_POINTS = 100  # values of each metric kept in history.csv
+GRID_POINTS = 4  # pictures of a generator in training, in the first trial
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a cell is: yielded after every step."""
+
+    stage: str  # "generator", "synthetic" or "score"
+    cell: str
+    step: int
+    steps: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0  # of training in this stage so far, earlier tries counted in
+
+
+Steps = Iterator[Progress]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a cell is run with and on; none of it changes what is asked."""
+
+    store: Store
+    device: torch.device
+    precision: str  # as asked: auto, fp32 or bf16
+    first_seed: int  # the trial whose generators leave pictures of their training
+
+    def precision_for(self, data: Dataset) -> str:
+        """fp32 or bf16."""
+        return pick_precision(self.precision, self.device, max(data.pool.shape[1:]))
+
+
+def fit_generator(
+    cell: Cell, labelled: LabelledImages, policy: str, bench: Bench, precision: str
+) -> Generator[Progress, None, Path]:
+    """Train the cell's generator on the labelled images alone, unless it is there already."""
+    sig = signature({**cell.generator_record(labelled.sha, precision), "classic": policy})
+    path = bench.store.path("generator", sig)
+    if bench.store.has("generator", sig):
+        return path
+    with bench.store.making("generator", sig) as folder:
+        seed = seed_for(cell.seed, "generator", cell.generator)
+        learner = GENERATORS[str(cell.generator)](**cell.generator_settings)
+        learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)
+        data = TrainingSet((labelled,), (1.0,), CLASSIC[policy])
+        grids = grid_steps(learner.steps) if cell.seed == bench.first_seed else set()
+        seconds = 0.0
+        for progress in trained(learner, data, seed, bench.device, folder, "generator", cell):
+            seconds = progress.seconds
+            if progress.step in grids:
+                shown, seeds = grid_request(len(labelled.classes))
+                picture = class_grid(learner.sample(shown, seeds=seeds), 8)
+                save_picture(picture, folder / f"step-{progress.step}.png")
+            yield progress
+        save_learner(learner, str(cell.generator), labelled, folder)
+        about = {
+            "cell": cell.trial, "generator": cell.generator, "closed_set": learner.closed_set,
+            "seconds": seconds, "precision": precision, "device": str(bench.device),
+            "classic": policy, "seed": cell.seed, "peak_memory_mb": peak_memory_mb(bench.device),
+        }  # fmt: skip
+        write_atomic(folder / "about.json", json.dumps(about, indent=1))
+    return path
+
+
+def grid_steps(steps: int) -> set[int]:
+    """The steps at which a generator in training is shown."""
+    return {max(1, round(steps * k / GRID_POINTS)) for k in range(1, GRID_POINTS + 1)}
+
+
+def grid_request(n_classes: int, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels and seeds of a grid: a row a class, ten classes at most; the same at every step."""
+    labels = torch.arange(min(10, n_classes)).repeat_interleave(columns)
+    return labels, torch.tensor([seed_for("grid", i) for i in range(len(labels))])
+
+
+def synthesise(
+    cell: Cell, model: Path, labelled: LabelledImages, policy: str, bench: Bench
+) -> Generator[Progress, None, Path]:
+    """Draw `ratio` synthetic images for each labelled one, with the same share of classes."""
+    sig = signature(cell.synthetic_record(model.name))
+    path = bench.store.path("synthetic", sig)
+    if bench.store.has("synthetic", sig):
+        return path
+    with bench.store.making("synthetic", sig) as folder:
+        sampling = {k: cell.generator_settings[k] for k in GENERATORS[str(cell.generator)].sampling}
+        generator = load_learner(GENERATORS, model, bench.device, **sampling)
+        labels, seeds = requests(cell, labelled)
+        start, parts = time.perf_counter(), []
+        for part, own in zip(labels.split(500), seeds.split(500), strict=True):
+            yield Progress("synthetic", cell.name, 500 * len(parts), len(labels))
+            parts.append(generator.sample(part, seeds=own))
+        images = torch.cat(parts)
+        seconds = time.perf_counter() - start
+        mirrored = policy in ("natural", "any-orientation")
+        copied, ratio, nearest = copies(images, labelled.images.cpu(), mirrored=mirrored)
+        save_file(
+            {"images": images.contiguous(), "labels": labels, "seeds": seeds, "copied": copied,
+             "d1_d2": ratio, "nearest": nearest},
+            folder / "synthetic.safetensors",
+        )  # fmt: skip
+        about = json.loads((model / "about.json").read_text())
+        about |= {
+            "generator_seconds": about.pop("seconds"), "sample_seconds": seconds, "n": len(labels),
+            "copy_rate": float(copied.float().mean()), "ratio": cell.ratio, "settings": sampling,
+            "model": model.name, "generator_memory_mb": about.pop("peak_memory_mb"),
+        }  # fmt: skip
+        write_atomic(folder / "about.json", json.dumps(about, indent=1))
+        save_picture(class_grid(*shown_by_class(images, labels)), folder / "grid.png")
+    return path
+
+
+def requests(cell: Cell, labelled: LabelledImages) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels [N] and seeds [N]: image k of a class has the same seed at every ratio."""
+    labels, seeds = [], []
+    for label, count in enumerate(labelled.counts().tolist()):
+        for k in range(max(1, round(float(cell.ratio or 0) * count))):
+            labels.append(label)
+            seeds.append(seed_for(cell.seed, "synthetic", label, k))
+    return torch.tensor(labels), torch.tensor(seeds)
+
+
+def shown_by_class(
+    images: torch.Tensor, labels: torch.Tensor, columns: int = 12
+) -> tuple[torch.Tensor, int]:
+    """The first images of each of the first ten classes, for a grid."""
+    rows = []
+    for label in labels.unique()[:10]:
+        own = images[labels == label][:columns]
+        rows.append(torch.cat([own, own.new_full((columns - len(own), *own.shape[1:]), 255)]))
+    return torch.cat(rows), columns
+
+
+def load_images(folder: Path, classes: tuple[str, ...]) -> LabelledImages:
+    """The images of a synthetic artefact."""
+    tensors = load_file(folder / "synthetic.safetensors")
+    return LabelledImages(tensors["images"], tensors["labels"], classes)
+
+
+def train_and_score(
+    cell: Cell, learnt: TrainingSet, labelled: LabelledImages, test: LabelledImages,
+    origin: Path | None, bench: Bench, precision: str,
+) -> Generator[Progress, None, Path]:  # fmt: skip
+    """Train the arm's classifier; at its last step, and only then, predict the test set."""
+    record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
+    record["transform"] = learnt.transform.__name__
+    sig = signature(record)
+    path = bench.store.path("score", sig)
+    if bench.store.has("score", sig):
+        return path
+    with bench.store.making("score", sig) as folder:
+        seed = seed_for(cell.seed, "classifier")  # the same in every arm of the trial
+        learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
+        learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)
+        done, seconds = 0, 0.0
+        for progress in trained(learner, learnt, seed, bench.device, folder, "score", cell):
+            done, seconds = progress.step, progress.seconds
+            yield progress
+        if done != learner.steps:
+            raise AssertionError(f"{cell.name} took {done} steps, not {learner.steps}")
+        chances = torch.cat(list(learner.predict(test.images)))
+        predicted = chances.argmax(1)
+        save_file(
+            {"labels": test.labels.cpu(), "predicted": predicted, "probability": chances.half()},
+            folder / "predictions.safetensors",
+        )
+        save_learner(learner, cell.classifier, labelled, folder)
+        about = {
+            "cell": asdict(cell), "steps": done, "batch": learner.batch, "seconds": seconds,
+            "precision": precision, "device": str(bench.device), "classes": list(labelled.classes),
+            "peak_memory_mb": peak_memory_mb(bench.device),
+            "synthetic": origin.name if origin else None,
+            **scores(test.labels.cpu().numpy(), predicted.numpy(), len(test.classes)),
+        }  # fmt: skip
+        write_atomic(folder / "about.json", json.dumps(about, indent=1))
+    return path
+
+
+def trained(
+    learner: Learner, data: TrainingSet, seed: int, device: torch.device, folder: Path,
+    stage: str, cell: Cell,
+) -> Steps:  # fmt: skip
+    """The loop with a log and checkpoints; goes on where an earlier try was stopped."""
+    saved = load_checkpoint(folder)
+    start, spent, log = 0, 0.0, []
+    if saved:
+        tensors, about = saved
+        load_full_state(learner, tensors)
+        start, spent, log = about["step"], about["seconds"], about["log"]
+    every = max(1, learner.steps // LOG_POINTS)
+    numbers: dict[str, float] = {}
+    yield Progress(stage, cell.name, start, learner.steps, numbers, spent)
+    begun = last = time.perf_counter()
+    for step, metrics in train(learner, data, seed=seed, device=device, start=start):
+        now = time.perf_counter()
+        seconds = spent + now - begun
+        if step % every == 0 or step == learner.steps:
+            numbers = as_numbers(step, metrics)
+            log += [[step, name, value] for name, value in numbers.items()]
+        if now - last > CHECKPOINT_SECONDS:
+            about = {"step": step, "seconds": seconds, "log": log}
+            save_checkpoint(folder, full_state(learner), about)
+            last = time.perf_counter()
+        yield Progress(stage, cell.name, step, learner.steps, numbers, seconds)
+    write_csv(folder / "history.csv", pd.DataFrame(log, columns=["step", "metric", "value"]))

@@ -1,0 +1,78 @@
+"""Shared by all tests: tiny data, one thread, slow tests behind --run-slow."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from augment.data.images import LabelledImages
+
+torch.set_num_threads(2)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--run-slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--run-slow"):
+        skip = pytest.mark.skip(reason="slow: pass --run-slow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
+
+
+def bars(n_per_class=6, classes=("across", "down"), shape=(1, 8, 8), seed=0):
+    """Pictures of bars: class k has its bar at rows (or columns) that tell it from the others."""
+    rng = torch.Generator().manual_seed(seed)
+    images, labels = [], []
+    for label in range(len(classes)):
+        for _ in range(n_per_class):
+            image = torch.randint(0, 60, shape, generator=rng)
+            place = 1 + (label * 2) % (shape[1] - 2)
+            if label % 2:
+                image[:, :, place : place + 2] = 230
+            else:
+                image[:, place : place + 2] = 230
+            images.append(image)
+            labels.append(label)
+    return LabelledImages(torch.stack(images).to(torch.uint8), torch.tensor(labels), tuple(classes))
+
+
+@pytest.fixture
+def tiny():
+    """Twelve grey 8×8 pictures of two classes."""
+    return bars()
+
+
+@pytest.fixture(autouse=True)
+def _own_data_dir(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUGMENT_DATA", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def cpu():
+    return torch.device("cpu")
+
+
+SMOKE = {"generator": {"steps": 4}, "classifier": {"steps": 6, "batch": 16, "width": 8}}
+
+
+@pytest.fixture
+def small_run(tmp_path):
+    """Keyword arguments of a run on digits that takes a second or two."""
+    return dict(
+        dataset="digits", per_class=3, generator="cvae", preset="smoke", seeds=2, jobs=1,
+        set=SMOKE, ratio=2, out=tmp_path / "run",
+    )  # fmt: skip
+
+
+def write_folder(root: Path, data: LabelledImages) -> Path:
+    """Images as PNG files, a folder a class."""
+    from augment.report.pictures import to_pillow
+
+    for place, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
+        folder = root / data.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        to_pillow(image).save(folder / f"{place:03d}.png")
+    return root

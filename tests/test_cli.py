@@ -1,0 +1,275 @@
+"""The command as people use it: output, exit codes, one sentence for each error."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import bars, write_folder
+from typer.testing import CliRunner
+
+from augment import cli
+from augment.generators import GENERATORS
+
+FAST = [
+    "--preset",
+    "smoke",
+    "--per-class",
+    "3",
+    "--seeds",
+    "1",
+    "--jobs",
+    "1",
+    "--generator",
+    "cvae",
+    "--ratio",
+    "2",
+    "--set",
+    "generator.steps=4",
+    "--set",
+    "classifier.steps=4",
+    "--set",
+    "classifier.width=8",
+]
+
+
+def command(*words, cwd=None, **environment):
+    """(exit code, stdout, stderr) of the real command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "augment", *words], capture_output=True, text=True, cwd=cwd,
+        env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def call(monkeypatch, capsys, *words):
+    """The same inside this process."""
+    monkeypatch.setattr(sys, "argv", ["augment", *map(str, words)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """A finished small run."""
+    out = tmp_path_factory.mktemp("cli") / "run"
+    code, stdout, stderr = command("run", *FAST, "--out", str(out))
+    assert code == 0, stderr
+    assert "real+classic+synth" in stdout
+    assert str(out) in stderr
+    return out
+
+
+def test_each_command_has_an_example_that_names_it():
+    for name, each in cli.typer.main.get_command(cli.app).commands.items():
+        assert f"Example: augment {name}" in each.callback.__doc__
+
+
+def test_help_is_fast_because_torch_is_not_imported():
+    code = "import sys, augment.cli; print([m for m in ('torch', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_diffusers_is_imported_for_ddpm_only():
+    code = (
+        "import sys, augment, augment.engine; print('diffusers' in sys.modules);"
+        "from augment.generators import GENERATORS; from augment.data.images import LabelledImages;"
+        "import torch; d = LabelledImages.blank(4, (1, 8, 8), 'ab');"
+        "GENERATORS['cvae']().prepare(d, seed=0, device=torch.device('cpu'));"
+        "print('diffusers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("name", ["run", "sweep", "sample", "export", "report", "check", "doctor"])
+def test_help_of_a_command(name):
+    shown = CliRunner().invoke(cli.app, [name, "--help"])
+    assert shown.exit_code == 0
+    assert "Example" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["run", "--generator", "dpm"], 2, "did you mean 'ddpm'"),
+        (["run", "--dataset", "digitz"], 2, "did you mean 'digits'"),
+        (["run", "--frac", "0"], 2, "--frac"),
+        (["run", "--frac", "nan"], 2, "--frac"),
+        (["run", "--frac", "1e-9"], 2, "would leave 0 images of class"),
+        (["run", "--frac", "0.1", "--per-class", "5"], 2, "cannot both be given"),
+        (["run", "--set", "generator.lrr=1"], 2, "did you mean 'lr'"),
+        (["run", "--set", "lr=1"], 2, "SECTION.KEY=VALUE"),
+        (["run", "--config", "nowhere.toml"], 2, "nowhere.toml cannot be read"),
+        (["run", "--device", "cuda:77"], 5, "--device"),
+        (["sample", "nowhere", "--label", "7"], 2, "no run folder"),
+        (["report", "nowhere"], 2, "no run folder"),
+        (["check", "./nowhere"], 2, "no such folder"),
+        (["run", "--size", "3"], 2, "--size"),
+    ],
+)
+def test_error_is_one_sentence_with_its_exit_code(monkeypatch, capsys, words, code, said):
+    found, out, err = call(monkeypatch, capsys, *words)
+    assert found == code, err
+    assert said in err
+    assert out == ""
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_run_prints_its_table_and_sentence(run_dir, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "report", run_dir)
+    assert code == 0
+    assert out.splitlines()[0].startswith("generator\tarm\taccuracy")
+    assert "one trial" in out
+    assert "no interval without more seeds" in out.splitlines()[-1]
+
+
+def test_json_is_json_alone(run_dir, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "run", *FAST, "--out", run_dir, "--json", "-q")
+    about = json.loads(out)
+    assert code == 0
+    assert len(about["results"]) == 5
+    assert about["path"] == str(run_dir)
+
+
+def test_resume_takes_the_settings_of_the_folder(run_dir, monkeypatch, capsys):
+    before = (run_dir / "results.csv").read_text()
+    (run_dir / "results.csv").unlink()
+    code, _, _ = call(monkeypatch, capsys, "resume", run_dir, "-q")
+    assert code == 0
+    assert (run_dir / "results.csv").read_text() == before
+
+
+def test_recipe_of_a_run_can_be_given_back(run_dir, monkeypatch, capsys):
+    before = (run_dir / "results.csv").read_text()
+    recipe = run_dir / "recipe.toml"
+    code, _, err = call(monkeypatch, capsys, "sweep", recipe, "--out", run_dir, "-q")
+    assert code == 0, err
+    assert (run_dir / "results.csv").read_text() == before
+
+
+def test_dry_run_estimates_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call(monkeypatch, capsys, "run", *FAST, "--dry-run", "--json")
+    about = json.loads(out)
+    assert code == 0
+    assert about["stages"] == 7  # a model, its images, five arms
+    assert len(about["cells"]) == 5
+    assert about["estimated_seconds"] >= 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_draws_the_wanted_label(run_dir, tmp_path, monkeypatch, capsys):
+    words = ["sample", run_dir, "--label", "7", "-n", "5", "--seed", "1", "--out"]
+    code, out, _ = call(monkeypatch, capsys, *words, tmp_path / "a")
+    assert code == 0
+    assert out.strip() == str(tmp_path / "a" / "sheet.png")
+    names = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert names == [f"{i:04d}-7.png" for i in range(5)] + ["sheet.png"]
+    call(monkeypatch, capsys, *words, tmp_path / "b")
+    same = [(tmp_path / d / "0003-7.png").read_bytes() for d in "ab"]
+    assert same[0] == same[1]
+
+
+def test_sample_draws_labels_at_random(run_dir, tmp_path, monkeypatch, capsys):
+    words = ["sample", run_dir, "--random", "-n", "12", "--seed", "1", "--json"]
+    _, out, _ = call(monkeypatch, capsys, *words, "--out", tmp_path)
+    assert len(set(json.loads(out)["labels"])) > 3
+
+
+def test_sample_of_an_unknown_label_names_the_valid_ones(run_dir, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, "sample", run_dir, "--label", "12")
+    assert code == 2
+    assert "valid are 0, 1, 2" in err
+
+
+def test_export_is_an_image_folder(run_dir, tmp_path, monkeypatch, capsys):
+    from torchvision.datasets import ImageFolder
+
+    out = tmp_path / "augmented"
+    code, _, err = call(monkeypatch, capsys, "export", run_dir, out)
+    assert code == 0
+    assert "30 labelled and 60 synthetic images" in err
+    read = ImageFolder(str(out))
+    assert read.classes == [str(k) for k in range(10)]
+    assert len(read) == 90
+    assert "Not anonymous" in (out / "README.md").read_text()
+    code, out_text, _ = call(monkeypatch, capsys, "check", out, "--json")
+    assert code == 0
+    assert json.loads(out_text)["classes"] == 10
+    code, _, err = call(monkeypatch, capsys, "export", run_dir, out)
+    assert code == 2
+    assert "exists" in err
+
+
+def test_list_names_every_entry(monkeypatch, capsys):
+    _, out, _ = call(monkeypatch, capsys, "list", "--json")
+    assert set(json.loads(out)["generator"]) == set(GENERATORS)
+    _, out, _ = call(monkeypatch, capsys, "list")
+    assert "real+classic+synth\t" in out
+
+
+def test_doctor_names_versions_and_room(monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "doctor", "--json")
+    about = json.loads(out)
+    assert code == 0
+    assert about["versions"]["torch"]
+    assert about["cached"][0] == "digits"
+
+
+def test_check_exits_3_on_unreadable_images(tmp_path, monkeypatch, capsys):
+    root = write_folder(tmp_path / "images", bars(6))
+    (root / "across" / "bad.png").write_bytes(b"no picture")
+    code, out, err = call(monkeypatch, capsys, "check", root)
+    assert code == 3
+    assert "bad.png" in out
+    code, _, err = call(monkeypatch, capsys, "run", "--dataset", root, "--out", tmp_path / "run")
+    assert code == 3
+    assert "--skip-bad" in err
+
+
+def test_failed_cells_exit_4(tmp_path, monkeypatch, capsys):
+    words = [*FAST, "--set", "generator.steps=40", "--set", "cvae.lr=1e18"]
+    code, out, err = call(monkeypatch, capsys, "run", *words, "--out", tmp_path / "run", "-q")
+    assert code == 4
+    assert "3 of 5 cells failed" in err
+    assert "0/1" in out
+
+
+def test_folder_of_other_settings_exits_6(run_dir, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, "run", "--seeds", "4", "--out", run_dir)
+    assert code == 6
+    assert "made by other settings" in err
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_run_says_how_to_go_on(tmp_path, kind, code):
+    words = ["run", "--generator", "cvae", "--preset", "quick", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "augment", *words, "--jobs", "1"], stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob("run/artefacts/*/*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(kind)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in err
+
+
+def test_lines_of_progress_have_rate_and_time_left(tmp_path):
+    _, _, err = command(
+        "run", *FAST, "--set", "generator.steps=300", "--out", str(tmp_path / "r"), "-v"
+    )
+    assert re.search(r"generator \d+/300 [\d.]+/s \d+ s left loss ", err)

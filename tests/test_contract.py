@@ -1,0 +1,177 @@
+"""Every entry of every registry keeps the contract; a new entry is covered by being there."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from conftest import bars
+
+from augment.arms import ARMS, training_set
+from augment.classic import CLASSIC
+from augment.classifiers import CLASSIFIERS
+from augment.data.datasets import DATASETS
+from augment.generators import GENERATORS
+from augment.learn import (
+    TrainingSet,
+    fit,
+    full_state,
+    kept_state,
+    load_full_state,
+    load_learner,
+    save_learner,
+    train,
+)  # fmt: skip
+from augment.recipe import hyperparameters
+
+SHAPES = {"grey 8×8": (1, 8, 8), "grey 28×28": (1, 28, 28), "colour 13×20": (3, 13, 20)}
+GENERATOR_CASES = [(name, shape) for name in GENERATORS for shape in SHAPES.values()]
+
+
+def smallest(registry, name, steps=2, **changed):
+    settings = hyperparameters(registry, name, "smoke", {})
+    if not settings:  # a control
+        return registry[name]()
+    return registry[name](**{**settings, "steps": steps, "batch": 8, **changed})
+
+
+def trained(registry, name, data, cpu, **changed):
+    learner = smallest(registry, name, **changed)
+    fit(learner, TrainingSet((data,), (1.0,), CLASSIC["natural"]), seed=1, device=cpu)
+    return learner
+
+
+@pytest.mark.parametrize(("name", "shape"), GENERATOR_CASES)
+def test_generator_gives_images_like_its_data(name, shape, cpu):
+    data = bars(4, ("a", "b", "c"), shape)
+    generator = trained(GENERATORS, name, data, cpu)
+    images = generator.sample(torch.tensor([0, 1, 2, 2, 0]), seeds=torch.arange(5))
+    assert images.shape == (5, *shape)
+    assert images.dtype == torch.uint8
+    assert images.device.type == "cpu"
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_image_hangs_on_label_and_seed_alone(name, cpu):
+    data = bars(4, ("a", "b", "c"))
+    generator = trained(GENERATORS, name, data, cpu)
+    labels, seeds = torch.tensor([0, 1, 2, 0, 1, 2, 0]), torch.arange(7)
+    together = generator.sample(labels, seeds=seeds)
+    order = torch.tensor([6, 2, 4, 0, 1, 5, 3])
+    assert torch.equal(together[order], generator.sample(labels[order], seeds=seeds[order]))
+    for i in (0, 5):
+        assert torch.equal(together[i], generator.sample(labels[i, None], seeds=seeds[i, None])[0])
+    assert not torch.equal(together, generator.sample(labels, seeds=seeds + 100))
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generator_saved_and_loaded_draws_the_same(name, cpu, tmp_path):
+    data = bars(4, ("a", "b", "c"))
+    generator = trained(GENERATORS, name, data, cpu)
+    save_learner(generator, name, data, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"weights.safetensors", "model.json"}
+    again = load_learner(GENERATORS, tmp_path, cpu)
+    labels, seeds = torch.tensor([0, 1, 2, 2]), torch.arange(4)
+    assert torch.equal(generator.sample(labels, seeds=seeds), again.sample(labels, seeds=seeds))
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"),
+    [(GENERATORS, n) for n in GENERATORS] + [(CLASSIFIERS, n) for n in CLASSIFIERS],
+)
+def test_training_continued_from_a_checkpoint_is_bitwise_the_same(registry, name, cpu):
+    data = bars(5, ("a", "b", "c"))
+    training = TrainingSet((data,), (1.0,), CLASSIC["document"])
+    whole = smallest(registry, name, steps=5)
+    whole.prepare(data, seed=3, device=cpu)
+    states = {0: full_state(whole)}
+    for step, _ in train(whole, training, seed=3, device=cpu):
+        states[step] = {k: v.clone() for k, v in full_state(whole).items()}
+    middle = min(2, whole.steps)
+    resumed = smallest(registry, name, steps=5)
+    resumed.prepare(data, seed=99, device=cpu)  # other weights, all of which must be replaced
+    load_full_state(resumed, states[middle])
+    for _ in train(resumed, training, seed=3, device=cpu, start=middle):
+        pass
+    expected, found = kept_state(whole), kept_state(resumed)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    if whole.steps:
+        assert any(not torch.equal(states[0][k], states[5][k]) for k in states[0])
+
+
+@pytest.mark.parametrize("name", [n for n in GENERATORS if GENERATORS[n].presets["smoke"]])
+def test_generator_sees_its_labels(name, cpu):
+    data = bars(8, ("a", "b"))
+    generator = trained(GENERATORS, name, data, cpu, steps=40)
+    images = generator.sample(torch.tensor([0, 1]).repeat(20), seeds=torch.arange(40) // 2)
+    assert (images[::2].float() - images[1::2].float()).abs().mean() > 1
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier_learns_bars(name, cpu):
+    data = bars(12, ("a", "b", "c"))
+    classifier = trained(CLASSIFIERS, name, data, cpu, steps=60, ema=0.9)
+    chances = torch.cat(list(classifier.predict(data.images)))
+    assert chances.shape == (36, 3)
+    torch.testing.assert_close(chances.sum(1), torch.ones(36))
+    assert (chances.argmax(1) == data.labels).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier_takes_more_steps_for_more_images(name):
+    few, many = smallest(CLASSIFIERS, name, epochs=3), smallest(CLASSIFIERS, name, epochs=3)
+    few.prepare(bars(2, ("a", "b")), seed=0, device=torch.device("cpu"))
+    many.prepare(bars(40, ("a", "b")), seed=0, device=torch.device("cpu"))
+    assert (few.steps, many.steps) == (2, 30)  # 3 · 80 / 8
+
+
+@pytest.mark.parametrize("registry", [GENERATORS, CLASSIFIERS])
+def test_presets_are_plain_data_of_known_settings(registry):
+    for name, entry in registry.items():
+        assert set(entry.presets) == {"smoke", "quick", "full"}
+        fields = {f.name for f in dataclasses.fields(entry) if f.init}
+        for preset, line in entry.presets.items():
+            assert set(line) <= fields, (name, preset)
+            json.dumps(hyperparameters(registry, name, preset, {}))
+
+
+@pytest.mark.parametrize("registry", [GENERATORS, CLASSIFIERS, CLASSIC])
+def test_each_entry_says_what_it_is(registry):
+    assert all((entry.__doc__ or "").strip() for entry in registry.values())
+
+
+def test_each_dataset_names_a_classic_policy():
+    assert {d.classic for d in DATASETS.values()} <= set(CLASSIC)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_arm_fills_its_batches_as_it_says(name, tiny):
+    synthetic = tiny.select(range(8))
+    training = training_set(name, tiny, synthetic, "natural", 0.25)
+    arm = ARMS[name]
+    counts = training.counts(64)
+    assert sum(counts) == 64
+    assert len(counts) == arm.real + arm.synthetic
+    if arm.real and arm.synthetic:
+        assert counts == [48, 16]
+    assert (training.transform is CLASSIC["natural"]) == arm.classic
+    assert arm.against is None or arm.against in ARMS
+
+
+def test_adding_a_generator_takes_a_class_and_a_line(monkeypatch, small_run, cpu):
+    import augment
+    from augment.generators.controls import Duplicate
+
+    class Mean(Duplicate):
+        """The mean image of each class."""
+
+        def sample(self, labels, *, seeds):
+            memory = self.modules["memory"]
+            means = [memory.images[memory.labels == k].float().mean(0) for k in labels.tolist()]
+            return torch.stack(means).to(torch.uint8)
+
+    monkeypatch.setitem(GENERATORS, "mean", Mean)
+    result = augment.run(**{**small_run, "generator": "mean", "arm": "real,synth", "seeds": 1})
+    assert result.failed == 0
+    assert result.table["generator"].tolist()[1] == "mean"

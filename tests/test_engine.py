@@ -1,0 +1,244 @@
+"""Runs: resumed, repeated, in several processes, with cells that fail."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from conftest import SMOKE, bars, write_folder
+
+import augment
+from augment import stages
+from augment.cells import expand
+from augment.engine import execute
+from augment.errors import DataError, MachineError, RunFolderError, UsageError
+from augment.executors import choose_jobs, stage_keys, threads_for
+from augment.generators import GENERATORS
+from augment.recipe import make_recipe
+from augment.store import read_csv
+
+TIMES = ["generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb", "run"]
+
+
+def values(folder):
+    """results.csv without the columns that no two runs share."""
+    return pd.read_csv(folder / "results.csv").drop(columns=TIMES)
+
+
+def weights(folder):
+    """Every safetensors file of a run, by name."""
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.glob("artefacts/*/*/*.safetensors"))
+    }
+
+
+def test_run_fills_its_folder(small_run):
+    result = augment.run(**small_run)
+    names = {p.name for p in result.path.iterdir()}
+    assert names >= {
+        "recipe.toml", "environment.json", "manifest.csv", "results.csv", "per_class.csv",
+        "history.csv", "summary.csv", "table.md", "plots", "samples", "artefacts",
+    }  # fmt: skip
+    assert len(result.table) == 10  # two trials, five arms
+    assert result.failed == 0
+    assert result.table["signature"].is_unique
+    assert result.table["accuracy"].between(0, 1).all()
+    assert len(result.synthetic) == 60
+    assert {p.name for p in (result.path / "plots").iterdir()} == {
+        "accuracy.png", "loss-cvae.png", "confusion-digits_3_a_class.png",
+    }  # fmt: skip
+
+
+def test_arms_of_a_trial_take_the_same_steps(small_run):
+    table = augment.run(**small_run).table
+    assert table["steps"].nunique() == 1
+    assert table.groupby("seed")["n_labelled"].nunique().eq(1).all()
+
+
+def test_same_settings_give_the_same_bits(small_run, tmp_path):
+    first = augment.run(**small_run)
+    second = augment.run(**{**small_run, "out": tmp_path / "again"})
+    pd.testing.assert_frame_equal(values(first.path), values(second.path))
+    assert weights(first.path) == weights(second.path)
+
+
+def test_processes_give_what_one_process_gives(small_run, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what each of two processes on two cores takes
+    try:
+        alone = augment.run(**small_run)
+    finally:
+        torch.set_num_threads(threads)
+    result = augment.run(**{**small_run, "out": tmp_path / "two", "jobs": 2})
+    assert result.failed == 0
+    if threads_for(2) == 1:
+        pd.testing.assert_frame_equal(values(alone.path), values(result.path))
+
+
+def test_finished_run_is_not_done_again(small_run, monkeypatch):
+    first = augment.run(**small_run)
+    monkeypatch.setattr(stages, "trained", None)  # nothing may be trained
+    again = augment.run(**small_run)
+    assert (again.path / "results.csv").read_text() == (first.path / "results.csv").read_text()
+
+
+@pytest.mark.parametrize("stage", ["generator", "score"])
+def test_run_stopped_in_a_stage_ends_as_if_it_had_not(small_run, tmp_path, stage, monkeypatch):
+    monkeypatch.setattr(stages, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint a step
+    whole = augment.run(**small_run)
+    out, stopped, finished = tmp_path / "stopped", set(), False
+    while not finished:
+        steps = execute(make_recipe(**settings(small_run)), out=out, data_dir=None, jobs=1)
+        finished = True
+        for progress in steps:
+            if progress.stage == stage and progress.step == 3 and progress.cell not in stopped:
+                stopped.add(progress.cell)
+                steps.close()
+                finished = False
+                break
+    assert len(stopped) >= 2
+    pd.testing.assert_frame_equal(values(whole.path), values(out))
+    assert weights(whole.path) == weights(out)
+    assert not list(out.glob("artefacts/*/*.partial"))
+
+
+def settings(small_run):
+    return {k: v for k, v in small_run.items() if k not in ("out", "jobs")}
+
+
+def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path):
+    whole = augment.run(**small_run)
+    out = tmp_path / "killed"
+    flags = ["--per-class", "3", "--generator", "cvae", "--preset", "smoke", "--seeds", "2",
+             "--jobs", "1", "--ratio", "2", "--out", str(out), "-q"]  # fmt: skip
+    flags += [f"--set={s}.{k}={v}" for s, line in SMOKE.items() for k, v in line.items()]
+    command = [sys.executable, "-m", "augment", "run", *flags]
+    for kind in ("generator", "synthetic", "score"):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not list(out.glob(f"artefacts/{kind}/*")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    pd.testing.assert_frame_equal(values(whole.path), values(out))
+
+
+def test_other_settings_are_refused_with_the_difference(small_run):
+    augment.run(**{**small_run, "arm": "real"})
+    with pytest.raises(RunFolderError, match=r"seeds: \[0, 1\] → \[0, 1, 2\]"):
+        augment.run(**{**small_run, "arm": "real", "seeds": 3})
+
+
+def test_cell_that_diverges_is_shown_and_the_rest_goes_on(small_run):
+    result = augment.run(**{**small_run, "set": {**SMOKE, "cvae": {"steps": 40, "lr": 1e18}}})
+    status = result.table.set_index(["arm", "seed"])["status"]
+    assert (status[["real", "real+classic"]] == "ok").all()
+    assert (status[["synth", "real+synth"]] == "diverged").all()
+    assert result.failed == 6
+    assert "0/2" in (result.path / "table.md").read_text()
+
+
+def test_cell_that_breaks_is_a_failed_row(small_run, monkeypatch):
+    def broken(self, labels, *, seeds):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(GENERATORS["cvae"], "sample", broken)
+    result = augment.run(**{**small_run, "seeds": 1})
+    assert result.table["status"].tolist() == ["ok", "ok", "failed", "failed", "failed"]
+    assert result.errors == ["RuntimeError: no such kernel"]
+    assert "Traceback" in (result.path / "errors.log").read_text()
+
+
+def test_damaged_artefact_is_made_again(small_run):
+    first = augment.run(**small_run)
+    before = values(first.path)
+    victim = next(first.path.glob("artefacts/score/*/weights.safetensors"))
+    raw = bytearray(victim.read_bytes())
+    raw[-1] ^= 1
+    victim.write_bytes(raw)
+    again = augment.run(**small_run)
+    pd.testing.assert_frame_equal(values(again.path), before)
+    assert "does not match its checksum" in (again.path / "warnings.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"dataset": "diggits"}, UsageError, "did you mean 'digits'"),
+        ({"per_class": 500}, UsageError, "has only"),
+        ({"device": "cuda"}, MachineError, "use --device auto or cpu"),
+        ({"dataset": "./nowhere"}, UsageError, "no such folder"),
+    ],
+)
+def test_faults_show_before_anything_is_written(small_run, change, error, words):
+    if change.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(error, match=words):
+        augment.run(**{**small_run, **change})
+    assert not small_run["out"].exists()
+
+
+def test_own_folder_runs_on_all_its_images(tmp_path, small_run):
+    root = write_folder(tmp_path / "my images", bars(10, ("scratch", "fine"), (3, 20, 14)))
+    result = augment.run(
+        **{**small_run, "dataset": str(root), "per_class": None, "seeds": 1, "generator": "cgan"}
+    )
+    assert result.failed == 0
+    assert (result.table["frac"] == 1.0).all()
+    assert (result.table["n_labelled"] == 16).all()  # 20 % held out
+    assert result.synthetic.shape == (3, 20, 14)
+
+
+def test_own_folder_of_one_class_is_refused(tmp_path, small_run):
+    root = write_folder(tmp_path / "images", bars(6, ("only",)))
+    with pytest.raises(DataError, match="a single class"):
+        augment.run(**{**small_run, "dataset": str(root), "per_class": None})
+
+
+def test_without_out_a_new_folder_or_the_unfinished_one(small_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = {**small_run, "arm": "real", "seeds": 1, "out": None}
+    first = augment.run(**short)
+    second = augment.run(**short)
+    assert [first.path.name, second.path.name] == ["digits-cvae", "digits-cvae-2"]
+    (second.path / "table.md").unlink()  # as if it had been stopped
+    assert augment.run(**short).path.name == "digits-cvae-2"
+
+
+def test_shared_stages_are_not_made_twice_at_once():
+    recipe = make_recipe(generator="ddpm,cvae", seeds=2, ratio=[1, 5]).resolved("cpu")
+    cells = expand(recipe)
+    with_ddpm = [c for c in cells if c.generator == "ddpm" and c.seed == 0]
+    models = {min(stage_keys(c), key=len) for c in with_ddpm}
+    assert len(models) == 1
+    assert len(set.union(*map(stage_keys, with_ddpm))) == 3  # one model, two synthetic sets
+    assert stage_keys(next(c for c in cells if c.arm == "real")) == set()
+
+
+def test_processes_by_picture_size(cpu):
+    assert choose_jobs(3, cpu, [(1, 200, 200)], 9) == 3
+    assert choose_jobs(None, cpu, [(1, 200, 200)], 9) == 1
+    assert choose_jobs(None, cpu, [(1, 8, 8)], 1) == 1
+
+
+def test_manifest_lists_each_labelled_and_test_image(small_run):
+    result = augment.run(**{**small_run, "arm": "real"})
+    manifest = read_csv(result.path / "manifest.csv", ("label", "seeds"))
+    labelled = manifest[manifest["split"] == "labelled"]
+    for seed in "01":
+        assert labelled["seeds"].str.split().map(lambda s, seed=seed: seed in s).sum() == 30
+    assert (manifest["split"] == "test").sum() > 800
+    assert manifest["sha256"].str.len().eq(64).all()
+
+
+def test_environment_names_versions_and_processes(small_run):
+    result = augment.run(**{**small_run, "arm": "real"})
+    about = json.loads((result.path / "environment.json").read_text())
+    assert torch.__version__.startswith(about["versions"]["torch"])
+    assert about["processes"] == 1
+    assert about["threads"] >= 1

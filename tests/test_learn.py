@@ -1,0 +1,130 @@
+"""The loop: what it draws, in what order, and what it keeps."""
+
+import math
+
+import pytest
+import torch
+from conftest import bars
+from torch import nn
+
+from augment.classic import CLASSIC
+from augment.classifiers import ResNet
+from augment.errors import Diverged
+from augment.learn import (
+    TrainingSet,
+    as_numbers,
+    average_of,
+    draws,
+    follow,
+    fresh,
+    rise_and_fall,
+    train,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("n", "take"), [(10, 4), (10, 10), (3, 8), (7, 1)])
+def test_each_image_is_drawn_once_an_epoch(n, take):
+    cache = {}
+    drawn = torch.cat([draws(n, take, 5, step, cache) for step in range(n)])
+    assert len(drawn) == n * take
+    for epoch in drawn.split(n):
+        assert sorted(epoch.tolist()) == list(range(n))
+    assert drawn[:n].tolist() != drawn[n : 2 * n].tolist() or n * take < 2 * n or n < 4
+
+
+def test_draws_of_a_step_do_not_depend_on_the_steps_before():
+    cache = {}
+    in_order = [draws(10, 4, 5, step, cache) for step in range(9)]
+    assert torch.equal(draws(10, 4, 5, 7, {}), in_order[7])
+    assert not torch.equal(draws(10, 4, 6, 7, {}), in_order[7])
+
+
+class Recorder:
+    """A learner that writes down what it is given."""
+
+    steps, batch = 6, 8
+    modules: dict = {}
+    optimisers: dict = {}
+
+    def __init__(self):
+        self.seen = []
+
+    def update(self, images, labels, *, step, rng):
+        self.seen.append((images, labels))
+        return {"loss": images.mean()}
+
+
+def test_batches_hold_the_parts_in_their_shares(cpu):
+    real = bars(4, ("a", "b"))
+    synthetic = bars(9, ("a", "b"), seed=7)
+    recorder = Recorder()
+    data = TrainingSet((real, synthetic), (0.75, 0.25), CLASSIC["none"])
+    for _ in train(recorder, data, seed=0, device=cpu):
+        pass
+    reals = {tuple(i.flatten().tolist()) for i in real.images}
+    for images, labels in recorder.seen:
+        pixels = images.add(1).mul(127.5).round().to(torch.uint8)
+        from_real = [tuple(i.flatten().tolist()) in reals for i in pixels]
+        assert from_real == [True] * 6 + [False] * 2
+        assert labels.shape == (8,)
+        assert images.min() >= -1
+        assert images.max() <= 1
+
+
+def test_loop_says_how_far_it_is_and_can_start_in_the_middle(cpu, tiny):
+    data = TrainingSet((tiny,), (1.0,), CLASSIC["natural"])
+    whole, half = Recorder(), Recorder()
+    assert [step for step, _ in train(whole, data, seed=0, device=cpu)] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in train(half, data, seed=0, device=cpu, start=3)] == [4, 5, 6]
+    for (a, b), (c, d) in zip(whole.seen[3:], half.seen, strict=True):
+        assert torch.equal(a, c)
+        assert torch.equal(b, d)
+
+
+def test_global_random_state_is_left_alone(cpu, tiny):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    classifier = ResNet(steps=2, batch=4, width=8)
+    classifier.prepare(tiny, seed=1, device=cpu)
+    data = TrainingSet((tiny,), (1.0,), CLASSIC["document"])
+    for _ in train(classifier, data, seed=0, device=cpu):
+        pass
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_fresh_builds_the_same_from_the_same_seed():
+    first, second, other = (fresh(lambda: nn.Linear(3, 3), seed).weight for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_rate_rises_to_one_and_falls_to_its_floor():
+    factors = [rise_and_fall(step, 100, warmup=0.2, floor=0.1) for step in range(100)]
+    assert factors[0] == pytest.approx(0.05)
+    assert max(factors) == pytest.approx(1.0)
+    assert factors.index(max(factors)) == 19
+    assert factors[-1] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("step", "decay", "weight"), [(0, 0.9, 0.9), (80, 0.9, 0.1), (8, 0.9, 0.5)]
+)
+def test_average_follows_with_the_stated_weight(step, decay, weight):
+    net = nn.BatchNorm1d(2)
+    average = average_of(net)
+    with torch.no_grad():
+        net.weight += 1
+        net.running_mean += 2
+        net.num_batches_tracked += 3
+    follow(average, net, step, decay)
+    torch.testing.assert_close(average.weight, torch.full((2,), 1 + weight))
+    torch.testing.assert_close(average.running_mean, torch.full((2,), 2 * weight))
+    assert average.num_batches_tracked == 3
+    assert not average.weight.requires_grad
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_loss_that_is_no_number_ends_the_cell(value):
+    with pytest.raises(Diverged, match=r"loss was (nan|inf) at step 7"):
+        as_numbers(7, {"loss": torch.tensor(value)})

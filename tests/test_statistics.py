@@ -1,0 +1,176 @@
+"""Paired differences against scipy, against sums done by hand, and at the edges."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from augment.statistics import Contrast, compare, holm, sign_flip_p, spread_interval, t_interval
+
+ARM = [0.81, 0.84, 0.79, 0.90, 0.83, 0.86, 0.80, 0.88]
+BASE = [0.80, 0.80, 0.80, 0.85, 0.84, 0.80, 0.79, 0.81]
+SCORES = st.lists(st.integers(0, 50).map(lambda hits: hits / 50), min_size=2, max_size=8)
+
+
+def drawn(n, seed=0):
+    return np.random.default_rng(seed).normal(0.01, 0.03, n).round(4)
+
+
+def test_mean_and_interval_by_hand():
+    # differences 1, 2, 3 points: mean 2, sd 1, t(0.975; 2) = 4.302653
+    found = compare([0.51, 0.62, 0.73], [0.50, 0.60, 0.70])
+    half = 4.302653 * 0.01 / math.sqrt(3)
+    assert (found.n, found.missing) == (3, 0)
+    assert found.mean == pytest.approx(0.02)
+    assert (found.low, found.high) == pytest.approx((0.02 - half, 0.02 + half), abs=1e-8)
+    assert found.p == 0.25  # 2 of 8 sign patterns reach a sum of 6
+    assert found.verdict == "can't tell"
+
+
+@pytest.mark.parametrize("n", range(2, 10))
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_interval_below_ten_pairs_is_student_s(n, level):
+    d = drawn(n)
+    wanted = stats.ttest_1samp(d, 0).confidence_interval(level)
+    assert t_interval(d, level) == pytest.approx((wanted.low, wanted.high))
+
+
+@pytest.mark.parametrize("n", [10, 12])
+def test_bootstrap_interval_stands_beside_from_ten_pairs_on(n):
+    d = np.random.default_rng(n).exponential(0.02, n)  # skewed: BCa leans to the long tail
+    wanted = stats.bootstrap(
+        (d,), np.mean, method="BCa", n_resamples=9999, rng=np.random.default_rng(7)
+    ).confidence_interval
+    zeros = [0.0] * n
+    contrast = compare(d.tolist(), zeros)
+    assert contrast.bca == pytest.approx((wanted.low, wanted.high), rel=0.03)
+    assert sum(contrast.bca) / 2 > d.mean() + 0.001  # a t interval would be symmetric
+    assert contrast.low + contrast.high == pytest.approx(2 * d.mean())
+    assert contrast.bca == compare(d.tolist(), zeros).bca  # the same resamples each time
+    assert compare(d[:9].tolist(), zeros[:9]).bca is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 9, 11])
+def test_p_is_scipy_s_exact_permutation_test(n):
+    arm, base = 0.5 + drawn(n), 0.5 + drawn(n, seed=1)
+    wanted = stats.permutation_test(
+        (arm, base), lambda a, b: np.mean(a) - np.mean(b),
+        permutation_type="samples", n_resamples=np.inf,
+    )  # fmt: skip
+    assert compare(arm.tolist(), base.tolist()).p == pytest.approx(wanted.pvalue, abs=1e-12)
+
+
+def test_p_by_random_patterns_comes_near_the_exact_one():
+    d = drawn(18, seed=3)
+    signs = 1 - 2 * ((np.arange(2**18)[:, None] >> np.arange(18)) & 1)
+    exact = (np.abs(signs @ d) >= abs(d.sum()) - 1e-12).mean()
+    assert sign_flip_p(d) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_p(np.ones(30)) == pytest.approx(1 / 50_001)  # counted itself: never 0
+
+
+@given(SCORES, st.sampled_from([1e-4, 1.0, 1e6]))
+@settings(max_examples=40, deadline=None)
+def test_p_is_a_share_of_patterns_and_never_below_two_of_them(scores, scale):
+    d = scale * (np.array(scores) - 0.3)
+    p = sign_flip_p(d)
+    assert 2.0 ** (1 - len(d)) <= p <= 1
+    assert (p * 2 ** len(d)) % 2 == 0  # a pattern and its mirror image, always
+    assert p == sign_flip_p(-d) == sign_flip_p(d[::-1])
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 10, 12])
+def test_equal_differences_give_width_zero_and_the_smallest_p(n):
+    base = np.linspace(0.3, 0.7, n)
+    found = compare((base + 0.02).tolist(), base.tolist())
+    assert found.low == found.high == pytest.approx(0.02)
+    assert found.p == 2.0 ** (1 - n)
+    assert found.verdict == "helps"
+
+
+@pytest.mark.parametrize("n", [2, 6, 10])
+def test_no_difference_at_all_cannot_be_told(n):
+    found = compare([0.3] * n, [0.1 + 0.2] * n)  # equal but for the last bit
+    assert (found.mean, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert found.verdict == "can't tell"
+
+
+def test_one_pair_has_no_interval_and_no_p():
+    found = compare([0.9, math.nan], [0.7, 0.8])
+    assert (found.n, found.missing, found.mean) == (1, 1, pytest.approx(0.2))
+    assert found.low is found.high is found.p is found.p_holm is None
+    assert found.verdict == "one trial"
+
+
+@pytest.mark.parametrize("pairs", [([], []), ([math.nan], [0.5])])
+def test_no_pair_has_nothing(pairs):
+    found = compare(*pairs)
+    assert (found.n, found.missing) == (0, len(pairs[0]))
+    assert math.isnan(found.mean)
+    assert found.p is None
+    assert found.verdict == "no pair"
+
+
+def test_pair_with_a_missing_half_is_left_out_and_counted():
+    holes_arm, holes_base = [*ARM, math.nan, 0.9, math.inf], [*BASE, 0.1, math.nan, 0.2]
+    found, whole = compare(holes_arm, holes_base), compare(ARM, BASE)
+    assert found.missing == 3
+    assert (found.n, found.mean, found.low, found.high, found.p) == (
+        8, whole.mean, whole.low, whole.high, whole.p,
+    )  # fmt: skip
+
+
+def test_scores_of_different_lengths_are_no_pairs():
+    with pytest.raises(ValueError, match="3 scores cannot be paired with 1"):
+        compare([0.1, 0.2, 0.3], [0.1])
+
+
+@pytest.mark.parametrize(
+    ("arm", "base", "verdict"),
+    [
+        ([0.80, 0.81, 0.82], [0.70, 0.71, 0.73], "helps"),
+        ([0.70, 0.71, 0.73], [0.80, 0.81, 0.82], "hurts"),
+        ([0.80, 0.60, 0.70], [0.70, 0.70, 0.71], "can't tell"),
+        ([0.8], [0.7], "one trial"),
+        ([], [], "no pair"),
+    ],
+)
+def test_verdict_follows_the_interval(arm, base, verdict):
+    assert compare(arm, base).verdict == verdict
+
+
+def test_interval_that_touches_zero_is_no_verdict():
+    assert Contrast(3, 0.1, 0.0, 0.2, 0.25).verdict == "can't tell"
+    assert Contrast(3, -0.1, -0.2, 0.0, 0.25).verdict == "can't tell"
+
+
+def test_holm_by_hand():
+    # sorted 0.01 0.02 0.03 0.4: ×4, ×3, ×2, ×1, then never falling
+    contrasts = [Contrast(6, 0.0, 0.0, 0.0, p) for p in (0.03, 0.4, 0.01, 0.02)]
+    assert [c.p_holm for c in holm(contrasts)] == pytest.approx([0.06, 0.4, 0.04, 0.06])
+
+
+def test_holm_leaves_out_contrasts_without_p_and_does_not_count_them():
+    found = holm([Contrast(1, 0.1), Contrast(6, 0.1, 0.0, 0.2, 0.04), Contrast(0, math.nan)])
+    assert [c.p_holm for c in found] == [None, 0.04, None]
+
+
+@given(st.lists(st.floats(0.001, 1), max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_holm_is_monotone_between_p_and_bonferroni(ps):
+    found = holm([Contrast(6, 0.0, 0.0, 0.0, p) for p in ps])
+    assert [c.p for c in found] == ps
+    for c in found:
+        assert c.p <= c.p_holm <= min(1, c.p * len(ps)) + 1e-12
+        assert all(c.p_holm <= d.p_holm for d in found if c.p <= d.p)
+
+
+def test_spread_of_single_scores_is_a_t_interval():
+    wanted = stats.ttest_1samp(ARM, 0).confidence_interval()
+    found = spread_interval([*ARM, math.nan])
+    assert found == pytest.approx((np.mean(ARM), wanted.low, wanted.high))
+    assert spread_interval([0.5])[0] == 0.5
+    assert all(map(math.isnan, spread_interval([0.5])[1:]))
+    assert all(map(math.isnan, spread_interval([])))

@@ -1,0 +1,306 @@
+"""The table that people read, from made-up results."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from augment.report.outputs import COLUMNS, TEXT
+from augment.report.table import (
+    HEAD,
+    blocks,
+    markdown,
+    percent,
+    probability,
+    summarise,
+    variants,
+    verdicts,
+)
+from augment.statistics import compare
+from augment.store import read_csv, write_csv
+
+REAL = [0.50, 0.52, 0.54, 0.50, 0.52, 0.54]
+CLASSIC = [0.60, 0.61, 0.62, 0.60, 0.61, 0.62]
+BOTH = [0.63, 0.65, 0.67, 0.64, 0.64, 0.67]  # 3 4 5 4 3 5 points more
+
+
+def rows(arm, scores, **others):
+    """A finished row a seed; None is a cell that failed."""
+    generated = "synth" in arm
+    shared = {
+        "dataset": "digits", "asked": "10 a class", "n_labelled": 100, "preset": "quick",
+        "generator": "ddpm" if generated else None, "ratio": 5.0 if generated else None,
+        "share": 0.5 if generated else None, "guidance": 1.0 if generated else None,
+    }  # fmt: skip
+    return [
+        {**shared, "arm": arm, "seed": seed, "accuracy": score, "status": "ok", **others}
+        if score is not None
+        else {**shared, "arm": arm, "seed": seed, "status": "failed", "error": "boom", **others,
+              "n_labelled": None}
+        for seed, score in enumerate(scores)
+    ]  # fmt: skip
+
+
+def results(*parts):
+    return pd.DataFrame([row for part in parts for row in part], columns=COLUMNS)
+
+
+@pytest.fixture
+def usual():
+    return results(
+        rows("real", REAL), rows("real+classic", CLASSIC), rows("real+classic+synth", BOTH)
+    )
+
+
+def line(summary, arm, generator=None):
+    chosen = summary[summary["arm"] == arm]
+    if generator is not None:
+        chosen = chosen[chosen["generator"] == generator]
+    assert len(chosen) == 1
+    return chosen.iloc[0]
+
+
+def test_differences_are_paired_over_seeds_and_by_hand(usual):
+    found = line(summarise(usual.sample(frac=1, random_state=0)), "real+classic+synth")
+    # differences 3 4 5 4 3 5 points: mean 4, sd √0.8, t(0.975; 5) = 2.570582
+    half = 2.570582 * math.sqrt(0.8 / 6)
+    assert found["against"] == "real+classic"
+    assert (found["n"], found["of"], found["pairs"]) == (6, 6, 6)
+    assert found["difference"] == pytest.approx(0.04)
+    assert (found["low"], found["high"]) == pytest.approx((0.04 - half / 100, 0.04 + half / 100))
+    assert found["p"] == 2 / 64
+    assert found["p_holm"] == 4 / 64  # two contrasts, both at the smallest p
+    assert found["verdict"] == "helps"
+    assert found["mean"] == pytest.approx(0.65)
+    assert found["sd"] == pytest.approx(math.sqrt(14 / 5) / 100)
+
+
+def test_each_arm_stands_against_its_own_baseline(usual):
+    more = results(rows("real+synth", REAL), rows("synth", [x - 0.1 for x in REAL]))
+    found = summarise(pd.concat([usual, more]))
+    against = dict(zip(found["arm"], found["against"], strict=True))
+    assert against == {
+        "real": "", "real+classic": "real", "real+synth": "real",
+        "real+classic+synth": "real+classic", "synth": "real",
+    }  # fmt: skip
+    assert list(found["arm"]) == list(against)
+    real = line(found, "real")
+    assert real[["pairs", "difference", "low", "high", "p", "p_holm"]].isna().all()
+    assert real["verdict"] == ""
+    assert line(found, "synth")["verdict"] == "hurts"
+    assert line(found, "real+synth")["verdict"] == "can't tell"
+    assert line(found, "real+synth")["p_holm"] == 1
+
+
+def test_failed_cell_is_shown_and_not_averaged():
+    found = summarise(results(
+        rows("real", REAL), rows("real+classic", CLASSIC),
+        rows("real+classic+synth", [None, *BOTH[1:]]),
+    ))  # fmt: skip
+    cell = line(found, "real+classic+synth")
+    assert (cell["n"], cell["of"], cell["pairs"]) == (5, 6, 5)
+    assert cell["mean"] == pytest.approx(sum(BOTH[1:]) / 5)
+    assert cell["difference"] == pytest.approx(0.042)
+    shown = dict(zip(HEAD, blocks(found)[0][1][-1], strict=True))
+    assert shown["n"] == "5/6"
+    assert shown["difference"] == "+4.20 (5 pairs)"
+
+
+def test_failed_baseline_takes_its_pair_away_and_the_line_says_so():
+    found = summarise(results(
+        rows("real+classic", [*CLASSIC[:4], None, CLASSIC[5]]), rows("real+classic+synth", BOTH),
+    ))  # fmt: skip
+    cell = line(found, "real+classic+synth")
+    assert (cell["n"], cell["of"], cell["pairs"]) == (6, 6, 5)
+    assert cell["difference"] == pytest.approx(0.042)
+    assert "+4.20 (5 pairs)" in markdown(found)
+    assert "n = 5 pairs" in verdicts(found)[0]
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged", "interrupted"])
+def test_score_of_an_unfinished_cell_counts_for_nothing(status, usual):
+    usual.loc[usual["arm"] == "real+classic+synth", "accuracy"] = BOTH
+    usual.loc[usual.index[-1], ["status", "accuracy"]] = [status, 0.0]
+    cell = line(summarise(usual), "real+classic+synth")
+    assert (cell["n"], cell["of"]) == (5, 6)
+    assert cell["mean"] == pytest.approx(sum(BOTH[:-1]) / 5)
+
+
+def test_arm_of_which_every_cell_failed_is_still_a_line():
+    found = summarise(results(
+        rows("real+classic", CLASSIC), rows("real+classic+synth", [None] * 6),
+    ))  # fmt: skip
+    assert line(found, "real+classic+synth")["verdict"] == "no pair"
+    shown = blocks(found)[0][1][-1]
+    assert shown[2:5] == ["", "0/6", "real+classic"]
+    assert verdicts(found) == [
+        "ddpm on digits (100 labelled images): no finished pair of real+classic+synth and "
+        "real+classic to compare."
+    ]
+    markdown(found)
+
+
+def test_data_sets_and_amounts_have_a_block_each():
+    def part(**where):
+        return rows("real", REAL, **where) + rows("real+classic", CLASSIC, **where)
+
+    found = summarise(results(
+        part(), part(asked="20 a class", n_labelled=200), part(dataset="mnist"),
+        part(dataset="mnist", asked="0.1 of the pool"),  # as many images, asked otherwise
+    ))  # fmt: skip
+    assert [title for title, _ in blocks(found)] == [
+        "digits, 100 labelled images (10 a class)", "digits, 200 labelled images (20 a class)",
+        "mnist, 100 labelled images (10 a class)", "mnist, 100 labelled images (0.1 of the pool)",
+    ]  # fmt: skip
+    assert all(len(lines) == 2 for _, lines in blocks(found))
+    assert set(found["pairs"].dropna()) == {6}
+    # four contrasts of p = 2/64 in one table
+    assert found["p_holm"].dropna().tolist() == [8 / 64] * 4
+
+
+def test_pairs_never_cross_amounts():
+    found = summarise(results(
+        rows("real", REAL), rows("real+classic", CLASSIC, asked="20 a class", n_labelled=200),
+    ))  # fmt: skip
+    assert line(found, "real+classic")["against"] == ""
+    assert found["difference"].isna().all()
+
+
+def test_variants_are_named_by_the_settings_that_differ():
+    frame = results(
+        rows("real", REAL[:2]),
+        *(rows("real+synth", REAL[:2], ratio=r, guidance=g)
+          for r in (1.0, 5.0) for g in (1.0, 3.0)),
+        *(rows("synth", REAL[:2], ratio=r, share=None, guidance=1.0) for r in (1.0, 5.0)),
+        *(rows("real+synth", REAL[:2], ratio=r, generator="noise", guidance=None)
+          for r in (1.0, 5.0)),
+    )  # fmt: skip
+    assert sorted(set(variants(frame))) == [
+        "", "ddpm guidance=1 ratio=1", "ddpm guidance=1 ratio=5", "ddpm guidance=3 ratio=1",
+        "ddpm guidance=3 ratio=5", "noise ratio=1", "noise ratio=5",
+    ]  # fmt: skip
+    found = summarise(frame)
+    assert found["generator"].iloc[0] == ""
+    assert (found["of"] == 2).all()
+    assert len(found) == 1 + 4 + 2 + 2
+
+
+def test_variants_whose_settings_are_all_alike_have_the_bare_name(usual):
+    assert set(variants(usual)) == {"", "ddpm"}
+
+
+def test_ratios_that_differ_in_the_seventh_digit_are_two_variants():
+    frame = results(*(rows("synth", REAL[:2], ratio=r) for r in (0.1234567, 0.1234568)))
+    assert len(set(variants(frame))) == 2
+
+
+def test_one_trial_has_no_interval_no_p_and_says_so():
+    found = summarise(results(
+        rows("real+classic", [0.6]), rows("real+classic+synth", [0.63]),
+    ))  # fmt: skip
+    cell = line(found, "real+classic+synth")
+    assert cell[["low", "high", "p", "p_holm"]].isna().all()
+    assert cell["verdict"] == "one trial"
+    assert blocks(found)[0][1][-1] == [
+        "ddpm", "real+classic+synth", "63.00", "1", "real+classic", "+3.00", "", "", "one trial"
+    ]  # fmt: skip
+    assert verdicts(found) == [
+        "ddpm on digits (100 labelled images): +3.00 points against classic transforms alone in one "
+        "trial; no interval without more seeds."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("points", "verdict"), [((3, 4, 5), "helps"), ((-3, -4, -5), "hurts"), ((-3, 4, 1), "can't")]
+)
+def test_sentence_gives_verdict_points_interval_and_pairs(points, verdict):
+    base = [0.60, 0.61, 0.62]
+    arm = [b + p / 100 for b, p in zip(base, points, strict=True)]
+    found = summarise(results(rows("real+classic", base), rows("real+classic+synth", arm)))
+    (sentence,) = verdicts(found)
+    c = compare(arm, base)
+    assert f": {verdict}" in sentence
+    assert f"{sum(points) / 3:+.2f} points against classic transforms alone" in sentence
+    assert f"95 % interval {100 * c.low:+.2f} to {100 * c.high:+.2f}, n = 3 pairs" in sentence
+
+
+def test_no_sentence_without_the_decisive_arm():
+    assert verdicts(summarise(results(rows("real", REAL), rows("synth", REAL)))) == []
+
+
+def test_decisive_arm_without_its_baseline_makes_no_claim():
+    found = summarise(results(rows("real", REAL), rows("real+classic+synth", BOTH)))
+    assert "no finished pair" in verdicts(found)[0]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_table_of_baselines_alone_or_of_nothing_is_a_table(metric):
+    alone = summarise(results(rows("real", REAL, macro_f1=0.5)), metric)
+    assert list(alone["verdict"]) == [""]
+    assert "real" in markdown(alone)
+    nothing = summarise(results(), metric)
+    assert list(nothing.columns) == list(alone.columns)
+    assert blocks(nothing) == verdicts(nothing) == []
+    assert markdown(nothing)
+
+
+def test_other_metric_is_tabled_on_request(usual):
+    usual["macro_f1"] = usual["accuracy"] / 2
+    assert line(summarise(usual, "macro_f1"), "real")["mean"] == pytest.approx(0.26)
+
+
+def test_markdown_shows_the_figures(usual):
+    text = markdown(summarise(usual))
+    assert "**digits, 100 labelled images (10 a class)**" in text
+    assert (
+        "| ddpm | real+classic+synth | 65.00 ± 1.67 | 6 | real+classic | +4.00 | +3.06 … +4.94 "
+        "| 0.062 | helps |" in text
+    )
+    assert "|  | real | 52.00 ± 1.79 | 6 |  |  |  |  |  |" in text
+    assert "- ddpm on digits (100 labelled images): helps: +4.00 points" in text
+    assert "corrected by Holm" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["a|b", "two\nlines", "a\rb", "<script>alert(1)</script>", "a\\|b"]
+)
+def test_markdown_cells_hold_whatever_a_name_holds(name):
+    found = summarise(results(
+        rows("real+classic", CLASSIC, dataset=name),
+        rows("real+classic+synth", BOTH, dataset=name, generator=name),
+    ))  # fmt: skip
+    text = markdown(found)
+    assert "<" not in text.replace("<0.001", "")
+    assert "\r" not in text
+    table = [part for part in text.split("\n") if part.startswith("|")]
+    assert len(table) == 4
+    for part in table:
+        bars = part.replace("\\\\", "").replace("\\|", "").count("|")
+        assert bars == len(HEAD) + 1
+    assert sum(part.startswith("**") for part in text.split("\n")) == 1
+
+
+def test_table_from_the_csv_is_the_table_of_the_run(usual, tmp_path):
+    usual["accuracy"] += 1 / 3
+    usual = pd.concat([usual, results(rows("synth", [None] * 6, dataset="=NA|"))])
+    write_csv(tmp_path / "results.csv", usual)
+    again = read_csv(tmp_path / "results.csv", TEXT)
+    assert markdown(summarise(again)) == markdown(summarise(usual))
+    pd.testing.assert_frame_equal(summarise(again), summarise(usual), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "sign", "wanted"),
+    [(0.12345, False, "12.35"), (0.01, True, "+1.00"), (-0.0002, True, "-0.02"),
+     (math.nan, True, ""), (None, False, "")],
+)  # fmt: skip
+def test_percent(value, sign, wanted):
+    assert percent(value, sign) == wanted
+
+
+@pytest.mark.parametrize(
+    ("p", "wanted"), [(0.25, "0.250"), (0.00099, "<0.001"), (0.0, "<0.001"), (None, ""),
+                      (math.nan, "")],
+)  # fmt: skip
+def test_p_is_never_shown_as_zero(p, wanted):
+    assert probability(p) == wanted
