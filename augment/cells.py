@@ -123,7 +123,8 @@ def expand(recipe: Recipe) -> list[Cell]:
 
 def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
     """How much is labelled: pairs of which one is given."""
-    given = [(f, None) for f in recipe.frac] + [(None, n) for n in recipe.per_class]
+    given: list[tuple[float | None, int | None]] = [(f, None) for f in recipe.frac]
+    given += [(None, n) for n in recipe.per_class]
     return given or [(None, None)]
 
 

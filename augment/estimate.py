@@ -74,7 +74,7 @@ def stages(cell: Cell) -> list[tuple[str, str, Any]]:
     return found
 
 
-def seconds_for(learner: Learner, data: TrainingSet, device: torch.device) -> float:
+def seconds_for(learner: Any, data: TrainingSet, device: torch.device) -> float:
     """Seconds for all steps, from a few of them."""
     if not learner.steps:
         return 0.0

@@ -27,10 +27,18 @@ class Learner(Protocol):
     Generators and classifiers alike, so that no arm differs by accident.
     """
 
-    steps: int
-    batch: int
     modules: dict[str, nn.Module]  # after prepare; "ema", if there, is what is kept in the end
     optimisers: dict[str, torch.optim.Optimizer]
+
+    @property
+    def steps(self) -> int:
+        """How many updates make a training; 0 for a control."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Images an update."""
+        ...
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"

@@ -15,26 +15,10 @@ from typer.testing import CliRunner
 from augment import cli
 from augment.generators import GENERATORS
 
-FAST = [
-    "--preset",
-    "smoke",
-    "--per-class",
-    "3",
-    "--seeds",
-    "1",
-    "--jobs",
-    "1",
-    "--generator",
-    "cvae",
-    "--ratio",
-    "2",
-    "--set",
-    "generator.steps=4",
-    "--set",
-    "classifier.steps=4",
-    "--set",
-    "classifier.width=8",
-]
+FAST = (
+    "--preset smoke --per-class 3 --seeds 1 --jobs 1 --generator cvae --ratio 2 "
+    "--set generator.steps=4 --set classifier.steps=4 --set classifier.width=8"
+).split()
 
 
 def command(*words, cwd=None, **environment):

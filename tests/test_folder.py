@@ -407,6 +407,14 @@ def test_mixed_sizes_are_resized_and_noted(tmp_path):
     assert noted(found.notes, "2 picture sizes", "32×32")
 
 
+def test_a_bad_picture_has_no_say_in_the_size(tmp_path):
+    truncated(two_classes(tmp_path) / "a" / "cut.jpg")  # of another size than the rest
+    found = read_folder(tmp_path, None, skip_bad=True)
+    assert found.images.shape == (8, 1, 8, 8)
+    assert found.bad[0][0] == "a/cut.jpg"
+    assert not noted(found.notes, "sizes")
+
+
 # links
 
 

@@ -205,8 +205,8 @@ def test_one_trial_has_no_interval_no_p_and_says_so():
         "ddpm", "real+classic+synth", "63.00", "1", "real+classic", "+3.00", "", "", "one trial"
     ]  # fmt: skip
     assert verdicts(found) == [
-        "ddpm on digits (100 labelled images): +3.00 points against classic transforms alone in one "
-        "trial; no interval without more seeds."
+        "ddpm on digits (100 labelled images): +3.00 points against classic transforms alone in "
+        "one trial; no interval without more seeds."
     ]
 
 

@@ -51,7 +51,7 @@ def download(name: str, source: str, options: Sequence[dict[str, Any]], folder: 
         socket.setdefaulttimeout(TIMEOUT)
         return [known(raw, download=True, **part) for part in options]
     except FAULTS as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
+        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(": ")
         raise MachineError(
             f"{name} is not in {folder} and could not be downloaded ({why}): put {name}.npz there "
             f"(keys train_images, train_labels, test_images, test_labels, classes), or the "

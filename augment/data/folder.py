@@ -205,6 +205,11 @@ def metadata_entry(root: Path, where: str, row: dict[str, str]) -> Entry:
     return Entry(root / name, name, label, SPLITS.get(split, ""), row.get("group", ""))
 
 
+def sizes_of(heads: list[tuple[int, int, str] | str]) -> list[tuple[int, int]]:
+    """(W, H) of each readable picture."""
+    return [h[:2] for h in heads if not isinstance(h, str)]
+
+
 def read_entries(
     entries: list[Entry], classes: list[str], size: int | None, notes: list[str], *, skip_bad: bool
 ) -> Found:
@@ -212,13 +217,15 @@ def read_entries(
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         warnings.simplefilter("ignore")  # decoders warn of what is told below
         heads = list(threads.map(lambda e: head(e.path), entries))
-        sizes = Counter(h[:2] for h in heads if not isinstance(h, str))
-        target = choose_size(sizes, size)
-        pixels = list(
-            threads.map(
-                lambda e, h: h if isinstance(h, str) else decode(e.path, target), entries, heads
-            )
-        )
+        target = None
+        while target != (wanted := choose_size(sizes_of(heads), size)):
+            target = wanted
+            pixels = list(
+                threads.map(
+                    lambda e, h: h if isinstance(h, str) else decode(e.path, wanted), entries, heads
+                )
+            )  # a picture that turns out bad has no say in the size
+            heads = [p if isinstance(p, str) else h for h, p in zip(heads, pixels, strict=True)]
     bad = [(e.name, p) for e, p in zip(entries, pixels, strict=True) if isinstance(p, str)]
     if bad and not skip_bad:
         listed = "; ".join(f"{name} ({why})" for name, why in bad[:SHOWN])
@@ -232,8 +239,9 @@ def read_entries(
     modes = Counter(h[2] for h in heads if not isinstance(h, str))
     if len(modes) > 1:
         notes.append(f"pixel formats: {', '.join(f'{m} {n}' for m, n in modes.most_common())}")
-    if len(sizes) > 1:
-        notes.append(f"{len(sizes)} picture sizes, all resized to {target[0]}×{target[1]}")
+    sizes = len(set(sizes_of(heads)))
+    if sizes > 1:
+        notes.append(f"{sizes} picture sizes, all resized to {wanted[0]}×{wanted[1]}")
     if bad:
         notes.append(f"left out unreadable images ({len(bad)}): {some([n for n, _ in bad])}")
     place = {name: k for k, name in enumerate(classes)}

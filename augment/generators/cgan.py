@@ -77,7 +77,7 @@ class CGAN:
         g = g.to(device=device, memory_format=torch.channels_last)
         d = d.to(device=device, memory_format=torch.channels_last)
         self.modules = {"g": g, "d": d, "ema": average_of(g)}
-        adam = dict(lr=self.lr, betas=(0.0, 0.99), fused=True)
+        adam: dict[str, Any] = dict(lr=self.lr, betas=(0.0, 0.99), fused=True)
         self.optimisers = {
             "g": torch.optim.Adam(g.parameters(), **adam),
             "d": torch.optim.Adam([{"params": d.parameters(), "scale": self.d_scale}], **adam),
