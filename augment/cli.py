@@ -140,8 +140,9 @@ def resume(
     Example: augment resume results/runs/digits-ddpm
     """
     from augment.recipe import make_recipe
+    from augment.store import read_settings
 
-    settings = json.loads(run_file(run_dir, "settings.json").read_text())
+    settings = read_settings(run_file(run_dir, "settings.json"))
     carry_out(
         make_recipe(**settings), run_dir, data_dir, device, jobs, False, as_json, quiet, verbose
     )
@@ -152,8 +153,9 @@ def report(
     source: Annotated[
         Path, typer.Argument(help="A run folder, or a results CSV.", metavar="RUN|CSV")
     ],
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Curves as TensorBoard events too.")] = False,
     as_json: Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Make table and plots again: of a run from its artefacts, of a CSV beside it.
 
     Example: augment report results/runs/digits-ddpm
@@ -167,6 +169,10 @@ def report(
     else:
         table = read_results(run_file(source, "results.csv"))
         write_outputs(source, table)
+        if tensorboard:
+            from augment.report.tensorboard import write_events
+
+            talk(f"tensorboard --logdir {write_events(source)}")
     show_summary(summarise(table), as_json)
     talk(f"table and plots: {source.with_suffix('.md') if source.is_file() else source}")
 

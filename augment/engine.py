@@ -82,13 +82,14 @@ def execute(
     """Run what is missing of a recipe in its folder; yields progress, returns a Result."""
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
-    settings = recipe.model_dump(mode="json")
     cells = expand(recipe)
     data = Shelf(data_dir)
     for cell in cells:  # faults in the data show before any training
         labelled_subset(
             data.of(cell).pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
         )
+    shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
+    settings = {**recipe.model_dump(mode="json"), "data": shas}
     jobs = choose_jobs(jobs, where, [d.pool.shape for d in data.loaded.values()], len(cells))
     folder = out or unused_folder(recipe, settings)
     lock = stores.open_run(folder, settings)

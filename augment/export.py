@@ -24,7 +24,7 @@ from augment.report.outputs import read_results
 from augment.report.pictures import class_grid, save_picture, to_pillow
 from augment.runtime import pick_device, seed_for
 from augment.stages import load_images
-from augment.store import Store, write_atomic, write_csv
+from augment.store import Store, read_settings, write_atomic, write_csv
 
 
 def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def export_images(
 
 def labelled_of(run_dir: Path, cell: dict[str, Any], data_dir: Path | None) -> LabelledImages:
     """The labelled images of a cell, drawn again; RunFolderError if the data are not the same."""
-    settings = json.loads((run_dir / "settings.json").read_text())
+    settings = read_settings(run_dir / "settings.json")
     same = [
         c for c in expand(make_recipe(**settings))
         if (c.dataset, c.seed, c.frac, c.per_class) ==

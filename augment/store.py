@@ -219,6 +219,13 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
         write_atomic(made_by, json.dumps(settings, indent=1, sort_keys=True))
 
 
+def read_settings(file: Path) -> dict[str, Any]:
+    """The recipe in a run folder's settings.json, without the hashes of its data."""
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings.pop("data", None)
+    return settings
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     """`key: old → new` for each setting that differs."""
     keys = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))

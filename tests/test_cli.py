@@ -257,3 +257,15 @@ def test_lines_of_progress_have_rate_and_time_left(tmp_path):
         "run", *FAST, "--set", "generator.steps=300", "--out", str(tmp_path / "r"), "-v"
     )
     assert re.search(r"generator \d+/300 [\d.]+/s \d+ s left loss ", err)
+
+
+def test_curves_go_to_tensorboard_if_it_is_there(run_dir, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, "report", run_dir, "--tensorboard")
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        assert code == 5
+        assert "augment-compare[tensorboard]" in err
+    else:
+        assert code == 0
+        assert len(list((run_dir / "tensorboard").iterdir())) == 6  # a generator, five arms

@@ -242,3 +242,29 @@ def test_environment_names_versions_and_processes(small_run):
     assert torch.__version__.startswith(about["versions"]["torch"])
     assert about["processes"] == 1
     assert about["threads"] >= 1
+
+
+def test_run_on_changed_pictures_is_refused(tmp_path, small_run):
+    root = write_folder(tmp_path / "images", bars(8, ("scratch", "fine")))
+    run = {**small_run, "dataset": str(root), "per_class": None, "arm": "real", "seeds": 1}
+    augment.run(**run)
+    write_folder(root, bars(8, ("scratch", "fine"), seed=5))
+    with pytest.raises(RunFolderError, match="data: "):
+        augment.run(**run)
+
+
+def test_run_tells_what_was_left_out_of_the_data(tmp_path, small_run):
+    root = write_folder(tmp_path / "images", bars(8, ("scratch", "fine")))
+    (root / ".cache").mkdir()
+    recipe = make_recipe(**settings({**small_run, "dataset": str(root), "per_class": None,
+                                     "arm": "real", "seeds": 1}))  # fmt: skip
+    told = []
+    for _ in execute(
+        recipe,
+        out=tmp_path / "run",
+        data_dir=None,
+        jobs=1,
+        announce=lambda *words: told.append(words),
+    ):
+        pass
+    assert ".cache" in " ".join(told[0][2])

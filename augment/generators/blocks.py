@@ -58,7 +58,7 @@ class Decoder(nn.Module):
 
 @torch.inference_mode()
 def decode(
-    decoder: Decoder, z: int, labels: Tensor, seeds: Tensor, device: torch.device, precision: str
+    decoder: nn.Module, z: int, labels: Tensor, seeds: Tensor, device: torch.device, precision: str
 ) -> Tensor:
     """One picture a label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
 

@@ -42,7 +42,7 @@ class Critic(nn.Module):
 
 @dataclass
 class CGAN:
-    """Projection discriminator, hinge loss, DiffAugment (Zhao et al. 2020), EMA of G."""
+    """Projection discriminator, hinge loss, DiffAugment (Zhao et al. 2020), mode seeking, EMA."""
 
     steps: int = 2000
     batch: int = 64
@@ -51,6 +51,7 @@ class CGAN:
     lr: float = 5e-4  # of G; D's is `d_scale` times as much (two time scales, Heusel et al. 2017)
     d_scale: float = 2.0
     diffaugment: tuple[str, ...] = ("translation", "cutout")
+    diversity: float = 0.1  # weight of the mode-seeking term; without it a class collapses to one
     ema: float = 0.99
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
@@ -102,12 +103,20 @@ class CGAN:
         d.requires_grad_(False)
         with autocast(self.precision, self.device):
             g_loss = -d(self.disturb(fake, rng), labels).mean()
+            other_z = torch.randn(z.shape, generator=rng, device=self.device)
+            other = g(other_z, labels).float()
+        # Mao et al. 2019, eq. 4: images of one class should differ as much as their noise does
+        spread = (fake - other).abs().mean((1, 2, 3)) / (z - other_z).abs().mean(1)
+        collapse = 1 / (spread.mean() + 1e-5)
         self.optimisers["g"].zero_grad()
-        g_loss.backward()
+        (g_loss + self.diversity * collapse).backward()
         self.optimisers["g"].step()
         d.requires_grad_(True)
         follow(self.modules["ema"], g, step, self.ema)
-        return {"d_real": d_real.detach(), "d_fake": d_fake.detach(), "g": g_loss.detach()}
+        return {
+            "d_real": d_real.detach(), "d_fake": d_fake.detach(), "g": g_loss.detach(),
+            "spread": spread.mean().detach(),
+        }  # fmt: skip
 
     def disturb(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """DiffAugment: the same kinds of disturbance for all that D sees, gradients go through."""

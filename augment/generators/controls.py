@@ -28,8 +28,8 @@ class Memory(nn.Module):
 class Duplicate:
     """Labelled images drawn again: what more of the same would give."""
 
-    steps: ClassVar[int] = 0
-    batch: ClassVar[int] = 64
+    steps: int = field(default=0, init=False)  # no settings: there is nothing to tune
+    batch: int = field(default=64, init=False)
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)

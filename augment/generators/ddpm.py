@@ -27,7 +27,7 @@ class DDPM:
     widths: tuple[int, ...] = (32, 64)
     patch: int = 2  # pixel-unshuffle: a quarter of the cost a factor of two
     attention: bool = True  # at the lowest resolution only
-    lr: float = 1e-3
+    lr: float = 2e-3
     weight_decay: float = 0.01
     dropout: float = 0.0
     label_dropout: float = 0.1  # how often the label is replaced by the null class
@@ -43,7 +43,7 @@ class DDPM:
     sampling: ClassVar[tuple[str, ...]] = ("sampler", "calls", "guidance", "chunk")
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  calls=10),
-        "quick": dict(steps=800,   batch=32,  widths=(32, 64),  calls=20),
+        "quick": dict(steps=1200,  batch=32,  widths=(32, 64),  calls=20),
         "full":  dict(steps=60000, batch=128, widths=(128, 256, 256), calls=20, lr=5e-4,
                       dropout=0.1, ema=0.9995),
     }  # fmt: skip
