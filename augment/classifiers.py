@@ -85,7 +85,7 @@ class ResNet(Classifier):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=100,  batch=32, epochs=1,  width=16),
-        "quick": dict(steps=500,  batch=32, epochs=12, width=32),
+        "quick": dict(steps=600,  batch=32, epochs=12, width=24),
         "full":  dict(steps=4000, batch=64, epochs=20, width=64),
     }  # fmt: skip
 

@@ -43,7 +43,7 @@ class DDPM:
     sampling: ClassVar[tuple[str, ...]] = ("sampler", "calls", "guidance", "chunk")
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  calls=10),
-        "quick": dict(steps=1200,  batch=32,  widths=(32, 64),  calls=20),
+        "quick": dict(steps=1000,  batch=32,  widths=(32, 64),  calls=20),
         "full":  dict(steps=60000, batch=128, widths=(128, 256, 256), calls=20, lr=5e-4,
                       dropout=0.1, ema=0.9995),
     }  # fmt: skip
