@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Generator
@@ -133,10 +135,18 @@ WORKER: dict[str, Any] = {}  # of this worker process
 
 def enter(talk: Any, bench: Bench, folder: Path, data: Shelf, threads: int) -> None:
     """First thing in a worker process; the pictures come in shared memory, read once for all."""
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     WORKER.update(talk=talk, bench=bench, folder=folder, data=data)
+
+
+def end_with_parent() -> None:
+    """An orphan would write into artefacts that the next run is making: die with the parent."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def work(cell: Cell) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Shared by all tests: tiny data, one thread, slow tests behind --run-slow."""
+"""Shared by all tests: tiny data, slow tests behind --run-slow."""
 
 from pathlib import Path
 
@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from augment.data.images import LabelledImages
-
-torch.set_num_threads(2)
 
 
 def pytest_addoption(parser):
@@ -48,6 +46,14 @@ def tiny():
 @pytest.fixture(autouse=True)
 def _own_data_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("AUGMENT_DATA", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def threads():
+    """Sets the number of torch's threads; sums, and so the last bits, depend on it."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

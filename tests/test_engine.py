@@ -67,17 +67,13 @@ def test_same_settings_give_the_same_bits(small_run, tmp_path):
     assert weights(first.path) == weights(second.path)
 
 
-def test_processes_give_what_one_process_gives(small_run, tmp_path):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # what each of two processes on two cores takes
-    try:
-        alone = augment.run(**small_run)
-    finally:
-        torch.set_num_threads(threads)
-    result = augment.run(**{**small_run, "out": tmp_path / "two", "jobs": 2})
-    assert result.failed == 0
-    if threads_for(2) == 1:
-        pd.testing.assert_frame_equal(values(alone.path), values(result.path))
+def test_processes_give_what_one_process_gives(small_run, tmp_path, threads):
+    several = augment.run(**{**small_run, "out": tmp_path / "two", "jobs": 2})
+    threads(threads_for(2))
+    alone = augment.run(**small_run)
+    assert several.failed == 0
+    pd.testing.assert_frame_equal(values(alone.path), values(several.path))
+    assert weights(alone.path) == weights(several.path)
 
 
 def test_finished_run_is_not_done_again(small_run, monkeypatch):
@@ -111,11 +107,13 @@ def settings(small_run):
     return {k: v for k, v in small_run.items() if k not in ("out", "jobs")}
 
 
-def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, jobs, threads):
+    threads(threads_for(jobs))
     whole = augment.run(**small_run)
     out = tmp_path / "killed"
     flags = ["--per-class", "3", "--generator", "cvae", "--preset", "smoke", "--seeds", "2",
-             "--jobs", "1", "--ratio", "2", "--out", str(out), "-q"]  # fmt: skip
+             "--jobs", str(jobs), "--ratio", "2", "--out", str(out), "-q"]  # fmt: skip
     flags += [f"--set={s}.{k}={v}" for s, line in SMOKE.items() for k, v in line.items()]
     command = [sys.executable, "-m", "augment", "run", *flags]
     for kind in ("generator", "synthetic", "score"):
