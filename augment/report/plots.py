@@ -70,6 +70,8 @@ def accuracy_by_arm(done: pd.DataFrame) -> Figure:
                 axis.plot([low, high], [row, row], "-", color=colour, lw=1.6)
         axis.set_yticks(range(len(lines)), [f"{a}  {v}".strip() for v, a, _ in lines], fontsize=8)
         axis.invert_yaxis()
+        left, right = axis.get_xlim()  # with two or three trials an interval can leave 0 … 100
+        axis.set_xlim(max(0, left), min(100.5, right))
         axis.grid(axis="x", alpha=0.3)
         axis.set_xlabel("test accuracy, %")
         axis.set_title(f"{Path(str(dataset)).name}, {asked}", fontsize=10)
