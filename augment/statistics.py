@@ -64,6 +64,8 @@ def compare(arm: Sequence[float], baseline: Sequence[float], level: float = 0.95
 def t_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Student's interval of the mean of [n ≥ 2] differences; zero spread gives width 0."""
     mean, spread = float(d.mean()), float(d.std(ddof=1))
+    if spread <= 1e-12:  # rounding of equal differences
+        return mean, mean
     half = float(stats.t.ppf(0.5 + level / 2, len(d) - 1)) * spread / math.sqrt(len(d))
     return mean - half, mean + half
 

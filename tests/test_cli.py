@@ -241,8 +241,10 @@ def test_folder_of_other_settings_exits_6(run_dir, monkeypatch, capsys):
 def test_interrupted_run_says_how_to_go_on(tmp_path, kind, code):
     words = ["run", "--generator", "cvae", "--preset", "quick", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "augment", *words, "--jobs", "1"], stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "augment", *words, "--jobs", "1"], stderr=subprocess.PIPE, text=True,
+        # a shell that runs this suite in the background has its children ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     while not list(tmp_path.glob("run/artefacts/*/*")):
         assert process.poll() is None
         time.sleep(0.05)

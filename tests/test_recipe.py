@@ -224,6 +224,8 @@ def some(values):
 )  # fmt: skip
 @settings(max_examples=40, deadline=None)
 def test_each_cell_once(arm, generator, seeds, ratio, share, guidance, dataset, frac):
+    if "ddpm" not in generator:
+        guidance = []  # refused where nothing is guided
     made = cells(
         arm=arm, generator=generator, seeds=seeds, ratio=ratio, share=share, guidance=guidance,
         dataset=dataset, frac=frac,
@@ -386,3 +388,14 @@ def test_records_hang_on_data_test_set_and_precision():
     asked = [("d", "t", "s", "a"), ("e", "t", "s", "a"), ("d", "u", "s", "a"), ("d", "t", "r", "a"),
              ("d", "t", "s", "b")]  # fmt: skip
     assert len({signature(cell.score_record(*a)) for a in asked}) == 5
+
+
+def test_guidance_without_a_guided_generator_is_refused():
+    with pytest.raises(UsageError, match="--guidance: cvae, noise has none"):
+        make_recipe(generator="cvae,noise", guidance=2)
+    assert make_recipe(generator="cvae,ddpm", guidance=2).guidance == [2.0]
+
+
+def test_more_trials_than_anyone_means_are_refused():
+    with pytest.raises(UsageError, match="--seeds asks for 20231015 trials"):
+        make_recipe(seeds="20231015")
