@@ -19,5 +19,5 @@ lint: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv results/runs build *.egg-info .pytest_cache .ruff_cache .coverage
+	rm -rf .venv results/runs build *.egg-info .hypothesis .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
