@@ -214,7 +214,7 @@ def train_and_score(
             "precision": precision, "device": str(bench.device), "classes": list(labelled.classes),
             "peak_memory_mb": peak_memory_mb(bench.device),
             "synthetic": origin.name if origin else None,
-            **scores(test.labels.cpu().numpy(), predicted.numpy(), len(test.classes)),
+            **scores(test.labels.cpu().numpy(), predicted.numpy()),
         }  # fmt: skip
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     return path

@@ -12,7 +12,7 @@ SAID = np.array([0, 0, 0, 1, 1, 0, 0])
 
 
 def test_scores_by_hand():
-    found = scores(TRUE, SAID, 3)
+    found = scores(TRUE, SAID)
     precision, recall = (3 / 5, 1 / 2, 0), (3 / 4, 1 / 2, 0)
     f1 = (2 / 3, 1 / 2, 0)
     assert found["accuracy"] == pytest.approx(4 / 7)
@@ -26,7 +26,7 @@ def test_scores_are_scikit_learn_s():
     rng = np.random.default_rng(0)
     true, said = rng.integers(0, 5, 200), rng.integers(0, 5, 200)
     said[:80] = true[:80]
-    found = scores(true, said, 5)
+    found = scores(true, said)
     average = {"average": "macro"}
     assert found == pytest.approx({
         "accuracy": metrics.accuracy_score(true, said),
@@ -40,7 +40,7 @@ def test_scores_are_scikit_learn_s():
 def test_class_that_the_test_set_lacks_counts_in_no_average():
     # class 1 has no test image, though it is predicted once
     true, said = np.array([0, 0, 2, 2]), np.array([0, 1, 2, 2])
-    found = scores(true, said, 4)
+    found = scores(true, said)
     assert found["balanced_accuracy"] == found["macro_recall"] == pytest.approx((0.5 + 1) / 2)
     assert found["macro_precision"] == 1
     assert found["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
@@ -52,7 +52,7 @@ def test_class_that_the_test_set_lacks_counts_in_no_average():
 
 
 def test_rows_of_classes_average_to_the_macro_scores():
-    table, found = per_class(TRUE, SAID, ["a", "b", "c"]), scores(TRUE, SAID, 3)
+    table, found = per_class(TRUE, SAID, ["a", "b", "c"]), scores(TRUE, SAID)
     assert table["class"].tolist() == ["a", "b", "c"]
     assert table["n_test"].tolist() == [4, 2, 1]
     assert table["precision"].tolist() == pytest.approx([0.6, 0.5, 0])  # never predicted: 0
@@ -67,5 +67,5 @@ def test_confusion_counts_true_classes_in_rows():
 
 
 def test_perfect_and_useless_predictions():
-    assert set(scores(TRUE, TRUE, 3).values()) == {1.0}
-    assert scores(TRUE, (TRUE + 1) % 3, 3)["macro_f1"] == 0
+    assert set(scores(TRUE, TRUE).values()) == {1.0}
+    assert scores(TRUE, (TRUE + 1) % 3)["macro_f1"] == 0

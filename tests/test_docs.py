@@ -30,7 +30,8 @@ def test_commands_in_documents_parse(document):
         if name.startswith("-"):
             continue
         command = group.commands[name]
-        command.make_context(name, list(rest), resilient_parsing=False)
+        context = command.make_context(name, list(rest), resilient_parsing=False)
+        assert not context.args, words  # nothing left over that the command does not know
 
 
 def test_readme_has_commands_to_check():

@@ -62,7 +62,7 @@ class Duplicate:
 
 @dataclass
 class Noise(Duplicate):
-    """Grey noise with random labels' worth of content: what useless images do."""
+    """Normal noise around mid-grey, whatever the label: what useless images do."""
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
         """Normal noise around mid-grey, std half the range: [N, C, H, W] uint8."""

@@ -13,7 +13,7 @@ from sklearn.metrics import (
 )
 
 
-def scores(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict[str, float]:
+def scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Accuracy, balanced accuracy and macro precision, recall, F1; fractions from 0 to 1.
 
     Averages run over the classes that the test set has; a class that is never predicted has
