@@ -110,7 +110,7 @@ class Airbench(Classifier):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=100,  batch=32, epochs=1,  width=16),
-        "quick": dict(steps=800,  batch=64, epochs=12, width=32),
+        "quick": dict(steps=600,  batch=32, epochs=20, width=16),
         "full":  dict(steps=3000, batch=64, epochs=20, width=64, weight_decay=1e-3),
     }  # fmt: skip
 

@@ -73,7 +73,7 @@ def run(
     share: Annotated[str | None, typer.Option(help="Synthetic share of each mixed batch [0.5].")] = None,
     guidance: Annotated[str | None, typer.Option(help="Classifier-free guidance, 1 is none.")] = None,
     preset: Annotated[str | None, typer.Option(help="auto, smoke, quick (CPU) or full (GPU) [auto].")] = None,
-    classifier: Annotated[str | None, typer.Option(help="resnet or airbench [resnet].")] = None,
+    classifier: Annotated[str | None, typer.Option(help="airbench or resnet [airbench].")] = None,
     classic: Annotated[str | None, typer.Option(help="Classic transforms: document, natural, any-orientation, none [by data set].")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16 [auto].")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE, e.g. generator.lr=1e-3.")] = None,

@@ -85,7 +85,7 @@ class Recipe(BaseModel):
     guidance: Annotated[list[NonNegative], BeforeValidator(as_list)] = []
     share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.5]
     preset: str = "auto"
-    classifier: str = "resnet"
+    classifier: str = "airbench"
     classic: str = "auto"
     precision: str = "auto"
     skip_bad: bool = False

@@ -147,13 +147,13 @@ def test_arms_of_a_trial_share_subset_steps_and_start(digits, monkeypatch, tmp_p
 
 def test_classifier_starts_from_the_same_weights_in_every_arm(digits, monkeypatch, tmp_path):
     started = []
-    original = augment.classifiers.ResNet.prepare
+    original = augment.classifiers.Airbench.prepare
 
     def spy(self, data, **settings):
         original(self, data, **settings)
-        started.append((settings["seed"], self.modules["net"][0][0].weight.detach().clone()))
+        started.append((settings["seed"], self.modules["net"][-1].weight.detach().clone()))
 
-    monkeypatch.setattr(augment.classifiers.ResNet, "prepare", spy)
+    monkeypatch.setattr(augment.classifiers.Airbench, "prepare", spy)
     run_on(digits, monkeypatch, tmp_path / "run", generator="noise", seeds=2)
     assert len(started) == 10
     for seed in {s for s, _ in started}:

@@ -44,7 +44,7 @@ def refused(*says, **given_settings):
         ({"precision": "fp16"}, ["precision 'fp16'", "auto, fp32, bf16"]),
         ({"set": {"generater": {}}}, ["section of set 'generater'", "'generator'?"]),
         ({"set": {"generator": {"lrr": 1}}}, ["setting of ddpm 'lrr'", "did you mean 'lr'?"]),
-        ({"set": {"classifier": {"stepz": 1}}}, ["setting of resnet 'stepz'", "'steps'?"]),
+        ({"set": {"classifier": {"stepz": 1}}}, ["setting of airbench 'stepz'", "'steps'?"]),
         ({"set": {"cgan": {"widht": 1}}}, ["setting of cgan 'widht'", "'width'?"]),  # not used
     ],
 )
@@ -91,7 +91,7 @@ def test_bad_value_is_refused_by_its_flag(flag, value):
         ("ddpm", "sampler", 3, "ddpm.sampler = 3"),
         ("ddpm", "attention", 3, "ddpm.attention = 3"),
         ("generator", "lr", "fast", "ddpm.lr = 'fast'"),
-        ("classifier", "width", 0, "resnet.width = 0"),
+        ("classifier", "width", 0, "airbench.width = 0"),
         ("airbench", "steps", "x", "airbench.steps = 'x'"),  # not used
     ],
 )
@@ -205,7 +205,7 @@ def test_preset_auto_is_resolved_by_the_device(preset, device, wanted):
     resolved = make_recipe(preset=preset).resolved(device)
     assert resolved.preset == wanted
     cell = expand(resolved)[0]
-    assert cell.classifier_settings["steps"] == CLASSIFIERS["resnet"].presets[wanted]["steps"]
+    assert cell.classifier_settings["steps"] == CLASSIFIERS["airbench"].presets[wanted]["steps"]
 
 
 def test_unresolved_recipe_has_no_cells():
@@ -363,7 +363,7 @@ def test_classifier_setting_makes_only_the_score_anew(name, key):
         ({"guidance": 3}, (False, True, True)),
         ({"share": 0.25}, (False, False, True)),
         ({"arm": "real+classic+synth"}, (False, False, True)),
-        ({"classifier": "airbench"}, (False, False, True)),
+        ({"classifier": "resnet"}, (False, False, True)),
         ({"seeds": [4]}, (True, True, True)),
         ({"generator": "cvae"}, (True, True, True)),
         ({"classic": "natural"}, (True, True, True)),

@@ -97,7 +97,8 @@ def test_device_that_is_not_there_is_refused_never_replaced(name, error, says):
         ("fp32", {"amx"}, 64, "fp32"),
         ("bf16", set(), 8, "bf16"),
         ("auto", {"amx"}, 32, "bf16"),
-        ("auto", {"amx"}, 28, "fp32"),
+        ("auto", {"amx"}, 17, "bf16"),
+        ("auto", {"amx"}, 16, "fp32"),
         ("auto", {"avx512_bf16"}, 64, "fp32"),
     ],
 )

@@ -18,18 +18,38 @@ def doublings(height: int, width: int) -> int:
     return 2 if max(height, width) <= 32 else 3
 
 
+def normalise(x: Tensor, groups: int = 1) -> Tensor:
+    """Group norm without weights: mean 0, variance 1 over each image's places and channel group.
+
+    Written as a layer norm of channels-last memory, which is several times as fast there as the
+    group norm of torch, forward and backward. No batch statistics: images stay apart.
+    """
+    x = x.permute(0, 2, 3, 1)
+    if groups == 1:
+        return F.layer_norm(x, x.shape[1:]).permute(0, 3, 1, 2)
+    x = x.unflatten(3, (groups, -1)).permute(0, 3, 1, 2, 4).contiguous()  # [B, G, H, W, C / G]
+    x = F.layer_norm(x, x.shape[2:])
+    return x.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
+
+
+class Normalised(nn.Module):
+    """`normalise` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normalise(x)
+
+
 class Conditioned(nn.Module):
-    """Upsample, convolve, normalise, and scale by the class (FiLM; Perez et al. 2018)."""
+    """Convolve, unfold channels to twice the sides, normalise, scale by the class (FiLM)."""
 
     def __init__(self, channels: int, out: int, n_classes: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out, 3, padding=1)
-        self.norm = nn.GroupNorm(8, out, affine=False)  # no batch statistics: images stay apart
+        self.conv = nn.Conv2d(channels, 4 * out, 3, padding=1)
         self.film = nn.Embedding(n_classes, 2 * out)
         nn.init.zeros_(self.film.weight)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        x = self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+        x = normalise(F.pixel_shuffle(self.conv(x), 2), groups=8)
         scale, bias = self.film(labels)[:, :, None, None].chunk(2, 1)
         return F.silu(x * (1 + scale) + bias)
 

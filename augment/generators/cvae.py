@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, pad_sides
-from augment.generators.blocks import Decoder, decode, doublings
+from augment.generators.blocks import Decoder, Normalised, decode, doublings
 from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
 from augment.runtime import autocast
 
@@ -28,7 +28,7 @@ class Encoder(nn.Module):
         self.label = nn.Embedding(n_classes, 1)
         self.body = nn.Sequential(
             *(
-                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU())
+                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), Normalised(), nn.SiLU())
                 for a, b in itertools.pairwise(wide)
             ),
             nn.Flatten(),

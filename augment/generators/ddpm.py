@@ -1,4 +1,4 @@
-"""A small class-conditional diffusion model: diffusers' UNet2DModel, v-prediction, fast sampler."""
+"""A small class-conditional diffusion model: v-prediction, diffusers' schedulers, fast sampler."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from augment.data.images import LabelledImages, pad_sides, to_uint8
 from augment.errors import UsageError
 from augment.generators.blocks import in_chunks
+from augment.generators.lean import LeanUNet
 from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
-from augment.runtime import autocast, noise_for, seed_for
+from augment.runtime import autocast, noise_for, seed_for, seeded
 
 LEVELS = 1000  # noise levels of the training schedule
 
@@ -22,18 +23,21 @@ LEVELS = 1000  # noise levels of the training schedule
 class DDPM:
     """Diffusion model (Ho et al. 2020) with a null class for classifier-free guidance."""
 
-    steps: int = 2000
+    steps: int = 1200
     batch: int = 64
+    network: str = "lean"  # or "unet2d", diffusers' UNet2DModel
     widths: tuple[int, ...] = (32, 64)
-    patch: int = 2  # pixel-unshuffle: a quarter of the cost a factor of two
+    patch: int = 0  # pixels a side folded into channels; 0: 2 for images up to 32 a side, else 4
     attention: bool = True  # at the lowest resolution only
+    hub: int = 256  # hidden units that see the whole lowest grid (lean); 0: none
     lr: float = 2e-3
     weight_decay: float = 0.01
     dropout: float = 0.0
+    noise_power: float = 0.6  # level = 1000 u^power; below 1: more of the levels that decide shape
     label_dropout: float = 0.1  # how often the label is replaced by the null class
     ema: float = 0.995
     sampler: str = "dpm++"  # or "ddim", "ddpm" (the full chain, with calls = 1000)
-    calls: int = 20  # noise levels visited; the network runs twice in each under guidance
+    calls: int = 10  # noise levels visited; the network runs twice in each under guidance
     guidance: float = 1.0  # 1: none; Ho & Salimans 2021, with eq. 6's w = guidance - 1
     chunk: int = 256  # images sampled at once; no effect on the pictures
 
@@ -42,21 +46,23 @@ class DDPM:
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = ("sampler", "calls", "guidance", "chunk")
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  calls=10),
-        "quick": dict(steps=1000,  batch=32,  widths=(32, 64),  calls=20),
-        "full":  dict(steps=60000, batch=128, widths=(128, 256, 256), calls=20, lr=5e-4,
-                      dropout=0.1, ema=0.9995),
+        "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  hub=64),
+        "quick": dict(steps=1200,  batch=64,  widths=(32, 64)),
+        "full":  dict(steps=60000, batch=128, widths=(128, 256, 256), network="unet2d", calls=20,
+                      lr=5e-4, dropout=0.1, ema=0.9995),
     }  # fmt: skip
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
         """Build network, average and optimiser for images [*, C, H, W] of K classes."""
-        if self.sampler not in SAMPLERS:
-            raise UsageError(f"ddpm.sampler '{self.sampler}' is none of {', '.join(SAMPLERS)}")
+        for key, known in (("sampler", SAMPLERS), ("network", NETWORKS)):
+            if getattr(self, key) not in known:
+                value = getattr(self, key)
+                raise UsageError(f"ddpm.{key} '{value}' is none of {', '.join(known)}")
         self.shape, self.null = data.shape, len(data.classes)
         self.device, self.precision = device, precision
-        net = fresh(lambda: self.network(len(data.classes)), seed)
+        net = fresh(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
         self.modules = {"net": net, "ema": average_of(net)}
@@ -67,34 +73,21 @@ class DDPM:
         }
 
     @property
+    def fold(self) -> int:
+        """Pixels a side that become channels: a quarter of the cost a factor of two."""
+        return self.patch or (2 if max(self.shape[1:]) <= 32 else 4)
+
+    @property
     def multiple(self) -> int:
         """What the sides must be a multiple of."""
-        return self.patch * 2 ** (len(self.widths) - 1)
+        return self.fold * 2 ** (len(self.widths) - 1)
 
-    def network(self, n_classes: int) -> nn.Module:
-        """UNet2DModel on pixel-unshuffled images, one block a level."""
-        from diffusers import UNet2DModel
-
+    def build(self, n_classes: int) -> nn.Module:
+        """The network for images of this shape; one class more, the null class."""
         channels, height, width = self.shape
-        side = max(-(-height // self.multiple), -(-width // self.multiple)) * self.multiple
-        net = UNet2DModel(
-            sample_size=side // self.patch,
-            in_channels=channels * self.patch**2,
-            out_channels=channels * self.patch**2,
-            layers_per_block=1,
-            block_out_channels=self.widths,
-            down_block_types=("DownBlock2D",) * len(self.widths),
-            up_block_types=("UpBlock2D",) * len(self.widths),
-            norm_num_groups=8,
-            attention_head_dim=min(32, self.widths[-1]),
-            add_attention=self.attention,
-            dropout=self.dropout,
-            num_class_embeds=n_classes + 1,
-        )
-        # diffusers starts class embeddings at std 1, seven times the time embedding's
-        assert isinstance(net.class_embedding, nn.Embedding)
-        nn.init.normal_(net.class_embedding.weight, std=0.14)
-        return net
+        sides = (-(-height // self.multiple) * self.multiple // self.fold,
+                 -(-width // self.multiple) * self.multiple // self.fold)  # fmt: skip
+        return NETWORKS[self.network](self, channels * self.fold**2, sides, n_classes + 1)
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One step on the v-prediction loss (Salimans & Ho 2022, eq. 12 and appendix D)."""
@@ -103,14 +96,15 @@ class DDPM:
         set_rate(optimiser, self.lr * rise_and_fall(step, self.steps))
         x0 = self.enter(images)
         n = len(x0)
-        t = torch.randint(0, LEVELS, (n,), generator=rng, device=self.device)
+        u = torch.rand(n, generator=rng, device=self.device)
+        t = (LEVELS * u**self.noise_power).long().clamp_(max=LEVELS - 1)
         eps = torch.randn(x0.shape, generator=rng, device=self.device)
         dropped = torch.rand(n, generator=rng, device=self.device) < self.label_dropout
         labels = torch.where(dropped, self.null, labels)
         alpha = self.alpha_bar[t].sqrt()[:, None, None, None]
         sigma = (1 - self.alpha_bar[t]).sqrt()[:, None, None, None]
         xt = (alpha * x0 + sigma * eps).contiguous(memory_format=torch.channels_last)
-        with autocast(self.precision, self.device):
+        with autocast(self.precision, self.device), seeded(rng, only_if=self.dropout > 0):
             v = net(xt, t, class_labels=labels, return_dict=False)[0]
         loss = F.mse_loss(v.float(), alpha * eps - sigma * x0)
         optimiser.zero_grad()
@@ -130,7 +124,7 @@ class DDPM:
         channels, height, width = self.shape
         x = noise_for(seeds, (channels, height + -height % self.multiple,
                               width + -width % self.multiple), self.device)  # fmt: skip
-        x = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last)
         plan = scheduler(self.sampler)
         plan.set_timesteps(self.calls, device=self.device)
         # only the full chain adds noise on the way: one generator an image
@@ -141,7 +135,7 @@ class DDPM:
             ]
         for t in plan.timesteps:
             x = plan.step(self.velocity(x, t, labels), t, x, return_dict=False, **own)[0]
-        return to_uint8(F.pixel_shuffle(x, self.patch))[..., :height, :width]
+        return to_uint8(F.pixel_shuffle(x, self.fold))[..., :height, :width]
 
     def velocity(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """The network's v, guided; both halves of the guidance go through as one batch."""
@@ -156,9 +150,47 @@ class DDPM:
 
     def enter(self, images: Tensor) -> Tensor:
         """Pixels as the network sees them: sides padded, patches folded into channels."""
-        return F.pixel_unshuffle(pad_sides(images, self.multiple), self.patch)
+        return F.pixel_unshuffle(pad_sides(images, self.multiple), self.fold)
 
 
+def lean(model: DDPM, channels: int, sides: tuple[int, int], n_classes: int) -> nn.Module:
+    """LeanUNet."""
+    return LeanUNet(
+        channels, sides, model.widths, n_classes,
+        hub=model.hub, attention=model.attention, dropout=model.dropout,
+    )  # fmt: skip
+
+
+def unet2d(model: DDPM, channels: int, sides: tuple[int, int], n_classes: int) -> nn.Module:
+    """UNet2DModel with one block a level."""
+    from diffusers import UNet2DModel
+    from diffusers.models.attention_processor import Attention, AttnProcessor
+
+    net = UNet2DModel(
+        sample_size=sides,
+        in_channels=channels,
+        out_channels=channels,
+        layers_per_block=1,
+        block_out_channels=model.widths,
+        down_block_types=("DownBlock2D",) * len(model.widths),
+        up_block_types=("UpBlock2D",) * len(model.widths),
+        norm_num_groups=8,
+        attention_head_dim=min(32, model.widths[-1]),
+        add_attention=model.attention,
+        dropout=model.dropout,
+        num_class_embeds=n_classes,
+    )
+    if model.device.type == "cpu":
+        for module in net.modules():  # the fused kernel is slow in bf16 there
+            if isinstance(module, Attention):
+                module.set_processor(AttnProcessor())
+    # diffusers starts class embeddings at std 1, seven times the time embedding's
+    assert isinstance(net.class_embedding, nn.Embedding)
+    nn.init.normal_(net.class_embedding.weight, std=0.14)
+    return net
+
+
+NETWORKS = {"lean": lean, "unet2d": unet2d}
 SAMPLERS = ("dpm++", "ddim", "ddpm")
 
 
