@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint clean
+.PHONY: run test lint bench clean
 run: .venv/installed
 	$(BIN)/augment run
 
@@ -11,6 +11,11 @@ test: .venv/installed
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+# beside diffusers and others, about two hours: see tests/bench/bench.py --help for parts of it
+bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python tests/bench/bench.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

@@ -1,0 +1,387 @@
+"""`make bench`: augment beside what a user would take instead, interleaved in one run.
+
+Writes bench.csv, .md and .png into results/bench. Every figure is a median over interleaved repeats on this
+machine; compare ratios, not seconds. `--only speed` leaves out the runs to equal CAS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from peers import CPU, PEERS, Contender, Fast, Loop, Ours, Plain, ResNet18
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from augment.classic import CLASSIC
+from augment.classifiers import Airbench
+from augment.data.datasets import Dataset, load_dataset
+from augment.data.images import LabelledImages
+from augment.data.subset import labelled_subset
+from augment.learn import TrainingSet, fit, train
+from augment.runtime import environment, peak_memory_mb, pick_precision
+
+AMOUNTS = {"digits": 10, "mnist": 50, "cifar10": 100}  # labelled images a class
+CALLS = 10
+
+
+def contenders(data: LabelledImages) -> dict[str, Contender]:
+    """Name → what builds it; ours in the precision that `--precision auto` takes here."""
+    precision = pick_precision("auto", CPU, max(data.shape[1:]))
+    ours = {
+        "augment (lean)": partial(Ours, precision=precision),
+        "augment (lean, fp32)": partial(Ours, precision="fp32"),
+        "augment (unet2d)": partial(Ours, network="unet2d", precision="fp32"),
+    }
+    # the peers' networks halve the side once and norm in groups of 32 channels: 8×8 is too small
+    return ours | ({"diffusers": PEERS["diffusers"]} if data.shape[1] < 28 else PEERS)
+
+
+def timed(work: Callable[[], Any], seconds: float) -> float:
+    """Runs a second of `work`, repeated for at least so long."""
+    begun, runs = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        work()
+        runs += 1
+    return runs / (time.perf_counter() - begun)
+
+
+Rows = Iterator[dict[str, Any]]
+
+
+def speed(name: str, data: LabelledImages, policy: str, repeats: int, seconds: float) -> Rows:
+    """Images a second in training and images × calls a second in sampling, interleaved."""
+    rivals = {key: build(data, policy, seed=0) for key, build in contenders(data).items()}
+    first, flops = {}, {}
+    labels = torch.arange(256) % len(data.classes)
+    for key, rival in rivals.items():
+        begun = time.perf_counter()
+        rival.step()
+        first[key] = time.perf_counter() - begun
+        with FlopCounterMode(display=False) as counter:
+            rival.forward(1)
+        flops[key] = counter.get_total_flops() / 1e9  # a multiply-add is two
+        rival.sample(labels[:16], 2)
+    peaks = {"fp32": convolution_peak(torch.float32), "bf16": convolution_peak(torch.bfloat16)}
+    for repeat in range(repeats):
+        for key, rival in rivals.items():
+            trained = timed(rival.step, seconds) * rival.batch
+            sampled = timed(partial(rival.sample, labels, CALLS), seconds) * len(labels) * CALLS
+            precision = rival.model.precision if isinstance(rival, Ours) else "fp32"
+            yield dict(
+                figure="speed", dataset=name, contender=key, repeat=repeat, precision=precision,
+                train_images_per_second=trained, call_images_per_second=sampled,
+                gflop_per_image=flops[key], first_step_seconds=first[key],
+                train_share_of_peak=3 * flops[key] * trained / peaks[precision],
+                sampling_share_of_peak=flops[key] * sampled / peaks[precision],
+            )  # fmt: skip
+
+
+def convolution_peak(dtype: torch.dtype, channels: int = 64, side: int = 16) -> float:
+    """GFLOP/s of a 3×3 convolution, channels-last, the best of several batches of 256."""
+    x = torch.randn(256, channels, side, side, dtype=dtype)
+    x = x.contiguous(memory_format=torch.channels_last)
+    conv = nn.Conv2d(channels, channels, 3, padding=1, dtype=dtype)
+    conv = conv.to(memory_format=torch.channels_last)
+    work = 2 * x.numel() * channels * 9 / 1e9
+    with torch.inference_mode():
+        return max(timed(lambda: conv(x), 0.3) * work for _ in range(5))
+
+
+def memory(dataset: str, data_dir: Path | None) -> Rows:
+    """Peak resident memory of three steps and one sampling, each contender in its own process."""
+    data = labelled(load_dataset(dataset, data_dir=data_dir), dataset, 0)
+    for key in contenders(data):
+        command = [sys.executable, __file__, "--memory-of", key, "--dataset", dataset]
+        command += ["--data-dir", str(data_dir)] if data_dir else []
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        yield dict(
+            figure="memory", dataset=dataset, contender=key, peak_memory_mb=json.loads(done.stdout)
+        )
+
+
+def memory_of(key: str, dataset: str, data_dir: Path | None) -> float:
+    """In a process of its own: MB after three steps and 256 images."""
+    source = load_dataset(dataset, data_dir=data_dir)
+    data = labelled(source, dataset, 0)
+    rival = contenders(data)[key](data, source.classic, seed=0)
+    for _ in range(3):
+        rival.step()
+    rival.sample(torch.zeros(256, dtype=torch.int64), CALLS)
+    return peak_memory_mb(CPU)
+
+
+def labelled(source: Dataset, name: str, seed: int) -> LabelledImages:
+    """The labelled images of a trial."""
+    return source.pool.select(labelled_subset(source.pool, per_class=AMOUNTS[name], seed=seed))
+
+
+def cas(images: Tensor, labels: Tensor, source: Dataset, seed: int) -> float:
+    """Test accuracy of the quick classifier trained on these images alone, in percent."""
+    classifier = Airbench(**Airbench.presets["quick"])
+    synthetic = LabelledImages(images, labels, source.pool.classes)
+    learnt = TrainingSet((synthetic,), (1.0,), CLASSIC[source.classic])
+    fit(classifier, learnt, seed=seed, device=CPU)
+    guessed = torch.cat(list(classifier.predict(source.test.images))).argmax(1)
+    return 100 * float((guessed == source.test.labels).float().mean())
+
+
+def race(dataset: str, minutes: float, seeds: list[int], data_dir: Path | None) -> Rows:
+    """CAS against wall time: training, then drawing five images for each labelled one."""
+    source = load_dataset(dataset, data_dir=data_dir)
+    for seed in seeds:
+        data = labelled(source, dataset, seed)
+        build = contenders(data)
+        racers = {
+            **{k: ours_on_the_way(build[k], data, source, seed, minutes) for k in OURS},
+            **{k: peer_on_the_way(build[k], data, source, seed, minutes) for k in RIVALS},
+        }
+        for key, points in racers.items():
+            for trained, rival, calls in points:
+                labels = data.labels.repeat(5)
+                begun = time.perf_counter()
+                images = rival.sample(labels, calls)
+                drawn = time.perf_counter() - begun
+                yield dict(
+                    figure="race", dataset=dataset, contender=key, seed=seed,
+                    train_seconds=trained, sample_seconds=drawn, seconds=trained + drawn,
+                    cas=cas(images, labels, source, seed),
+                )  # fmt: skip
+
+
+OURS = ("augment (lean)", "augment (unet2d)")
+RIVALS = ("diffusers", "denoising-diffusion-pytorch")
+Points = Iterator[tuple[float, Any, int]]  # seconds trained, who, sampler calls
+
+
+def ours_on_the_way(
+    build: Contender, data: LabelledImages, source: Dataset, seed: int, minutes: float
+) -> Points:
+    """Trained anew for each time: the learning rate falls towards the end that it is told."""
+    rate = timed(build(data, source.classic, seed=seed).step, 5)
+    for part in (1 / 32, 1 / 16, 1 / 8, 1 / 4):
+        steps = max(1, int(60 * minutes * part * rate))
+        rival = build(data, source.classic, seed=seed, steps=steps)
+        yield take(rival, steps), rival, CALLS
+
+
+def peer_on_the_way(
+    build: Contender, data: LabelledImages, source: Dataset, seed: int, minutes: float
+) -> Points:
+    """One training, judged at doubling times; 50 DDIM calls, the peers' usual number."""
+    rival = build(data, source.classic, seed=seed)
+    for part in (1 / 8, 1 / 4, 1 / 2, 1):
+        yield until(rival, 60 * minutes * part), rival, 50
+
+
+def take(rival: Any, steps: int) -> float:
+    """Seconds of so many training steps."""
+    begun = time.perf_counter()
+    for _ in range(steps):
+        rival.step()
+    return time.perf_counter() - begun
+
+
+def until(rival: Any, budget: float) -> float:
+    """Train a peer on until its whole training took `budget` seconds; the seconds it took."""
+    begun = time.perf_counter()
+    while rival.trained + time.perf_counter() - begun < budget:
+        rival.step()
+    rival.trained += time.perf_counter() - begun
+    return rival.trained
+
+
+def plain_loops(dataset: str, source: Dataset, repeats: int, seconds: float) -> Rows:
+    """cgan and cvae against the same networks in a plain loop: NCHW fp32, DataLoader, Adam."""
+    data = labelled(source, dataset, 0)
+    precision = pick_precision("auto", CPU, max(data.shape[1:]))
+    loops: dict[str, Loop] = {}
+    for name in ("cgan", "cvae"):
+        loops[f"augment ({name})"] = Fast(name, data, source.classic, precision)
+        loops[f"plain loop ({name})"] = Plain(name, data, source.classic)
+    for loop in loops.values():
+        loop.step()
+    for repeat in range(repeats):
+        for key, loop in loops.items():
+            rate = timed(loop.step, seconds) * 32
+            yield dict(
+                figure="plain", dataset=dataset, contender=key, repeat=repeat,
+                train_images_per_second=rate,
+            )  # fmt: skip
+
+
+def classifier_race(source: Dataset, per_class: int, seeds: list[int], minutes: float) -> Rows:
+    """Accuracy against training time: the quick classifier, and torchvision's ResNet-18."""
+    for seed in seeds:
+        chosen = labelled_subset(source.pool, per_class=per_class, seed=seed)
+        data = source.pool.select(chosen)
+        precision = pick_precision("auto", CPU, max(data.shape[1:]))
+        learner = Airbench(**Airbench.presets["quick"])
+        begun = time.perf_counter()
+        learner.prepare(data, seed=seed, device=CPU, precision=precision)
+        learnt = TrainingSet((data,), (1.0,), CLASSIC[source.classic])
+        for _ in train(learner, learnt, seed=seed, device=CPU):
+            pass
+        ours = time.perf_counter() - begun
+        guessed = torch.cat(list(learner.predict(source.test.images))).argmax(1)
+        common = dict(figure="classifier", dataset=source.name, seed=seed)
+        yield dict(
+            **common, contender="augment (airbench)", seconds=ours,
+            accuracy=100 * float((guessed == source.test.labels).float().mean()),
+        )  # fmt: skip
+        rival = ResNet18(data, source.classic, seed=seed)
+        for fraction in (1 / 8, 1 / 4, 1 / 2, 1):
+            spent = until(rival, 60 * minutes * fraction)
+            yield dict(
+                **common, contender="torchvision resnet18", seconds=spent,
+                accuracy=rival.accuracy(source.test),
+            )  # fmt: skip
+
+
+def scaling(source: Dataset, repeats: int) -> Rows:
+    """What doubling steps, images or calls costs, and ten times the classes or the pool."""
+    data = labelled(source, "mnist", 0)
+    precision = pick_precision("auto", CPU, max(data.shape[1:]))
+    classes = tuple(str(k) for k in range(100))
+    many = LabelledImages(data.images, data.labels, classes)
+    tenfold = LabelledImages(data.images.repeat(10, 1, 1, 1), data.labels.repeat(10), data.classes)
+    build = partial(Ours, policy=source.classic, seed=0, precision=precision)
+    one = build(data)
+    labels = torch.arange(512) % 10
+    others = {"classes x10": build(many), "pool x10": build(tenfold)}
+    pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+        "steps x2": (lambda: take(one, 20), lambda: take(one, 40)),
+        "images x2": (lambda: one.sample(labels, 10), lambda: one.sample(labels.repeat(2), 10)),
+        "calls x2": (lambda: one.sample(labels, 10), lambda: one.sample(labels, 20)),
+        "classes x10": (lambda: take(one, 20), lambda: take(others["classes x10"], 20)),
+        "pool x10": (lambda: take(one, 20), lambda: take(others["pool x10"], 20)),
+    }
+    for single, multiple in pairs.values():
+        single()
+        multiple()
+    for repeat in range(repeats):
+        for key, (single, multiple) in pairs.items():
+            begun = time.perf_counter()
+            single()
+            middle = time.perf_counter()
+            multiple()
+            ratio = (time.perf_counter() - middle) / (middle - begun)
+            yield dict(figure="scaling", dataset="mnist", contender=key, repeat=repeat, ratio=ratio)
+
+
+def report(table: pd.DataFrame, about: dict[str, Any]) -> str:
+    """Medians and ratios as Markdown."""
+    versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
+    lines = [
+        "# Bench", "",
+        f"{about['processor']}, {about['threads']} threads, {versions}. Medians of interleaved "
+        "repeats in one run by `make bench`; compare ratios, not seconds.", "",
+    ]  # fmt: skip
+    for (figure, dataset), part in table.groupby(["figure", "dataset"], sort=False):
+        numbers = part.dropna(axis=1, how="all").drop(columns=["figure", "dataset"])
+        keys = ["contender"]
+        if figure in ("race", "classifier"):  # points of a curve, not repeats
+            medians = numbers
+        else:
+            medians = numbers.drop(columns=["repeat"], errors="ignore")
+            medians = medians.groupby([*keys, *({"precision"} & set(medians))], sort=False).median()
+            medians = medians.reset_index()
+        lines += [f"## {figure}, {dataset}", "", medians.round(3).to_markdown(index=False), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the sections asked for and write their table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=list(SECTIONS), nargs="*", default=list(SECTIONS))
+    parser.add_argument("--datasets", nargs="*", default=["digits", "mnist", "cifar10"])
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each timing")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of the longest training")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("results/bench/bench"))
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--dataset", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.memory_of:
+        print(json.dumps(memory_of(asked.memory_of, asked.dataset, asked.data_dir)))
+        return
+    rows: list[dict[str, Any]] = []
+    for section in asked.only:
+        for row in SECTIONS[section](asked):
+            rows.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame(rows)
+    table.to_csv(asked.out.with_suffix(".csv"), index=False)
+    asked.out.with_suffix(".md").write_text(report(table, environment(CPU)))
+    if "race" in asked.only:
+        plot(table[table["figure"] == "race"], asked.out.with_suffix(".png"))
+
+
+def plot(race: pd.DataFrame, path: Path) -> None:
+    """CAS against wall time, a panel a data set."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * race["dataset"].nunique(), 4), layout="constrained")
+    panels = figure.subplots(1, race["dataset"].nunique(), squeeze=False)[0]
+    for panel, (dataset, part) in zip(panels, race.groupby("dataset", sort=False), strict=True):
+        for name, own in part.groupby("contender", sort=False):
+            place = own.groupby("seed").cumcount()
+            means = own.groupby(place)[["seconds", "cas"]].mean()
+            panel.plot(means["seconds"], means["cas"], marker="o", label=name)
+        panel.set(
+            title=dataset, xscale="log", xlabel="seconds, training and drawing", ylabel="CAS %"
+        )
+        panel.legend()
+    figure.savefig(path, dpi=130)
+
+
+def each_dataset(section: Callable[[str, argparse.Namespace], Rows]) -> Section:
+    """A section that is run for each data set asked for."""
+
+    def run(asked: argparse.Namespace) -> Rows:
+        for name in asked.datasets:
+            yield from section(name, asked)
+
+    return run
+
+
+def loaded(name: str, asked: argparse.Namespace) -> Dataset:
+    """A named data set."""
+    return load_dataset(name, data_dir=asked.data_dir)
+
+
+def speed_of(name: str, asked: argparse.Namespace) -> Rows:
+    """`speed` on one data set."""
+    source = loaded(name, asked)
+    data = labelled(source, name, 0)
+    return speed(name, data, source.classic, asked.repeats, asked.seconds)
+
+
+Section = Callable[[argparse.Namespace], Rows]
+SECTIONS: dict[str, Section] = {
+    "speed": each_dataset(speed_of),
+    "memory": lambda asked: memory("mnist", asked.data_dir),
+    "plain": lambda asked: plain_loops(
+        "mnist", loaded("mnist", asked), asked.repeats, asked.seconds
+    ),
+    "scaling": lambda asked: scaling(loaded("mnist", asked), asked.repeats),
+    "classifier": lambda asked: classifier_race(
+        loaded("cifar10", asked), 250, asked.seeds, asked.minutes
+    ),
+    "race": lambda asked: race("mnist", asked.minutes, asked.seeds, asked.data_dir),
+}
+
+if __name__ == "__main__":
+    main()
