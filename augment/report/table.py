@@ -134,9 +134,9 @@ def markdown(summary: pd.DataFrame) -> str:
     parts += [
         "",
         "Accuracy on the test set, mean ± standard deviation over n trials; differences in "
-        "percentage points, paired over trials; 95 % interval by Student's t (from 10 pairs on by "
-        "BCa bootstrap), which alone makes the verdict; p from the sign-flip test, corrected by "
-        "Holm for the contrasts of this table.",
+        "percentage points, paired over trials; 95 % interval by Student's t, which alone makes "
+        "the verdict (from 10 pairs on the BCa bootstrap's stands beside it); p from the sign-flip "
+        "test, corrected by Holm for the contrasts of this table.",
         "",
     ]
     return "\n".join(parts)

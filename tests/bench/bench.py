@@ -1,7 +1,7 @@
 """`make bench`: augment beside what a user would take instead, interleaved in one run.
 
-Writes bench.csv, .md and .png into results/bench. Every figure is a median over interleaved repeats on this
-machine; compare ratios, not seconds. `--only speed` leaves out the runs to equal CAS.
+Writes bench.csv, .md and .png into results/bench. Every figure is a median over interleaved repeats
+on this machine; compare ratios, not seconds. `--only speed` leaves out the runs to equal CAS.
 """
 
 from __future__ import annotations
