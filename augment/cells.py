@@ -67,7 +67,7 @@ class Cell:
         }
 
     def synthetic_record(self, generator_signature: str) -> dict[str, Any]:
-        """All that its synthetic set depends on; `chunk` changes no picture."""
+        """All that its synthetic set depends on; `chunk` is how, not what."""
         sampling = GENERATORS[str(self.generator)].sampling
         return {
             "generator": generator_signature,

@@ -279,7 +279,7 @@ def scaling(source: Dataset, repeats: int) -> Rows:
 
 
 def report(table: pd.DataFrame, about: dict[str, Any]) -> str:
-    """Medians and ratios as Markdown."""
+    """Medians of the repeats, and the points of the races, as Markdown."""
     versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
     lines = [
         "# Bench", "",
@@ -288,12 +288,13 @@ def report(table: pd.DataFrame, about: dict[str, Any]) -> str:
     ]  # fmt: skip
     for (figure, dataset), part in table.groupby(["figure", "dataset"], sort=False):
         numbers = part.dropna(axis=1, how="all").drop(columns=["figure", "dataset"])
-        keys = ["contender"]
         if figure in ("race", "classifier"):  # points of a curve, not repeats
             medians = numbers
         else:
             medians = numbers.drop(columns=["repeat"], errors="ignore")
-            medians = medians.groupby([*keys, *({"precision"} & set(medians))], sort=False).median()
+            medians = medians.groupby(
+                ["contender", *({"precision"} & set(medians))], sort=False
+            ).median()
             medians = medians.reset_index()
         lines += [f"## {figure}, {dataset}", "", medians.round(3).to_markdown(index=False), ""]
     return "\n".join(lines)
