@@ -67,12 +67,12 @@ class Cell:
         }
 
     def synthetic_record(self, generator_signature: str) -> dict[str, Any]:
-        """All that its synthetic set depends on; `chunk` is how, not what."""
+        """All that its synthetic set depends on."""
         sampling = GENERATORS[str(self.generator)].sampling
         return {
             "generator": generator_signature,
             "ratio": self.ratio,
-            "settings": {k: self.generator_settings[k] for k in sampling if k != "chunk"},
+            "settings": {k: self.generator_settings[k] for k in sampling},
         }
 
     def score_record(

@@ -111,9 +111,11 @@ def train(
         yield step + 1, learner.update(batch, torch.cat(labels), step=step, rng=rng)
 
 
-def fit(learner: Learner, data: TrainingSet, *, seed: int, device: torch.device) -> None:
+def fit(
+    learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, precision: str = "fp32"
+) -> None:
     """Prepare and train to the end, without a word."""
-    learner.prepare(data.parts[0], seed=seed, device=device)
+    learner.prepare(data.parts[0], seed=seed, device=device, precision=precision)
     for _ in train(learner, data, seed=seed, device=device):
         pass
 
@@ -235,26 +237,31 @@ def describe(data: LabelledImages) -> dict[str, Any]:
     return {"n": len(data), "shape": list(data.shape), "classes": list(data.classes)}
 
 
-def save_learner(learner: Any, name: str, data: LabelledImages, folder: Path) -> None:
+def save_learner(
+    learner: Any, name: str, data: LabelledImages, folder: Path, precision: str = "fp32"
+) -> None:
     """`weights.safetensors` and `model.json` in `folder`."""
     from safetensors.torch import save_file
 
     save_file(kept_state(learner), folder / "weights.safetensors")
     settings = {f.name: getattr(learner, f.name) for f in dataclasses.fields(learner) if f.init}
-    record = {"name": name, "settings": settings, "data": describe(data)}
+    record = {"name": name, "settings": settings, "data": describe(data), "precision": precision}
     (folder / "model.json").write_text(json.dumps(record, indent=1))
 
 
 def load_learner(
     registry: dict[str, Any], folder: Path, device: torch.device, **changed: Any
 ) -> Any:
-    """The learner that `save_learner` wrote, with some settings changed (guidance, calls…)."""
+    """The learner that `save_learner` wrote, with some settings changed (guidance, calls…).
+
+    It runs in the precision that it was trained in, so that its pictures are those of its run.
+    """
     from safetensors.torch import load_file
 
     record = json.loads((folder / "model.json").read_text())
     learner = registry[record["name"]](**{**record["settings"], **changed})
     about = record["data"]
     blank = LabelledImages.blank(about["n"], about["shape"], about["classes"])
-    learner.prepare(blank, seed=0, device=device)
+    learner.prepare(blank, seed=0, device=device, precision=record["precision"])
     load_kept_state(learner, load_file(folder / "weights.safetensors", device=str(device)))
     return learner

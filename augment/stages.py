@@ -97,7 +97,7 @@ def fit_generator(
                 picture = class_grid(learner.sample(shown, seeds=seeds), 8)
                 save_picture(picture, folder / f"step-{progress.step}.png")
             yield progress
-        save_learner(learner, str(cell.generator), labelled, folder)
+        save_learner(learner, str(cell.generator), labelled, folder, precision)
         about = {
             "cell": cell.trial, "generator": cell.generator, "closed_set": learner.closed_set,
             "seconds": seconds, "precision": precision, "device": str(bench.device),
@@ -208,7 +208,7 @@ def train_and_score(
             {"labels": test.labels.cpu(), "predicted": predicted, "probability": chances.half()},
             folder / "predictions.safetensors",
         )
-        save_learner(learner, cell.classifier, labelled, folder)
+        save_learner(learner, cell.classifier, labelled, folder, precision)
         about = {
             "cell": asdict(cell), "steps": done, "batch": learner.batch, "seconds": seconds,
             "precision": precision, "device": str(bench.device), "classes": list(labelled.classes),

@@ -12,6 +12,7 @@ from augment.classic import CLASSIC
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.generators import GENERATORS
+from augment.generators.blocks import rows_at_once
 from augment.learn import (
     TrainingSet,
     fit,
@@ -35,9 +36,10 @@ def smallest(registry, name, steps=2, **changed):
     return registry[name](**{**settings, "steps": steps, "batch": 8, **changed})
 
 
-def trained(registry, name, data, cpu, **changed):
+def trained(registry, name, data, cpu, precision="fp32", **changed):
     learner = smallest(registry, name, **changed)
-    fit(learner, TrainingSet((data,), (1.0,), CLASSIC["natural"]), seed=1, device=cpu)
+    training = TrainingSet((data,), (1.0,), CLASSIC["natural"])
+    fit(learner, training, seed=1, device=cpu, precision=precision)
     return learner
 
 
@@ -51,24 +53,27 @@ def test_generator_gives_images_like_its_data(name, shape, cpu):
     assert images.device.type == "cpu"
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", GENERATORS)
-def test_image_hangs_on_label_and_seed_alone(name, cpu):
+def test_image_hangs_on_label_and_seed_alone(name, precision, cpu):
     data = bars(4, ("a", "b", "c"))
-    generator = trained(GENERATORS, name, data, cpu)
-    labels, seeds = torch.tensor([0, 1, 2, 0, 1, 2, 0]), torch.arange(7)
+    generator = trained(GENERATORS, name, data, cpu, precision, steps=10)
+    n = rows_at_once(data.shape, cpu) + 22  # more than one call of the network
+    labels, seeds = torch.arange(n) % 3, torch.arange(n)
     together = generator.sample(labels, seeds=seeds)
-    order = torch.tensor([6, 2, 4, 0, 1, 5, 3])
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     assert torch.equal(together[order], generator.sample(labels[order], seeds=seeds[order]))
-    for i in (0, 5):
-        assert torch.equal(together[i], generator.sample(labels[i, None], seeds=seeds[i, None])[0])
+    for part in ([0], [n - 1], range(40, 57)):
+        alone = generator.sample(labels[part], seeds=seeds[part])
+        assert torch.equal(together[part], alone)
     assert not torch.equal(together, generator.sample(labels, seeds=seeds + 100))
 
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_generator_saved_and_loaded_draws_the_same(name, cpu, tmp_path):
     data = bars(4, ("a", "b", "c"))
-    generator = trained(GENERATORS, name, data, cpu)
-    save_learner(generator, name, data, tmp_path)
+    generator = trained(GENERATORS, name, data, cpu, "bf16")
+    save_learner(generator, name, data, tmp_path, "bf16")
     assert {p.name for p in tmp_path.iterdir()} == {"weights.safetensors", "model.json"}
     again = load_learner(GENERATORS, tmp_path, cpu)
     labels, seeds = torch.tensor([0, 1, 2, 2]), torch.arange(4)

@@ -340,7 +340,7 @@ def test_generator_setting_makes_anew_what_it_touches(name, key):
     value = another(hyperparameters(GENERATORS, name, "smoke", {})[key])
     found = changes(generator=name, set={name: {key: value}})
     sampling = key in GENERATORS[name].sampling
-    assert found == ((not sampling, True, True) if key != "chunk" else (False, False, False))
+    assert found == (not sampling, True, True)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_device_that_is_not_there_is_refused_never_replaced(name, error, says):
         ("auto", {"amx"}, 32, "bf16"),
         ("auto", {"amx"}, 17, "bf16"),
         ("auto", {"amx"}, 16, "fp32"),
-        ("auto", {"avx512_bf16"}, 64, "fp32"),
+        ("auto", {"avx512_bf16"}, 64, "bf16"),
     ],
 )
 def test_precision_follows_hardware_and_size(name, features, side, wanted, cpu, monkeypatch):

@@ -78,29 +78,40 @@ class Decoder(nn.Module):
 
 @torch.inference_mode()
 def decode(
-    decoder: nn.Module, z: int, labels: Tensor, seeds: Tensor, device: torch.device, precision: str
-) -> Tensor:
+    decoder: nn.Module, z: int, shape: tuple[int, int, int], labels: Tensor, seeds: Tensor,
+    device: torch.device, precision: str,
+) -> Tensor:  # fmt: skip
     """One picture a label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
 
     def draw(own: Tensor, keys: Tensor) -> Tensor:
         with autocast(precision, device):
             return to_uint8(decoder(noise_for(keys, (z,), device), own.to(device)))
 
-    return in_chunks(draw, labels, seeds, 512)
+    return in_chunks(draw, labels, seeds, rows_at_once(shape, device))
+
+
+def rows_at_once(shape: tuple[int, int, int], device: torch.device) -> int:
+    """Images in every network call of sampling, for images [C, H, W]; fast and small in memory.
+
+    On two CPU cores 128 was within a tenth of the best of 16 … 512 for most networks at 8 to 32
+    pixels a side, 32 at 64.
+    """
+    most, pixels = (128, 2**17) if device.type == "cpu" else (1024, 2**20)
+    return min(most, max(1, pixels // (shape[1] * shape[2])))
 
 
 def in_chunks(
-    draw: Callable[[Tensor, Tensor], Tensor], labels: Tensor, seeds: Tensor, chunk: int
+    draw: Callable[[Tensor, Tensor], Tensor], labels: Tensor, seeds: Tensor, rows: int
 ) -> Tensor:
-    """Images of `draw(labels, seeds)`, a chunk at a time, on the CPU.
+    """Images of `draw(labels, seeds)`, always `rows` at a time, on the CPU.
 
-    Each chunk is filled up to a multiple of 16 with its first row: matrix products of other heights
-    take other kernels, whose rounding would make an image depend on its company.
+    The last chunk is filled up with its first row: matrix products of other heights take other
+    kernels, whose rounding would make an image depend on its company.
     """
     parts = []
-    for own, keys in zip(labels.split(chunk), seeds.split(chunk), strict=True):
+    for own, keys in zip(labels.split(rows), seeds.split(rows), strict=True):
         n = len(own)
-        fill = torch.zeros(-n % 16, dtype=torch.int64)
+        fill = torch.zeros(rows - n, dtype=torch.int64)
         own, keys = torch.cat([own, own[fill]]), torch.cat([keys, keys[fill]])
         parts.append(draw(own, keys)[:n].cpu())
     return torch.cat(parts)

@@ -69,7 +69,7 @@ class CGAN:
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
         """Build G, its average, D and both optimisers."""
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.shape = device, precision, data.shape
         k = len(data.classes)
         g, d = fresh(
             lambda: (Decoder(self.z, self.width, data.shape, k), Critic(self.width, data.shape, k)),
@@ -129,7 +129,9 @@ class CGAN:
         """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU."""
         decoder = self.modules["ema"]
         assert isinstance(decoder, Decoder)
-        return decode(decoder, self.z, labels, seeds, self.device, self.precision)
+        return decode(
+            decoder, self.z, self.shape, labels, seeds, self.device, self.precision
+        )
 
 
 def colour(images: Tensor, rng: torch.Generator) -> Tensor:

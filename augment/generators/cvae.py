@@ -86,7 +86,7 @@ class CVAE:
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
         """Build encoder, decoder, the decoder's average and the optimiser."""
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.shape = device, precision, data.shape
         about = (self.z, self.width, data.shape, len(data.classes))
         pair = fresh(lambda: nn.ModuleList([Encoder(*about), PriorDecoder(*about)]), seed)
         pair = pair.to(device=device, memory_format=torch.channels_last)
@@ -121,4 +121,6 @@ class CVAE:
         """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU."""
         decoder = self.modules["ema"]
         assert isinstance(decoder, PriorDecoder)
-        return decode(decoder, self.z, labels, seeds, self.device, self.precision)
+        return decode(
+            decoder, self.z, self.shape, labels, seeds, self.device, self.precision
+        )

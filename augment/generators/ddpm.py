@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, pad_sides, to_uint8
 from augment.errors import UsageError
-from augment.generators.blocks import in_chunks
+from augment.generators.blocks import in_chunks, rows_at_once
 from augment.generators.lean import LeanUNet
 from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
 from augment.runtime import autocast, noise_for, seed_for, seeded
@@ -39,12 +39,11 @@ class DDPM:
     sampler: str = "dpm++"  # or "ddim", "ddpm" (the full chain, with calls = 1000)
     calls: int = 10  # noise levels visited; the network runs twice in each under guidance
     guidance: float = 1.0  # 1: none; Ho & Salimans 2021, with eq. 6's w = guidance - 1
-    chunk: int = 256  # images sampled at once; in fp32 no effect, in bf16 1 picture of 70 changed
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     closed_set: ClassVar[bool] = True
-    sampling: ClassVar[tuple[str, ...]] = ("sampler", "calls", "guidance", "chunk")
+    sampling: ClassVar[tuple[str, ...]] = ("sampler", "calls", "guidance")
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  hub=64),
         "quick": dict(steps=1200,  batch=64,  widths=(32, 64)),
@@ -116,9 +115,9 @@ class DDPM:
     @torch.inference_mode()
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
         """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU; a seed an image."""
-        return in_chunks(self.sample_chunk, labels, seeds, self.chunk)
+        return in_chunks(self.draw, labels, seeds, rows_at_once(self.shape, self.device))
 
-    def sample_chunk(self, labels: Tensor, seeds: Tensor) -> Tensor:
+    def draw(self, labels: Tensor, seeds: Tensor) -> Tensor:
         """One batch through the sampler."""
         labels = labels.to(self.device)
         channels, height, width = self.shape
