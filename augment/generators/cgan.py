@@ -129,9 +129,7 @@ class CGAN:
         """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU."""
         decoder = self.modules["ema"]
         assert isinstance(decoder, Decoder)
-        return decode(
-            decoder, self.z, self.shape, labels, seeds, self.device, self.precision
-        )
+        return decode(decoder, self.z, self.shape, labels, seeds, self.device, self.precision)
 
 
 def colour(images: Tensor, rng: torch.Generator) -> Tensor:

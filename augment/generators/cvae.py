@@ -121,6 +121,4 @@ class CVAE:
         """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU."""
         decoder = self.modules["ema"]
         assert isinstance(decoder, PriorDecoder)
-        return decode(
-            decoder, self.z, self.shape, labels, seeds, self.device, self.precision
-        )
+        return decode(decoder, self.z, self.shape, labels, seeds, self.device, self.precision)

@@ -7,6 +7,7 @@ on this machine; compare ratios, not seconds. `--only speed` leaves out the runs
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from peers import CPU, PEERS, Contender, Fast, Loop, Ours, Plain, ResNet18
+from peers import CPU, PEERS, TEXTBOOK, Contender, DiffusersLoop, Fast, Ours, Plain, ResNet18
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -99,7 +100,7 @@ def convolution_peak(dtype: torch.dtype, channels: int = 64, side: int = 16) -> 
 
 def memory(dataset: str, data_dir: Path | None) -> Rows:
     """Peak resident memory of three steps and one sampling, each contender in its own process."""
-    data = labelled(load_dataset(dataset, data_dir=data_dir), dataset, 0)
+    data, _ = trial(load_dataset(dataset, data_dir=data_dir), AMOUNTS[dataset], 0)
     for key in contenders(data):
         command = [sys.executable, __file__, "--memory-of", key, "--dataset", dataset]
         command += ["--data-dir", str(data_dir)] if data_dir else []
@@ -112,7 +113,7 @@ def memory(dataset: str, data_dir: Path | None) -> Rows:
 def memory_of(key: str, dataset: str, data_dir: Path | None) -> float:
     """In a process of its own: MB after three steps and 256 images."""
     source = load_dataset(dataset, data_dir=data_dir)
-    data = labelled(source, dataset, 0)
+    data, _ = trial(source, AMOUNTS[dataset], 0)
     rival = contenders(data)[key](data, source.classic, seed=0)
     for _ in range(3):
         rival.step()
@@ -120,33 +121,37 @@ def memory_of(key: str, dataset: str, data_dir: Path | None) -> float:
     return peak_memory_mb(CPU)
 
 
-def labelled(source: Dataset, name: str, seed: int) -> LabelledImages:
-    """The labelled images of a trial."""
-    return source.pool.select(labelled_subset(source.pool, per_class=AMOUNTS[name], seed=seed))
+def trial(source: Dataset, per_class: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
+    """Labelled images, and 10,000 others of the pool: nothing here looks at test images."""
+    chosen = labelled_subset(source.pool, per_class=per_class, seed=seed)
+    others = torch.ones(len(source.pool), dtype=torch.bool)
+    others[chosen] = False
+    places = others.nonzero().flatten()
+    order = torch.randperm(len(places), generator=torch.Generator().manual_seed(0))
+    return source.pool.select(chosen), source.pool.select(places[order[:10_000]])
 
 
-def cas(images: Tensor, labels: Tensor, source: Dataset, seed: int) -> float:
-    """Test accuracy of the quick classifier trained on these images alone, in percent."""
+def cas(images: Tensor, labels: Tensor, judges: LabelledImages, policy: str, seed: int) -> float:
+    """Accuracy of the quick classifier trained on these images alone, in percent."""
     classifier = Airbench(**Airbench.presets["quick"])
-    synthetic = LabelledImages(images, labels, source.pool.classes)
-    learnt = TrainingSet((synthetic,), (1.0,), CLASSIC[source.classic])
-    fit(classifier, learnt, seed=seed, device=CPU)
-    guessed = torch.cat(list(classifier.predict(source.test.images))).argmax(1)
-    return 100 * float((guessed == source.test.labels).float().mean())
+    synthetic = LabelledImages(images, labels, judges.classes)
+    fit(
+        classifier, TrainingSet((synthetic,), (1.0,), CLASSIC[policy]), seed=seed, device=CPU,
+        precision=pick_precision("auto", CPU, max(judges.shape[1:])),
+    )  # fmt: skip
+    guessed = torch.cat(list(classifier.predict(judges.images))).argmax(1)
+    return 100 * float((guessed == judges.labels).float().mean())
 
 
 def race(dataset: str, minutes: float, seeds: list[int], data_dir: Path | None) -> Rows:
     """CAS against wall time: training, then drawing five images for each labelled one."""
     source = load_dataset(dataset, data_dir=data_dir)
     for seed in seeds:
-        data = labelled(source, dataset, seed)
-        build = contenders(data)
-        racers = {
-            **{k: ours_on_the_way(build[k], data, source, seed, minutes) for k in OURS},
-            **{k: peer_on_the_way(build[k], data, source, seed, minutes) for k in RIVALS},
-        }
-        for key, points in racers.items():
-            for trained, rival, calls in points:
+        data, judges = trial(source, AMOUNTS[dataset], seed)
+        build = contenders(data) | TEXTBOOK
+        for key in RACERS:
+            on_the_way = ours_on_the_way if key.startswith("augment") else peer_on_the_way
+            for trained, rival, calls in on_the_way(build[key], data, source, seed, minutes):
                 labels = data.labels.repeat(5)
                 begun = time.perf_counter()
                 images = rival.sample(labels, calls)
@@ -154,12 +159,55 @@ def race(dataset: str, minutes: float, seeds: list[int], data_dir: Path | None) 
                 yield dict(
                     figure="race", dataset=dataset, contender=key, seed=seed,
                     train_seconds=trained, sample_seconds=drawn, seconds=trained + drawn,
-                    cas=cas(images, labels, source, seed),
+                    cas=cas(images, labels, judges, source.classic, seed),
                 )  # fmt: skip
 
 
-OURS = ("augment (lean)", "augment (unet2d)")
-RIVALS = ("diffusers", "denoising-diffusion-pytorch")
+def networks(dataset: str, seconds: float, seeds: list[int], data_dir: Path | None) -> Rows:
+    """CAS of four networks after equal seconds of training, 10 calls; widths are equal."""
+    source = load_dataset(dataset, data_dir=data_dir)
+    for seed in seeds:
+        data, judges = trial(source, AMOUNTS[dataset], seed)
+        ours = partial(Ours, precision=pick_precision("auto", CPU, max(data.shape[1:])))
+        for key, build in {
+            "UNet2DModel as it comes": partial(DiffusersLoop, fold=1),
+            "UNet2DModel, our loop": partial(ours, network="unet2d", patch=1),
+            "UNet2DModel, our loop, 2×2 folded": partial(ours, network="unet2d", patch=2),
+            "lean, 2×2 folded": partial(ours, patch=2),
+        }.items():
+            rate = timed(build(data, source.classic, seed=seed).step, 5)
+            steps = int(seconds * rate)
+            told = {} if key == "UNet2DModel as it comes" else {"steps": steps}
+            rival = build(data, source.classic, seed=seed, **told)
+            trained, labels = take(rival, steps), data.labels.repeat(2)
+            images = rival.sample(labels, CALLS)
+            yield dict(
+                figure="networks", dataset=dataset, contender=key, seed=seed, steps=steps,
+                train_seconds=trained, cas=cas(images, labels, judges, source.classic, seed),
+            )  # fmt: skip
+
+
+def samplers(dataset: str, steps: int, seeds: list[int], data_dir: Path | None) -> Rows:
+    """CAS of one trained ddpm by sampler and number of calls, two images a labelled one."""
+    source = load_dataset(dataset, data_dir=data_dir)
+    for seed in seeds:
+        data, judges = trial(source, AMOUNTS[dataset], seed)
+        precision = pick_precision("auto", CPU, max(data.shape[1:]))
+        ours = Ours(data, source.classic, seed=seed, steps=steps, precision=precision)
+        take(ours, steps)
+        labels = data.labels.repeat(2)
+        for calls, sampler in itertools.product((5, 8, 10, 15, 20, 50, 250), ("dpm++", "ddim")):
+            ours.model.sampler = sampler
+            begun = time.perf_counter()
+            images = ours.sample(labels, calls)
+            yield dict(
+                figure="samplers", dataset=dataset, contender=f"{sampler}, {calls} calls",
+                seed=seed, sample_seconds=time.perf_counter() - begun,
+                cas=cas(images, labels, judges, source.classic, seed),
+            )  # fmt: skip
+
+
+RACERS = ("augment (lean)", "diffusers", "denoising-diffusion-pytorch", *TEXTBOOK)
 Points = Iterator[tuple[float, Any, int]]  # seconds trained, who, sampler calls
 
 
@@ -201,10 +249,12 @@ def until(rival: Any, budget: float) -> float:
 
 
 def plain_loops(dataset: str, source: Dataset, repeats: int, seconds: float) -> Rows:
-    """cgan and cvae against the same networks in a plain loop: NCHW fp32, DataLoader, Adam."""
-    data = labelled(source, dataset, 0)
+    """cgan and cvae against the same networks in a plain loop (NCHW fp32, DataLoader, Adam), and
+    against the fully connected ones of textbooks, which do a fraction of the work."""
+    data, _ = trial(source, AMOUNTS[dataset], 0)
     precision = pick_precision("auto", CPU, max(data.shape[1:]))
-    loops: dict[str, Loop] = {}
+    loops: dict[str, Any] = {key: build(data, source.classic, seed=0, batch=32)
+                             for key, build in TEXTBOOK.items()}  # fmt: skip
     for name in ("cgan", "cvae"):
         loops[f"augment ({name})"] = Fast(name, data, source.classic, precision)
         loops[f"plain loop ({name})"] = Plain(name, data, source.classic)
@@ -222,8 +272,7 @@ def plain_loops(dataset: str, source: Dataset, repeats: int, seconds: float) -> 
 def classifier_race(source: Dataset, per_class: int, seeds: list[int], minutes: float) -> Rows:
     """Accuracy against training time: the quick classifier, and torchvision's ResNet-18."""
     for seed in seeds:
-        chosen = labelled_subset(source.pool, per_class=per_class, seed=seed)
-        data = source.pool.select(chosen)
+        data, judges = trial(source, per_class, seed)
         precision = pick_precision("auto", CPU, max(data.shape[1:]))
         learner = Airbench(**Airbench.presets["quick"])
         begun = time.perf_counter()
@@ -232,24 +281,24 @@ def classifier_race(source: Dataset, per_class: int, seeds: list[int], minutes: 
         for _ in train(learner, learnt, seed=seed, device=CPU):
             pass
         ours = time.perf_counter() - begun
-        guessed = torch.cat(list(learner.predict(source.test.images))).argmax(1)
+        guessed = torch.cat(list(learner.predict(judges.images))).argmax(1)
         common = dict(figure="classifier", dataset=source.name, seed=seed)
         yield dict(
             **common, contender="augment (airbench)", seconds=ours,
-            accuracy=100 * float((guessed == source.test.labels).float().mean()),
+            accuracy=100 * float((guessed == judges.labels).float().mean()),
         )  # fmt: skip
         rival = ResNet18(data, source.classic, seed=seed)
         for fraction in (1 / 8, 1 / 4, 1 / 2, 1):
             spent = until(rival, 60 * minutes * fraction)
             yield dict(
                 **common, contender="torchvision resnet18", seconds=spent,
-                accuracy=rival.accuracy(source.test),
+                accuracy=rival.accuracy(judges),
             )  # fmt: skip
 
 
 def scaling(source: Dataset, repeats: int) -> Rows:
     """What doubling steps, images or calls costs, and ten times the classes or the pool."""
-    data = labelled(source, "mnist", 0)
+    data, _ = trial(source, AMOUNTS["mnist"], 0)
     precision = pick_precision("auto", CPU, max(data.shape[1:]))
     classes = tuple(str(k) for k in range(100))
     many = LabelledImages(data.images, data.labels, classes)
@@ -284,14 +333,15 @@ def report(table: pd.DataFrame, about: dict[str, Any]) -> str:
     lines = [
         "# Bench", "",
         f"{about['processor']}, {about['threads']} threads, {versions}. Medians of interleaved "
-        "repeats in one run by `make bench`; compare ratios, not seconds.", "",
+        "repeats (of seeds for networks and samplers) in one run by `make bench`; compare ratios, "
+        "not seconds. CAS and accuracy on pool images that are not labelled.", "",
     ]  # fmt: skip
     for (figure, dataset), part in table.groupby(["figure", "dataset"], sort=False):
         numbers = part.dropna(axis=1, how="all").drop(columns=["figure", "dataset"])
         if figure in ("race", "classifier"):  # points of a curve, not repeats
             medians = numbers
         else:
-            medians = numbers.drop(columns=["repeat"], errors="ignore")
+            medians = numbers.drop(columns=["repeat", "seed"], errors="ignore")
             medians = medians.groupby(
                 ["contender", *({"precision"} & set(medians))], sort=False
             ).median()
@@ -309,7 +359,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each timing")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the longest training")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[100, 101, 102])
     parser.add_argument("--out", type=Path, default=Path("results/bench/bench"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--dataset", help=argparse.SUPPRESS)
@@ -366,7 +416,7 @@ def loaded(name: str, asked: argparse.Namespace) -> Dataset:
 def speed_of(name: str, asked: argparse.Namespace) -> Rows:
     """`speed` on one data set."""
     source = loaded(name, asked)
-    data = labelled(source, name, 0)
+    data, _ = trial(source, AMOUNTS[name], 0)
     return speed(name, data, source.classic, asked.repeats, asked.seconds)
 
 
@@ -381,6 +431,8 @@ SECTIONS: dict[str, Section] = {
     "classifier": lambda asked: classifier_race(
         loaded("cifar10", asked), 250, asked.seeds, asked.minutes
     ),
+    "networks": lambda asked: networks("mnist", 60.0, asked.seeds, asked.data_dir),
+    "samplers": lambda asked: samplers("mnist", 1200, asked.seeds, asked.data_dir),
     "race": lambda asked: race("mnist", asked.minutes, asked.seeds, asked.data_dir),
 }
 

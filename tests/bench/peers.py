@@ -69,14 +69,14 @@ def endless(data: LabelledImages, policy: str, batch: int, seed: int) -> Iterato
 
 
 class Ours:
-    """augment's ddpm with its defaults, or with diffusers' network."""
+    """augment's ddpm with its defaults, or with some changed."""
 
     def __init__(
         self, data: LabelledImages, policy: str, *, seed: int, batch: int = 64, steps: int = 10**6,
-        network: str = "lean", precision: str = "fp32",
+        precision: str = "fp32", **changed: Any,
     ) -> None:  # fmt: skip
         self.batch, self.data = batch, data
-        self.model = DDPM(steps=steps, batch=batch, widths=WIDTHS, network=network)
+        self.model = DDPM(steps=steps, batch=batch, widths=WIDTHS, **changed)
         self.model.prepare(data, seed=seed, device=CPU, precision=precision)
         learnt = TrainingSet((data,), (1.0,), CLASSIC[policy])
         self.steps = train(self.model, learnt, seed=seed, device=CPU)
@@ -99,20 +99,22 @@ class DiffusersLoop:
 
     trained = 0.0  # seconds
 
-    def __init__(self, data: LabelledImages, policy: str, *, seed: int, batch: int = 64) -> None:
+    def __init__(
+        self, data: LabelledImages, policy: str, *, seed: int, batch: int = 64, fold: int = 2
+    ) -> None:
         from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
         from diffusers.training_utils import EMAModel
 
         torch.manual_seed(seed)
-        self.batch, (channels, height, _) = batch, data.shape
-        self.k = len(data.classes)
+        self.batch, self.fold, self.k = batch, fold, len(data.classes)
+        channels, side = data.shape[0] * fold**2, data.shape[1] // fold
         self.net = UNet2DModel(
-            sample_size=height // 2, in_channels=4 * channels, out_channels=4 * channels,
+            sample_size=side, in_channels=channels, out_channels=channels,
             layers_per_block=1, block_out_channels=WIDTHS, down_block_types=("DownBlock2D",) * 2,
             up_block_types=("UpBlock2D",) * 2, norm_num_groups=8, attention_head_dim=32,
             num_class_embeds=self.k + 1,
         )  # fmt: skip
-        self.shape = (4 * channels, height // 2, height // 2)
+        self.shape = (channels, side, side)
         kind: dict[str, Any] = dict(
             beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction",
             timestep_spacing="trailing",
@@ -125,7 +127,7 @@ class DiffusersLoop:
 
     def step(self) -> None:
         images, labels = next(self.batches)
-        clean = F.pixel_unshuffle(images, 2)
+        clean = F.pixel_unshuffle(images, self.fold)
         noise = torch.randn_like(clean)
         t = torch.randint(0, 1000, (len(clean),))
         labels = torch.where(torch.rand(len(clean)) < 0.1, self.k, labels)
@@ -150,7 +152,7 @@ class DiffusersLoop:
             for t in self.denoising.timesteps:
                 v = self.net(x, t, class_labels=own).sample
                 x = self.denoising.step(v, t, x).prev_sample
-            parts.append(to_uint8(F.pixel_shuffle(x, 2)))
+            parts.append(to_uint8(F.pixel_shuffle(x, self.fold)))
         self.ema.restore(self.net.parameters())
         return torch.cat(parts)
 
@@ -294,6 +296,97 @@ class SmallDiffusion:
         self.net.eval()(x, torch.ones(n, 1, 1, 1), cond=torch.zeros(n, dtype=torch.int64))
 
 
+class TextbookGAN:
+    """The fully connected cGAN of the PyTorch example collections: least squares, Adam."""
+
+    trained = 0.0  # seconds
+    latent = 100
+
+    def __init__(self, data: LabelledImages, policy: str, *, seed: int, batch: int = 64) -> None:
+        torch.manual_seed(seed)
+        self.batch, self.shape, k = batch, data.shape, len(data.classes)
+        pixels = data.images[0].numel()
+        self.label_g, self.label_d = nn.Embedding(k, k), nn.Embedding(k, k)
+        layers: list[nn.Module] = [nn.Linear(self.latent + k, 128), nn.LeakyReLU(0.2)]
+        for a, b in itertools.pairwise((128, 256, 512, 1024)):
+            layers += [nn.Linear(a, b), nn.BatchNorm1d(b), nn.LeakyReLU(0.2)]
+        self.g = nn.Sequential(*layers, nn.Linear(1024, pixels), nn.Tanh())
+        self.d = nn.Sequential(
+            nn.Linear(k + pixels, 512), nn.LeakyReLU(0.2),
+            nn.Linear(512, 512), nn.Dropout(0.4), nn.LeakyReLU(0.2),
+            nn.Linear(512, 512), nn.Dropout(0.4), nn.LeakyReLU(0.2),
+            nn.Linear(512, 1),
+        )  # fmt: skip
+        rate: dict[str, Any] = dict(lr=2e-4, betas=(0.5, 0.999))
+        self.opt_g = torch.optim.Adam([*self.g.parameters(), *self.label_g.parameters()], **rate)
+        self.opt_d = torch.optim.Adam([*self.d.parameters(), *self.label_d.parameters()], **rate)
+        self.batches = endless(data, policy, batch, seed)
+
+    def made(self, labels: Tensor) -> Tensor:
+        z = torch.randn(len(labels), self.latent)
+        return self.g(torch.cat([self.label_g(labels), z], 1))
+
+    def judged(self, flat: Tensor, labels: Tensor) -> Tensor:
+        return self.d(torch.cat([flat, self.label_d(labels)], 1))
+
+    def step(self) -> None:
+        images, labels = next(self.batches)
+        self.g.train()
+        wanted = torch.randint(0, self.label_g.num_embeddings, (len(images),))
+        fake = self.made(wanted)
+        self.opt_g.zero_grad()
+        (self.judged(fake, wanted) - 1).square().mean().backward()
+        self.opt_g.step()
+        self.opt_d.zero_grad()
+        loss = (self.judged(images.flatten(1), labels) - 1).square().mean()
+        (0.5 * (loss + self.judged(fake.detach(), wanted).square().mean())).backward()
+        self.opt_d.step()
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor, calls: int) -> Tensor:
+        self.g.eval()
+        return to_uint8(self.made(labels).unflatten(1, self.shape))
+
+
+class TextbookVAE:
+    """The fully connected VAE of PyTorch's examples with the class beside image and code."""
+
+    trained = 0.0  # seconds
+    latent = 20
+
+    def __init__(self, data: LabelledImages, policy: str, *, seed: int, batch: int = 64) -> None:
+        torch.manual_seed(seed)
+        self.batch, self.shape, self.k = batch, data.shape, len(data.classes)
+        pixels = data.images[0].numel()
+        self.enter = nn.Linear(pixels + self.k, 400)
+        self.mean, self.spread = nn.Linear(400, self.latent), nn.Linear(400, self.latent)
+        self.decoder = nn.Sequential(
+            nn.Linear(self.latent + self.k, 400), nn.ReLU(), nn.Linear(400, pixels), nn.Sigmoid()
+        )
+        parts = (self.enter, self.mean, self.spread, self.decoder)
+        self.optimiser = torch.optim.Adam([p for m in parts for p in m.parameters()], 1e-3)
+        self.batches = endless(data, policy, batch, seed)
+
+    def step(self) -> None:
+        images, labels = next(self.batches)
+        flat, kind = images.flatten(1) * 0.5 + 0.5, F.one_hot(labels, self.k).float()
+        hidden = self.enter(torch.cat([flat, kind], 1)).relu()
+        mean, log_variance = self.mean(hidden), self.spread(hidden)
+        z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        made = self.decoder(torch.cat([z, kind], 1))
+        loss = F.binary_cross_entropy(made, flat.clamp(0, 1), reduction="sum")
+        loss = loss - 0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor, calls: int) -> Tensor:
+        z = torch.randn(len(labels), self.latent)
+        made = self.decoder(torch.cat([z, F.one_hot(labels, self.k).float()], 1))
+        return to_uint8(made.unflatten(1, self.shape) * 2 - 1)
+
+
 class Fast:
     """augment's cgan or cvae as it trains."""
 
@@ -329,9 +422,6 @@ class Plain:
         self.done += 1
 
 
-Loop = Fast | Plain
-
-
 class ResNet18:
     """torchvision's ResNet-18, DataLoader, SGD; the rate stays, as nobody knows the end."""
 
@@ -358,6 +448,7 @@ class ResNet18:
 
 
 Contender = Callable[..., Any]
+TEXTBOOK: dict[str, Contender] = {"textbook MLP cGAN": TextbookGAN, "textbook MLP VAE": TextbookVAE}
 PEERS: dict[str, Contender] = {
     "diffusers": DiffusersLoop,
     "denoising-diffusion-pytorch": Lucidrains,
