@@ -178,6 +178,29 @@ def report(
 
 
 @app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A run folder, or a results CSV.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Another on the same data.", metavar="B")],
+    as_json: Json = False,
+) -> None:
+    """Compare two runs, arm by arm, paired over the trials that both have.
+
+    Example: augment compare results/runs/digits-ddpm results/runs/digits-cgan
+    """
+    from augment.report.comparison import HEAD, compare_tables, comparison_lines
+    from augment.report.outputs import read_results
+
+    files = [
+        s if s.suffix == ".csv" and s.is_file() else run_file(s, "results.csv") for s in (a, b)
+    ]
+    table = compare_tables(*(read_results(file) for file in files))
+    if as_json:
+        print(table.to_json(orient="records"))
+    else:
+        show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(HEAD))
+
+
+@app.command()
 def sample(
     run_dir: RunDir,
     label: Annotated[str | None, typer.Option(help="Class name, e.g. 7.")] = None,

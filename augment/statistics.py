@@ -8,17 +8,20 @@ p is the exact two-sided sign-flip permutation test, corrected by Holm (1979) ov
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 BOOTSTRAP_FROM = 10  # pairs
 EXACT_LIMIT = 16  # pairs up to which all 2^n sign patterns are counted
 PATTERNS = 50_000  # random sign patterns beyond that
+MOST_PAIRS = 1000  # looked through for the power line
+QUANTILES = 2000  # of the sample spread, in the integral of the power
 DECIMALS = 12  # scores that agree to here are equal: 0.3 - (0.1 + 0.2) is no difference
 
 
@@ -34,6 +37,7 @@ class Contrast:
     p_holm: float | None = None
     bca: tuple[float, float] | None = None  # bootstrap interval beside it, from ten pairs on
     missing: int = 0  # trials in which one of the two cells failed
+    sd: float | None = None  # of the differences, ddof = 1; None with one trial
 
     @property
     def verdict(self) -> str:
@@ -58,7 +62,8 @@ def compare(arm: Sequence[float], baseline: Sequence[float], level: float = 0.95
         return Contrast(n, float(d.mean()) if n else math.nan, missing=missing)
     low, high = t_interval(d, level)
     bca = bca_interval(d, level) if n >= BOOTSTRAP_FROM else None
-    return Contrast(n, float(d.mean()), low, high, sign_flip_p(d), bca=bca, missing=missing)
+    sd = float(d.std(ddof=1))
+    return Contrast(n, float(d.mean()), low, high, sign_flip_p(d), None, bca, missing, sd)
 
 
 def t_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -90,6 +95,33 @@ def sign_flip_p(d: np.ndarray) -> float:
         return float((np.abs(signs @ d) >= observed).mean())
     signs = np.random.default_rng(0).choice((1.0, -1.0), (PATTERNS, n))
     return float(((np.abs(signs @ d) >= observed).sum() + 1) / (PATTERNS + 1))
+
+
+def power(n: int, gain: float, sd: float, level: float = 0.95) -> float:
+    """How often the t interval of n pairs excludes 0 if the true mean is `gain`, the spread `sd`.
+
+    The noncentral t distribution as a mean of normal ones over the sample spread (Owen 1965);
+    scipy's own fails in the far tail.
+    """
+    critical, shift = stats.t.ppf(0.5 + level / 2, n - 1), gain / sd * math.sqrt(n)
+    quantiles = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    edge = critical * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
+    return float((stats.norm.sf(edge - shift) + stats.norm.cdf(-edge - shift)).mean())
+
+
+def pairs_for(gain: float, sd: float, wanted: float = 0.8) -> int | None:
+    """The fewest pairs that show a true `gain` in `wanted` of all experiments; None above 1,000."""
+    if sd <= 1e-12:
+        return 2
+    found = bisect.bisect_left(range(2, MOST_PAIRS + 1), wanted, key=lambda n: power(n, gain, sd))
+    return found + 2 if found + 2 <= MOST_PAIRS else None
+
+
+def gain_shown(n: int, sd: float, wanted: float = 0.8) -> float:
+    """The least true gain that n ≥ 2 pairs show in `wanted` of all experiments."""
+    if sd <= 1e-12:
+        return 0.0
+    return sd * float(optimize.brentq(lambda effect: power(n, effect, 1.0) - wanted, 0.0, 100.0))
 
 
 def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:

@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from augment.statistics import Contrast, compare, holm, sign_flip_p, spread_interval, t_interval
+from augment.statistics import (
+    Contrast,
+    compare,
+    gain_shown,
+    holm,
+    pairs_for,
+    power,
+    sign_flip_p,
+    spread_interval,
+    t_interval,
+)
 
 ARM = [0.81, 0.84, 0.79, 0.90, 0.83, 0.86, 0.80, 0.88]
 BASE = [0.80, 0.80, 0.80, 0.85, 0.84, 0.80, 0.79, 0.81]
@@ -174,3 +184,34 @@ def test_spread_of_single_scores_is_a_t_interval():
     assert spread_interval([0.5])[0] == 0.5
     assert all(map(math.isnan, spread_interval([0.5])[1:]))
     assert all(map(math.isnan, spread_interval([])))
+
+
+@pytest.mark.parametrize(
+    ("n", "gain", "known"), [(34, 0.5, 0.808), (10, 0.5, 0.293), (3, 1.0, 0.179)]
+)  # G*Power 3.1, t test of matched pairs
+def test_power_is_that_of_the_noncentral_t(n, gain, known):
+    assert power(n, gain, 1.0) == pytest.approx(known, abs=1e-3)
+    assert power(n, -2 * gain, 2.0) == pytest.approx(known, abs=1e-3)
+
+
+def test_power_at_no_gain_is_the_level():
+    assert power(7, 0.0, 1.0) == pytest.approx(0.05, abs=1e-3)
+
+
+def test_pairs_for_a_gain_are_the_fewest_that_show_it():
+    assert pairs_for(0.5, 1.0) == 34
+    assert power(33, 0.5, 1.0) < 0.8 <= power(34, 0.5, 1.0)
+    assert pairs_for(0.001, 1.0) is None
+    assert pairs_for(0.001, 0.0) == 2
+
+
+def test_gain_shown_undoes_pairs_for():
+    assert gain_shown(34, 1.0) == pytest.approx(0.495, abs=1e-3)
+    assert power(6, gain_shown(6, 0.01), 0.01) == pytest.approx(0.8, abs=1e-3)
+    assert gain_shown(2, 1.0) > gain_shown(3, 1.0) > 2
+    assert gain_shown(5, 0.0) == 0
+
+
+def test_contrast_keeps_the_spread_of_its_differences():
+    assert compare([3, 5, 7], [1, 1, 1]).sd == 2
+    assert compare([3], [1]).sd is None

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,7 +17,7 @@ from augment.report.table import (
     variants,
     verdicts,
 )
-from augment.statistics import compare
+from augment.statistics import compare, gain_shown, pairs_for
 from augment.store import read_csv, write_csv
 
 REAL = [0.50, 0.52, 0.54, 0.50, 0.52, 0.54]
@@ -222,6 +223,15 @@ def test_sentence_gives_verdict_points_interval_and_pairs(points, verdict):
     assert f": {verdict}" in sentence
     assert f"{sum(points) / 3:+.2f} points against classic transforms alone" in sentence
     assert f"95 % interval {100 * c.low:+.2f} to {100 * c.high:+.2f}, n = 3 pairs" in sentence
+
+
+def test_sentence_says_what_so_many_pairs_can_show(usual):
+    (sentence,) = verdicts(summarise(usual))
+    sd = float(np.std([3, 4, 5, 4, 3, 5], ddof=1)) / 100  # the differences, in points
+    assert (
+        f"6 pairs show a gain of {100 * gain_shown(6, sd):+.2f}"[:-1].replace("+", "") in sentence
+    )
+    assert f"one of 0.5 points takes n = {pairs_for(0.005, sd)}." in sentence
 
 
 def test_no_sentence_without_the_decisive_arm():

@@ -147,12 +147,15 @@ def read_results(file: Path) -> pd.DataFrame:
 
 
 def write_beside(file: Path, table: pd.DataFrame) -> None:
-    """NAME.md and NAME.png beside NAME.csv, from the CSV alone."""
-    from augment.report.plots import accuracy_by_arm, save
+    """NAME.md, NAME.png and, where a setting varies, NAME-gain.png beside NAME.csv."""
+    from augment.report.plots import accuracy_by_arm, gain_curves, save
     from augment.report.table import markdown, summarise
 
     write_atomic(file.with_suffix(".md"), f"# {file.stem}\n\n{markdown(summarise(table))}")
-    save(accuracy_by_arm(table[table["status"] == "ok"]), file.with_suffix(".png"))
+    done = table[table["status"] == "ok"]
+    save(accuracy_by_arm(done), file.with_suffix(".png"))
+    if gains := gain_curves(done):
+        save(gains, file.with_name(f"{file.stem}-gain.png"))
 
 
 def write_outputs(folder: Path, table: pd.DataFrame) -> None:

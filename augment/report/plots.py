@@ -1,10 +1,11 @@
-"""Plots of a run: accuracy by arm, loss curves, confusion matrices."""
+"""Plots of a run: accuracy by arm, gain along a setting, loss curves, confusion matrices."""
 
 from __future__ import annotations
 
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,13 +16,16 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from augment.arms import ARMS
+from augment.arms import ARMS, DECISIVE
 from augment.metrics.classification import confusion
 from augment.report.table import variants
 from augment.statistics import spread_interval
 from augment.store import Store, read_csv, write_atomic
 
 SHOWN_CLASSES = 25  # confusion matrices carry names up to here
+COLUMNS = 3  # panels side by side
+ALONG = {"n_labelled": "labelled images", "ratio": "synthetic images a labelled one",
+         "guidance": "guidance", "share": "synthetic share of a batch"}  # fmt: skip
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
 
 
@@ -30,6 +34,8 @@ def draw_all(folder: Path, done: pd.DataFrame) -> None:
     place = folder / "plots"
     place.mkdir(exist_ok=True)
     save(accuracy_by_arm(done), place / "accuracy.png")
+    if gains := gain_curves(done):
+        save(gains, place / "gain.png")
     log = read_csv(folder / "history.csv", ("dataset", "asked", "generator", "arm", "metric"))
     for name, curves in log[log["stage"] == "generator"].groupby("generator"):
         save(loss_curves(str(name), curves), place / f"loss-{name}.png")
@@ -51,8 +57,8 @@ def accuracy_by_arm(done: pd.DataFrame) -> Figure:
     done = done.assign(variant=variants(done))
     trials = list(done.groupby(["dataset", "asked"], sort=False))
     height = max(t.groupby(["variant", "arm"]).ngroups for _, t in trials) * 0.28 + 1.2
-    figure, axes = plt.subplots(1, len(trials), figsize=(6.2 * len(trials), height), squeeze=False)
-    for axis, ((dataset, asked), trial) in zip(axes[0], trials, strict=True):
+    figure, axes = panels(len(trials), 6.2, height)
+    for axis, ((dataset, asked), trial) in zip(axes, trials, strict=True):
         lines = [
             (variant, arm, trial[(trial["variant"] == variant) & (trial["arm"] == arm)])
             for variant in sorted(trial["variant"].unique(), key=lambda v: v != "")
@@ -69,12 +75,73 @@ def accuracy_by_arm(done: pd.DataFrame) -> Figure:
             if np.isfinite(low):
                 axis.plot([low, high], [row, row], "-", color=colour, lw=1.6)
         axis.set_yticks(range(len(lines)), [f"{a}  {v}".strip() for v, a, _ in lines], fontsize=8)
-        axis.invert_yaxis()
+        axis.set_ylim(len(lines) - 0.5, -0.5)  # the first line on top
         left, right = axis.get_xlim()  # with two or three trials an interval can leave 0 … 100
         axis.set_xlim(max(0, left), min(100.5, right))
         axis.grid(axis="x", alpha=0.3)
         axis.set_xlabel("test accuracy, %")
         axis.set_title(f"{Path(str(dataset)).name}, {asked}", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def panels(n: int, width: float, height: float) -> tuple[Figure, list[Any]]:
+    """A figure of n axes, three a row, sides in inches an axis."""
+    rows = -(-n // COLUMNS)
+    columns = min(COLUMNS, n)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), squeeze=False
+    )
+    for axis in axes.flat[n:]:
+        axis.axis("off")
+    return figure, list(axes.flat[:n])
+
+
+def gain_curves(done: pd.DataFrame) -> Figure | None:
+    """The decisive difference along each setting that takes three values or more; None if none.
+
+    Mean and 95 % interval over the paired trials, percentage points, a panel a data set.
+    """
+    keys = ["dataset", "asked", "seed"]
+    baseline = done[done["arm"] == ARMS[DECISIVE].against]
+    pairs = done[done["arm"] == DECISIVE].merge(
+        baseline[[*keys, "accuracy"]], on=keys, suffixes=("", "_base")
+    )
+    pairs["gain"] = 100 * (pairs["accuracy"].astype(float) - pairs["accuracy_base"].astype(float))
+    found = [
+        (along, str(dataset), part)
+        for along in ALONG
+        for dataset, part in pairs.groupby("dataset", sort=False)
+        if part[along].nunique() >= 3
+    ]
+    if not found:
+        return None
+    figure, axes = panels(len(found), 5.0, 3.4)
+    for axis, (along, dataset, part) in zip(axes, found, strict=True):
+        others = [
+            c for c in ALONG if c != along and part.groupby("generator")[c].nunique().max() > 1
+        ]
+        for name, line in part.groupby(["generator", *others], sort=False):
+            points = [
+                (value, *spread_interval(own["gain"].tolist()))
+                for value, own in line.groupby(along)
+            ]
+            x, mean, low, high = np.array(points, float).T
+            label = " ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in name)
+            axis.errorbar(
+                x, mean, np.nan_to_num([mean - low, high - mean]), fmt="o-", ms=4, capsize=3,
+                label=label,
+            )  # fmt: skip
+        axis.axhline(0, color="black", lw=0.8)
+        if along in ("n_labelled", "ratio"):
+            axis.set_xscale("log")
+            axis.set_xticks(x := sorted(part[along].unique()), [f"{v:g}" for v in x])
+            axis.minorticks_off()
+        axis.set_xlabel(ALONG[along])
+        axis.set_ylabel(f"{DECISIVE} − {ARMS[DECISIVE].against}, points", fontsize=8)
+        axis.set_title(Path(dataset).name, fontsize=10)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
     figure.tight_layout()
     return figure
 
@@ -106,12 +173,8 @@ def confusions(folder: Path, trial: pd.DataFrame) -> Figure:
         trial.groupby(["variant", "arm"], sort=False),
         key=lambda g: (g[0][0] != "", list(ARMS).index(g[0][1])),
     )
-    columns = min(3, len(groups))
-    rows = -(-len(groups) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 3.5 * rows), squeeze=False)
-    for axis in axes.flat[len(groups) :]:
-        axis.axis("off")
-    for axis, ((variant, arm), cells) in zip(axes.flat, groups, strict=False):
+    figure, axes = panels(len(groups), 3.6, 3.5)
+    for axis, ((variant, arm), cells) in zip(axes, groups, strict=True):
         counts, classes = 0, []
         for sig in cells["signature"]:
             score = store.path("score", sig)

@@ -9,11 +9,28 @@ import numpy as np
 import pandas as pd
 
 from augment.arms import ARMS, DECISIVE
-from augment.statistics import Contrast, compare, holm, spread_interval
+from augment.statistics import (
+    MOST_PAIRS,
+    Contrast,
+    compare,
+    gain_shown,
+    holm,
+    pairs_for,
+    spread_interval,
+)  # fmt: skip
 
 SETTINGS = ("preset", "guidance", "ratio", "share")  # what cells of one generator may differ in
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
-TESTED = ("pairs", "difference", "low", "high", "p", "p_holm", *BOOTSTRAP)  # empty in baselines
+TESTED = (
+    "pairs",
+    "difference",
+    "sd_difference",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    *BOOTSTRAP,
+)  # empty in baselines
 SUMMARY = ("dataset", "asked", "n_labelled", "generator", "arm", "n", "of", "mean", "sd",
            "mean_low", "mean_high", "against", *TESTED, "verdict")  # fmt: skip
 
@@ -50,8 +67,9 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
                 })  # fmt: skip
     for place, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
         lines[place] |= {
-            "pairs": contrast.n, "difference": contrast.mean, "low": contrast.low,
-            "high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm,
+            "pairs": contrast.n, "difference": contrast.mean,
+            "sd_difference": contrast.sd, "low": contrast.low, "high": contrast.high,
+            "p": contrast.p, "p_holm": contrast.p_holm,
             "verdict": contrast.verdict, **dict(zip(BOOTSTRAP, contrast.bca or (), strict=False)),
         }  # fmt: skip
     table = pd.DataFrame([{"verdict": "", **line} for line in lines], columns=list(SUMMARY))
@@ -161,6 +179,16 @@ def verdicts(summary: pd.DataFrame) -> list[str]:
         else:
             sentences.append(
                 f"{who}: {line['verdict']}: {gain}, 95 % interval {percent(line['low'], True)} to "
-                f"{percent(line['high'], True)}, n = {line['pairs']:.0f} pairs."
+                f"{percent(line['high'], True)}, n = {line['pairs']:.0f} pairs. {power_line(line)}"
             )
     return sentences
+
+
+def power_line(line: dict[str, Any], gain: float = 0.005) -> str:
+    """What so many pairs can show with the spread seen, and how many would show `gain`."""
+    n, sd = int(line["pairs"]), line["sd_difference"]
+    needed = pairs_for(gain, sd)
+    return (
+        f"With this spread {n} pairs show a gain of {percent(gain_shown(n, sd))} points four times "
+        f"of five; one of {100 * gain:g} points takes n = {needed or f'over {MOST_PAIRS}'}."
+    )

@@ -1,0 +1,68 @@
+"""`augment compare`: two runs paired over the trials that both have."""
+
+import pandas as pd
+import pytest
+from test_table import CLASSIC, REAL, results, rows
+
+from augment.errors import UsageError
+from augment.report.comparison import compare_tables, comparison_lines
+from augment.statistics import compare
+
+
+def table(scores, generator="ddpm", sha="x", **others):
+    found = results(
+        rows("real", REAL), rows("real+classic+synth", scores, generator=generator, **others)
+    )
+    return found.assign(data_sha=sha)
+
+
+def test_arms_are_compared_over_the_seeds_both_have():
+    a, b = table([0.6, 0.7, 0.8]), table([0.62, 0.75, None, 0.9], generator="cgan")
+    found = compare_tables(a, b).set_index("arm")
+    line = found.loc["real+classic+synth"]
+    expected = compare([0.62, 0.75], [0.6, 0.7])  # seed 2 failed in B, seed 3 is not in A
+    assert (line["pairs"], line["difference"]) == (2, pytest.approx(expected.mean))
+    assert (line["low"], line["high"]) == pytest.approx((expected.low, expected.high))
+    assert (line["generator_a"], line["generator_b"]) == ("ddpm", "cgan")
+    assert found.loc["real", "difference"] == 0
+    assert found.loc["real", "verdict"] == "can't tell"
+
+
+def test_verdict_names_the_better_run_and_the_lines_show_it():
+    better = [score + 0.05 + 0.001 * k for k, score in enumerate(CLASSIC)]
+    forth = compare_tables(table(CLASSIC), table(better))
+    back = compare_tables(table(better), table(CLASSIC))
+    assert forth["verdict"].tolist() == ["can't tell", "B is better"]
+    assert back["verdict"].tolist() == ["can't tell", "A is better"]
+    shown = comparison_lines(forth)[1]
+    assert shown[:5] == ["digits, 10 a class", "real+classic+synth", "61.00 ddpm", "66.25 ddpm",
+                         "+5.25"]  # fmt: skip
+    assert shown[6] == "6"
+
+
+def test_p_is_corrected_over_the_whole_table():
+    found = compare_tables(table(CLASSIC), table([s + 0.05 for s in CLASSIC]))
+    assert found["p"].tolist() == [1.0, 2**-5]
+    assert found["p_holm"].tolist() == [1.0, 2**-4]
+
+
+def test_of_several_generators_namesakes_are_compared():
+    def both(first, second):
+        return pd.concat([table([0.6] * 3, first), table([0.7] * 3, second).query("arm != 'real'")])
+
+    found = compare_tables(both("ddpm", "cgan"), both("cvae", "ddpm"))
+    assert found["generator_a"].tolist() == ["", "ddpm"]
+    assert found["difference"].tolist() == pytest.approx([0, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("b", "says"),
+    [
+        (table([0.6], sha="y"), "different images under the name digits"),
+        (table([0.6], dataset="mnist").query("arm != 'real'"), "share no finished pair"),
+        (table([None]).query("arm != 'real'"), "share no finished pair"),
+    ],
+)
+def test_runs_that_cannot_be_paired_are_refused(b, says):
+    with pytest.raises(UsageError, match=says):
+        compare_tables(table([0.6]), b)
