@@ -228,9 +228,7 @@ def test_sentence_gives_verdict_points_interval_and_pairs(points, verdict):
 def test_sentence_says_what_so_many_pairs_can_show(usual):
     (sentence,) = verdicts(summarise(usual))
     sd = float(np.std([3, 4, 5, 4, 3, 5], ddof=1)) / 100  # the differences, in points
-    assert (
-        f"6 pairs show a gain of {100 * gain_shown(6, sd):+.2f}"[:-1].replace("+", "") in sentence
-    )
+    assert f"6 pairs show a gain of {percent(gain_shown(6, sd))} points" in sentence
     assert f"one of 0.5 points takes n = {pairs_for(0.005, sd)}." in sentence
 
 
