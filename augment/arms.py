@@ -46,9 +46,28 @@ def training_set(
     arm = ARMS[name]
     transform = CLASSIC[classic if arm.classic else "none"]
     if not arm.synthetic:
-        return TrainingSet((labelled,), (1.0,), transform)
+        return TrainingSet((labelled,), (1.0,), (transform,))
     if synthetic is None or not len(synthetic):
         raise ValueError(f"arm '{name}' needs synthetic images")
     if not arm.real:
-        return TrainingSet((synthetic,), (1.0,), transform)
-    return TrainingSet((labelled, synthetic), (1 - share, share), transform)
+        return TrainingSet((synthetic,), (1.0,), (transform,))
+    return TrainingSet((labelled, synthetic), (1 - share, share), (transform, transform))
+
+
+def generator_set(labelled: LabelledImages, classic: str, transformed: float) -> TrainingSet:
+    """What a generator learns from: the share `transformed` of each batch with classic transforms.
+
+    In between 0 and 1 the transformed images have classes of their own, k + K for k of K, so that
+    the network is told and draws class k untransformed: non-leaking augmentation (Karras 2022,
+    section 5) with one bit. At 1 all are transformed, and so is what the generator draws.
+    """
+    if transformed in (0, 1):
+        return TrainingSet((labelled,), (1.0,), (CLASSIC[classic if transformed else "none"],))
+    classes = (*labelled.classes, *(f"{name}, transformed" for name in labelled.classes))
+    parts = (
+        LabelledImages(labelled.images, labelled.labels, classes),
+        LabelledImages(labelled.images, labelled.labels + len(labelled.classes), classes),
+    )
+    return TrainingSet(
+        parts, (1 - transformed, transformed), (CLASSIC["none"], CLASSIC[classic])
+    )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from augment.arms import training_set
+from augment.arms import generator_set, training_set
 from augment.cells import Cell, expand
 from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
@@ -110,7 +110,7 @@ def measure_generator(
     learner = built(
         GENERATORS, str(cell.generator), cell.generator_settings, labelled, device, precision
     )
-    data = training_set("real+classic", labelled, None, policy, 0.0)
+    data = generator_set(labelled, policy, learner.transformed)
     return seconds_for(learner, data, device), megabytes(learner)
 
 

@@ -53,15 +53,15 @@ class Learner(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSet:
-    """What an arm learns from: parts, the fixed share of each batch that each part fills."""
+    """What is learnt from: parts, the fixed share of each batch that each fills, its transform."""
 
     parts: tuple[LabelledImages, ...]
     shares: tuple[float, ...]  # sums to 1
-    transform: Transform
+    transforms: tuple[Transform, ...]
 
     def to(self, device: torch.device) -> TrainingSet:
         """The same set with its images on a device."""
-        return TrainingSet(tuple(p.to(device) for p in self.parts), self.shares, self.transform)
+        return TrainingSet(tuple(p.to(device) for p in self.parts), self.shares, self.transforms)
 
     def counts(self, batch: int) -> list[int]:
         """How many images of a batch come from each part; they add up to `batch`."""
@@ -102,13 +102,13 @@ def train(
     for step in range(start, learner.steps):
         rng.manual_seed(seed_for(seed, "step", step))
         images, labels = [], []
-        for number, (part, take, cache) in enumerate(zip(data.parts, counts, caches, strict=True)):
+        for number, (part, take) in enumerate(zip(data.parts, counts, strict=True)):
             if take:
-                places = draws(len(part), take, seed_for(seed, number), step, cache).to(device)
-                images.append(part.images[places])
+                places = draws(len(part), take, seed_for(seed, number), step, caches[number])
+                places = places.to(device)
+                images.append(data.transforms[number](to_float(part.images[places]), rng))
                 labels.append(part.labels[places])
-        batch = data.transform(to_float(torch.cat(images)), rng)
-        yield step + 1, learner.update(batch, torch.cat(labels), step=step, rng=rng)
+        yield step + 1, learner.update(torch.cat(images), torch.cat(labels), step=step, rng=rng)
 
 
 def fit(

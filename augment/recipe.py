@@ -33,6 +33,7 @@ from augment.runtime import PRECISIONS
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
+SHARES = ("transformed", "dropout", "label_dropout")  # from 0 to 1
 
 
 def as_list(value: Any) -> Any:
@@ -217,4 +218,6 @@ def hyperparameters(
         if isinstance(value, bool) and types[key] is not bool:
             raise UsageError(f"{name}.{key} = {value!r}: true or false is no value here")
         check_range(f"{name}.{key}", settings[key], least=0 if key in MAY_BE_ZERO else 1)
+        if key in SHARES and settings[key] > 1:
+            raise UsageError(f"{name}.{key} = {value!r}: write a share from 0 to 1")
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

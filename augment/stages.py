@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
+from augment.arms import generator_set
 from augment.cells import Cell
-from augment.classic import CLASSIC
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
@@ -86,8 +86,8 @@ def fit_generator(
     with bench.store.making("generator", sig) as folder:
         seed = seed_for(cell.seed, "generator", cell.generator)
         learner = GENERATORS[str(cell.generator)](**cell.generator_settings)
-        learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)
-        data = TrainingSet((labelled,), (1.0,), CLASSIC[policy])
+        data = generator_set(labelled, policy, learner.transformed)
+        learner.prepare(data.parts[0], seed=seed, device=bench.device, precision=precision)
         grids = grid_steps(learner.steps) if cell.seed == bench.first_seed else set()
         seconds = 0.0
         for progress in trained(learner, data, seed, bench.device, folder, "generator", cell):
@@ -97,7 +97,7 @@ def fit_generator(
                 picture = class_grid(learner.sample(shown, seeds=seeds), 8)
                 save_picture(picture, folder / f"step-{progress.step}.png")
             yield progress
-        save_learner(learner, str(cell.generator), labelled, folder, precision)
+        save_learner(learner, str(cell.generator), data.parts[0], folder, precision)
         about = {
             "cell": cell.trial, "generator": cell.generator, "closed_set": learner.closed_set,
             "seconds": seconds, "precision": precision, "device": str(bench.device),
@@ -187,7 +187,7 @@ def train_and_score(
 ) -> Generator[Progress, None, Path]:  # fmt: skip
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
     record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
-    record["transform"] = learnt.transform.__name__
+    record["transform"] = learnt.transforms[0].__name__
     sig = signature(record)
     path = bench.store.path("score", sig)
     if bench.store.has("score", sig):

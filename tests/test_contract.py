@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.arms import ARMS, training_set
+from augment.arms import ARMS, generator_set, training_set
 from augment.classic import CLASSIC
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
@@ -38,7 +38,7 @@ def smallest(registry, name, steps=2, **changed):
 
 def trained(registry, name, data, cpu, precision="fp32", **changed):
     learner = smallest(registry, name, **changed)
-    training = TrainingSet((data,), (1.0,), CLASSIC["natural"])
+    training = TrainingSet((data,), (1.0,), (CLASSIC["natural"],))
     fit(learner, training, seed=1, device=cpu, precision=precision)
     return learner
 
@@ -86,7 +86,7 @@ def test_generator_saved_and_loaded_draws_the_same(name, cpu, tmp_path):
 )
 def test_training_continued_from_a_checkpoint_is_bitwise_the_same(registry, name, cpu):
     data = bars(5, ("a", "b", "c"))
-    training = TrainingSet((data,), (1.0,), CLASSIC["document"])
+    training = TrainingSet((data,), (1.0,), (CLASSIC["document"],))
     whole = smallest(registry, name, steps=5)
     whole.prepare(data, seed=3, device=cpu)
     states = {0: full_state(whole)}
@@ -160,8 +160,25 @@ def test_arm_fills_its_batches_as_it_says(name, tiny):
     assert len(counts) == arm.real + arm.synthetic
     if arm.real and arm.synthetic:
         assert counts == [48, 16]
-    assert (training.transform is CLASSIC["natural"]) == arm.classic
+    assert (set(training.transforms) == {CLASSIC["natural"]}) == arm.classic
     assert arm.against is None or arm.against in ARMS
+
+
+def test_generator_is_told_which_images_are_transformed(tiny):
+    learnt = generator_set(tiny, "natural", 0.25)
+    k = len(tiny.classes)
+    assert learnt.counts(8) == [6, 2]
+    assert learnt.transforms == (CLASSIC["none"], CLASSIC["natural"])
+    assert torch.equal(learnt.parts[0].labels, tiny.labels)
+    assert torch.equal(learnt.parts[1].labels, tiny.labels + k)
+    assert all(len(part.classes) == 2 * k for part in learnt.parts)
+
+
+@pytest.mark.parametrize(("transformed", "policy"), [(0.0, "none"), (1.0, "natural")])
+def test_with_all_or_nothing_transformed_the_classes_stay(tiny, policy, transformed):
+    learnt = generator_set(tiny, "natural", transformed)
+    assert learnt.parts == (tiny,)
+    assert learnt.transforms == (CLASSIC[policy],)
 
 
 def test_adding_a_generator_takes_a_class_and_a_line(monkeypatch, small_run, cpu):

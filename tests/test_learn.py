@@ -58,7 +58,7 @@ def test_batches_hold_the_parts_in_their_shares(cpu):
     real = bars(4, ("a", "b"))
     synthetic = bars(9, ("a", "b"), seed=7)
     recorder = Recorder()
-    data = TrainingSet((real, synthetic), (0.75, 0.25), CLASSIC["none"])
+    data = TrainingSet((real, synthetic), (0.75, 0.25), (CLASSIC["none"],) * 2)
     for _ in train(recorder, data, seed=0, device=cpu):
         pass
     reals = {tuple(i.flatten().tolist()) for i in real.images}
@@ -72,7 +72,7 @@ def test_batches_hold_the_parts_in_their_shares(cpu):
 
 
 def test_loop_says_how_far_it_is_and_can_start_in_the_middle(cpu, tiny):
-    data = TrainingSet((tiny,), (1.0,), CLASSIC["natural"])
+    data = TrainingSet((tiny,), (1.0,), (CLASSIC["natural"],))
     whole, half = Recorder(), Recorder()
     assert [step for step, _ in train(whole, data, seed=0, device=cpu)] == [1, 2, 3, 4, 5, 6]
     assert [step for step, _ in train(half, data, seed=0, device=cpu, start=3)] == [4, 5, 6]
@@ -87,7 +87,7 @@ def test_global_random_state_is_left_alone(cpu, tiny):
     torch.manual_seed(7)
     classifier = ResNet(steps=2, batch=4, width=8)
     classifier.prepare(tiny, seed=1, device=cpu)
-    data = TrainingSet((tiny,), (1.0,), CLASSIC["document"])
+    data = TrainingSet((tiny,), (1.0,), (CLASSIC["document"],))
     for _ in train(classifier, data, seed=0, device=cpu):
         pass
     assert torch.equal(torch.rand(3), expected)

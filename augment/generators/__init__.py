@@ -18,6 +18,12 @@ class Generator(Learner, Protocol):
 
     closed_set: ClassVar[bool]  # saw nothing but the labelled images
     sampling: ClassVar[tuple[str, ...]]  # settings that matter only when sampling
+
+    @property
+    def transformed(self) -> float:
+        """Share of its training batches that comes with classic transforms; see `generator_set`."""
+        ...
+
     presets: ClassVar[dict[str, dict[str, Any]]]  # smoke, quick, full
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:

@@ -53,6 +53,7 @@ class CGAN:
     diffaugment: tuple[str, ...] = ("translation", "cutout")
     diversity: float = 0.1  # weight of the mode-seeking term; without it a class collapses to one
     ema: float = 0.99
+    transformed: float = 1.0  # share of each batch with classic transforms; 1: all, untold
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)

@@ -34,6 +34,7 @@ class Duplicate:
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     closed_set: ClassVar[bool] = True
+    transformed: float = field(default=0.0, init=False)
     sampling: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[dict[str, dict[str, Any]]] = {"smoke": {}, "quick": {}, "full": {}}
 

@@ -71,6 +71,7 @@ class CVAE:
     lr: float = 2e-3
     noise: float = 0.1  # variance of a pixel given z; small: sharp, but samples fall into gaps
     ema: float = 0.995
+    transformed: float = 0.0  # share of each batch with classic transforms; 1: all, untold
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)

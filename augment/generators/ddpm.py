@@ -39,6 +39,7 @@ class DDPM:
     sampler: str = "dpm++"  # or "ddim", "ddpm" (the full chain, with calls = 1000)
     calls: int = 10  # noise levels visited; the network runs twice in each under guidance
     guidance: float = 1.0  # 1: none; Ho & Salimans 2021, with eq. 6's w = guidance - 1
+    transformed: float = 0.5  # share of each batch with classic transforms, told to the network
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from augment.classic import CLASSIC
+from augment.arms import generator_set
 from augment.data.images import LabelledImages, to_float, to_uint8
 from augment.generators import GENERATORS
 from augment.generators.ddpm import DDPM
-from augment.learn import TrainingSet, train
+from augment.learn import train
 
 CPU = torch.device("cpu")
 WIDTHS = (32, 64)
@@ -77,8 +77,8 @@ class Ours:
     ) -> None:  # fmt: skip
         self.batch, self.data = batch, data
         self.model = DDPM(steps=steps, batch=batch, widths=WIDTHS, **changed)
-        self.model.prepare(data, seed=seed, device=CPU, precision=precision)
-        learnt = TrainingSet((data,), (1.0,), CLASSIC[policy])
+        learnt = generator_set(data, policy, self.model.transformed)
+        self.model.prepare(learnt.parts[0], seed=seed, device=CPU, precision=precision)
         self.steps = train(self.model, learnt, seed=seed, device=CPU)
 
     def step(self) -> None:
@@ -392,10 +392,9 @@ class Fast:
 
     def __init__(self, name: str, data: LabelledImages, policy: str, precision: str) -> None:
         self.model = GENERATORS[name](**{**GENERATORS[name].presets["quick"], "steps": 10**6})
-        self.model.prepare(data, seed=0, device=CPU, precision=precision)
-        self.steps = train(
-            self.model, TrainingSet((data,), (1.0,), CLASSIC[policy]), seed=0, device=CPU
-        )
+        learnt = generator_set(data, policy, self.model.transformed)
+        self.model.prepare(learnt.parts[0], seed=0, device=CPU, precision=precision)
+        self.steps = train(self.model, learnt, seed=0, device=CPU)
 
     def step(self) -> None:
         next(self.steps)
