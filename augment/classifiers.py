@@ -72,11 +72,22 @@ class Classifier:
 
     def predict(self, images: Tensor, chunk: int = 512) -> Iterator[Tensor]:
         """Class probabilities of uint8 images, chunk by chunk: [n, K] float32 on the CPU."""
-        net = self.modules["ema"].eval()
+        for logits in self.run(self.modules["ema"], images, chunk):
+            yield logits.softmax(1)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Penultimate layer of uint8 images: [N, D] float32 on the CPU."""
+        net = self.modules["ema"]
+        assert isinstance(net, nn.Sequential)
+        return torch.cat(list(self.run(net[:-1], images, 512)))
+
+    def run(self, net: nn.Module, images: Tensor, chunk: int) -> Iterator[Tensor]:
+        """A network's output on uint8 images, chunk by chunk, float32 on the CPU."""
+        net.eval()
         for part in images.split(chunk):
             batch = to_float(part.to(self.device)).contiguous(memory_format=torch.channels_last)
             with torch.inference_mode(), autocast(self.precision, self.device):
-                yield net(batch).float().softmax(1).cpu()
+                yield net(batch).float().cpu()
 
 
 @dataclass

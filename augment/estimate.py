@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from augment.arms import generator_set, training_set
+from augment.arms import ARMS, generator_set, training_set
 from augment.cells import Cell, expand
 from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
 from augment.engine import Shelf
-from augment.executors import choose_jobs, stage_keys
+from augment.executors import choose_jobs, generator_keys
 from augment.generators import GENERATORS
+from augment.judge import baseline
 from augment.learn import Learner, TrainingSet, kept_state, train
 from augment.recipe import Recipe
 from augment.runtime import pick_device, pick_precision
@@ -44,12 +45,12 @@ def plan(recipe: Recipe, *, data_dir: Path | None, device: str, jobs: int | None
         )
         policy = data.classic if cell.classic == "auto" else cell.classic
         precision = pick_precision(recipe.precision, where, max(data.pool.shape[1:]))
-        for name, key, measure in stages(cell):
+        for name, key, measure, own in stages(cell):
             if key in made:
                 continue
             made.add(key)
             if name not in measured:
-                measured[name] = measure(cell, labelled, policy, where, precision, len(data.test))
+                measured[name] = measure(own, labelled, policy, where, precision, len(data.test))
             total, disk = total + measured[name][0], disk + measured[name][1]
     jobs = choose_jobs(jobs, where, [d.pool.shape for d in shelf.loaded.values()], len(cells))
     return {
@@ -59,17 +60,22 @@ def plan(recipe: Recipe, *, data_dir: Path | None, device: str, jobs: int | None
     }  # fmt: skip
 
 
-def stages(cell: Cell) -> list[tuple[str, str, Any]]:
-    """(what makes its cost, what makes it unique, how to measure it) of each stage of a cell."""
+def stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
+    """(what makes its cost, what makes it unique, how to measure it, for which cell) of each stage.
+
+    A generator's cells need the classifier of real+classic too, which judges its images.
+    """
     amount = (cell.dataset, cell.amount, cell.size)
-    score = ("score", *amount, cell.arm in ("real", "real+synth", "synth"))
-    found = [(repr(score), repr(cell), measure_score)]
+    found = []
+    for own in (cell, baseline(cell)) if cell.generator else (cell,):
+        kind = repr(("score", *amount, ARMS[own.arm].classic))
+        found.append((kind, repr(own), measure_score, own))
     if cell.generator:
-        keys = sorted(stage_keys(cell), key=len)
+        model, images = generator_keys(cell)
         settings = (cell.generator, cell.generator_settings, *amount)
         found += [
-            (repr(("generator", settings)), keys[0], measure_generator),
-            (repr(("synthetic", settings, cell.ratio)), keys[1], measure_sampling),
+            (repr(("generator", settings)), model, measure_generator, cell),
+            (repr(("synthetic", settings, cell.ratio)), images, measure_sampling, cell),
         ]
     return found
 
@@ -138,7 +144,7 @@ def measure_score(
     learner = built(
         CLASSIFIERS, cell.classifier, cell.classifier_settings, labelled, device, precision
     )
-    arm = "real+classic" if "classic" in cell.arm else "real"
+    arm = "real+classic" if ARMS[cell.arm].classic else "real"
     seconds = seconds_for(learner, training_set(arm, labelled, None, policy, 0.0), device)
     few = labelled.images[:128]
     list(learner.predict(few))

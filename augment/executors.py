@@ -22,6 +22,7 @@ import torch
 from augment.cells import Cell
 from augment.errors import AugmentError, Diverged, MachineError
 from augment.experiment import identity, run_cell
+from augment.judge import baseline
 from augment.report.outputs import write_results
 from augment.stages import Bench, Progress
 
@@ -114,10 +115,16 @@ def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path,
 
 def stage_keys(cell: Cell) -> set[str]:
     """Names of the shared stages that a cell makes or needs."""
+    judge = repr((cell.trial, cell.size, cell.classic, baseline(cell).arm))
     if cell.generator is None:
-        return set()
+        return {judge} if cell == baseline(cell) else set()
+    return {judge, *generator_keys(cell)}
+
+
+def generator_keys(cell: Cell) -> tuple[str, str]:
+    """Names of a cell's generator and of its synthetic set."""
     model = repr((cell.trial, cell.size, cell.generator, cell.classic))
-    return {model, model + repr((cell.ratio, cell.generator_settings))}
+    return model, model + repr((cell.ratio, cell.generator_settings))
 
 
 def outcome(future: Future[dict[str, Any]]) -> dict[str, Any]:
@@ -158,6 +165,6 @@ def work(cell: Cell) -> dict[str, Any]:
             progress = next(steps)
         except StopIteration as stop:
             return stop.value
-        if time.monotonic() - told > 0.2:
+        if progress.warning or time.monotonic() - told > 0.2:
             WORKER["talk"].put(progress)
             told = time.monotonic()

@@ -13,6 +13,7 @@ from augment.cells import Cell
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
+from augment.judge import judged
 from augment.stages import (
     Bench,
     Progress,
@@ -30,26 +31,29 @@ def run_cell(cell: Cell, data: Dataset, bench: Bench) -> Generator[Progress, Non
     labelled = data.pool.select(places)
     policy = data.classic if cell.classic == "auto" else cell.classic
     # generate
-    synthetic, origin = None, None
+    synthetic, origin, quality = None, None, None
     if cell.generator:
         model = yield from fit_generator(cell, labelled, policy, bench, bench.precision_for(data))
         origin = yield from synthesise(cell, model, labelled, policy, bench)
         synthetic = load_images(origin, labelled.classes)
+        quality = yield from judged(cell, synthetic, origin, labelled, places, data, policy, bench)
     # classify
     learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0)
-    score = yield from train_and_score(cell, learnt, labelled, data.test, origin, bench,
+    score = yield from train_and_score(cell, learnt, labelled, data.test, origin, quality, bench,
                                        bench.precision_for(data))  # fmt: skip
     # tabulate
-    return row(cell, data, labelled, synthetic, policy, score, origin)
+    return row(cell, data, labelled, synthetic, policy, score, origin, quality)
 
 
 def row(
     cell: Cell, data: Dataset, labelled: LabelledImages, synthetic: LabelledImages | None,
-    policy: str, score: Path, origin: Path | None,
+    policy: str, score: Path, origin: Path | None, quality: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The cell's row of results.csv, read from its artefacts."""
     about = json.loads((score / "about.json").read_text())
     made = json.loads((origin / "about.json").read_text()) if origin else {}
+    seen = json.loads((quality / "about.json").read_text()) if quality else {}
+    space = next(iter(seen.get("spaces", {}).values()), {})  # the classifier's
     arm = ARMS[cell.arm]
     return {
         **identity(cell),
@@ -66,6 +70,9 @@ def row(
         **{k: about[k] for k in ("accuracy", "balanced_accuracy", "macro_precision",
                                  "macro_recall", "macro_f1")},
         "copy_rate": made.get("copy_rate"),
+        "agreement": seen.get("agreement"),
+        "closer_to_train": seen.get("closer_to_train"),
+        **{k: space.get(k) for k in ("kid", "fd", "precision", "recall", "density", "coverage")},
         "generator_seconds": made.get("generator_seconds"),
         "sample_seconds": made.get("sample_seconds"),
         "classifier_seconds": about["seconds"],

@@ -57,6 +57,8 @@ def iter_with_bars(steps: Iterator[Step]) -> Result:
                 step = next(steps)
             except StopIteration as stop:
                 return stop.value
+            if step.warning:
+                screen.console.print(f"warning: {step.cell}: {step.warning}", markup=False)
             key = (step.cell, step.stage)
             if key not in bars:
                 for old in [k for k in bars if k[0] == step.cell]:
@@ -81,6 +83,8 @@ def iter_with_lines(steps: Iterator[Step], every: float) -> Result:
             step = next(steps)
         except StopIteration as stop:
             return stop.value
+        if step.warning:
+            print(f"warning: {step.cell}: {step.warning}", file=sys.stderr, flush=True)
         since, first = begun.setdefault((step.cell, step.stage), (time.monotonic(), step.step))
         if time.monotonic() - told >= every:
             told = time.monotonic()

@@ -50,12 +50,13 @@ GRID_POINTS = 4  # pictures of a generator in training, in the first trial
 class Progress:
     """Where a cell is: yielded after every step."""
 
-    stage: str  # "generator", "synthetic" or "score"
+    stage: str  # "generator", "synthetic", "quality" or "score"
     cell: str
     step: int
     steps: int
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0  # of training in this stage so far, earlier tries counted in
+    warning: str = ""  # something that a person should read now
 
 
 Steps = Iterator[Progress]
@@ -151,6 +152,8 @@ def synthesise(
         }  # fmt: skip
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
         save_picture(class_grid(*shown_by_class(images, labels)), folder / "grid.png")
+        shown = shown_by_class(labelled.images.cpu(), labelled.labels.cpu())
+        save_picture(class_grid(*shown), folder / "real.png")
     return path
 
 
@@ -183,7 +186,7 @@ def load_images(folder: Path, classes: tuple[str, ...]) -> LabelledImages:
 
 def train_and_score(
     cell: Cell, learnt: TrainingSet, labelled: LabelledImages, test: LabelledImages,
-    origin: Path | None, bench: Bench, precision: str,
+    origin: Path | None, quality: Path | None, bench: Bench, precision: str,
 ) -> Generator[Progress, None, Path]:  # fmt: skip
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
     record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
@@ -214,6 +217,7 @@ def train_and_score(
             "precision": precision, "device": str(bench.device), "classes": list(labelled.classes),
             "peak_memory_mb": peak_memory_mb(bench.device),
             "synthetic": origin.name if origin else None,
+            "quality": quality.name if quality else None,
             **scores(test.labels.cpu().numpy(), predicted.numpy()),
         }  # fmt: skip
         write_atomic(folder / "about.json", json.dumps(about, indent=1))

@@ -10,6 +10,7 @@ from augment.generators.cgan import CGAN
 from augment.generators.controls import Duplicate, Noise
 from augment.generators.cvae import CVAE
 from augment.generators.ddpm import DDPM
+from augment.generators.mix import Mix
 from augment.learn import Learner
 
 
@@ -35,6 +36,7 @@ GENERATORS: dict[str, type[Generator]] = {
     "ddpm": DDPM,
     "cgan": CGAN,
     "cvae": CVAE,
+    "mix": Mix,
     "duplicate": Duplicate,
     "noise": Noise,
 }

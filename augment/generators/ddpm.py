@@ -37,7 +37,7 @@ class DDPM:
     label_dropout: float = 0.1  # how often the label is replaced by the null class
     ema: float = 0.995
     sampler: str = "dpm++"  # or "ddim", "ddpm" (the full chain, with calls = 1000)
-    calls: int = 10  # noise levels visited; the network runs twice in each under guidance
+    calls: int = 20  # noise levels visited; the network runs twice in each under guidance
     guidance: float = 1.0  # 1: none; Ho & Salimans 2021, with eq. 6's w = guidance - 1
     transformed: float = 0.5  # share of each batch with classic transforms, told to the network
 
@@ -48,7 +48,7 @@ class DDPM:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  hub=64),
         "quick": dict(steps=1200,  batch=64,  widths=(32, 64)),
-        "full":  dict(steps=60000, batch=128, widths=(128, 256, 256), network="unet2d", calls=20,
+        "full":  dict(steps=60000, batch=128, widths=(128, 256, 256), network="unet2d",
                       lr=5e-4, dropout=0.1, ema=0.9995),
     }  # fmt: skip
 

@@ -26,6 +26,16 @@ def nearest_two(queries: Tensor, targets: Tensor, chunk: int = 512) -> tuple[Ten
     return torch.cat(distances), torch.cat(places)
 
 
+def feature_copies(synthetic: Tensor, labelled: Tensor) -> float | None:
+    """Share of copies by the same ratio in a feature space: [N, D], [M, D]; None for M < 2."""
+    if len(labelled) < 2:
+        return None
+    near = torch.cat([
+        torch.cdist(part, labelled).topk(2, largest=False).values for part in synthetic.split(512)
+    ])  # fmt: skip
+    return float((near[:, 0] < THRESHOLD * near[:, 1]).float().mean())
+
+
 def copies(synthetic: Tensor, labelled: Tensor, *, mirrored: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Which synthetic images are copies, their d1/d2, and the labelled image each is nearest to.
 

@@ -49,6 +49,8 @@ COLUMNS = [
     "macro_recall",
     "macro_f1",
     "copy_rate",
+    "agreement",
+    "closer_to_train",
     "kid",
     "fd",
     "precision",
@@ -160,12 +162,13 @@ def write_beside(file: Path, table: pd.DataFrame) -> None:
 
 def write_outputs(folder: Path, table: pd.DataFrame) -> None:
     """Per-class scores, histories, samples, plots and the table of a run."""
+    from augment.report.html import write_html
     from augment.report.plots import draw_all
     from augment.report.table import markdown, summarise
 
     store = Store(folder)
     done = table[table["status"] == "ok"]
-    classes, histories = [], []
+    classes, histories, qualities = [], [], []
     for line in done.to_dict("records"):
         score = store.path("score", line["signature"])
         about = json.loads((score / "about.json").read_text())
@@ -181,14 +184,29 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
                 "generator", json.loads((synthetic / "about.json").read_text())["model"]
             )
             histories.append(history(model, "generator", **{**keys, "arm": None, "share": None}))
-            keep_pictures(folder, model, synthetic, line)
+            seen = store.path("quality", about["quality"])
+            keep_pictures(folder, model, synthetic, seen, line)
+            own = {k: v for k, v in keys.items() if k not in ("arm", "share")}
+            qualities.append(quality_lines(seen, **own, synthetic=synthetic.name))
     if classes:
         write_csv(folder / "per_class.csv", pd.concat(classes))
         write_csv(folder / "history.csv", pd.concat(histories).drop_duplicates())
         draw_all(folder, done)
+    if qualities:
+        write_csv(folder / "quality.csv", pd.concat(qualities).drop_duplicates())
     summary = summarise(table)
     write_csv(folder / "summary.csv", summary)
-    write_atomic(folder / "table.md", markdown(summary))
+    write_html(folder, table)
+    write_atomic(folder / "table.md", markdown(summary))  # last: its presence says all is there
+
+
+def quality_lines(artefact: Path, **keys: Any) -> pd.DataFrame:
+    """What was measured of a synthetic set, a row a feature space."""
+    about = json.loads((artefact / "about.json").read_text())
+    spaces = about.pop("spaces") or {"": {}}
+    about.pop("agreement_by_class")
+    lines = [{**keys, **about, "features": name, **space} for name, space in spaces.items()]
+    return pd.DataFrame(lines)
 
 
 def history(artefact: Path, stage: str, **keys: Any) -> pd.DataFrame:
@@ -196,14 +214,17 @@ def history(artefact: Path, stage: str, **keys: Any) -> pd.DataFrame:
     return read_csv(artefact / "history.csv").assign(stage=stage, artefact=artefact.name, **keys)
 
 
-def keep_pictures(folder: Path, model: Path, synthetic: Path, line: dict[str, Any]) -> None:
+def keep_pictures(
+    folder: Path, model: Path, synthetic: Path, seen: Path, line: dict[str, Any]
+) -> None:
     """Sample grids under names that a person can read."""
     place = folder / "samples"
     place.mkdir(exist_ok=True)
-    stem = "-".join(
-        str(line[k]).replace("/", "_") for k in ("dataset", "n_labelled", "generator")
-    ).lstrip(".")
+    data = f"{line['dataset']}-{line['n_labelled']}".replace("/", "_").lstrip(".")
+    stem = f"{data}-{line['generator']}"
     name = f"{stem}-seed{line['seed']}-{synthetic.name[:6]}.png"
     shutil.copyfile(synthetic / "grid.png", place / name)
+    shutil.copyfile(synthetic / "real.png", place / f"real-{data}-seed{line['seed']}.png")
+    shutil.copyfile(seen / "closest.png", place / f"closest-{name}")
     for picture in model.glob("step-*.png"):
         shutil.copyfile(picture, place / f"{stem}-seed{line['seed']}-{picture.name}")

@@ -168,20 +168,26 @@ def escape(text: str) -> str:
 
 def verdicts(summary: pd.DataFrame) -> list[str]:
     """One plain sentence for each decisive contrast."""
-    sentences = []
+    return [sentence for _, sentence in verdict_lines(summary)]
+
+
+def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
+    """(line of the summary, its sentence) of each decisive contrast."""
+    found = []
     for line in summary[summary["arm"] == DECISIVE].to_dict("records"):
         who = f"{line['generator']} on {line['dataset']} ({line['n_labelled']} labelled images)"
         gain = f"{percent(line['difference'], True)} points against classic transforms alone"
         if not line["verdict"] or line["pairs"] == 0:
-            sentences.append(f"{who}: no finished pair of {DECISIVE} and real+classic to compare.")
+            said = f"{who}: no finished pair of {DECISIVE} and real+classic to compare."
         elif line["verdict"] == "one trial":
-            sentences.append(f"{who}: {gain} in one trial; no interval without more seeds.")
+            said = f"{who}: {gain} in one trial; no interval without more seeds."
         else:
-            sentences.append(
+            said = (
                 f"{who}: {line['verdict']}: {gain}, 95 % interval {percent(line['low'], True)} to "
                 f"{percent(line['high'], True)}, n = {line['pairs']:.0f} pairs. {power_line(line)}"
             )
-    return sentences
+        found.append((line, said))
+    return found
 
 
 def power_line(line: dict[str, Any], gain: float = 0.005) -> str:

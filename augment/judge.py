@@ -1,0 +1,113 @@
+"""The stage between drawing and learning: the trial's own classifier looks at the synthetic set."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from augment.arms import ARMS, DECISIVE, training_set
+from augment.cells import Cell
+from augment.classifiers import CLASSIFIERS
+from augment.data.datasets import Dataset
+from augment.data.images import LabelledImages
+from augment.learn import load_learner
+from augment.metrics.copies import feature_copies
+from augment.metrics.synthetic import (
+    MOST,
+    agreement,
+    closer_to_train,
+    measures,
+    random_features,
+    warning,
+)  # fmt: skip
+from augment.report.pictures import class_grid, save_picture
+from augment.stages import Bench, Progress, train_and_score
+from augment.store import signature, write_atomic
+
+CLOSEST = 16  # pairs on the sheet
+
+
+def baseline(cell: Cell) -> Cell:
+    """The cell of the same trial that the decisive arm is measured against."""
+    return dataclasses.replace(
+        cell, arm=str(ARMS[DECISIVE].against), generator=None, generator_settings={}, ratio=None,
+        share=None, guidance=None,
+    )  # fmt: skip
+
+
+def judged(
+    cell: Cell, synthetic: LabelledImages, origin: Path, labelled: LabelledImages,
+    places: torch.Tensor, data: Dataset, policy: str, bench: Bench,
+) -> Generator[Progress, None, Path]:  # fmt: skip
+    """Measure a synthetic set with the trial's real+classic classifier, before it is learnt from.
+
+    Real images to compare with are the pool's that are not labelled; without such the labelled ones
+    stand in, which flatters a generator that repeats them. Test images are never looked at.
+    """
+    twin = baseline(cell)
+    learnt = training_set(twin.arm, labelled, None, policy, 0.0)
+    score = yield from train_and_score(twin, learnt, labelled, data.test, None, None, bench,
+                                       bench.precision_for(data))  # fmt: skip
+    sig = signature({"synthetic": origin.name, "judge": score.name, "data": data.sha})
+    path = bench.store.path("quality", sig)
+    if bench.store.has("quality", sig):
+        return path
+    yield Progress("quality", cell.name, 0, 1)
+    with bench.store.making("quality", sig) as folder:
+        classifier = load_learner(CLASSIFIERS, score, bench.device)
+        unseen = torch.ones(len(data.pool), dtype=torch.bool)
+        unseen[places] = False
+        others = data.pool.select(unseen)
+        enough = len(others) >= 2 * len(data.pool.classes)
+        rng = torch.Generator().manual_seed(0)
+        real = others if enough else labelled
+        real = real.select(torch.randperm(len(real), generator=rng)[: 2 * MOST])
+        chances = torch.cat(list(classifier.predict(synthetic.images)))
+        real_chances = torch.cat(list(classifier.predict(real.images)))
+        k = len(labelled.classes)
+        whole, by_class = agreement(chances, synthetic.labels, k)
+        spaces = {
+            "real+classic classifier": classifier.embed,
+            "random network": random_features(labelled.shape[0], bench.device),
+        }
+        drawn = json.loads((origin / "about.json").read_text())
+        about: dict[str, Any] = {
+            "against": "unlabelled pool" if enough else "labelled",
+            "agreement": whole, "agreement_by_class": by_class,
+            "agreement_floor": agreement(real_chances, real.labels, k)[0],
+            "copy_rate": drawn["copy_rate"],
+            "copy_rate_features": feature_copies(
+                classifier.embed(synthetic.images), classifier.embed(labelled.images)
+            ),
+            "closer_to_train": closer_to_train(synthetic.images, labelled, others),
+            "spaces": measures(synthetic, real, spaces),
+        }  # fmt: skip
+        about["warning"] = warning(about)
+        save_file({"probability": chances.half()}, folder / "judged.safetensors")
+        save_picture(closest_pairs(origin, synthetic, labelled), folder / "closest.png")
+        write_atomic(folder / "about.json", json.dumps(about, indent=1))
+    yield Progress(
+        "quality", cell.name, 1, 1, {"agreement": about["agreement"]}, warning=about["warning"]
+    )
+    return path
+
+
+def closest_pairs(
+    origin: Path, synthetic: LabelledImages, labelled: LabelledImages
+) -> torch.Tensor:
+    """The synthetic images most like a labelled one, each above that labelled one."""
+    drawn = load_file(origin / "synthetic.safetensors")
+    shown = drawn["d1_d2"].nan_to_num(1.0).argsort()[:CLOSEST]
+    half = -(-len(shown) // 2)
+    rows = []
+    for part in shown.split(half):
+        pairs = (synthetic.images[part], labelled.images.cpu()[drawn["nearest"][part]])
+        blank = pairs[0].new_full((half - len(part), *pairs[0].shape[1:]), 255)
+        rows += [torch.cat([images, blank]) for images in pairs]
+    return class_grid(torch.cat(rows), half)

@@ -1,0 +1,173 @@
+"""report.html: one file that opens without a network, for people who do not read statistics."""
+
+from __future__ import annotations
+
+import base64
+import glob
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from augment.arms import ARMS, DECISIVE
+from augment.report.table import HEAD, blocks, percent, summarise, verdict_lines
+from augment.store import read_csv, write_atomic
+
+MOST_CLASSES = 30  # lines of the class table
+PLAIN = {
+    "helps": "Yes: the synthetic images of {who} help.",
+    "hurts": "No: the synthetic images of {who} hurt.",
+    "can't tell": "Not shown: whether the synthetic images of {who} help cannot be told.",
+    "one trial": "Not shown: one trial of {who} says nothing about chance.",
+    "no pair": "Not measured: no trial of {who} finished.",
+}
+KINDS = {"helps": "helps", "hurts": "hurts"}
+QUALITY = {"agreement": "right class %", "precision": "precision %", "coverage": "coverage %",
+           "kid": "KID", "fd": "Fréchet distance"}  # fmt: skip
+QUALITY_HEAD = ("data", "generator", "trial", "features", "n", *QUALITY.values(), "copies %",
+                "nearer to labelled %")  # fmt: skip
+
+
+def write_html(folder: Path, table: pd.DataFrame) -> Path:
+    """The report of a finished run folder, from its CSV files and pictures; returns its path."""
+    summary = summarise(table)
+    done = table[table["status"] == "ok"]
+    quality = optional(folder / "quality.csv")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
+        undefined=jinja2.StrictUndefined, trim_blocks=True,
+    )  # fmt: skip
+    rates = done["copy_rate"].dropna().astype(float)
+    page = environment.get_template("report.html.j2").render(
+        title=f"Do generated images help? {folder.name}",
+        verdicts=[
+            {"kind": KINDS.get(line["verdict"], ""), "exact": sentence,
+             "plain": PLAIN[line["verdict"] or "no pair"].format(
+                 who=f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},")}
+            for line, sentence in verdict_lines(summary)
+        ],
+        warnings=warnings(quality),
+        arms=[(name, arm.about) for name, arm in ARMS.items() if name in set(table["arm"])],
+        head=HEAD,
+        blocks=[{"title": title, "lines": lines} for title, lines in blocks(summary)],
+        plots=[picture(f, "Accuracy: mean, 95 % interval and the single trials" if
+                       f.stem == "accuracy" else "Gain of the synthetic images along a setting")
+               for f in shown(folder / "plots", "accuracy.png", "gain.png")],
+        classes=class_changes(folder),
+        samples=sample_pairs(folder, done),
+        quality=quality_lines(quality), quality_head=QUALITY_HEAD,
+        confusions=[picture(f, "Rows: true class; columns: what the classifier said; percent of "
+                            f"the row. {f.stem}")
+                    for f in shown(folder / "plots", "confusion-*.png")],
+        cost=cost_lines(done),
+        copying=f" (copy rate here: {100 * rates.mean():.1f} %)" if len(rates) else "",
+        folder=folder,
+        recipe=(folder / "recipe.toml").read_text(),
+        environment=(folder / "environment.json").read_text(),
+    )  # fmt: skip
+    write_atomic(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def optional(file: Path) -> pd.DataFrame:
+    """A table of the run, empty if the run has none."""
+    return read_csv(file, ("asked", "warning", "features")) if file.is_file() else pd.DataFrame()
+
+
+def shown(folder: Path, *patterns: str) -> list[Path]:
+    """Files by name pattern, in that order."""
+    return [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+
+
+def picture(file: Path, caption: str, pixels: bool = False) -> dict[str, Any]:
+    """A PNG file to be written into the page."""
+    data = base64.b64encode(file.read_bytes()).decode()
+    return {"data": data, "caption": caption, "pixels": pixels}
+
+
+def warnings(quality: pd.DataFrame) -> list[str]:
+    """What the trial's own classifier found odd, once a synthetic set."""
+    if quality.empty or "warning" not in quality:
+        return []
+    said = quality.dropna(subset=["warning"]).drop_duplicates("synthetic")
+    return [
+        f"{line['generator']} on {Path(line['dataset']).name}, trial {line['seed']}: "
+        f"{line['warning']}"
+        for line in said.to_dict("records")
+    ]
+
+
+def class_changes(folder: Path) -> list[list[str]]:
+    """Recall before and after adding synthetic images, worst change first."""
+    classes = optional(folder / "per_class.csv")
+    if classes.empty:
+        return []
+    keys = ["dataset", "asked", "class", "seed"]
+    before = classes[classes["arm"] == ARMS[DECISIVE].against][[*keys, "recall"]]
+    pairs = classes[classes["arm"] == DECISIVE].merge(before, on=keys, suffixes=("", "_before"))
+    pairs["change"] = pairs["recall"] - pairs["recall_before"]
+    means = pairs.groupby(["dataset", "asked", "generator", "class"], sort=False)[
+        ["n_test", "recall_before", "recall", "change"]
+    ].mean()
+    means = means.reset_index().sort_values("change", kind="stable").head(MOST_CLASSES)
+    return [
+        [f"{Path(r['dataset']).name}, {r['asked']}", r["generator"], str(r["class"]),
+         f"{r['n_test']:.0f}", percent(r["recall_before"]), percent(r["recall"]),
+         percent(r["change"], True)]
+        for r in means.to_dict("records")
+    ]  # fmt: skip
+
+
+def sample_pairs(folder: Path, done: pd.DataFrame) -> list[list[dict[str, Any]]]:
+    """Real beside synthetic, and the closest pairs, for each generator of the first trial."""
+    first = done[done["generator"].notna()]
+    if first.empty:
+        return []
+    pairs = []
+    for file in shown(folder / "samples", f"real-*-seed{first['seed'].min()}.png"):
+        stem, seed = file.stem.removeprefix("real-").rsplit("-seed", 1)
+        pairs.append([picture(file, f"labelled: {stem}, trial {seed}", True)])
+        for made in shown(folder / "samples", f"{glob.escape(stem)}-*-seed{seed}-??????.png"):
+            name = made.stem.removeprefix(f"{stem}-").rsplit("-seed", 1)[0]
+            pairs[-1].append(picture(made, f"synthetic: {name}", True))
+            for close in shown(folder / "samples", f"closest-{glob.escape(made.stem)}.png"):
+                said = f"{name}: the images most like a labelled one, each above that one"
+                pairs[-1].append(picture(close, said, True))
+    return pairs
+
+
+def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
+    """Measures with the floor in brackets, a line a synthetic set and feature space."""
+    lines = []
+    for r in quality.to_dict("records"):
+        cells = []
+        for key in QUALITY:
+            value, floor = r.get(key), r.get(f"{key}_floor")
+            if value is None or pd.isna(value):
+                cells.append("")
+            elif key in ("kid", "fd"):
+                cells.append(f"{value:.4g} ({floor:.3g})")
+            else:
+                cells.append(f"{percent(value)} ({percent(floor)})")
+        n = r.get("n")
+        lines.append([
+            f"{Path(r['dataset']).name}, {r['asked']}", r["generator"], str(r["seed"]),
+            r["features"] if isinstance(r["features"], str) else "",
+            "" if n is None or pd.isna(n) else f"{n:.0f}", *cells, percent(r["copy_rate"]),
+            percent(r.get("closer_to_train")),
+        ])  # fmt: skip
+    return lines
+
+
+def cost_lines(done: pd.DataFrame) -> list[list[str]]:
+    """Mean seconds and memory of each arm."""
+    columns = ["generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"]
+    keys = ["dataset", "asked", "generator", "arm", "device"]
+    means = done.groupby(keys, sort=False, dropna=False)[columns].mean().reset_index()
+    return [
+        [f"{Path(r['dataset']).name}, {r['asked']}",
+         r["generator"] if isinstance(r["generator"], str) else "", r["arm"],
+         *("" if pd.isna(r[c]) else f"{r[c]:.1f}" for c in columns), r["device"]]
+        for r in means.to_dict("records")
+    ]  # fmt: skip

@@ -1,0 +1,121 @@
+"""report.html: whole, self-contained, escaped, and readable in a browser."""
+
+import base64
+import html
+import io
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from conftest import bars, write_folder
+from PIL import Image
+
+import augment
+
+NASTY = "<img src=x onerror=alert(1)>"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small run on pictures whose class name is an attack."""
+    place = tmp_path_factory.mktemp("html")
+    data = write_folder(place / "pictures", bars(12, (NASTY, "down")))
+    settings = {"generator": {"steps": 10}, "classifier": {"steps": 10, "epochs": 0}}
+    return augment.run(
+        dataset=str(data), generator="cvae", seeds=2, preset="smoke", set=settings, ratio=2,
+        out=place / "run", jobs=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return (run.path / "report.html").read_text()
+
+
+class Tags(HTMLParser):
+    """Tags with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+def test_verdict_stands_first_and_is_that_of_the_table(run, page):
+    line = run.summary.set_index("arm").loc["real+classic+synth"]
+    body = page[page.index("<body>") :]
+    assert 0 < body.index('class="verdict') < body.index("<table")
+    assert f"{100 * line['difference']:+.2f} points against classic transforms alone" in body
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    tags = Tags(page).found
+    assert {tag for tag, _ in tags}.isdisjoint({"script", "iframe", "object", "form"})
+    links = [a[key] for _, a in tags for key in ("src", "href") if key in a]
+    assert links
+    assert all(link.startswith("data:") for link in links)
+    assert not re.search(
+        r"url\(|@import|http", page[page.index("<style>") : page.index("</style>")]
+    )
+
+
+def test_each_picture_is_one(page):
+    pictures = [a["src"] for tag, a in Tags(page).found if tag == "img"]
+    assert len(pictures) >= 5  # accuracy, labelled, synthetic, closest pairs, confusion
+    for source in pictures:
+        Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).verify()
+
+
+def test_names_cannot_become_tags(page):
+    assert NASTY not in page
+    assert html.escape(NASTY, quote=False) in page
+    assert all("onerror" not in attributes for _, attributes in Tags(page).found)
+
+
+def test_figures_are_those_of_the_csv_files(run, page):
+    quality = pd.read_csv(run.path / "quality.csv")
+    assert len(quality) == 4  # two trials, two feature spaces
+    assert set(quality["features"]) == {"real+classic classifier", "random network"}
+    for value in quality["agreement"]:
+        assert f"{100 * value:.2f}" in page
+    means = run.table.groupby("arm")["classifier_seconds"].mean()
+    assert all(f"<td>{seconds:.1f}</td>" in page for seconds in means)
+    assert "not anonymous" in page
+
+
+def brightness(colour):
+    """Relative luminance of #rrggbb (WCAG 2.1)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("name", ["ink", "faint"])
+def test_text_has_contrast(page, name):
+    ink = brightness(re.search(rf"--{name}: (#\w{{3,6}})", page)[1].ljust(7, "5"))
+    paper = brightness("#f1f1f1")  # the darkest ground that text stands on
+    assert (paper + 0.05) / (ink + 0.05) >= 4.5
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt install chromium")
+@pytest.mark.parametrize("size", ["390,844", "1280,900"], ids=["phone", "desk"])
+def test_browser_shows_it_without_a_complaint(run, size, tmp_path):
+    shot = tmp_path / "shot.png"
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+         "--enable-logging=stderr", "--disable-background-networking", f"--window-size={size}",
+         f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}",
+         (run.path / "report.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr
+    colours = Image.open(shot).convert("RGB").getcolors(2**24)
+    assert colours is not None
+    assert len(colours) > 50  # text and pictures, not a blank page

@@ -1,0 +1,71 @@
+"""The trial's own classifier looks at a synthetic set before it is learnt from."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import augment
+from augment.engine import execute
+from augment.recipe import make_recipe
+
+LONGER = {"classifier": {"steps": 150, "batch": 32, "width": 16, "epochs": 0}}
+
+
+def run(small_run, **changed):
+    return augment.run(**{**small_run, "per_class": 10, "set": LONGER, "seeds": 1, **changed})
+
+
+def test_duplicates_are_called_copies_that_agree(small_run):
+    line = run(small_run, generator="duplicate", arm="synth").table.iloc[0]
+    assert line["copy_rate"] == 1
+    assert line["closer_to_train"] > 0.99
+    assert line["agreement"] > 0.9
+    assert line["coverage"] > 0.3
+
+
+def test_noise_is_warned_of_before_its_classifier_is_trained(small_run):
+    out = small_run.pop("out")
+    recipe = make_recipe(**{
+        **{k: v for k, v in small_run.items() if k != "jobs"}, "per_class": 10, "set": LONGER,
+        "seeds": 1, "generator": "noise", "arm": ["real+classic", "synth"],
+    })  # fmt: skip
+    seen = list(execute(recipe, out=out, data_dir=None, jobs=1))
+    warned = next(i for i, progress in enumerate(seen) if progress.warning)
+    trained = [i for i, p in enumerate(seen) if p.stage == "score" and "synth" in p.cell]
+    assert warned < min(trained)
+    assert "are taken for the class wanted" in seen[warned].warning
+    quality = pd.read_csv(out / "quality.csv")
+    assert quality["warning"].tolist() == [seen[warned].warning] * 2
+    # a classifier's features can take noise for real images; those of a random network do not
+    fixed = quality.set_index("features").loc["random network"]
+    assert fixed["precision"] < 0.5 * fixed["precision_floor"]
+
+
+def test_judge_is_the_baseline_cell_of_the_trial(small_run, tmp_path):
+    both = run(small_run, arm="real+classic,synth")
+    scores = list((both.path / "artefacts/score").iterdir())
+    assert len(scores) == 2
+    alone = run(small_run, arm="synth", out=tmp_path / "alone")
+    assert len(list((alone.path / "artefacts/score").iterdir())) == 2  # one more than its cells
+    pd.testing.assert_series_equal(
+        both.table.iloc[1].drop(["run", "generator_seconds", "sample_seconds",
+                                 "classifier_seconds", "peak_memory_mb"]),
+        alone.table.iloc[0].drop(["run", "generator_seconds", "sample_seconds",
+                                  "classifier_seconds", "peak_memory_mb"]),
+        check_names=False,
+    )  # fmt: skip
+
+
+def test_own_images_without_a_rest_are_measured_against_the_labelled(small_run):
+    found = run(small_run, frac=1.0, per_class=None, arm="synth")
+    (about,) = (found.path / "artefacts/quality").glob("*/about.json")
+    seen = json.loads(about.read_text())
+    assert seen["against"] == "labelled"
+    assert seen["closer_to_train"] is None
+
+
+@pytest.mark.parametrize("column", ["agreement", "kid", "fd", "density", "recall"])
+def test_arms_without_synthetic_images_have_no_measure(small_run, column):
+    table = run(small_run, arm="real,synth").table
+    assert table[column].isna().tolist() == [True, False]
