@@ -16,7 +16,7 @@ from augment import stages
 from augment.cells import expand
 from augment.engine import execute
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
-from augment.executors import choose_jobs, stage_keys, threads_for
+from augment.executors import choose_jobs, generator_keys, stage_keys, threads_for
 from augment.generators import GENERATORS
 from augment.recipe import make_recipe
 from augment.store import read_csv
@@ -212,9 +212,11 @@ def test_shared_stages_are_not_made_twice_at_once():
     recipe = make_recipe(generator="ddpm,cvae", seeds=2, ratio=[1, 5]).resolved("cpu")
     cells = expand(recipe)
     with_ddpm = [c for c in cells if c.generator == "ddpm" and c.seed == 0]
-    models = {min(stage_keys(c), key=len) for c in with_ddpm}
-    assert len(models) == 1
-    assert len(set.union(*map(stage_keys, with_ddpm))) == 3  # one model, two synthetic sets
+    assert len({generator_keys(c)[0] for c in with_ddpm}) == 1
+    # one model, two synthetic sets, one classifier that judges them
+    assert len(set.union(*map(stage_keys, with_ddpm))) == 4
+    judge = next(c for c in cells if c.arm == "real+classic" and c.seed == 0)
+    assert stage_keys(judge) < stage_keys(with_ddpm[0])
     assert stage_keys(next(c for c in cells if c.arm == "real")) == set()
 
 

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,6 +13,7 @@ from augment.data.datasets import Dataset, embedded_digits, split
 from augment.data.images import LabelledImages
 from augment.generators import GENERATORS
 from augment.generators.controls import Duplicate
+from augment.statistics import compare
 
 SET = {"classifier": {"steps": 250, "width": 12, "batch": 32}}
 
@@ -118,8 +118,7 @@ def test_generator_that_copies_is_flagged_and_no_better_than_duplicate(
     assert rates["duplicate"] == 1.0
     assert rates["noise"] == 0.0
     scores = result.table.pivot_table(index="seed", columns="generator", values="accuracy")
-    gain = scores["copier"] - scores["duplicate"]
-    assert gain.mean() - 2 * gain.std(ddof=1) / np.sqrt(len(gain)) <= 0
+    assert compare(scores["copier"].tolist(), scores["duplicate"].tolist()).verdict != "helps"
 
 
 def test_held_out_sample_is_not_taken_for_copies(digits):
@@ -155,6 +154,7 @@ def test_classifier_starts_from_the_same_weights_in_every_arm(digits, monkeypatc
 
     monkeypatch.setattr(augment.classifiers.Airbench, "prepare", spy)
     run_on(digits, monkeypatch, tmp_path / "run", generator="noise", seeds=2)
+    started = [(s, w) for s, w in started if s]  # 0: the judge, built to be filled from its file
     assert len(started) == 10
     for seed in {s for s, _ in started}:
         own = [w for s, w in started if s == seed]

@@ -36,7 +36,10 @@ def refused(*says, **given_settings):
     [
         ({"genrator": "ddpm"}, ["setting 'genrator'", "did you mean 'generator'?"]),
         ({"per-class": 3}, ["did you mean 'per_class'?"]),
-        ({"generator": "ddmp"}, ["generator 'ddmp'", "'ddpm'", "cgan, cvae, duplicate, noise"]),
+        (
+            {"generator": "ddmp"},
+            ["generator 'ddmp'", "'ddpm'", "cgan, cvae, mix, duplicate, noise"],
+        ),
         ({"arm": "real,real+clasic"}, ["arm 'real+clasic'", "did you mean 'real+classic'?"]),
         ({"preset": "quik"}, ["preset 'quik'", "did you mean 'quick'?"]),
         ({"classifier": "resnt"}, ["classifier 'resnt'", "did you mean 'resnet'?"]),
@@ -167,6 +170,8 @@ def another(value):
         return not value
     if isinstance(value, str):
         return "ddim"
+    if isinstance(value, float):
+        return 0.6 if value == 0.3 else 0.3  # also where only shares are valid
     return value[:1] if isinstance(value, list) else value * 2 + 1
 
 
