@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from augment import __version__
 from augment.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -139,12 +140,10 @@ def environment(device: torch.device) -> dict[str, Any]:
     """What a reader needs to place a figure: versions, processor, device, threads, time."""
     import torch
 
-    packages = ("augment", "torch", "torchvision", "diffusers", "scikit-learn", "pandas", "numpy")
-    names = {"augment": "augment-compare"}
-    versions = {}
-    for package in packages:
+    versions = {"augment": __version__}  # metadata of an editable install can be older
+    for package in ("torch", "torchvision", "diffusers", "scikit-learn", "pandas", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(names.get(package, package))
+            versions[package] = importlib.metadata.version(package)
     cuda = device.type == "cuda"
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
