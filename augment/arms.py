@@ -61,7 +61,7 @@ def generator_set(labelled: LabelledImages, classic: str, transformed: float) ->
     the network is told and draws class k untransformed: non-leaking augmentation (Karras 2022,
     section 5) with one bit. At 1 all are transformed, and so is what the generator draws.
     """
-    if transformed in (0, 1):
+    if transformed in (0, 1) or classic == "none":  # nothing that would have to be told
         return TrainingSet((labelled,), (1.0,), (CLASSIC[classic if transformed else "none"],))
     classes = (*labelled.classes, *(f"{name}, transformed" for name in labelled.classes))
     parts = (

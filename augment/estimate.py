@@ -128,7 +128,7 @@ def measure_sampling(
         GENERATORS, str(cell.generator), cell.generator_settings, labelled, device, precision
     )
     n = round(float(cell.ratio or 0) * len(labelled))
-    few = min(n, 100)
+    few = min(n, 128)  # whole network calls, as in `rows_at_once`
     labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
     learner.sample(labels[:2], seeds=seeds[:2])
     start = time.perf_counter()

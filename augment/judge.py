@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from augment.arms import ARMS, DECISIVE, training_set
 from augment.cells import Cell
@@ -48,7 +48,7 @@ def judged(
     """Measure a synthetic set with the trial's real+classic classifier, before it is learnt from.
 
     Real images to compare with are the pool's that are not labelled; without such the labelled ones
-    stand in, which flatters a generator that repeats them. Test images are never looked at.
+    stand in, which flatters a generator that repeats them. No measure looks at test images.
     """
     twin = baseline(cell)
     learnt = training_set(twin.arm, labelled, None, policy, 0.0)
@@ -58,8 +58,8 @@ def judged(
     path = bench.store.path("quality", sig)
     if bench.store.has("quality", sig):
         return path
-    yield Progress("quality", cell.name, 0, 1)
     with bench.store.making("quality", sig) as folder:
+        yield Progress("quality", cell.name, 0, 1)
         classifier = load_learner(CLASSIFIERS, score, bench.device)
         unseen = torch.ones(len(data.pool), dtype=torch.bool)
         unseen[places] = False
@@ -89,7 +89,6 @@ def judged(
             "spaces": measures(synthetic, real, spaces),
         }  # fmt: skip
         about["warning"] = warning(about)
-        save_file({"probability": chances.half()}, folder / "judged.safetensors")
         save_picture(closest_pairs(origin, synthetic, labelled), folder / "closest.png")
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     yield Progress(

@@ -85,8 +85,8 @@ def pick_precision(name: str, device: torch.device, side: int) -> str:
 
     bf16 on a GPU that has it, and above 16 pixels on a CPU with AMX or AVX-512 bf16. With AMX it
     trained the larger classifier 3.7 times and the ddpm 2 times faster at equal results (Sapphire
-    Rapids, torch 2.15); with AVX-512 bf16 1.6 times both, and drew 1.8 times faster (Zen 5). At 8
-    pixels it was slower than fp32 on the first.
+    Rapids, torch 2.15); with AVX-512 bf16 the classifier 1.6 times, the ddpm 1.3 (28 pixels) and
+    1.6 (32), and drew 1.8 times faster (Zen 5). At 8 pixels it was slower than fp32 on the first.
     A rule of the hardware alone, not a timing, so that a run repeats bit for bit.
     """
     import torch

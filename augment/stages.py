@@ -43,6 +43,7 @@ from augment.store import (
 
 CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most
 LOG_POINTS = 100  # values of each metric kept in history.csv
+DRAWN = 512  # images between two signs of life; whole network calls, as in `rows_at_once`
 GRID_POINTS = 4  # pictures of a generator in training, in the first trial
 
 
@@ -132,8 +133,8 @@ def synthesise(
         generator = load_learner(GENERATORS, model, bench.device, **sampling)
         labels, seeds = requests(cell, labelled)
         start, parts = time.perf_counter(), []
-        for part, own in zip(labels.split(500), seeds.split(500), strict=True):
-            yield Progress("synthetic", cell.name, 500 * len(parts), len(labels))
+        for part, own in zip(labels.split(DRAWN), seeds.split(DRAWN), strict=True):
+            yield Progress("synthetic", cell.name, DRAWN * len(parts), len(labels))
             parts.append(generator.sample(part, seeds=own))
         images = torch.cat(parts)
         seconds = time.perf_counter() - start

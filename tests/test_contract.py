@@ -174,9 +174,12 @@ def test_generator_is_told_which_images_are_transformed(tiny):
     assert all(len(part.classes) == 2 * k for part in learnt.parts)
 
 
-@pytest.mark.parametrize(("transformed", "policy"), [(0.0, "none"), (1.0, "natural")])
-def test_with_all_or_nothing_transformed_the_classes_stay(tiny, policy, transformed):
-    learnt = generator_set(tiny, "natural", transformed)
+@pytest.mark.parametrize(
+    ("transformed", "classic", "policy"),
+    [(0.0, "natural", "none"), (1.0, "natural", "natural"), (0.5, "none", "none")],
+)
+def test_with_nothing_to_tell_the_classes_stay(tiny, transformed, classic, policy):
+    learnt = generator_set(tiny, classic, transformed)
     assert learnt.parts == (tiny,)
     assert learnt.transforms == (CLASSIC[policy],)
 

@@ -116,12 +116,13 @@ def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, job
              "--jobs", str(jobs), "--ratio", "2", "--out", str(out), "-q"]  # fmt: skip
     flags += [f"--set={s}.{k}={v}" for s, line in SMOKE.items() for k, v in line.items()]
     command = [sys.executable, "-m", "augment", "run", *flags]
-    for kind in ("generator", "synthetic", "score"):
+    for kind in ("generator", "synthetic", "quality", "score"):
+        before = set(out.glob(f"artefacts/{kind}/*"))
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while process.poll() is None and not list(out.glob(f"artefacts/{kind}/*")):
-            time.sleep(0.01)
+        while process.poll() is None and set(out.glob(f"artefacts/{kind}/*")) <= before:
+            time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL  # it had not ended before
     assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
     pd.testing.assert_frame_equal(values(whole.path), values(out))
 

@@ -14,6 +14,7 @@ from conftest import bars, write_folder
 from PIL import Image
 
 import augment
+from augment.report.html import with_variants
 
 NASTY = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -88,6 +89,14 @@ def test_figures_are_those_of_the_csv_files(run, page):
     means = run.table.groupby("arm")["classifier_seconds"].mean()
     assert all(f"<td>{seconds:.1f}</td>" in page for seconds in means)
     assert "not anonymous" in page
+
+
+def test_lines_of_one_generator_tell_its_settings_apart():
+    classes = pd.DataFrame([
+        {"dataset": "digits", "asked": "10 a class", "generator": g, "ratio": r, "class": "7"}
+        for g, r in ((None, None), ("ddpm", 1.0), ("ddpm", 5.0))
+    ])  # fmt: skip
+    assert with_variants(classes)["variant"].tolist() == ["", "ddpm ratio=1", "ddpm ratio=5"]
 
 
 def brightness(colour):

@@ -38,6 +38,17 @@ def test_gain_shows_the_interval_of_the_pairs():
     assert ends.tolist() == pytest.approx(spread_interval(gains)[1:])
 
 
+def test_control_without_the_setting_is_left_out_of_its_curve():
+    table = results(
+        rows("real+classic", CLASSIC),
+        rows("real+classic+synth", CLASSIC, generator="duplicate", guidance=None),
+        *(rows("real+classic+synth", CLASSIC, guidance=g) for g in (1.0, 2.0, 3.0)),
+    )
+    (axis,) = gain_curves(table).axes
+    assert [c.get_label() for c in axis.containers] == ["ddpm"]
+    assert axis.containers[0].lines[0].get_xdata().tolist() == [1, 2, 3]
+
+
 def test_no_gain_curve_for_fewer_than_three_values():
     assert gain_curves(at_amounts(30, 50)) is None
 

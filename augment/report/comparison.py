@@ -8,7 +8,7 @@ import pandas as pd
 
 from augment.arms import ARMS
 from augment.errors import UsageError
-from augment.report.table import percent, probability, variants
+from augment.report.table import between, percent, probability, variants
 from augment.statistics import compare, holm
 
 HEAD = ("data", "arm", "A", "B", "B − A", "95 % interval", "n", "p (Holm)", "verdict")
@@ -85,14 +85,11 @@ def comparison_lines(table: pd.DataFrame) -> list[list[str]]:
     """Lines of text cells under HEAD."""
     lines = []
     for r in table.to_dict("records"):
-        interval = ""
-        if pd.notna(r["low"]):
-            interval = f"{percent(r['low'], True)} … {percent(r['high'], True)}"
         lines.append([
             f"{r['dataset']}, {r['asked']}", r["arm"],
             f"{percent(r['mean_a'])} {r['generator_a']}".strip(),
             f"{percent(r['mean_b'])} {r['generator_b']}".strip(),
-            percent(r["difference"], True), interval, str(r["pairs"]), probability(r["p_holm"]),
-            r["verdict"],
+            percent(r["difference"], True), between(r["low"], r["high"]), str(r["pairs"]),
+            probability(r["p_holm"]), r["verdict"],
         ])  # fmt: skip
     return lines

@@ -11,7 +11,15 @@ import jinja2
 import pandas as pd
 
 from augment.arms import ARMS, DECISIVE
-from augment.report.table import HEAD, blocks, percent, summarise, verdict_lines
+from augment.report.table import (
+    HEAD,
+    SETTINGS,
+    blocks,
+    percent,
+    summarise,
+    variants,
+    verdict_lines,
+)  # fmt: skip
 from augment.store import read_csv, write_atomic
 
 MOST_CLASSES = 30  # lines of the class table
@@ -72,7 +80,16 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
 
 def optional(file: Path) -> pd.DataFrame:
     """A table of the run, empty if the run has none."""
-    return read_csv(file, ("asked", "warning", "features")) if file.is_file() else pd.DataFrame()
+    if not file.is_file():
+        return pd.DataFrame()
+    table = read_csv(file, ("dataset", "asked", "generator", "class", "arm", "warning", "features"))
+    return with_variants(table)
+
+
+def with_variants(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with the generator and the settings that the table varies under `variant`."""
+    missing = dict.fromkeys(set(SETTINGS) - set(table.columns))
+    return table.assign(variant=variants(table.assign(**missing)))
 
 
 def shown(folder: Path, *patterns: str) -> list[Path]:
@@ -92,7 +109,7 @@ def warnings(quality: pd.DataFrame) -> list[str]:
         return []
     said = quality.dropna(subset=["warning"]).drop_duplicates("synthetic")
     return [
-        f"{line['generator']} on {Path(line['dataset']).name}, trial {line['seed']}: "
+        f"{line['variant']} on {Path(line['dataset']).name}, trial {line['seed']}: "
         f"{line['warning']}"
         for line in said.to_dict("records")
     ]
@@ -107,12 +124,12 @@ def class_changes(folder: Path) -> list[list[str]]:
     before = classes[classes["arm"] == ARMS[DECISIVE].against][[*keys, "recall"]]
     pairs = classes[classes["arm"] == DECISIVE].merge(before, on=keys, suffixes=("", "_before"))
     pairs["change"] = pairs["recall"] - pairs["recall_before"]
-    means = pairs.groupby(["dataset", "asked", "generator", "class"], sort=False)[
+    means = pairs.groupby(["dataset", "asked", "variant", "class"], sort=False)[
         ["n_test", "recall_before", "recall", "change"]
     ].mean()
     means = means.reset_index().sort_values("change", kind="stable").head(MOST_CLASSES)
     return [
-        [f"{Path(r['dataset']).name}, {r['asked']}", r["generator"], str(r["class"]),
+        [f"{Path(r['dataset']).name}, {r['asked']}", r["variant"], r["class"],
          f"{r['n_test']:.0f}", percent(r["recall_before"]), percent(r["recall"]),
          percent(r["change"], True)]
         for r in means.to_dict("records")
@@ -152,7 +169,7 @@ def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
                 cells.append(f"{percent(value)} ({percent(floor)})")
         n = r.get("n")
         lines.append([
-            f"{Path(r['dataset']).name}, {r['asked']}", r["generator"], str(r["seed"]),
+            f"{Path(r['dataset']).name}, {r['asked']}", r["variant"], str(r["seed"]),
             r["features"] if isinstance(r["features"], str) else "",
             "" if n is None or pd.isna(n) else f"{n:.0f}", *cells, percent(r["copy_rate"]),
             percent(r.get("closer_to_train")),
@@ -163,11 +180,10 @@ def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
 def cost_lines(done: pd.DataFrame) -> list[list[str]]:
     """Mean seconds and memory of each arm."""
     columns = ["generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"]
-    keys = ["dataset", "asked", "generator", "arm", "device"]
-    means = done.groupby(keys, sort=False, dropna=False)[columns].mean().reset_index()
+    keys = ["dataset", "asked", "variant", "arm", "device"]
+    means = with_variants(done).groupby(keys, sort=False)[columns].mean().reset_index()
     return [
-        [f"{Path(r['dataset']).name}, {r['asked']}",
-         r["generator"] if isinstance(r["generator"], str) else "", r["arm"],
+        [f"{Path(r['dataset']).name}, {r['asked']}", r["variant"], r["arm"],
          *("" if pd.isna(r[c]) else f"{r[c]:.1f}" for c in columns), r["device"]]
         for r in means.to_dict("records")
     ]  # fmt: skip

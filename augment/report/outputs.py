@@ -204,7 +204,8 @@ def quality_lines(artefact: Path, **keys: Any) -> pd.DataFrame:
     """What was measured of a synthetic set, a row a feature space."""
     about = json.loads((artefact / "about.json").read_text())
     spaces = about.pop("spaces") or {"": {}}
-    about.pop("agreement_by_class")
+    by_class = about.pop("agreement_by_class")
+    about["agreement_worst"] = min(share for share in by_class if share is not None)
     lines = [{**keys, **about, "features": name, **space} for name, space in spaces.items()]
     return pd.DataFrame(lines)
 

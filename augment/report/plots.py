@@ -109,7 +109,7 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
     )
     pairs["gain"] = 100 * (pairs["accuracy"].astype(float) - pairs["accuracy_base"].astype(float))
     found = [
-        (along, str(dataset), part)
+        (along, str(dataset), part.dropna(subset=[along]))  # a control has no guidance
         for along in ALONG
         for dataset, part in pairs.groupby("dataset", sort=False)
         if part[along].nunique() >= 3
@@ -121,13 +121,15 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
         others = [
             c for c in ALONG if c != along and part.groupby("generator")[c].nunique().max() > 1
         ]
-        for name, line in part.groupby(["generator", *others], sort=False):
+        for name, line in part.groupby(["generator", *others], sort=False, dropna=False):
             points = [
                 (value, *spread_interval(own["gain"].tolist()))
                 for value, own in line.groupby(along)
             ]
             x, mean, low, high = np.array(points, float).T
-            label = " ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in name)
+            label = " ".join(
+                f"{v:.4g}" if isinstance(v, float) else str(v) for v in name if pd.notna(v)
+            )
             axis.errorbar(
                 x, mean, np.nan_to_num([mean - low, high - mean]), fmt="o-", ms=4, capsize=3,
                 label=label,

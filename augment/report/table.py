@@ -21,16 +21,8 @@ from augment.statistics import (
 
 SETTINGS = ("preset", "guidance", "ratio", "share")  # what cells of one generator may differ in
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
-TESTED = (
-    "pairs",
-    "difference",
-    "sd_difference",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    *BOOTSTRAP,
-)  # empty in baselines
+TESTED = ("pairs", "difference", "sd_difference", "low", "high", "p", "p_holm",
+          *BOOTSTRAP)  # fmt: skip  # empty in baselines
 SUMMARY = ("dataset", "asked", "n_labelled", "generator", "arm", "n", "of", "mean", "sd",
            "mean_low", "mean_high", "against", *TESTED, "verdict")  # fmt: skip
 
@@ -99,6 +91,12 @@ def percent(value: float | None, sign: bool = False) -> str:
     return f"{100 * value:+.2f}" if sign else f"{100 * value:.2f}"
 
 
+def between(low: float | None, high: float | None) -> str:
+    """An interval of differences; empty where there is none."""
+    said = (percent(low, True), percent(high, True))
+    return " … ".join(said) if all(said) else ""
+
+
 def probability(p: float | None) -> str:
     """Three decimals, never 0."""
     if p is None or not math.isfinite(p):
@@ -121,11 +119,9 @@ def blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
 
 def shown(line: dict[str, Any]) -> list[str]:
     """One line of the summary as text cells."""
-    interval = ""
-    if np.isfinite(line["low"]):
-        interval = f"{percent(line['low'], True)} … {percent(line['high'], True)}"
+    interval = between(line["low"], line["high"])
     if np.isfinite(line["bca_low"]):
-        interval += f" (BCa {percent(line['bca_low'], True)} … {percent(line['bca_high'], True)})"
+        interval += f" (BCa {between(line['bca_low'], line['bca_high'])})"
     sd = f" ± {percent(line['sd'])}" if line["n"] > 1 else ""
     n = str(line["n"]) if line["n"] == line["of"] else f"{line['n']}/{line['of']}"
     fewer = f" ({line['pairs']:.0f} pairs)" if line["pairs"] < line["of"] else ""

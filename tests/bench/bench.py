@@ -432,7 +432,7 @@ SECTIONS: dict[str, Section] = {
     "classifier": lambda asked: classifier_race(
         loaded("cifar10", asked), 250, asked.seeds, asked.minutes
     ),
-    "networks": lambda asked: networks("mnist", 60.0, asked.seeds, asked.data_dir),
+    "networks": lambda asked: networks("mnist", 6 * asked.minutes, asked.seeds, asked.data_dir),
     "samplers": lambda asked: samplers("mnist", 1200, asked.seeds, asked.data_dir),
     "race": lambda asked: race("mnist", asked.minutes, asked.seeds, asked.data_dir),
 }
