@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +18,9 @@ from augment.errors import AugmentError, UsageError
 from augment.show import plain, show_plan, show_result, show_rows, show_summary, talk
 
 if TYPE_CHECKING:
+    from augment.engine import Result
     from augment.recipe import Recipe
+    from augment.stages import Progress
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False,
@@ -353,7 +355,7 @@ def carry_out(
             talk("\n".join([*notes, f"{cells} cells into {folder}"]))
 
     steps = execute(recipe, out=out, data_dir=data_dir, device=device, jobs=jobs, announce=announce)
-    result = watch(steps, quiet=quiet, verbose=verbose)
+    result = watch(until_signalled(steps), quiet=quiet, verbose=verbose)
     show_result(result, as_json, quiet)
     if result.failed:
         for error in result.errors:
@@ -362,31 +364,53 @@ def carry_out(
         raise typer.Exit(4)
 
 
+SIGNALLED: list[int] = []  # exit codes of the signals that came
+
+
 @contextlib.contextmanager
-def terminated_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops a run as Ctrl-C does, with its own exit code."""
+def ended_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the command with 130 and 143 from wherever it is."""
 
-    def stop(*_: object) -> None:
-        raise SystemExit(143)
+    def stop(number: int, _: object) -> None:
+        SIGNALLED.append(128 + number)
+        raise SystemExit(128 + number)
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def until_signalled(steps: Generator[Progress, None, Result]) -> Generator[Progress, None, Result]:
+    """The steps of a run, none more after a signal: what it raised can have been swallowed.
+
+    A bare `except:` around an import, or a finaliser, takes any exception that comes just then.
+    """
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        if SIGNALLED:
+            steps.close()
+            raise SystemExit(SIGNALLED[0])
+        yield step
 
 
 def main() -> None:
     """The command `augment`: every error a sentence and an exit code."""
     try:
-        with terminated_as_interrupt():
+        with ended_by_signals():
             app()
     except AugmentError as error:
         talk(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        talk("interrupted; run the same command, or augment resume RUN, to go on")
-        sys.exit(130)
+    except SystemExit:
+        if SIGNALLED:
+            talk("interrupted; run the same command, or augment resume RUN, to go on")
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def run(
 def execute(
     recipe: Recipe, *, out: Path | None, data_dir: Path | None, device: str = "auto",
     jobs: int | None = None, announce: Callable[[Path, int, list[str]], None] | None = None,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Generator[Progress, None, Result]:  # fmt: skip
     """Run what is missing of a recipe in its folder; yields progress, returns a Result."""
     where = pick_device(device)
     recipe = recipe.resolved(where.type)

@@ -1,5 +1,6 @@
 """The command as people use it: output, exit codes, one sentence for each error."""
 
+import contextlib
 import json
 import os
 import re
@@ -250,8 +251,34 @@ def test_interrupted_run_says_how_to_go_on(tmp_path, kind, code):
         time.sleep(0.05)
     process.send_signal(kind)
     _, err = process.communicate(timeout=20)
-    assert process.returncode == code
+    assert process.returncode == code, err
     assert "Traceback" not in err
+    assert "augment resume RUN" in err
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_signal_whose_exception_was_swallowed_ends_the_run_at_its_next_step(monkeypatch, kind):
+    monkeypatch.setattr(cli, "SIGNALLED", [])
+    closed = []
+
+    def steps():
+        try:
+            yield "first"
+            with contextlib.suppress(BaseException):  # as an import with a bare except does
+                os.kill(os.getpid(), kind)
+                time.sleep(1)
+            yield "second"
+            yield "third"
+        finally:
+            closed.append(True)
+
+    with cli.ended_by_signals():
+        seen = cli.until_signalled(steps())
+        assert next(seen) == "first"
+        with pytest.raises(SystemExit) as end:
+            next(seen)
+    assert end.value.code == 128 + kind
+    assert closed == [True]
 
 
 def test_lines_of_progress_have_rate_and_time_left(tmp_path):
