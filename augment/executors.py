@@ -89,7 +89,7 @@ def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path,
     try:
         while waiting or running:
             busy = {key for number in running.values() for key in stage_keys(cells[number])}
-            for number in sorted(waiting, key=lambda n: cells[n].generator is None):
+            for number in sorted(waiting, key=lambda n: urgency(cells[n], made)):
                 if len(running) == jobs:
                     break
                 if busy & (stage_keys(cells[number]) - made):
@@ -111,6 +111,13 @@ def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path,
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
     return rows
+
+
+def urgency(cell: Cell, made: set[str]) -> int:
+    """Cells that train a generator first: begun last, it would leave the other processes idle."""
+    if cell.generator is None:
+        return 2
+    return int(made.issuperset(generator_keys(cell)))
 
 
 def stage_keys(cell: Cell) -> set[str]:

@@ -16,7 +16,7 @@ from augment import stages
 from augment.cells import expand
 from augment.engine import execute
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
-from augment.executors import choose_jobs, generator_keys, stage_keys, threads_for
+from augment.executors import choose_jobs, generator_keys, stage_keys, threads_for, urgency
 from augment.generators import GENERATORS
 from augment.recipe import make_recipe
 from augment.store import read_csv
@@ -219,6 +219,15 @@ def test_shared_stages_are_not_made_twice_at_once():
     judge = next(c for c in cells if c.arm == "real+classic" and c.seed == 0)
     assert stage_keys(judge) < stage_keys(with_ddpm[0])
     assert stage_keys(next(c for c in cells if c.arm == "real")) == set()
+
+
+def test_cells_whose_generator_is_not_trained_yet_come_first():
+    cells = expand(make_recipe(generator="ddpm", seeds=2, arm="real,synth").resolved("cpu"))
+    made = set(generator_keys(next(c for c in cells if c.generator and c.seed == 0)))
+    order = sorted(cells, key=lambda c: urgency(c, made))
+    assert [(c.arm, c.seed) for c in order] == [
+        ("synth", 1), ("synth", 0), ("real", 0), ("real", 1),
+    ]  # fmt: skip
 
 
 def test_processes_by_picture_size(cpu):
