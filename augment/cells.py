@@ -30,11 +30,16 @@ class Cell:
     preset: str
     classifier: str
     classifier_settings: dict[str, Any]
-    generator: str | None = None  # None, like the next four, in arms without synthetic images
+    generator: str | None = None  # None, like the next six, in arms without synthetic images
     generator_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     ratio: float | None = None
     share: float | None = None
     guidance: float | None = None
+    strength: float | None = None
+    filter: str | None = None
+    balanced: bool = False  # synthetic images even out the classes
+    candidates: tuple[Cell, ...] = ()  # what --select chooses among, on validation
+    folds: int = 0  # of that validation
     skip_bad: bool = False
     drop_small_classes: bool = False
 
@@ -72,6 +77,7 @@ class Cell:
         return {
             "generator": generator_signature,
             "ratio": self.ratio,
+            "balanced": self.balanced,
             "settings": {k: self.generator_settings[k] for k in sampling},
         }
 
@@ -88,6 +94,7 @@ class Cell:
             "arm": self.arm,
             "classic": self.classic,
             "share": self.share,
+            "filter": self.filter,
             "classifier": self.classifier,
             "settings": self.classifier_settings,
             "precision": precision,
@@ -129,21 +136,40 @@ def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
 
 
 def arm_cells(recipe: Recipe, arm: str, common: dict[str, Any]) -> list[Cell]:
-    """The cells of one arm in one trial."""
+    """The cells of one arm in one trial; with `select` one a generator, which holds the others."""
     if not ARMS[arm].synthetic:
         return [Cell(arm=arm, **common)]
+    if not recipe.select:
+        return [c for name in recipe.generator for c in variants(recipe, name, arm, common)]
     cells = []
-    for name, ratio, share, guidance in itertools.product(
-        recipe.generator, recipe.ratio, recipe.share, recipe.guidance or [None]
-    ):
+    for name in recipe.generator:
+        among = variants(recipe, name, arm, common)
+        if ARMS[arm].real:  # without real images a share of 0 leaves nothing to learn from
+            chooser = dataclasses.replace(
+                among[0], ratio=None, share=None, guidance=None, strength=None, filter=None,
+                candidates=tuple(among), folds=recipe.folds,
+            )  # fmt: skip
+            cells.append(chooser)
+        else:
+            cells.append(among[0])
+    return cells
+
+
+def variants(recipe: Recipe, name: str, arm: str, common: dict[str, Any]) -> list[Cell]:
+    """Every combination of the settings of one generator in one arm of one trial."""
+    cells = []
+    for ratio, share, guidance, strength, kept in itertools.product(
+        recipe.ratio, recipe.share, recipe.guidance or [None], recipe.strength or [None],
+        recipe.filter,
+    ):  # fmt: skip
         settings = hyperparameters(GENERATORS, name, recipe.preset, recipe.overrides(name))
-        if "guidance" in settings and guidance is not None:
-            settings["guidance"] = guidance
+        asked = {"guidance": guidance, "strength": strength}
+        settings |= {k: v for k, v in asked.items() if k in settings and v is not None}
         cells.append(
             Cell(
                 arm=arm, generator=name, generator_settings=settings, ratio=ratio,
-                share=share if ARMS[arm].real else None, guidance=settings.get("guidance"),
-                **common,
+                share=share if ARMS[arm].real else None, filter=kept, balanced=recipe.balanced,
+                **{k: settings.get(k) for k in asked}, **common,
             )
         )  # fmt: skip
     return cells

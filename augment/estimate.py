@@ -63,8 +63,16 @@ def plan(recipe: Recipe, *, data_dir: Path | None, device: str, jobs: int | None
 def stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
     """(what makes its cost, what makes it unique, how to measure it, for which cell) of each stage.
 
-    A generator's cells need the classifier of real+classic too, which judges its images.
+    A generator's cells need the classifier of real+classic too, which judges its images; a cell
+    that chooses needs all of its candidates in each fold, then one of them.
     """
+    if cell.candidates:
+        once = [stage for own in cell.candidates for stage in stages(own)]
+        in_folds = [
+            (name, f"{key} fold {fold}", measure, own)
+            for fold in range(cell.folds) for name, key, measure, own in once
+        ]  # fmt: skip
+        return [*in_folds, *stages(cell.candidates[0])]
     amount = (cell.dataset, cell.amount, cell.size)
     found = []
     for own in (cell, baseline(cell)) if cell.generator else (cell,):

@@ -125,7 +125,10 @@ def stage_keys(cell: Cell) -> set[str]:
     judge = repr((cell.trial, cell.size, cell.classic, baseline(cell).arm))
     if cell.generator is None:
         return {judge} if cell == baseline(cell) else set()
-    return {judge, *generator_keys(cell)}
+    own = {judge, *generator_keys(cell)}
+    for candidate in cell.candidates:  # the arms of a trial choose with the same generators
+        own |= {*generator_keys(candidate), f"folds of {generator_keys(candidate)[0]}"}
+    return own
 
 
 def generator_keys(cell: Cell) -> tuple[str, str]:

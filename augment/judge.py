@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from augment.arms import ARMS, DECISIVE, training_set
 from augment.cells import Cell
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
+from augment.filters import Evidence
 from augment.learn import load_learner
 from augment.metrics.copies import feature_copies
 from augment.metrics.synthetic import (
@@ -37,7 +38,8 @@ def baseline(cell: Cell) -> Cell:
     """The cell of the same trial that the decisive arm is measured against."""
     return dataclasses.replace(
         cell, arm=str(ARMS[DECISIVE].against), generator=None, generator_settings={}, ratio=None,
-        share=None, guidance=None,
+        share=None, guidance=None, strength=None, filter=None, balanced=False, candidates=(),
+        folds=0,
     )  # fmt: skip
 
 
@@ -72,10 +74,10 @@ def judged(
         real_chances = torch.cat(list(classifier.predict(real.images)))
         k = len(labelled.classes)
         whole, by_class = agreement(chances, synthetic.labels, k)
-        spaces = {
-            "real+classic classifier": classifier.embed,
-            "random network": random_features(labelled.shape[0], bench.device),
-        }
+        fixed = random_features(labelled.shape[0], bench.device)
+        spaces = {"real+classic classifier": classifier.embed, "random network": fixed}
+        apart = to_own_class(fixed, synthetic, labelled)
+        save_file({"chances": chances.half(), "distance": apart}, folder / "evidence.safetensors")
         drawn = json.loads((origin / "about.json").read_text())
         about: dict[str, Any] = {
             "against": "unlabelled pool" if enough else "labelled",
@@ -95,6 +97,24 @@ def judged(
         "quality", cell.name, 1, 1, {"agreement": about["agreement"]}, warning=about["warning"]
     )
     return path
+
+
+def to_own_class(embed: Any, synthetic: LabelledImages, labelled: LabelledImages) -> torch.Tensor:
+    """Distance of each synthetic image to the nearest labelled one of its class: [N]."""
+    known, apart = embed(labelled.images), torch.empty(len(synthetic))
+    for label in synthetic.labels.unique():
+        own = synthetic.labels == label
+        made = embed(synthetic.images[own])
+        near = known[labelled.labels.cpu() == label]
+        apart[own] = torch.cat([torch.cdist(part, near).amin(1) for part in made.split(1024)])
+    return apart
+
+
+def evidence(quality: Path, origin: Path) -> Evidence:
+    """What was seen of each image of a synthetic set."""
+    seen = load_file(quality / "evidence.safetensors")
+    drawn = load_file(origin / "synthetic.safetensors")
+    return Evidence(drawn["labels"], seen["chances"].float(), seen["distance"], drawn["copied"])
 
 
 def closest_pairs(

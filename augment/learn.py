@@ -27,7 +27,8 @@ class Learner(Protocol):
     Generators and classifiers alike, so that no arm differs by accident.
     """
 
-    modules: dict[str, nn.Module]  # after prepare; "ema", if there, is what is kept in the end
+    # after prepare; where there is an "ema", it and a "memory" are kept in the end, nothing else
+    modules: dict[str, nn.Module]
     optimisers: dict[str, torch.optim.Optimizer]
 
     @property
@@ -180,10 +181,11 @@ def fresh(build: Any, seed: int) -> Any:
 def kept_state(learner: Learner) -> dict[str, Tensor]:
     """The tensors that the finished learner needs, named `module.parameter`."""
     modules = learner.modules
-    kept = {"ema": modules["ema"]} if "ema" in modules else modules
+    if "ema" in modules:
+        modules = {name: modules[name] for name in ("ema", "memory") if name in modules}
     return {
         f"{name}.{key}": value.detach().contiguous().cpu()
-        for name, module in kept.items()
+        for name, module in modules.items()
         for key, value in module.state_dict().items()
     }
 

@@ -27,13 +27,15 @@ from augment.arms import ARMS
 from augment.classic import CLASSIC
 from augment.classifiers import CLASSIFIERS
 from augment.errors import UsageError, unknown
+from augment.filters import FILTERS
 from augment.generators import GENERATORS
 from augment.runtime import PRECISIONS
 
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
+SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
 MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
-SHARES = ("transformed", "dropout", "label_dropout")  # from 0 to 1
+SHARES = ("transformed", "dropout", "label_dropout", "strength")  # from 0 to 1
 
 
 def as_list(value: Any) -> Any:
@@ -85,6 +87,11 @@ class Recipe(BaseModel):
     ratio: Annotated[list[Positive], BeforeValidator(as_list)] = [5.0]
     guidance: Annotated[list[NonNegative], BeforeValidator(as_list)] = []
     share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.5]
+    strength: Annotated[list[Share], BeforeValidator(as_list)] = []
+    filter: Many = ["none"]
+    balanced: bool = False
+    select: bool = False
+    folds: Annotated[int, Field(ge=2, le=20)] = 3
     preset: str = "auto"
     classifier: str = "airbench"
     classic: str = "auto"
@@ -99,6 +106,7 @@ class Recipe(BaseModel):
         for what, names, valid in (
             ("generator", self.generator, GENERATORS),
             ("arm", self.arm, ARMS),
+            ("filter", self.filter, FILTERS),
             ("preset", [self.preset], PRESETS),
             ("classifier", [self.classifier], CLASSIFIERS),
             ("classic policy", [self.classic], ["auto", *CLASSIC]),
@@ -112,9 +120,14 @@ class Recipe(BaseModel):
             raise UsageError("--frac and --per-class cannot both be given")
         if len(self.seeds) > MOST_SEEDS:
             raise UsageError(f"--seeds asks for {len(self.seeds)} trials: {MOST_SEEDS} at most")
-        if self.guidance and not any("guidance" in GENERATORS[g].sampling for g in self.generator):
-            raise UsageError(f"--guidance: {', '.join(self.generator)} has none; leave it out")
-        for name in ("dataset", "arm", "ratio", "share"):
+        for name in SAMPLED:
+            if getattr(self, name) and not any(
+                name in GENERATORS[g].sampling for g in self.generator
+            ):
+                raise UsageError(f"--{name}: {', '.join(self.generator)} has none; leave it out")
+        if self.select and not any(ARMS[a].real and ARMS[a].synthetic for a in self.arm):
+            raise UsageError("--select: no arm mixes real and synthetic; add real+classic+synth")
+        for name in ("dataset", "arm", "ratio", "share", "filter"):
             if not getattr(self, name):
                 raise UsageError(f"--{name} is empty: give at least one")
         if not self.generator and any(ARMS[a].synthetic for a in self.arm):

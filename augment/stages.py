@@ -159,10 +159,16 @@ def synthesise(
 
 
 def requests(cell: Cell, labelled: LabelledImages) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels [N] and seeds [N]: image k of a class has the same seed at every ratio."""
+    """Labels [N] and seeds [N]: image k of a class has the same seed at every ratio.
+
+    As many for each labelled image of every class; balanced, as many as even the classes out.
+    """
     labels, seeds = [], []
-    for label, count in enumerate(labelled.counts().tolist()):
-        for k in range(max(1, round(float(cell.ratio or 0) * count))):
+    counts, ratio = labelled.counts().tolist(), float(cell.ratio or 0)
+    even = (1 + ratio) * sum(counts) / len(counts)  # real and synthetic images of each class
+    for label, count in enumerate(counts):
+        wanted = even - count if cell.balanced else ratio * count
+        for k in range(max(1, round(wanted))):
             labels.append(label)
             seeds.append(seed_for(cell.seed, "synthetic", label, k))
     return torch.tensor(labels), torch.tensor(seeds)

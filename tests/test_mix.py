@@ -5,6 +5,7 @@ import torch
 from conftest import bars
 
 from augment.arms import generator_set
+from augment.data.images import to_uint8
 from augment.generators.mix import Mix, bent
 from augment.learn import fit
 
@@ -57,10 +58,14 @@ def test_pairs_are_of_the_class_asked_for(cpu):
     model = Mix(steps=0)
     model.prepare(data, seed=0, device=cpu)
     labels = torch.arange(300) % 3
+    of_class = [{i.numpy().tobytes() for i in data.images[data.labels == k]} for k in range(3)]
     for u in (torch.zeros(300), torch.full((300,), 1 - 1e-7), torch.rand(300)):
-        assert torch.equal(data.labels[model.partner(labels, u)], labels)
-    every = model.partner(torch.ones(200, dtype=torch.int64), torch.linspace(0, 0.999, 200))
-    assert len(every.unique()) == 5
+        images = to_uint8(model.remembered(labels, u))
+        for image, label in zip(images, labels.tolist(), strict=True):
+            assert image.numpy().tobytes() in of_class[label]
+    ones = torch.ones(200, dtype=torch.int64)
+    every = to_uint8(model.remembered(ones, torch.linspace(0, 0.999, 200)))
+    assert {i.numpy().tobytes() for i in every} == of_class[1]
 
 
 def test_no_reach_gives_the_labelled_images_back(cpu):

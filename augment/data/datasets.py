@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Dataset:
     test_files: list[str] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)  # file, reason it was left out
     notes: list[str] = field(default_factory=list)
+    pool_groups: list[str] = field(default_factory=list)  # "" or e.g. the patient of each image
 
     @property
     def sha(self) -> str:
@@ -148,13 +150,18 @@ def split(
     new[kept] = torch.arange(len(kept))
     labels, classes = new[labels], tuple(found.classes[k] for k in kept)
 
-    def side(mask: torch.Tensor) -> tuple[LabelledImages, list[str]]:
-        mask = mask & (labels >= 0)
-        files = [file for file, keep in zip(found.files, mask.tolist(), strict=True) if keep]
-        return LabelledImages(found.images[mask], labels[mask], classes), files
+    groups = found.groups or [""] * len(found.files)
 
-    (pool, pool_files), (test, test_files) = side(in_pool), side(in_test)
-    return Dataset(name, pool, test, classic, official, pool_files, test_files, found.bad, notes)
+    def side(mask: torch.Tensor) -> tuple[LabelledImages, list[str], list[str]]:
+        mask = mask & (labels >= 0)
+        own = LabelledImages(found.images[mask], labels[mask], classes)
+        keep = mask.tolist()
+        return own, list(compress(found.files, keep)), list(compress(groups, keep))
+
+    (pool, pool_files, pool_groups), (test, test_files, _) = side(in_pool), side(in_test)
+    return Dataset(
+        name, pool, test, classic, official, pool_files, test_files, found.bad, notes, pool_groups
+    )
 
 
 def given_test(found: Found, notes: list[str]) -> torch.Tensor | None:

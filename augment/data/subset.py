@@ -46,6 +46,38 @@ def labelled_subset(
     return torch.cat(chosen).sort().values
 
 
+def folds(labels: Sequence[int], units: Sequence[Hashable], number: int, key: object) -> list[int]:
+    """The fold of each image for cross-validation: stratified, seeded by `key`.
+
+    Images of one unit (a patient, or equal pixels) share a fold. Classes of the fewest units are
+    dealt first, each unit to the fold that has the fewest images of its class, then of all.
+    """
+    sizes = unit_sizes(labels, units)
+    placed: dict[Hashable, int] = {}
+    whole = [0] * number
+    for label in sorted(sizes, key=lambda k: (len(sizes[k]), k)):
+        own = sizes[label]
+        rng = torch.Generator().manual_seed(seed_for(key, "folds", label))
+        names = list(own)
+        order = [names[i] for i in torch.randperm(len(own), generator=rng).tolist()]
+        counts = [sum(own[u] for u in own if placed.get(u) == fold) for fold in range(number)]
+        for unit in sorted(order, key=lambda u: -own[u]):
+            if unit not in placed:
+                fold = min(range(number), key=lambda f: (counts[f], whole[f]))
+                placed[unit] = fold
+                counts[fold] += own[unit]
+                whole[fold] += own[unit]
+    return [placed[unit] for unit in units]
+
+
+def unit_sizes(labels: Sequence[int], units: Sequence[Hashable]) -> dict[int, dict[Hashable, int]]:
+    """How many images of each class each unit has."""
+    sizes: dict[int, dict[Hashable, int]] = defaultdict(lambda: defaultdict(int))
+    for label, unit in zip(labels, units, strict=True):
+        sizes[label][unit] += 1
+    return sizes
+
+
 def linked(groups: Sequence[str] | None, hashes: Sequence[bytes]) -> list[Hashable]:
     """A unit for each image: one group, equal pixels, and whatever these link stay together."""
     above: dict[Hashable, Hashable] = {}
@@ -71,9 +103,7 @@ def hold_out(
     are served first; each gets about `share` of its images tested and keeps a unit on both sides
     if it can. A class with a single unit is not tested: the caller judges.
     """
-    sizes: dict[int, dict[Hashable, int]] = defaultdict(lambda: defaultdict(int))  # class → unit
-    for label, unit in zip(labels, units, strict=True):
-        sizes[label][unit] += 1
+    sizes = unit_sizes(labels, units)
     tested: dict[Hashable, bool] = {}
     for label in sorted(sizes, key=lambda k: (len(sizes[k]), k)):
         own = sizes[label]

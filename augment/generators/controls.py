@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from augment.data.images import LabelledImages, to_uint8
+from augment.data.images import LabelledImages, to_float, to_uint8
 from augment.learn import Metrics
 from augment.runtime import noise_for
 
@@ -22,6 +22,14 @@ class Memory(nn.Module):
         self.labels: Tensor
         self.register_buffer("images", data.images.cpu().clone())
         self.register_buffer("labels", data.labels.cpu().clone())
+
+    def chosen(self, labels: Tensor, u: Tensor) -> Tensor:
+        """An image of each label, chosen by u in [0, 1): [N], [N] → [N, C, H, W] in [-1, 1]."""
+        order = self.labels.argsort(stable=True)
+        counts = torch.bincount(self.labels, minlength=int(labels.max()) + 1)
+        starts = counts.cumsum(0) - counts
+        places = (u * counts[labels]).long().minimum(counts[labels] - 1)
+        return to_float(self.images[order[starts[labels] + places]])
 
 
 @dataclass

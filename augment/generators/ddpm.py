@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from augment.data.images import LabelledImages, pad_sides, to_uint8
 from augment.errors import UsageError
 from augment.generators.blocks import in_chunks, rows_at_once
+from augment.generators.controls import Memory
 from augment.generators.lean import LeanUNet
 from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
 from augment.runtime import autocast, noise_for, seed_for, seeded
@@ -39,12 +40,16 @@ class DDPM:
     sampler: str = "dpm++"  # or "ddim", "ddpm" (the full chain, with calls = 1000)
     calls: int = 20  # noise levels visited; the network runs twice in each under guidance
     guidance: float = 1.0  # 1: none; Ho & Salimans 2021, with eq. 6's w = guidance - 1
+    strength: float = 1.0  # share of the noise levels a sample comes from; 1: pure noise
+    interpolate: bool = False  # below strength 1: start between two labelled images of the class
     transformed: float = 0.5  # share of each batch with classic transforms, told to the network
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     closed_set: ClassVar[bool] = True
-    sampling: ClassVar[tuple[str, ...]] = ("sampler", "calls", "guidance")
+    sampling: ClassVar[tuple[str, ...]] = (
+        "sampler", "calls", "guidance", "strength", "interpolate",
+    )  # fmt: skip
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  hub=64),
         "quick": dict(steps=1200,  batch=64,  widths=(32, 64)),
@@ -65,7 +70,7 @@ class DDPM:
         net = fresh(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
-        self.modules = {"net": net, "ema": average_of(net)}
+        self.modules = {"net": net, "ema": average_of(net), "memory": Memory(data).to(device)}
         self.optimisers = {
             "net": torch.optim.AdamW(
                 net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
@@ -127,15 +132,31 @@ class DDPM:
         x = F.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last)
         plan = scheduler(self.sampler)
         plan.set_timesteps(self.calls, device=self.device)
+        levels = plan.timesteps
+        if self.strength < 1:  # as SDEdit (Meng et al. 2022), from a labelled image of the class
+            levels = levels[-max(1, round(self.strength * self.calls)) :]
+            x0, alpha_bar = self.enter(self.started(labels, seeds)), self.alpha_bar[levels[0]]
+            x = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * x
         # only the full chain adds noise on the way: one generator an image
         own: dict[str, Any] = {}
         if self.sampler == "ddpm":
             own["generator"] = [
                 torch.Generator().manual_seed(seed_for(s, "chain")) for s in seeds.tolist()
             ]
-        for t in plan.timesteps:
+        for t in levels:
             x = plan.step(self.velocity(x, t, labels), t, x, return_dict=False, **own)[0]
         return to_uint8(F.pixel_shuffle(x, self.fold))[..., :height, :width]
+
+    def started(self, labels: Tensor, seeds: Tensor) -> Tensor:
+        """A labelled image of each label, or a blend of two of them: [N, C, H, W] in [-1, 1]."""
+        memory = self.modules["memory"]
+        assert isinstance(memory, Memory)
+        own = torch.tensor([seed_for(s, "start") for s in seeds.tolist()])
+        first, second, place = torch.special.ndtr(noise_for(own, (3,), self.device)).unbind(1)
+        images = memory.chosen(labels, first)
+        if self.interpolate:
+            images = images.lerp(memory.chosen(labels, second), place[:, None, None, None])
+        return images
 
     def velocity(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """The network's v, guided; both halves of the guidance go through as one batch."""

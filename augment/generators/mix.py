@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augment.data.images import LabelledImages, to_float, to_uint8
+from augment.data.images import LabelledImages, to_uint8
 from augment.generators.blocks import in_chunks, normalise, rows_at_once
 from augment.generators.controls import Memory
 from augment.learn import Metrics, fresh, rise_and_fall, set_rate
@@ -92,24 +92,14 @@ class Mix:
         net = fresh(lambda: Bend(self.width, data.shape, self.knots), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.modules = {"net": net, "memory": Memory(data).to(device)}
-        self.n_classes, self.k = len(data.classes), int(data.labels.max()) + 1
+        self.k = int(data.labels.max()) + 1
         self.optimisers = {"net": torch.optim.Adam(net.parameters(), self.lr, fused=True)}
 
-    def partner(self, labels: Tensor, u: Tensor) -> Tensor:
-        """Places in memory of an image of each label, chosen by u in [0, 1): [N] int64."""
-        known = self.modules["memory"].labels
-        assert isinstance(known, Tensor)
-        order = known.argsort(stable=True)
-        counts = torch.bincount(known, minlength=self.n_classes)
-        starts = counts.cumsum(0) - counts
-        chosen = (u * counts[labels]).long().minimum(counts[labels] - 1)
-        return order[starts[labels] + chosen]
-
-    def remembered(self, places: Tensor) -> Tensor:
-        """Images of memory as the network sees them."""
-        images = self.modules["memory"].images
-        assert isinstance(images, Tensor)
-        return to_float(images[places])
+    def remembered(self, labels: Tensor, u: Tensor) -> Tensor:
+        """A labelled image of each label, chosen by u in [0, 1)."""
+        memory = self.modules["memory"]
+        assert isinstance(memory, Memory)
+        return memory.chosen(labels, u)
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """Bend each image into a labelled one of its class, and let the bending be smooth."""
@@ -117,7 +107,7 @@ class Mix:
         assert isinstance(net, Bend)
         set_rate(optimiser, self.lr * rise_and_fall(step, self.steps))
         u = torch.rand(len(labels), generator=rng, device=self.device)
-        wanted = self.remembered(self.partner(labels % self.k, u))  # k + K is k transformed
+        wanted = self.remembered(labels % self.k, u)  # k + K is k transformed
         with autocast(self.precision, self.device):
             knots = net(images, wanted)
         knots = knots.float()
@@ -140,8 +130,8 @@ class Mix:
         assert isinstance(net, Bend)
         labels = labels.to(self.device)
         first, second, place = torch.special.ndtr(noise_for(seeds, (3,), self.device)).unbind(1)
-        a = self.remembered(self.partner(labels, first))
-        b = self.remembered(self.partner(labels, second))
+        a = self.remembered(labels, first)
+        b = self.remembered(labels, second)
         t = self.reach * place[:, None, None, None]
         with autocast(self.precision, self.device):
             forth, back = net(a, b), net(b, a)

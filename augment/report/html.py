@@ -88,7 +88,7 @@ def optional(file: Path) -> pd.DataFrame:
 
 def with_variants(table: pd.DataFrame) -> pd.DataFrame:
     """The same rows with the generator and the settings that the table varies under `variant`."""
-    missing = dict.fromkeys(set(SETTINGS) - set(table.columns))
+    missing = dict.fromkeys({*SETTINGS, "candidates"} - set(table.columns))
     return table.assign(variant=variants(table.assign(**missing)))
 
 

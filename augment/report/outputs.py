@@ -33,9 +33,13 @@ COLUMNS = [
     "closed_set",
     "preset",
     "guidance",
+    "strength",
     "ratio",
     "share",
     "filter",
+    "candidates",
+    "validation_accuracy",
+    "validation_baseline",
     "arm",
     "classic",
     "classifier",
@@ -86,6 +90,11 @@ TEXT = [
     "signature",
     "version",
 ]
+
+
+KEYS = ("dataset", "asked", "seed", "generator", "guidance", "strength", "ratio", "share",
+        "filter", "candidates", "arm")  # fmt: skip
+OF_ARMS = ("arm", "share", "filter", "candidates")  # a synthetic set is the same in all of them
 
 
 def write_start(
@@ -173,8 +182,7 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
         score = store.path("score", line["signature"])
         about = json.loads((score / "about.json").read_text())
         tensors = load_file(score / "predictions.safetensors")
-        keys = {k: line[k] for k in ("dataset", "asked", "seed", "generator", "guidance", "ratio",
-                                     "share", "arm")}  # fmt: skip
+        keys = {k: line[k] for k in KEYS}
         scores = per_class(tensors["labels"], tensors["predicted"], about["classes"])
         classes.append(scores.assign(**keys))
         histories.append(history(score, "score", **keys))
@@ -183,10 +191,10 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
             model = store.path(
                 "generator", json.loads((synthetic / "about.json").read_text())["model"]
             )
-            histories.append(history(model, "generator", **{**keys, "arm": None, "share": None}))
+            histories.append(history(model, "generator", **{**keys, **dict.fromkeys(OF_ARMS)}))
             seen = store.path("quality", about["quality"])
             keep_pictures(folder, model, synthetic, seen, line)
-            own = {k: v for k, v in keys.items() if k not in ("arm", "share")}
+            own = {k: v for k, v in keys.items() if k not in OF_ARMS}
             qualities.append(quality_lines(seen, **own, synthetic=synthetic.name))
     if classes:
         write_csv(folder / "per_class.csv", pd.concat(classes))
@@ -194,10 +202,20 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
         draw_all(folder, done)
     if qualities:
         write_csv(folder / "quality.csv", pd.concat(qualities).drop_duplicates())
+    if chosen := [json.loads(f.read_text()) for f in artefacts_of(folder, "selection")]:
+        lines = [{**about, **line} for about in chosen for line in about.pop("candidates")]
+        order = ["dataset", "asked", "seed", "generator", "arm"]
+        write_csv(folder / "selection.csv", pd.DataFrame(lines).sort_values(order, kind="stable"))
     summary = summarise(table)
     write_csv(folder / "summary.csv", summary)
     write_html(folder, table)
     write_atomic(folder / "table.md", markdown(summary))  # last: its presence says all is there
+
+
+def artefacts_of(folder: Path, kind: str) -> list[Path]:
+    """The records of all finished artefacts of a kind."""
+    found = (folder / "artefacts" / kind).glob("*/about.json")
+    return sorted(file for file in found if "." not in file.parent.name)  # .partial, .damaged
 
 
 def quality_lines(artefact: Path, **keys: Any) -> pd.DataFrame:

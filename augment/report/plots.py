@@ -25,7 +25,8 @@ from augment.store import Store, read_csv, write_atomic
 SHOWN_CLASSES = 25  # confusion matrices carry names up to here
 COLUMNS = 3  # panels side by side
 ALONG = {"n_labelled": "labelled images", "ratio": "synthetic images a labelled one",
-         "guidance": "guidance", "share": "synthetic share of a batch"}  # fmt: skip
+         "guidance": "guidance", "strength": "strength",
+         "share": "synthetic share of a batch"}  # fmt: skip
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
 
 
@@ -104,6 +105,7 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
     """
     keys = ["dataset", "asked", "seed"]
     baseline = done[done["arm"] == ARMS[DECISIVE].against]
+    done = done[done["candidates"].isna()]  # chosen settings differ for other reasons
     pairs = done[done["arm"] == DECISIVE].merge(
         baseline[[*keys, "accuracy"]], on=keys, suffixes=("", "_base")
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,19 @@ from augment.statistics import (
     spread_interval,
 )  # fmt: skip
 
-SETTINGS = ("preset", "guidance", "ratio", "share")  # what cells of one generator may differ in
+SETTINGS = (
+    "preset",
+    "guidance",
+    "strength",
+    "ratio",
+    "share",
+    "filter",
+)  # what cells of one generator may differ in
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
 TESTED = ("pairs", "difference", "sd_difference", "low", "high", "p", "p_holm",
           *BOOTSTRAP)  # fmt: skip  # empty in baselines
 SUMMARY = ("dataset", "asked", "n_labelled", "generator", "arm", "n", "of", "mean", "sd",
-           "mean_low", "mean_high", "against", *TESTED, "verdict")  # fmt: skip
+           "mean_low", "mean_high", "against", *TESTED, "verdict", "chosen")  # fmt: skip
 
 
 def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
@@ -38,10 +47,8 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
     contrasts: dict[int, Contrast] = {}
     for (dataset, asked), trial in results.groupby(["dataset", "asked"], sort=False):
-        scores = {
-            key: cells.set_index("seed")["score"]
-            for key, cells in trial.groupby(["variant", "arm"], sort=False)
-        }
+        of_arm = dict(list(trial.groupby(["variant", "arm"], sort=False)))
+        scores = {key: cells.set_index("seed")["score"] for key, cells in of_arm.items()}
         labelled = int(trial["n_labelled"].max()) if trial["n_labelled"].notna().any() else 0
         for name in sorted(trial["variant"].unique(), key=lambda v: v != ""):
             for arm in [a for a in ARMS if (name, a) in scores]:
@@ -56,6 +63,7 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
                     "arm": arm, "n": int(values.notna().sum()), "of": len(values),
                     "mean": mean, "sd": values.std(ddof=1), "mean_low": low, "mean_high": high,
                     "against": against if len(lines) in contrasts else "",
+                    "chosen": choices(of_arm[name, arm]),
                 })  # fmt: skip
     for place, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
         lines[place] |= {
@@ -69,19 +77,42 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
 
 
 def variants(results: pd.DataFrame) -> list[str]:
-    """The generator, with the settings that this table varies; empty in arms without one."""
+    """The generator, with the settings that this table varies; empty in arms without one.
+
+    Settings that were chosen on validation are no variants: they can differ from trial to trial.
+    """
+    results = results.assign(**{c: results[c].where(results["candidates"].isna())
+                                for c in SETTINGS if c != "preset"})  # fmt: skip
     with_images = results[results["generator"].notna()]
     varied = [
         c for c in SETTINGS
         if with_images.dropna(subset=[c]).groupby("generator")[c].nunique().gt(1).any()
     ]  # fmt: skip
+    names = []
+    for line in results.to_dict("records"):
+        said = [line["generator"]] if isinstance(line["generator"], str) else []
+        said += ["selected"] if pd.notna(line["candidates"]) else []
+        names.append(" ".join([*said, *settings_of(line, varied)]))
+    return names
+
+
+def settings_of(line: dict[str, Any], names: Iterable[str]) -> list[str]:
+    """`key=value` for each setting that a row has."""
     return [
-        "" if not isinstance(line["generator"], str) else " ".join(
-            [line["generator"], *(f"{c}={line[c]:.12g}" if isinstance(line[c], float) else
-                                  f"{c}={line[c]}" for c in varied if pd.notna(line[c]))]
-        )
-        for line in results.to_dict("records")
+        f"{c}={line[c]:.12g}" if isinstance(line[c], float) else f"{c}={line[c]}"
+        for c in names if pd.notna(line[c])
     ]  # fmt: skip
+
+
+def choices(cells: pd.DataFrame) -> str:
+    """What was chosen on validation, in how many trials: `share=0 (2), ratio=5 share=0.5 (1)`."""
+    if cells["candidates"].isna().all():
+        return ""
+    said = [
+        " ".join(settings_of(line, ["share"] if line["share"] == 0 else SETTINGS[1:]))
+        for line in cells[cells["status"] == "ok"].to_dict("records")
+    ]
+    return ", ".join(f"{what} ({n})" for what, n in Counter(said).most_common())
 
 
 def percent(value: float | None, sign: bool = False) -> str:
@@ -182,6 +213,8 @@ def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
                 f"{who}: {line['verdict']}: {gain}, 95 % interval {percent(line['low'], True)} to "
                 f"{percent(line['high'], True)}, n = {line['pairs']:.0f} pairs. {power_line(line)}"
             )
+        if line["chosen"]:
+            said += f" Chosen on validation, in how many trials: {line['chosen']}."
         found.append((line, said))
     return found
 
