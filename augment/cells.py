@@ -11,7 +11,7 @@ from augment.arms import ARMS
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.generators import GENERATORS
-from augment.recipe import Recipe, hyperparameters
+from augment.recipe import Recipe, hyperparameters, split_variant
 
 FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
 
@@ -53,9 +53,14 @@ class Cell:
         """For progress lines."""
         return f"{self.trial}: {self.arm}" + (f" ({self.generator})" if self.generator else "")
 
+    @property
+    def entry(self) -> str:
+        """Its generator's name in the registry: `generator` may say settings after it."""
+        return split_variant(str(self.generator))[0]
+
     def generator_record(self, labelled_sha: str, precision: str) -> dict[str, Any]:
         """All that a trained generator depends on."""
-        sampling = GENERATORS[str(self.generator)].sampling
+        sampling = GENERATORS[self.entry].sampling
         return {
             "version": __version__,
             "labelled": labelled_sha,
@@ -68,7 +73,7 @@ class Cell:
 
     def synthetic_record(self, generator_signature: str) -> dict[str, Any]:
         """All that its synthetic set depends on."""
-        sampling = GENERATORS[str(self.generator)].sampling
+        sampling = GENERATORS[self.entry].sampling
         return {
             "generator": generator_signature,
             "ratio": self.ratio,
@@ -136,7 +141,8 @@ def arm_cells(recipe: Recipe, arm: str, common: dict[str, Any]) -> list[Cell]:
     for name, ratio, share, guidance in itertools.product(
         recipe.generator, recipe.ratio, recipe.share, recipe.guidance or [None]
     ):
-        settings = hyperparameters(GENERATORS, name, recipe.preset, recipe.overrides(name))
+        entry = split_variant(name)[0]
+        settings = hyperparameters(GENERATORS, entry, recipe.preset, recipe.overrides(name))
         if "guidance" in settings and guidance is not None:
             settings["guidance"] = guidance
         cells.append(

@@ -31,6 +31,7 @@ from augment.stages import Bench, Progress, train_and_score
 from augment.store import signature, write_atomic
 
 CLOSEST = 16  # pairs on the sheet
+BEST = 32  # pictures on the sheet of the best
 
 
 def baseline(cell: Cell) -> Cell:
@@ -90,11 +91,23 @@ def judged(
         }  # fmt: skip
         about["warning"] = warning(about)
         save_picture(closest_pairs(origin, synthetic, labelled), folder / "closest.png")
+        save_picture(class_grid(best_of(synthetic, chances), 8), folder / "best.png")
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     yield Progress(
         "quality", cell.name, 1, 1, {"agreement": about["agreement"]}, warning=about["warning"]
     )
     return path
+
+
+def best_of(synthetic: LabelledImages, chances: torch.Tensor) -> torch.Tensor:
+    """The images that the classifier is surest of being what was wanted, as many of each class."""
+    wanted = chances.gather(1, synthetic.labels[:, None]).squeeze(1)
+    rank = torch.empty_like(synthetic.labels)
+    for label in synthetic.labels.unique():
+        own = (synthetic.labels == label).nonzero().flatten()
+        rank[own[wanted[own].argsort(descending=True, stable=True)]] = torch.arange(len(own))
+    chosen = rank.argsort(stable=True)[:BEST]
+    return synthetic.images[chosen[synthetic.labels[chosen].argsort(stable=True)]]
 
 
 def closest_pairs(

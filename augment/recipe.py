@@ -33,7 +33,7 @@ from augment.runtime import PRECISIONS
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
-SHARES = ("transformed", "dropout", "label_dropout")  # from 0 to 1
+SHARES = ("transformed", "dropout", "label_dropout", "vae_share")  # from 0 to 1
 
 
 def as_list(value: Any) -> Any:
@@ -96,8 +96,9 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def check_names(self) -> Recipe:
         """Names against their registries; the error lists the valid ones."""
+        entries = [split_variant(name)[0] for name in self.generator]
         for what, names, valid in (
-            ("generator", self.generator, GENERATORS),
+            ("generator", entries, GENERATORS),
             ("arm", self.arm, ARMS),
             ("preset", [self.preset], PRESETS),
             ("classifier", [self.classifier], CLASSIFIERS),
@@ -112,7 +113,7 @@ class Recipe(BaseModel):
             raise UsageError("--frac and --per-class cannot both be given")
         if len(self.seeds) > MOST_SEEDS:
             raise UsageError(f"--seeds asks for {len(self.seeds)} trials: {MOST_SEEDS} at most")
-        if self.guidance and not any("guidance" in GENERATORS[g].sampling for g in self.generator):
+        if self.guidance and not any("guidance" in GENERATORS[g].sampling for g in entries):
             raise UsageError(f"--guidance: {', '.join(self.generator)} has none; leave it out")
         for name in ("dataset", "arm", "ratio", "share"):
             if not getattr(self, name):
@@ -128,15 +129,21 @@ class Recipe(BaseModel):
             for name in registry:
                 overrides = self.overrides(name) if name in names else self.set.get(name, {})
                 hyperparameters(registry, name, "quick", overrides)
+        for name in self.generator:
+            hyperparameters(GENERATORS, split_variant(name)[0], "quick", self.overrides(name))
         return self
 
     def overrides(self, name: str) -> dict[str, Any]:
-        """`set` for one generator or classifier: its own section goes over its kind's."""
+        """`set` for one generator or classifier: its own section goes over its kind's.
+
+        What a generator's name itself says (`ddpm calls=50`) goes over both.
+        """
+        name, said = split_variant(name)
         registry: dict[str, Any] = GENERATORS if name in GENERATORS else CLASSIFIERS
         if not hyperparameters(registry, name, "quick", {}):  # a control has nothing to tune
-            return self.set.get(name, {})
+            return self.set.get(name, {}) | said
         kind = "generator" if registry is GENERATORS else "classifier"
-        return self.set.get(kind, {}) | self.set.get(name, {})
+        return self.set.get(kind, {}) | self.set.get(name, {}) | said
 
     def resolved(self, device_type: str) -> Recipe:
         """With `auto` replaced by what it stands for on this kind of device."""
@@ -189,6 +196,15 @@ def parse_set(items: list[str]) -> dict[str, dict[str, Any]]:
             value = text.strip()
         parsed.setdefault(section, {})[name] = value
     return parsed
+
+
+def split_variant(name: str) -> tuple[str, dict[str, Any]]:
+    """`"ddpm calls=50"` → ("ddpm", {"calls": 50}): one registered name, run with other settings."""
+    entry, *words = name.split()
+    for word in words:
+        if not all(word.partition("=")):
+            raise UsageError(f"--generator '{name}': write NAME KEY=VALUE, e.g. 'ddpm calls=50'")
+    return entry, parse_set([f"{entry}.{word}" for word in words]).get(entry, {})
 
 
 def check_range(what: str, value: Any, least: int) -> None:

@@ -17,7 +17,9 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from augment.arms import ARMS, DECISIVE
+from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
+from augment.recipe import split_variant
 from augment.report.table import variants
 from augment.statistics import spread_interval
 from augment.store import Store, read_csv, write_atomic
@@ -149,7 +151,12 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
 
 
 def loss_curves(name: str, curves: pd.DataFrame) -> Figure:
-    """A panel a metric of a generator's training, a line a trial."""
+    """A panel a metric of a generator's training, a line a trial.
+
+    Titles are the generator's `curves`; a dotted line is where its `start` says a loss begins.
+    """
+    model = GENERATORS.get(split_variant(name)[0])
+    titles, starts = getattr(model, "curves", {}), getattr(model, "start", {})
     metrics = list(curves["metric"].unique())
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
     for axis, metric in zip(axes[0], metrics, strict=True):
@@ -158,7 +165,9 @@ def loss_curves(name: str, curves: pd.DataFrame) -> Figure:
             axis.plot(
                 line["step"], line["value"], lw=1, alpha=0.8, label=f"{Path(dataset).name} {seed}"
             )
-        axis.set_title(f"{name}: {metric}", fontsize=10)
+        if metric in starts:
+            axis.axhline(starts[metric], color="black", lw=0.8, ls=":")
+        axis.set_title(f"{name}: {titles.get(metric, metric)}", fontsize=10)
         axis.set_xlabel("steps")
         axis.grid(alpha=0.3)
     if len(axes[0][0].lines) <= 12:
