@@ -33,15 +33,17 @@ class Painter(nn.Module):
     classes the labels are not looked at.
     """
 
-    def __init__(self, z: int, shape: Shape, n_classes: int = 0, beside: int = 0) -> None:
+    def __init__(
+        self, z: int, shape: Shape, n_classes: int = 0, beside: int = 0, norm: Any = nn.BatchNorm2d
+    ) -> None:
         super().__init__()
         self.height, self.side, self.beside = shape[1], shape[2], beside
         rows, columns = grid(shape)
         self.label = nn.Embedding(n_classes, beside or z) if n_classes else None
         self.body = nn.Sequential(
             nn.Linear(z + beside, 256 * rows * columns), nn.Unflatten(1, (256, rows, columns)),
-            nn.ConvTranspose2d(256, 128, 3, 2, 1, 1), nn.BatchNorm2d(128), nn.LeakyReLU(),
-            nn.ConvTranspose2d(128, 64, 3, 1, 1), nn.BatchNorm2d(64), nn.LeakyReLU(),
+            nn.ConvTranspose2d(256, 128, 3, 2, 1, 1), norm(128), nn.LeakyReLU(),
+            nn.ConvTranspose2d(128, 64, 3, 1, 1), norm(64), nn.LeakyReLU(),
             nn.ConvTranspose2d(64, shape[0], 3, 2, 1, 1), nn.Tanh(),
         )  # fmt: skip
 
@@ -55,15 +57,17 @@ class Painter(nn.Module):
 class Reader(nn.Module):
     """(images, labels) → [B, outputs]; the label's embedding is one more plane of the image."""
 
-    def __init__(self, outputs: int, shape: Shape, n_classes: int = 0) -> None:
+    def __init__(
+        self, outputs: int, shape: Shape, n_classes: int = 0, norm: Any = nn.BatchNorm2d
+    ) -> None:
         super().__init__()
         rows, columns = grid(shape)
         self.sides = (4 * rows, 4 * columns)
         self.label = nn.Embedding(n_classes, 16 * rows * columns) if n_classes else None
         self.body = nn.Sequential(
             nn.Conv2d(shape[0] + bool(n_classes), 64, 3, 2, 1), nn.LeakyReLU(),
-            nn.Conv2d(64, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.LeakyReLU(),
-            nn.Conv2d(64, 128, 3, 2), nn.BatchNorm2d(128), nn.LeakyReLU(),
+            nn.Conv2d(64, 64, 3, 2, 1), norm(64), nn.LeakyReLU(),
+            nn.Conv2d(64, 128, 3, 2), norm(128), nn.LeakyReLU(),
             nn.Flatten(), nn.Linear((rows - 1) // 2 * ((columns - 1) // 2) * 128, outputs),
         )  # fmt: skip
 
@@ -171,8 +175,14 @@ class B2VAE:
     presets: ClassVar[dict[str, dict[str, Any]]] = B1CGAN.presets
 
     def networks(self, data: LabelledImages) -> tuple[Reader, Painter]:
-        """Encoder and decoder, blind to labels; layers as in B1, for the report gives none."""
-        return Reader(2 * self.z, data.shape), Painter(self.z, data.shape)
+        """Encoder and decoder, blind to labels; the report gives no layers: B1's, less the norms.
+
+        With batch norm the posterior ran away from the prior, and samples were specks.
+        """
+        return (
+            Reader(2 * self.z, data.shape, norm=nn.Identity),
+            Painter(self.z, data.shape, norm=nn.Identity),
+        )
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
@@ -220,7 +230,10 @@ class B3CVAE(B2VAE):
     def networks(self, data: LabelledImages) -> tuple[Reader, Painter]:
         """The label is a plane of the image in the encoder, 16 numbers beside z in the decoder."""
         k = len(data.classes)
-        return Reader(2 * self.z, data.shape, k), Painter(self.z, data.shape, k, beside=16)
+        return (
+            Reader(2 * self.z, data.shape, k, norm=nn.Identity),
+            Painter(self.z, data.shape, k, beside=16, norm=nn.Identity),
+        )
 
 
 @dataclass
