@@ -220,15 +220,16 @@ def test_run_leaves_curves_grids_and_the_best_pictures(small_run):
 
 
 def test_curves_have_the_names_of_the_report_and_a_line_at_ln_2():
+    variants = ["a2-cgan lr=1e-3", "a2-cgan lr=1e-4"]
     log = pd.DataFrame({
-        "metric": ["d_real", "mse_simu"], "step": 1, "value": 0.7, "dataset": "x", "seed": 0,
-        "artefact": "y",
+        "metric": ["d_real", "mse_simu"] * 2, "step": 1, "value": 0.7, "dataset": "x", "seed": 0,
+        "artefact": "y", "generator": [v for v in variants for _ in range(2)],
     })  # fmt: skip
-    first, second = loss_curves("a2-cgan lr=1e-3", log).axes
-    assert first.get_title() == "a2-cgan lr=1e-3: D loss on real"
-    assert first.lines[-1].get_ydata() == pytest.approx([math.log(2)] * 2)
-    assert second.get_title() == "a2-cgan lr=1e-3: mse_simu"
-    assert len(second.lines) == 1
+    axes = loss_curves("a2-cgan", log).axes
+    said = [f"{v}: {title}" for v in variants for title in ("D loss on real", "mse_simu")]
+    assert [axis.get_title() for axis in axes] == said
+    assert axes[0].lines[-1].get_ydata() == pytest.approx([math.log(2)] * 2)
+    assert len(axes[1].lines) == 1
 
 
 def test_best_pictures_are_the_surest_of_each_class():
