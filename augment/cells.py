@@ -11,7 +11,7 @@ from augment.arms import ARMS
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.generators import GENERATORS
-from augment.recipe import Recipe, hyperparameters
+from augment.recipe import Recipe, hyperparameters, split_variant
 
 FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
 
@@ -58,9 +58,14 @@ class Cell:
         """For progress lines."""
         return f"{self.trial}: {self.arm}" + (f" ({self.generator})" if self.generator else "")
 
+    @property
+    def entry(self) -> str:
+        """Its generator's name in the registry: `generator` may say settings after it."""
+        return split_variant(str(self.generator))[0]
+
     def generator_record(self, labelled_sha: str, precision: str) -> dict[str, Any]:
         """All that a trained generator depends on."""
-        sampling = GENERATORS[str(self.generator)].sampling
+        sampling = GENERATORS[self.entry].sampling
         return {
             "version": __version__,
             "labelled": labelled_sha,
@@ -73,7 +78,7 @@ class Cell:
 
     def synthetic_record(self, generator_signature: str) -> dict[str, Any]:
         """All that its synthetic set depends on."""
-        sampling = GENERATORS[str(self.generator)].sampling
+        sampling = GENERATORS[self.entry].sampling
         return {
             "generator": generator_signature,
             "ratio": self.ratio,
@@ -162,7 +167,8 @@ def variants(recipe: Recipe, name: str, arm: str, common: dict[str, Any]) -> lis
         recipe.ratio, recipe.share, recipe.guidance or [None], recipe.strength or [None],
         recipe.filter,
     ):  # fmt: skip
-        settings = hyperparameters(GENERATORS, name, recipe.preset, recipe.overrides(name))
+        entry = split_variant(name)[0]
+        settings = hyperparameters(GENERATORS, entry, recipe.preset, recipe.overrides(name))
         asked = {"guidance": guidance, "strength": strength}
         settings |= {k: v for k, v in asked.items() if k in settings and v is not None}
         cells.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float
-from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
+from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate, steps_for
 from augment.runtime import autocast
 
 
@@ -42,7 +41,7 @@ class Classifier:
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
         """Build network, average and optimiser; `steps` grows to `epochs` passes over the data."""
-        self.steps = max(self.steps, math.ceil(self.epochs * len(data) / self.batch))
+        self.steps = max(self.steps, steps_for(self.epochs, data, self.batch))
         self.device, self.precision = device, precision
         net = fresh(lambda: self.network(data), seed)
         net = net.to(device=device, memory_format=torch.channels_last)

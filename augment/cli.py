@@ -189,13 +189,20 @@ def report(
 def compare(
     a: Annotated[Path, typer.Argument(help="A run folder, or a results CSV.", metavar="A")],
     b: Annotated[Path, typer.Argument(help="Another on the same data.", metavar="B")],
+    sheet: Annotated[Path | None, typer.Option(help="PNG of what both runs draw: A left, B right.")] = None,
     as_json: Json = False,
-) -> None:
-    """Compare two runs, arm by arm, paired over the trials that both have.
+) -> None:  # fmt: skip
+    """Compare two runs, arm by arm, paired over the trials that both have; then their pictures.
 
     Example: augment compare results/runs/digits-ddpm results/runs/digits-cgan
     """
-    from augment.report.comparison import HEAD, compare_tables, comparison_lines
+    from augment.report.comparison import (
+        HEAD,
+        PICTURES_HEAD,
+        compare_tables,
+        comparison_lines,
+        picture_lines,
+    )  # fmt: skip
     from augment.report.outputs import read_results
 
     files = [
@@ -206,6 +213,16 @@ def compare(
         print(table.to_json(orient="records"))
     else:
         show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(HEAD))
+        if lines := picture_lines(a, b):
+            show_rows("what they draw, mean of the trials", lines, list(PICTURES_HEAD))
+    if sheet:
+        from augment.export import artefacts, chosen_cell
+        from augment.report.pictures import side_by_side
+
+        runs = [run_file(run, "results.csv").parent for run in (a, b)]
+        grids = [artefacts(run, chosen_cell(run, None, None))[1] / "grid.png" for run in runs]
+        side_by_side(grids, sheet)
+        talk(f"{sheet}: labelled rows of the first trial, A left, B right")
 
 
 @app.command()

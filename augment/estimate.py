@@ -121,9 +121,7 @@ def measure_generator(
     cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str, _: int
 ) -> tuple[float, float]:
     """Training one generator."""
-    learner = built(
-        GENERATORS, str(cell.generator), cell.generator_settings, labelled, device, precision
-    )
+    learner = built(GENERATORS, cell.entry, cell.generator_settings, labelled, device, precision)
     data = generator_set(labelled, policy, learner.transformed)
     return seconds_for(learner, data, device), megabytes(learner)
 
@@ -132,9 +130,7 @@ def measure_sampling(
     cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str, _: int
 ) -> tuple[float, float]:
     """Drawing one synthetic set."""
-    learner = built(
-        GENERATORS, str(cell.generator), cell.generator_settings, labelled, device, precision
-    )
+    learner = built(GENERATORS, cell.entry, cell.generator_settings, labelled, device, precision)
     n = round(float(cell.ratio or 0) * len(labelled))
     few = min(n, 128)  # whole network calls, as in `rows_at_once`
     labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)

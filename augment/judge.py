@@ -32,6 +32,7 @@ from augment.stages import Bench, Progress, train_and_score
 from augment.store import signature, write_atomic
 
 CLOSEST = 16  # pairs on the sheet
+BEST = 32  # pictures on the sheet of the best
 
 
 def baseline(cell: Cell) -> Cell:
@@ -92,6 +93,7 @@ def judged(
         }  # fmt: skip
         about["warning"] = warning(about)
         save_picture(closest_pairs(origin, synthetic, labelled), folder / "closest.png")
+        save_picture(class_grid(best_of(synthetic, chances), 8), folder / "best.png")
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     yield Progress(
         "quality", cell.name, 1, 1, {"agreement": about["agreement"]}, warning=about["warning"]
@@ -115,6 +117,17 @@ def evidence(quality: Path, origin: Path) -> Evidence:
     seen = load_file(quality / "evidence.safetensors")
     drawn = load_file(origin / "synthetic.safetensors")
     return Evidence(drawn["labels"], seen["chances"].float(), seen["distance"], drawn["copied"])
+
+
+def best_of(synthetic: LabelledImages, chances: torch.Tensor) -> torch.Tensor:
+    """The images that the classifier is surest of being what was wanted, as many of each class."""
+    wanted = chances.gather(1, synthetic.labels[:, None]).squeeze(1)
+    rank = torch.empty_like(synthetic.labels)
+    for label in synthetic.labels.unique():
+        own = (synthetic.labels == label).nonzero().flatten()
+        rank[own[wanted[own].argsort(descending=True, stable=True)]] = torch.arange(len(own))
+    chosen = rank.argsort(stable=True)[:BEST]
+    return synthetic.images[chosen[synthetic.labels[chosen].argsort(stable=True)]]
 
 
 def closest_pairs(

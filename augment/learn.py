@@ -139,6 +139,18 @@ def rise_and_fall(step: int, steps: int, warmup: float = 0.05, floor: float = 0.
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
+def steps_for(epochs: int, data: LabelledImages, batch: int) -> int:
+    """Steps that see every image `epochs` times."""
+    return math.ceil(epochs * len(data) / batch)
+
+
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step of an optimiser down a loss."""
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Give every parameter group this rate, times the group's own `scale` if it has one."""
     for group in optimiser.param_groups:

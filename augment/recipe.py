@@ -35,7 +35,7 @@ MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
 MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
-SHARES = ("transformed", "dropout", "label_dropout", "strength")  # from 0 to 1
+SHARES = ("transformed", "dropout", "label_dropout", "strength", "vae_share")  # from 0 to 1
 
 
 def as_list(value: Any) -> Any:
@@ -103,8 +103,9 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def check_names(self) -> Recipe:
         """Names against their registries; the error lists the valid ones."""
+        entries = [split_variant(name)[0] for name in self.generator]
         for what, names, valid in (
-            ("generator", self.generator, GENERATORS),
+            ("generator", entries, GENERATORS),
             ("arm", self.arm, ARMS),
             ("filter", self.filter, FILTERS),
             ("preset", [self.preset], PRESETS),
@@ -121,9 +122,7 @@ class Recipe(BaseModel):
         if len(self.seeds) > MOST_SEEDS:
             raise UsageError(f"--seeds asks for {len(self.seeds)} trials: {MOST_SEEDS} at most")
         for name in SAMPLED:
-            if getattr(self, name) and not any(
-                name in GENERATORS[g].sampling for g in self.generator
-            ):
+            if getattr(self, name) and not any(name in GENERATORS[g].sampling for g in entries):
                 raise UsageError(f"--{name}: {', '.join(self.generator)} has none; leave it out")
         if self.select and not any(ARMS[a].real and ARMS[a].synthetic for a in self.arm):
             raise UsageError("--select: no arm mixes real and synthetic; add real+classic+synth")
@@ -141,15 +140,21 @@ class Recipe(BaseModel):
             for name in registry:
                 overrides = self.overrides(name) if name in names else self.set.get(name, {})
                 hyperparameters(registry, name, "quick", overrides)
+        for name in self.generator:
+            hyperparameters(GENERATORS, split_variant(name)[0], "quick", self.overrides(name))
         return self
 
     def overrides(self, name: str) -> dict[str, Any]:
-        """`set` for one generator or classifier: its own section goes over its kind's."""
+        """`set` for one generator or classifier: its own section goes over its kind's.
+
+        What a generator's name itself says (`ddpm calls=50`) goes over both.
+        """
+        name, said = split_variant(name)
         registry: dict[str, Any] = GENERATORS if name in GENERATORS else CLASSIFIERS
         if not hyperparameters(registry, name, "quick", {}):  # a control has nothing to tune
-            return self.set.get(name, {})
+            return self.set.get(name, {}) | said
         kind = "generator" if registry is GENERATORS else "classifier"
-        return self.set.get(kind, {}) | self.set.get(name, {})
+        return self.set.get(kind, {}) | self.set.get(name, {}) | said
 
     def resolved(self, device_type: str) -> Recipe:
         """With `auto` replaced by what it stands for on this kind of device."""
@@ -202,6 +207,15 @@ def parse_set(items: list[str]) -> dict[str, dict[str, Any]]:
             value = text.strip()
         parsed.setdefault(section, {})[name] = value
     return parsed
+
+
+def split_variant(name: str) -> tuple[str, dict[str, Any]]:
+    """`"ddpm calls=50"` → ("ddpm", {"calls": 50}): one registered name, run with other settings."""
+    entry, *words = name.split()
+    for word in words:
+        if not all(word.partition("=")):
+            raise UsageError(f"--generator '{name}': write NAME KEY=VALUE, e.g. 'ddpm calls=50'")
+    return entry, parse_set([f"{entry}.{word}" for word in words]).get(entry, {})
 
 
 def check_range(what: str, value: Any, least: int) -> None:

@@ -44,7 +44,7 @@ from augment.store import (
 CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most
 LOG_POINTS = 100  # values of each metric kept in history.csv
 DRAWN = 512  # images between two signs of life; whole network calls, as in `rows_at_once`
-GRID_POINTS = 4  # pictures of a generator in training, in the first trial
+SHOWN = (0.25, 0.5, 0.75, 1.0)  # of a training: when a generator is drawn, in the first trial
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def fit_generator(
     if bench.store.has("generator", sig):
         return path
     with bench.store.making("generator", sig) as folder:
-        seed = seed_for(cell.seed, "generator", cell.generator)
-        learner = GENERATORS[str(cell.generator)](**cell.generator_settings)
+        seed = seed_for(cell.seed, "generator", cell.entry)
+        learner = GENERATORS[cell.entry](**cell.generator_settings)
         data = generator_set(labelled, policy, learner.transformed)
         learner.prepare(data.parts[0], seed=seed, device=bench.device, precision=precision)
-        grids = grid_steps(learner.steps) if cell.seed == bench.first_seed else set()
+        grids = grid_steps(learner) if cell.seed == bench.first_seed else set()
         seconds = 0.0
         for progress in trained(learner, data, seed, bench.device, folder, "generator", cell):
             seconds = progress.seconds
@@ -99,7 +99,7 @@ def fit_generator(
                 picture = class_grid(learner.sample(shown, seeds=seeds), 8)
                 save_picture(picture, folder / f"step-{progress.step}.png")
             yield progress
-        save_learner(learner, str(cell.generator), data.parts[0], folder, precision)
+        save_learner(learner, cell.entry, data.parts[0], folder, precision)
         about = {
             "cell": cell.trial, "generator": cell.generator, "closed_set": learner.closed_set,
             "seconds": seconds, "precision": precision, "device": str(bench.device),
@@ -109,9 +109,10 @@ def fit_generator(
     return path
 
 
-def grid_steps(steps: int) -> set[int]:
-    """The steps at which a generator in training is shown."""
-    return {max(1, round(steps * k / GRID_POINTS)) for k in range(1, GRID_POINTS + 1)}
+def grid_steps(learner: Learner) -> set[int]:
+    """The steps at which a generator in training is shown: its `shown` shares of all, or these."""
+    shares = getattr(learner, "shown", SHOWN)
+    return {max(share > 0, round(learner.steps * share)) for share in shares}
 
 
 def grid_request(n_classes: int, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,7 +130,7 @@ def synthesise(
     if bench.store.has("synthetic", sig):
         return path
     with bench.store.making("synthetic", sig) as folder:
-        sampling = {k: cell.generator_settings[k] for k in GENERATORS[str(cell.generator)].sampling}
+        sampling = {k: cell.generator_settings[k] for k in GENERATORS[cell.entry].sampling}
         generator = load_learner(GENERATORS, model, bench.device, **sampling)
         labels, seeds = requests(cell, labelled)
         start, parts = time.perf_counter(), []
@@ -249,7 +250,7 @@ def trained(
     for step, metrics in train(learner, data, seed=seed, device=device, start=start):
         now = time.perf_counter()
         seconds = spent + now - begun
-        if step % every == 0 or step == learner.steps:
+        if step == 1 or step % every == 0 or step == learner.steps:
             numbers = as_numbers(step, metrics)
             log += [[step, name, value] for name, value in numbers.items()]
         if now - last > CHECKPOINT_SECONDS:

@@ -298,3 +298,19 @@ def test_curves_go_to_tensorboard_if_it_is_there(run_dir, monkeypatch, capsys):
     else:
         assert code == 0
         assert len(list((run_dir / "tensorboard").iterdir())) == 6  # a generator, five arms
+
+
+def test_compare_draws_both_runs_on_one_sheet(run_dir, tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    sheet = tmp_path / "sheet.png"
+    code, out, err = call(monkeypatch, capsys, "compare", run_dir, run_dir, "--sheet", sheet)
+    assert code == 0, err
+    assert "right class %" in out
+    (grid,) = run_dir.glob("artefacts/synthetic/*/grid.png")
+    with Image.open(grid) as one, Image.open(sheet) as both:
+        assert (both.width, both.height) == (2 * one.width + 24, one.height)
+    code, _, err = call(monkeypatch, capsys, "compare", run_dir / "results.csv", run_dir,
+                        "--sheet", sheet)  # fmt: skip
+    assert code == 2
+    assert "no run folder" in err

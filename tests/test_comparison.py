@@ -5,7 +5,12 @@ import pytest
 from test_table import CLASSIC, REAL, results, rows
 
 from augment.errors import UsageError
-from augment.report.comparison import compare_tables, comparison_lines
+from augment.report.comparison import (
+    PICTURES_HEAD,
+    compare_tables,
+    comparison_lines,
+    picture_lines,
+)
 from augment.statistics import compare
 
 
@@ -66,3 +71,19 @@ def test_of_several_generators_namesakes_are_compared():
 def test_runs_that_cannot_be_paired_are_refused(b, says):
     with pytest.raises(UsageError, match=says):
         compare_tables(table([0.6]), b)
+
+
+def test_pictures_of_two_runs_stand_in_one_table(tmp_path):
+    for name, agreement in (("a", (0.2, 0.4)), ("b", (0.5, 0.7))):
+        (tmp_path / name).mkdir()
+        pd.DataFrame({
+            "dataset": "digits", "asked": "3 a class", "seed": [0, 1], "generator": name,
+            "features": "x", "agreement": agreement, "diversity": 0.5, "twins": 0.25, "kid": 0.1,
+            "copy_rate": 0.0, "warning": None,
+        }).to_csv(tmp_path / name / "quality.csv", index=False)  # fmt: skip
+    first, second = picture_lines(tmp_path / "a", tmp_path / "b")
+    assert len(first) == len(PICTURES_HEAD)
+    assert first == ["A", "digits, 3 a class", "a", "x", "2", "30.00", "0.50", "25.00", "0.1",
+                     "0.00"]  # fmt: skip
+    assert (second[0], second[5]) == ("B", "60.00")
+    assert picture_lines(tmp_path / "a", tmp_path / "nowhere") == []

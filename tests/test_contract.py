@@ -105,7 +105,10 @@ def test_training_continued_from_a_checkpoint_is_bitwise_the_same(registry, name
         assert any(not torch.equal(states[0][k], states[5][k]) for k in states[0])
 
 
-@pytest.mark.parametrize("name", [n for n in GENERATORS if GENERATORS[n].presets["smoke"]])
+BLIND = {"b2-vae", *(n for n in GENERATORS if not GENERATORS[n].presets["smoke"])}
+
+
+@pytest.mark.parametrize("name", [n for n in GENERATORS if n not in BLIND])
 def test_generator_sees_its_labels(name, cpu):
     data = bars(8, ("a", "b"))
     generator = trained(GENERATORS, name, data, cpu, steps=40)

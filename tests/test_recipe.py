@@ -404,3 +404,31 @@ def test_guidance_without_a_guided_generator_is_refused():
 def test_more_trials_than_anyone_means_are_refused():
     with pytest.raises(UsageError, match="--seeds asks for 20231015 trials"):
         make_recipe(seeds="20231015")
+
+
+def test_one_generator_with_several_settings_is_several_generators():
+    recipe = make_recipe(
+        generator="cvae lr=1e-3 z=4,cvae lr=1e-4,duplicate", arm="synth", seeds=1,
+        set={"generator": {"lr": 0.5, "batch": 8}},
+    ).resolved("cpu")  # fmt: skip
+    first, second, control = expand(recipe)
+    assert [c.generator for c in (first, second, control)] == recipe.generator
+    assert {c.entry for c in (first, second)} == {"cvae"}
+    seen = [[c.generator_settings[k] for k in ("lr", "z", "batch")] for c in (first, second)]
+    assert seen == [[1e-3, 4, 8], [1e-4, 16, 8]]
+    assert first.generator_record("x", "fp32") != second.generator_record("x", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("generator", "said"),
+    [
+        ("cva lr=1", "did you mean 'cvae'"),
+        ("cvae lrr=1", "did you mean 'lr'"),
+        ("cvae lr", "write NAME KEY=VALUE"),
+        ("cvae lr=fast", "cvae.lr = 'fast'"),
+        ("duplicate lr=1", "lr"),
+    ],
+)
+def test_fault_in_the_settings_of_a_generators_name_is_one_sentence(generator, said):
+    with pytest.raises(UsageError, match=said):
+        make_recipe(generator=generator)

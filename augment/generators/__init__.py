@@ -11,6 +11,8 @@ from augment.generators.controls import Duplicate, Noise
 from augment.generators.cvae import CVAE
 from augment.generators.ddpm import DDPM
 from augment.generators.mix import Mix
+from augment.generators.reference_a import A1GAN, A2CGAN
+from augment.generators.reference_b import B1CGAN, B2VAE, B3CVAE, B4VAECGAN
 from augment.learn import Learner
 
 
@@ -39,4 +41,10 @@ GENERATORS: dict[str, type[Generator]] = {
     "mix": Mix,
     "duplicate": Duplicate,
     "noise": Noise,
+    "a1-gan": A1GAN,
+    "a2-cgan": A2CGAN,
+    "b1-cgan": B1CGAN,
+    "b2-vae": B2VAE,
+    "b3-cvae": B3CVAE,
+    "b4-vae-cgan": B4VAECGAN,
 }

@@ -1,8 +1,9 @@
-"""The convolutional decoder that cgan and cvae share."""
+"""Parts that generators share: a convolutional decoder, drawing in chunks, a GAN's loss."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from augment.data.images import to_uint8
 from augment.runtime import autocast, noise_for
+
+LN2 = math.log(2)  # `binary_loss` of a discriminator that cannot tell
 
 
 def doublings(height: int, width: int) -> int:
@@ -115,3 +118,9 @@ def in_chunks(
         own, keys = torch.cat([own, own[fill]]), torch.cat([keys, keys[fill]])
         parts.append(draw(own, keys)[:n].cpu())
     return torch.cat(parts)
+
+
+def binary_loss(chance: Tensor, real: bool) -> Tensor:
+    """Mean binary cross-entropy of chances of being real, against what is wanted of them."""
+    with torch.autocast(chance.device.type, enabled=False):  # torch refuses it in bf16
+        return F.binary_cross_entropy(chance.float(), torch.full_like(chance, real).float())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,9 +11,12 @@ from augment.arms import ARMS
 from augment.errors import UsageError
 from augment.report.table import between, percent, probability, variants
 from augment.statistics import compare, holm
+from augment.store import read_csv
 
 HEAD = ("data", "arm", "A", "B", "B − A", "95 % interval", "n", "p (Holm)", "verdict")
 WORDS = {"helps": "B is better", "hurts": "A is better"}  # what a contrast's verdict means here
+PICTURES_HEAD = ("run", "data", "generator", "features", "n", "right class %", "diversity",
+                 "twins %", "KID", "copies %")  # fmt: skip
 TRIAL = ("dataset", "asked", "arm")
 
 
@@ -92,4 +96,26 @@ def comparison_lines(table: pd.DataFrame) -> list[list[str]]:
             percent(r["difference"], True), between(r["low"], r["high"]), str(r["pairs"]),
             probability(r["p_holm"]), r["verdict"],
         ])  # fmt: skip
+    return lines
+
+
+def picture_lines(*runs: Path) -> list[list[str]]:
+    """Lines under PICTURES_HEAD from the quality.csv of run folders; empty if one has none.
+
+    Diversity is of real images (1 is as diverse); twins are nearly identical pairs (collapse).
+    """
+    files = [run / "quality.csv" for run in runs]
+    if not all(file.is_file() for file in files):
+        return []
+    lines = []
+    for name, file in zip("AB", files, strict=True):
+        quality = read_csv(file, ("dataset", "asked", "generator", "features", "warning"))
+        keys = ["dataset", "asked", "generator", "features"]
+        for key, trials in quality.groupby(keys, sort=False):
+            mean = trials.mean(numeric_only=True)
+            lines.append([
+                name, f"{Path(key[0]).name}, {key[1]}", key[2], key[3], str(len(trials)),
+                percent(mean["agreement"]), f"{mean['diversity']:.2f}", percent(mean["twins"]),
+                f"{mean['kid']:.3g}", percent(mean["copy_rate"]),
+            ])  # fmt: skip
     return lines

@@ -31,6 +31,8 @@ PLAIN = {
     "no pair": "Not measured: no trial of {who} finished.",
 }
 KINDS = {"helps": "helps", "hurts": "hurts"}
+SHEETS = {"best": "the images that the real+classic classifier is surest of, for each class",
+          "closest": "the images most like a labelled one, each above that one"}  # fmt: skip
 QUALITY = {"agreement": "right class %", "precision": "precision %", "coverage": "coverage %",
            "kid": "KID", "fd": "Fréchet distance"}  # fmt: skip
 QUALITY_HEAD = ("data", "generator", "trial", "features", "n", *QUALITY.values(), "copies %",
@@ -148,9 +150,9 @@ def sample_pairs(folder: Path, done: pd.DataFrame) -> list[list[dict[str, Any]]]
         for made in shown(folder / "samples", f"{glob.escape(stem)}-*-seed{seed}-??????.png"):
             name = made.stem.removeprefix(f"{stem}-").rsplit("-seed", 1)[0]
             pairs[-1].append(picture(made, f"synthetic: {name}", True))
-            for close in shown(folder / "samples", f"closest-{glob.escape(made.stem)}.png"):
-                said = f"{name}: the images most like a labelled one, each above that one"
-                pairs[-1].append(picture(close, said, True))
+            for sheet, said in SHEETS.items():
+                for file in shown(folder / "samples", f"{sheet}-{glob.escape(made.stem)}.png"):
+                    pairs[-1].append(picture(file, f"{name}: {said}", True))
     return pairs
 
 

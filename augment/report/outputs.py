@@ -244,6 +244,7 @@ def keep_pictures(
     name = f"{stem}-seed{line['seed']}-{synthetic.name[:6]}.png"
     shutil.copyfile(synthetic / "grid.png", place / name)
     shutil.copyfile(synthetic / "real.png", place / f"real-{data}-seed{line['seed']}.png")
-    shutil.copyfile(seen / "closest.png", place / f"closest-{name}")
+    for sheet in ("closest", "best"):
+        shutil.copyfile(seen / f"{sheet}.png", place / f"{sheet}-{name}")
     for picture in model.glob("step-*.png"):
         shutil.copyfile(picture, place / f"{stem}-seed{line['seed']}-{picture.name}")

@@ -41,3 +41,17 @@ def save_picture(picture: Tensor, path: Path) -> None:
     enlarge = max(1, 600 // max(picture.shape[1:]))
     to_pillow(picture, enlarge).save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())
+
+
+def side_by_side(files: list[Path], path: Path, gap: int = 24) -> None:
+    """PNG files in one row on white, written atomically."""
+    pictures = [Image.open(file).convert("RGB") for file in files]
+    width = sum(p.width for p in pictures) + gap * (len(pictures) - 1)
+    sheet = Image.new("RGB", (width, max(p.height for p in pictures)), "white")
+    left = 0
+    for picture in pictures:
+        sheet.paste(picture, (left, 0))
+        left += picture.width + gap
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    write_atomic(path, buffer.getvalue())

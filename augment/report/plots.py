@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from augment.arms import ARMS, DECISIVE
+from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
+from augment.recipe import split_variant
 from augment.report.table import variants
 from augment.statistics import spread_interval
 from augment.store import Store, read_csv, write_atomic
@@ -38,8 +41,9 @@ def draw_all(folder: Path, done: pd.DataFrame) -> None:
     if gains := gain_curves(done):
         save(gains, place / "gain.png")
     log = read_csv(folder / "history.csv", ("dataset", "asked", "generator", "arm", "metric"))
-    for name, curves in log[log["stage"] == "generator"].groupby("generator"):
-        save(loss_curves(str(name), curves), place / f"loss-{name}.png")
+    log = log[log["stage"] == "generator"]
+    for entry, curves in log.groupby(log["generator"].map(lambda name: split_variant(name)[0])):
+        save(loss_curves(str(entry), curves), place / f"loss-{entry}.png")
     for (dataset, asked), trial in done.groupby(["dataset", "asked"], sort=False):
         stem = "".join(c if c.isalnum() else "_" for c in f"{dataset}-{asked}").strip("_")
         save(confusions(folder, trial), place / f"confusion-{stem}.png")
@@ -150,17 +154,25 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def loss_curves(name: str, curves: pd.DataFrame) -> Figure:
-    """A panel a metric of a generator's training, a line a trial."""
-    metrics = list(curves["metric"].unique())
-    figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics), 3.2), squeeze=False)
-    for axis, metric in zip(axes[0], metrics, strict=True):
-        own = curves[curves["metric"] == metric]
+def loss_curves(entry: str, curves: pd.DataFrame) -> Figure:
+    """A panel a metric of a generator's training, a row a variant of its settings, a line a trial.
+
+    Titles are the generator's `curves`; a dotted line is where its `start` says a loss begins.
+    """
+    model = GENERATORS.get(entry)
+    titles, starts = getattr(model, "curves", {}), getattr(model, "start", {})
+    metrics, names = list(curves["metric"].unique()), list(curves["generator"].unique())
+    size = (4.2 * len(metrics), 3.2 * len(names))
+    figure, axes = plt.subplots(len(names), len(metrics), figsize=size, squeeze=False)
+    for (name, metric), axis in zip(itertools.product(names, metrics), axes.flat, strict=True):
+        own = curves[(curves["metric"] == metric) & (curves["generator"] == name)]
         for (dataset, seed, _), line in own.groupby(["dataset", "seed", "artefact"], sort=False):
             axis.plot(
                 line["step"], line["value"], lw=1, alpha=0.8, label=f"{Path(dataset).name} {seed}"
             )
-        axis.set_title(f"{name}: {metric}", fontsize=10)
+        if metric in starts:
+            axis.axhline(starts[metric], color="black", lw=0.8, ls=":")
+        axis.set_title(f"{name}: {titles.get(metric, metric)}", fontsize=10)
         axis.set_xlabel("steps")
         axis.grid(alpha=0.3)
     if len(axes[0][0].lines) <= 12:
