@@ -29,6 +29,7 @@ class Classifier:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     ema: float = 0.995
+    threshold: float = 0.95  # how sure of an unlabelled image, to learn from it (FixMatch)
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
@@ -57,13 +58,18 @@ class Classifier:
         }  # fmt: skip
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One step of cross-entropy with smoothed labels."""
+        """One step of cross-entropy with smoothed labels; unlabelled rows as in FixMatch, eq. 4."""
         net, optimiser = self.modules["net"].train(), self.optimisers["net"]
         set_rate(optimiser, self.lr * rise_and_fall(step, self.steps, warmup=0.2))
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device):
             logits = net(images).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=self.label_smoothing)
+        if len(labels) < len(logits):
+            weak, strong = logits[len(labels) :].chunk(2)
+            sure, guess = weak.detach().softmax(1).max(1)
+            each = F.cross_entropy(strong, guess, reduction="none")
+            loss = loss + (each * (sure >= self.threshold)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

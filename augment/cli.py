@@ -69,7 +69,7 @@ def run(
     per_class: Annotated[str | None, typer.Option(help="Labelled images a class [10; own data: all].")] = None,
     size: Annotated[int | None, typer.Option(help="Side in pixels [native up to 64, else 32].")] = None,
     generator: Annotated[str | None, typer.Option(help="Names by comma (augment list) [ddpm].")] = None,
-    arm: Annotated[str | None, typer.Option(help="Names by comma (augment list) [all].")] = None,
+    arm: Annotated[str | None, typer.Option(help="Names by comma (augment list) [real, real+classic, the three with synth].")] = None,
     seeds: Annotated[str | None, typer.Option(help="How many paired trials, or which: 6, 100-105, 1,4 [3].")] = None,
     ratio: Annotated[str | None, typer.Option(help="Synthetic images for each labelled one [5].")] = None,
     share: Annotated[str | None, typer.Option(help="Synthetic share of each mixed batch [0.5].")] = None,

@@ -12,7 +12,7 @@ from augment.arms import ARMS, training_set
 from augment.cells import Cell
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
-from augment.data.subset import labelled_subset
+from augment.data.subset import labelled_subset, unlabelled_rest
 from augment.judge import judged
 from augment.stages import (
     Bench,
@@ -38,7 +38,8 @@ def run_cell(cell: Cell, data: Dataset, bench: Bench) -> Generator[Progress, Non
         synthetic = load_images(origin, labelled.classes)
         quality = yield from judged(cell, synthetic, origin, labelled, places, data, policy, bench)
     # classify
-    learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0)
+    unlabelled = unlabelled_rest(data.pool, places) if ARMS[cell.arm].unlabelled else None
+    learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0, unlabelled)
     score = yield from train_and_score(cell, learnt, labelled, data.test, origin, quality, bench,
                                        bench.precision_for(data))  # fmt: skip
     # tabulate

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
-from augment.arms import ARMS
+from augment.arms import ARMS, USUAL
 from augment.classic import CLASSIC
 from augment.classifiers import CLASSIFIERS
 from augment.errors import UsageError, unknown
@@ -33,7 +33,7 @@ from augment.runtime import PRECISIONS
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
-SHARES = ("transformed", "dropout", "label_dropout")  # from 0 to 1
+SHARES = ("transformed", "dropout", "label_dropout", "threshold")  # from 0 to 1
 
 
 def as_list(value: Any) -> Any:
@@ -78,7 +78,7 @@ class Recipe(BaseModel):
     per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
     size: Annotated[int, Field(ge=8, le=512)] | None = None
     generator: Many = ["ddpm"]
-    arm: Many = list(ARMS)
+    arm: Many = list(USUAL)
     seeds: Annotated[
         list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)
     ] = [0, 1, 2]

@@ -192,6 +192,7 @@ def train_and_score(
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
     record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
     record["transform"] = learnt.transforms[0].__name__
+    record["parts"] = [part.sha for part in learnt.parts]  # unlabelled ones among them
     sig = signature(record)
     path = bench.store.path("score", sig)
     if bench.store.has("score", sig):

@@ -252,7 +252,7 @@ def test_each_cell_once(arm, generator, seeds, ratio, share, guidance, dataset, 
 
 
 def test_real_arms_are_not_repeated_over_generators():
-    made = cells(generator="ddpm,cgan,noise", ratio="1,5", share="0.2,0.5", seeds=2)
+    made = cells(arm=list(ARMS), generator="ddpm,cgan,noise", ratio="1,5", share="0.2,0.5", seeds=2)
     real = [c for c in made if c.arm in REAL]
     assert [(c.seed, c.arm) for c in real] == [(s, a) for s in (0, 1) for a in REAL]
     assert all(
