@@ -26,6 +26,8 @@ class Arm:
     policy: str | None = None  # of POLICIES, after the classic transforms
     compose: str | None = None  # of COMPOSITIONS, on the whole batch
     unlabelled: bool = False  # sees the rest of the pool, without its labels
+    pretrained: bool = False  # starts from the weights of another data set
+    frozen: bool = False  # learns the last layer alone
 
 
 def rival(about: str, *, policy: str | None = None, compose: str | None = None) -> Arm:
@@ -59,6 +61,14 @@ ARMS: dict[str, Arm] = {
     "ssl+synth": Arm(
         "FixMatch with labelled and synthetic images; unlabelled images of the pool besides",
         True, True, True, "ssl", compose="fixmatch", unlabelled=True,
+    ),
+    "transfer": Arm(
+        "classic; the classifier starts from pretrained weights and is fine-tuned",
+        True, True, False, "real+classic", pretrained=True,
+    ),
+    "transfer+linear": Arm(
+        "classic; pretrained weights stay and the last layer alone is learnt (linear probe)",
+        True, True, False, "real+classic", pretrained=True, frozen=True,
     ),
 }  # fmt: skip
 USUAL = ("real", "real+classic", "real+synth", "real+classic+synth", "synth")  # unless asked

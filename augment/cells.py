@@ -37,6 +37,7 @@ class Cell:
     guidance: float | None = None
     skip_bad: bool = False
     drop_small_classes: bool = False
+    weights: str | None = None  # None in arms that start from scratch
 
     @property
     def amount(self) -> str:
@@ -130,6 +131,7 @@ def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
 
 def arm_cells(recipe: Recipe, arm: str, common: dict[str, Any]) -> list[Cell]:
     """The cells of one arm in one trial."""
+    common = common | {"weights": recipe.weights if ARMS[arm].pretrained else None}
     if not ARMS[arm].synthetic:
         return [Cell(arm=arm, **common)]
     cells = []

@@ -78,6 +78,7 @@ def run(
     classifier: Annotated[str | None, typer.Option(help="airbench or resnet [airbench].")] = None,
     classic: Annotated[str | None, typer.Option(help="Classic transforms: document, natural, any-orientation, none [by data set].")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16 [auto].")] = None,
+    weights: Annotated[str | None, typer.Option(help="Safetensors file that --arm transfer starts from.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE, e.g. generator.lr=1e-3.")] = None,
     skip_bad: Annotated[bool | None, typer.Option("--skip-bad", help="Leave out unreadable images.")] = None,
     drop_small_classes: Annotated[bool | None, typer.Option("--drop-small-classes", help="Leave out classes of too few images.")] = None,
@@ -94,7 +95,7 @@ def run(
     flags = dict(
         dataset=dataset, frac=frac, per_class=per_class, size=size, generator=generator, arm=arm,
         seeds=seeds, ratio=ratio, share=share, guidance=guidance, preset=preset, classic=classic,
-        classifier=classifier, precision=precision, skip_bad=skip_bad,
+        classifier=classifier, precision=precision, weights=weights, skip_bad=skip_bad,
         drop_small_classes=drop_small_classes,
     )  # fmt: skip
     settings = read_recipe(config) if config else {}

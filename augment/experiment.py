@@ -61,7 +61,7 @@ def row(
         "data_sha": data.sha,
         "frac": len(labelled) / len(data.pool),
         "n_labelled": len(labelled),
-        "closed_set": made.get("closed_set"),
+        "closed_set": False if arm.pretrained else made.get("closed_set"),
         "filter": "none" if made else None,
         "classic": policy if arm.classic else "none",
         "steps": about["steps"],

@@ -37,7 +37,7 @@ def baseline(cell: Cell) -> Cell:
     """The cell of the same trial that the decisive arm is measured against."""
     return dataclasses.replace(
         cell, arm=str(ARMS[DECISIVE].against), generator=None, generator_settings={}, ratio=None,
-        share=None, guidance=None,
+        share=None, guidance=None, weights=None,
     )  # fmt: skip
 
 

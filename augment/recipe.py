@@ -25,7 +25,7 @@ from pydantic import (
 
 from augment.arms import ARMS, USUAL
 from augment.classic import CLASSIC
-from augment.classifiers import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS, read_weights
 from augment.errors import UsageError, unknown
 from augment.generators import GENERATORS
 from augment.runtime import PRECISIONS
@@ -89,6 +89,7 @@ class Recipe(BaseModel):
     classifier: str = "airbench"
     classic: str = "auto"
     precision: str = "auto"
+    weights: str | None = None  # safetensors, for the arms that start from pretrained ones
     skip_bad: bool = False
     drop_small_classes: bool = False
     set: dict[str, dict[str, Any]] = {}
@@ -119,6 +120,13 @@ class Recipe(BaseModel):
                 raise UsageError(f"--{name} is empty: give at least one")
         if not self.generator and any(ARMS[a].synthetic for a in self.arm):
             raise UsageError(f"--generator is empty: name one of {', '.join(GENERATORS)}")
+        started = [name for name in self.arm if ARMS[name].pretrained]
+        if started and not self.weights:
+            raise UsageError(f"--arm {started[0]} needs --weights FILE, in safetensors")
+        if self.weights and not started:
+            raise UsageError("--weights is of no use to these arms: add --arm transfer")
+        if self.weights:
+            read_weights(Path(self.weights))
         return self
 
     @model_validator(mode="after")
