@@ -42,6 +42,7 @@ class Cell:
     folds: int = 0  # of that validation
     skip_bad: bool = False
     drop_small_classes: bool = False
+    weights: str | None = None  # None in arms that start from scratch
 
     @property
     def amount(self) -> str:
@@ -142,6 +143,7 @@ def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
 
 def arm_cells(recipe: Recipe, arm: str, common: dict[str, Any]) -> list[Cell]:
     """The cells of one arm in one trial; with `select` one a generator, which holds the others."""
+    common = common | {"weights": recipe.weights if ARMS[arm].pretrained else None}
     if not ARMS[arm].synthetic:
         return [Cell(arm=arm, **common)]
     if not recipe.select:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float
+from augment.errors import UsageError
 from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate, steps_for
 from augment.runtime import autocast
 
@@ -28,9 +32,11 @@ class Classifier:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
     ema: float = 0.995
+    threshold: float = 0.95  # how sure of an unlabelled image, to learn from it (FixMatch)
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    frozen: bool = field(default=False, init=False, repr=False)
     presets: ClassVar[dict[str, dict[str, Any]]]
 
     def network(self, data: LabelledImages) -> nn.Module:
@@ -55,14 +61,44 @@ class Classifier:
             )
         }  # fmt: skip
 
+    def adopt(self, file: Path, *, frozen: bool) -> None:
+        """Start from the weights of another training, all but the last layer; `frozen` keeps them.
+
+        UsageError if they are not those of such a network.
+        """
+        net = self.modules["net"]
+        assert isinstance(net, nn.Sequential)
+        backbone = net[:-1]
+        found = {k.removeprefix("ema."): v for k, v in read_weights(file).items()}
+        for name, own in backbone.state_dict().items():
+            shape = tuple(found[name].shape) if name in found else "missing"
+            if shape != tuple(own.shape):
+                raise UsageError(
+                    f"--weights {file}: '{name}' is {shape} there and {tuple(own.shape)} here; "
+                    "give weights of the same classifier, width, image size and channels"
+                )
+        backbone.load_state_dict({name: found[name] for name in backbone.state_dict()})
+        self.modules["ema"].load_state_dict(net.state_dict())
+        self.frozen = frozen
+        if frozen:
+            backbone.requires_grad_(False)
+
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One step of cross-entropy with smoothed labels."""
+        """One step of cross-entropy with smoothed labels; unlabelled rows as in FixMatch, eq. 4."""
         net, optimiser = self.modules["net"].train(), self.optimisers["net"]
+        if self.frozen:
+            assert isinstance(net, nn.Sequential)
+            net[:-1].eval()
         set_rate(optimiser, self.lr * rise_and_fall(step, self.steps, warmup=0.2))
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device):
             logits = net(images).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=self.label_smoothing)
+        if len(labels) < len(logits):
+            weak, strong = logits[len(labels) :].chunk(2)
+            sure, guess = weak.detach().softmax(1).max(1)
+            each = F.cross_entropy(strong, guess, reduction="none")
+            loss = loss + (each * (sure >= self.threshold)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -134,6 +170,17 @@ class Airbench(Classifier):
             first, nn.GELU(), *stages, nn.AdaptiveMaxPool2d(1), nn.Flatten(),
             nn.Linear(4 * w, len(data.classes)),
         )  # fmt: skip
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UsageError for any other: a pickle runs what it holds."""
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(
+            f"--weights {file} cannot be read as safetensors ({error}): give such a file, e.g. "
+            "RUN/artefacts/score/…/weights.safetensors; pickles are never loaded"
+        ) from None
 
 
 def conv(channels: int, out: int, stride: int = 1) -> nn.Sequential:

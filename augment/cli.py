@@ -69,7 +69,7 @@ def run(
     per_class: Annotated[str | None, typer.Option(help="Labelled images a class [10; own data: all].")] = None,
     size: Annotated[int | None, typer.Option(help="Side in pixels [native up to 64, else 32].")] = None,
     generator: Annotated[str | None, typer.Option(help="Names by comma (augment list) [ddpm].")] = None,
-    arm: Annotated[str | None, typer.Option(help="Names by comma (augment list) [all].")] = None,
+    arm: Annotated[str | None, typer.Option(help="Names by comma (augment list) [real, real+classic, the three with synth].")] = None,
     seeds: Annotated[str | None, typer.Option(help="How many paired trials, or which: 6, 100-105, 1,4 [3].")] = None,
     ratio: Annotated[str | None, typer.Option(help="Synthetic images for each labelled one [5].")] = None,
     share: Annotated[str | None, typer.Option(help="Synthetic share of each mixed batch [0.5].")] = None,
@@ -83,6 +83,7 @@ def run(
     classifier: Annotated[str | None, typer.Option(help="airbench or resnet [airbench].")] = None,
     classic: Annotated[str | None, typer.Option(help="Classic transforms: document, natural, any-orientation, none [by data set].")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16 [auto].")] = None,
+    weights: Annotated[str | None, typer.Option(help="Safetensors file that --arm transfer starts from.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE, e.g. generator.lr=1e-3.")] = None,
     skip_bad: Annotated[bool | None, typer.Option("--skip-bad", help="Leave out unreadable images.")] = None,
     drop_small_classes: Annotated[bool | None, typer.Option("--drop-small-classes", help="Leave out classes of too few images.")] = None,
@@ -100,7 +101,7 @@ def run(
         dataset=dataset, frac=frac, per_class=per_class, size=size, generator=generator, arm=arm,
         seeds=seeds, ratio=ratio, share=share, guidance=guidance, strength=strength, filter=filter_,
         balanced=balanced, select=select, folds=folds, preset=preset, classic=classic,
-        classifier=classifier, precision=precision, skip_bad=skip_bad,
+        classifier=classifier, precision=precision, weights=weights, skip_bad=skip_bad,
         drop_small_classes=drop_small_classes,
     )  # fmt: skip
     settings = read_recipe(config) if config else {}

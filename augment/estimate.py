@@ -12,7 +12,7 @@ from augment.arms import ARMS, generator_set, training_set
 from augment.cells import Cell, expand
 from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
-from augment.data.subset import labelled_subset
+from augment.data.subset import hidden, labelled_subset
 from augment.engine import Shelf
 from augment.executors import choose_jobs, generator_keys
 from augment.generators import GENERATORS
@@ -76,7 +76,7 @@ def stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
     amount = (cell.dataset, cell.amount, cell.size)
     found = []
     for own in (cell, baseline(cell)) if cell.generator else (cell,):
-        kind = repr(("score", *amount, ARMS[own.arm].classic))
+        kind = repr(("score", *amount, without_images(own.arm)))
         found.append((kind, repr(own), measure_score, own))
     if cell.generator:
         model, images = generator_keys(cell)
@@ -86,6 +86,11 @@ def stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
             (repr(("synthetic", settings, cell.ratio)), images, measure_sampling, cell),
         ]
     return found
+
+
+def without_images(arm: str) -> str:
+    """An arm of equal cost that needs no synthetic images: the one it is measured against."""
+    return str(ARMS[arm].against) if ARMS[arm].synthetic else arm
 
 
 def seconds_for(learner: Any, data: TrainingSet, device: torch.device) -> float:
@@ -148,8 +153,9 @@ def measure_score(
     learner = built(
         CLASSIFIERS, cell.classifier, cell.classifier_settings, labelled, device, precision
     )
-    arm = "real+classic" if ARMS[cell.arm].classic else "real"
-    seconds = seconds_for(learner, training_set(arm, labelled, None, policy, 0.0), device)
+    arm = without_images(cell.arm)
+    learnt = training_set(arm, labelled, None, policy, 0.0, hidden(labelled))
+    seconds = seconds_for(learner, learnt, device)
     few = labelled.images[:128]
     list(learner.predict(few))
     start = time.perf_counter()

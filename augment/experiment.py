@@ -14,7 +14,7 @@ from augment import __version__
 from augment.arms import ARMS, training_set
 from augment.cells import Cell
 from augment.data.datasets import Dataset
-from augment.data.subset import labelled_subset
+from augment.data.subset import labelled_subset, unlabelled_rest
 from augment.filters import kept
 from augment.judge import evidence, judged
 from augment.select import choose
@@ -59,7 +59,8 @@ def learn_and_score(
         synthetic = drawn.select(kept(str(cell.filter), evidence(quality, origin)))
         n_drawn = len(drawn)
     # classify
-    learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0)
+    unlabelled = unlabelled_rest(data.pool, places) if ARMS[cell.arm].unlabelled else None
+    learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0, unlabelled)
     score = yield from train_and_score(cell, learnt, labelled, data.test, origin, quality, bench,
                                        bench.precision_for(data))  # fmt: skip
     return Made(score, origin, quality, policy, n_drawn, len(synthetic) if synthetic else 0)
@@ -94,7 +95,7 @@ def row(
         "data_sha": data.sha,
         "frac": n_labelled / len(data.pool),
         "n_labelled": n_labelled,
-        "closed_set": drawn.get("closed_set"),
+        "closed_set": False if arm.pretrained else drawn.get("closed_set"),
         "classic": made.policy if arm.classic else "none",
         "steps": about["steps"],
         "n_real": n_labelled if arm.real else 0,

@@ -40,7 +40,7 @@ def baseline(cell: Cell) -> Cell:
     return dataclasses.replace(
         cell, arm=str(ARMS[DECISIVE].against), generator=None, generator_settings={}, ratio=None,
         share=None, guidance=None, strength=None, filter=None, balanced=False, candidates=(),
-        folds=0,
+        folds=0, weights=None,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.classic import Transform
+from augment.compositions import Composition
 from augment.data.images import LabelledImages, to_float
 from augment.errors import Diverged
 from augment.runtime import seed_for
@@ -48,7 +49,11 @@ class Learner(Protocol):
         ...
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64."""
+        """One optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64.
+
+        Classifiers also take mixed labels [B, K] float, and fewer labels than images: the rows
+        beyond are weak views of unlabelled images, then as many strong ones.
+        """
         ...
 
 
@@ -57,17 +62,18 @@ class TrainingSet:
     """What is learnt from: parts, the fixed share of each batch that each fills, its transform."""
 
     parts: tuple[LabelledImages, ...]
-    shares: tuple[float, ...]  # sums to 1
+    shares: tuple[float, ...]  # sums to 1, and beyond by the unlabelled ones
     transforms: tuple[Transform, ...]
+    compose: Composition | None = None  # on the whole batch
 
     def to(self, device: torch.device) -> TrainingSet:
         """The same set with its images on a device."""
-        return TrainingSet(tuple(p.to(device) for p in self.parts), self.shares, self.transforms)
+        return dataclasses.replace(self, parts=tuple(p.to(device) for p in self.parts))
 
     def counts(self, batch: int) -> list[int]:
-        """How many images of a batch come from each part; they add up to `batch`."""
+        """How many images of a batch come from each part; they add up to `batch` times shares."""
         counts = [round(share * batch) for share in self.shares[:-1]]
-        return [*counts, batch - sum(counts)]
+        return [*counts, round(sum(self.shares) * batch) - sum(counts)]
 
 
 def draws(n: int, take: int, seed: int, step: int, cache: dict[int, Tensor]) -> Tensor:
@@ -109,7 +115,10 @@ def train(
                 places = places.to(device)
                 images.append(data.transforms[number](to_float(part.images[places]), rng))
                 labels.append(part.labels[places])
-        yield step + 1, learner.update(torch.cat(images), torch.cat(labels), step=step, rng=rng)
+        batch, targets = torch.cat(images), torch.cat(labels)
+        if data.compose:
+            batch, targets = data.compose(batch, targets, len(data.parts[0].classes), rng)
+        yield step + 1, learner.update(batch, targets, step=step, rng=rng)
 
 
 def fit(

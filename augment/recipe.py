@@ -23,9 +23,9 @@ from pydantic import (
     model_validator,
 )  # fmt: skip
 
-from augment.arms import ARMS
+from augment.arms import ARMS, USUAL
 from augment.classic import CLASSIC
-from augment.classifiers import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS, read_weights
 from augment.errors import UsageError, unknown
 from augment.filters import FILTERS
 from augment.generators import GENERATORS
@@ -35,7 +35,9 @@ MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
 MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
-SHARES = ("transformed", "dropout", "label_dropout", "strength", "vae_share")  # from 0 to 1
+SHARES = (
+    "transformed", "dropout", "label_dropout", "strength", "vae_share", "threshold",
+)  # fmt: skip  # from 0 to 1
 
 
 def as_list(value: Any) -> Any:
@@ -80,7 +82,7 @@ class Recipe(BaseModel):
     per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
     size: Annotated[int, Field(ge=8, le=512)] | None = None
     generator: Many = ["ddpm"]
-    arm: Many = list(ARMS)
+    arm: Many = list(USUAL)
     seeds: Annotated[
         list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)
     ] = [0, 1, 2]
@@ -96,6 +98,7 @@ class Recipe(BaseModel):
     classifier: str = "airbench"
     classic: str = "auto"
     precision: str = "auto"
+    weights: str | None = None  # safetensors, for the arms that start from pretrained ones
     skip_bad: bool = False
     drop_small_classes: bool = False
     set: dict[str, dict[str, Any]] = {}
@@ -131,6 +134,13 @@ class Recipe(BaseModel):
                 raise UsageError(f"--{name} is empty: give at least one")
         if not self.generator and any(ARMS[a].synthetic for a in self.arm):
             raise UsageError(f"--generator is empty: name one of {', '.join(GENERATORS)}")
+        started = [name for name in self.arm if ARMS[name].pretrained]
+        if started and not self.weights:
+            raise UsageError(f"--arm {started[0]} needs --weights FILE, in safetensors")
+        if self.weights and not started:
+            raise UsageError("--weights is of no use to these arms: add --arm transfer")
+        if self.weights:
+            read_weights(Path(self.weights))
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from augment.arms import generator_set
+from augment.arms import ARMS, generator_set
 from augment.cells import Cell
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import Dataset
@@ -34,6 +34,7 @@ from augment.report.pictures import class_grid, save_picture
 from augment.runtime import peak_memory_mb, pick_precision, seed_for
 from augment.store import (
     Store,
+    file_sha,
     load_checkpoint,
     save_checkpoint,
     signature,
@@ -199,6 +200,8 @@ def train_and_score(
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
     record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
     record["transform"] = learnt.transforms[0].__name__
+    record["weights"] = file_sha(Path(cell.weights)) if cell.weights else None
+    record["parts"] = [part.sha for part in learnt.parts]  # unlabelled ones among them
     sig = signature(record)
     path = bench.store.path("score", sig)
     if bench.store.has("score", sig):
@@ -207,6 +210,8 @@ def train_and_score(
         seed = seed_for(cell.seed, "classifier")  # the same in every arm of the trial
         learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
         learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)
+        if cell.weights:
+            learner.adopt(Path(cell.weights), frozen=ARMS[cell.arm].frozen)
         done, seconds = 0, 0.0
         for progress in trained(learner, learnt, seed, bench.device, folder, "score", cell):
             done, seconds = progress.step, progress.seconds

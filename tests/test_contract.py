@@ -7,10 +7,11 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.arms import ARMS, generator_set, training_set
+from augment.arms import ARMS, UNLABELLED_SHARE, USUAL, generator_set, training_set
 from augment.classic import CLASSIC
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
+from augment.data.subset import hidden
 from augment.generators import GENERATORS
 from augment.generators.blocks import rows_at_once
 from augment.learn import (
@@ -23,6 +24,7 @@ from augment.learn import (
     save_learner,
     train,
 )  # fmt: skip
+from augment.policies import POLICIES
 from augment.recipe import hyperparameters
 
 SHAPES = {"grey 8×8": (1, 8, 8), "grey 28×28": (1, 28, 28), "colour 13×20": (3, 13, 20)}
@@ -156,15 +158,46 @@ def test_each_dataset_names_a_classic_policy():
 @pytest.mark.parametrize("name", ARMS)
 def test_arm_fills_its_batches_as_it_says(name, tiny):
     synthetic = tiny.select(range(8))
-    training = training_set(name, tiny, synthetic, "natural", 0.25)
+    training = training_set(name, tiny, synthetic, "natural", 0.25, hidden(tiny))
     arm = ARMS[name]
+    beside = [round(64 * UNLABELLED_SHARE)] if arm.unlabelled else []
     counts = training.counts(64)
-    assert sum(counts) == 64
-    assert len(counts) == arm.real + arm.synthetic
+    assert sum(counts) == 64 + sum(beside)
+    assert counts[arm.real + arm.synthetic :] == beside
     if arm.real and arm.synthetic:
-        assert counts == [48, 16]
-    assert (set(training.transforms) == {CLASSIC["natural"]}) == arm.classic
+        assert counts[:2] == [48, 16]
+    wanted = "+".join(filter(None, ["natural" if arm.classic else "none", arm.policy]))
+    assert {t.__name__ for t in training.transforms} == {wanted}
     assert arm.against is None or arm.against in ARMS
+    assert set(USUAL) <= set(ARMS)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values())
+@pytest.mark.parametrize("name", ARMS)
+def test_arm_trains_a_classifier_and_repeats(name, shape, cpu):
+    data = bars(4, ("a", "b", "c"), shape)
+    training = training_set(name, data, data, "natural", 0.5, hidden(data))
+    before = torch.random.get_rng_state()
+    weights = []
+    for _ in range(2):
+        learner = smallest(CLASSIFIERS, "airbench", threshold=0.1)
+        fit(learner, training, seed=1, device=cpu)
+        weights.append(kept_state(learner))
+    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", [n for n, arm in ARMS.items() if arm.policy])
+@pytest.mark.parametrize("classic", ["document", "natural"])
+@pytest.mark.parametrize("shape", SHAPES.values())
+def test_policy_keeps_shape_and_range_and_draws_for_each_image(name, classic, shape):
+    image = bars(1, ("a",), shape).images.float() / 127.5 - 1
+    transform = POLICIES[ARMS[name].policy](classic == "document")
+    changed = transform(image.repeat(40, 1, 1, 1), torch.Generator().manual_seed(0))
+    assert changed.shape == (40, *shape)
+    assert changed.min() >= -1.001
+    assert changed.max() <= 1.001
+    assert len(changed.unique(dim=0)) > 10
 
 
 def test_generator_is_told_which_images_are_transformed(tiny):

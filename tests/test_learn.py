@@ -128,3 +128,18 @@ def test_average_follows_with_the_stated_weight(step, decay, weight):
 def test_loss_that_is_no_number_ends_the_cell(value):
     with pytest.raises(Diverged, match=r"loss was (nan|inf) at step 7"):
         as_numbers(7, {"loss": torch.tensor(value)})
+
+
+@pytest.mark.parametrize(("threshold", "learns"), [(0.0, True), (1.0, False)])
+def test_unlabelled_images_count_where_the_classifier_is_sure(threshold, learns, cpu):
+    learner = ResNet(steps=2, batch=4, width=8, threshold=threshold)
+    data = bars()
+    learner.prepare(data, seed=1, device=cpu)
+    images = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    rng = torch.Generator()
+    loss = learner.update(images, data.labels[:4], step=0, rng=rng)["loss"]
+    learner.prepare(data, seed=1, device=cpu)
+    logits = learner.modules["net"].train()(images)
+    known = nn.functional.cross_entropy(logits[:4], data.labels[:4], label_smoothing=0.1)
+    each = nn.functional.cross_entropy(logits[8:], logits[4:8].argmax(1))  # weak views tell strong
+    torch.testing.assert_close(loss, (known + each * learns).detach())

@@ -78,6 +78,18 @@ def unit_sizes(labels: Sequence[int], units: Sequence[Hashable]) -> dict[int, di
     return sizes
 
 
+def unlabelled_rest(pool: LabelledImages, places: torch.Tensor) -> LabelledImages:
+    """The images of the pool outside `places`, every label -1: none can be learnt from."""
+    rest = torch.ones(len(pool), dtype=torch.bool)
+    rest[places] = False
+    return hidden(pool.select(rest))
+
+
+def hidden(data: LabelledImages) -> LabelledImages:
+    """The same images, every label -1."""
+    return LabelledImages(data.images, torch.full_like(data.labels, -1), data.classes)
+
+
 def linked(groups: Sequence[str] | None, hashes: Sequence[bytes]) -> list[Hashable]:
     """A unit for each image: one group, equal pixels, and whatever these link stay together."""
     above: dict[Hashable, Hashable] = {}

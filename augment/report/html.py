@@ -15,6 +15,7 @@ from augment.report.table import (
     HEAD,
     SETTINGS,
     blocks,
+    legend,
     percent,
     summarise,
     variants,
@@ -59,7 +60,7 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
         ],
         warnings=warnings(quality),
         arms=[(name, arm.about) for name, arm in ARMS.items() if name in set(table["arm"])],
-        head=HEAD,
+        head=HEAD, legend=legend(summary),
         blocks=[{"title": title, "lines": lines} for title, lines in blocks(summary)],
         plots=[picture(f, "Accuracy: mean, 95 % interval and the single trials" if
                        f.stem == "accuracy" else "Gain of the synthetic images along a setting")

@@ -32,8 +32,8 @@ SETTINGS = (
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
 TESTED = ("pairs", "difference", "sd_difference", "low", "high", "p", "p_holm",
           *BOOTSTRAP)  # fmt: skip  # empty in baselines
-SUMMARY = ("dataset", "asked", "n_labelled", "generator", "arm", "n", "of", "mean", "sd",
-           "mean_low", "mean_high", "against", *TESTED, "verdict", "chosen")  # fmt: skip
+SUMMARY = ("dataset", "asked", "n_labelled", "generator", "arm", "closed_set", "n", "of", "mean",
+           "sd", "mean_low", "mean_high", "against", *TESTED, "verdict", "chosen")  # fmt: skip
 
 
 def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
@@ -49,6 +49,11 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     for (dataset, asked), trial in results.groupby(["dataset", "asked"], sort=False):
         of_arm = dict(list(trial.groupby(["variant", "arm"], sort=False)))
         scores = {key: cells.set_index("seed")["score"] for key, cells in of_arm.items()}
+        opened = set(
+            trial[trial["closed_set"].eq(False)][["variant", "arm"]].itertuples(
+                index=False, name=None
+            )
+        )
         labelled = int(trial["n_labelled"].max()) if trial["n_labelled"].notna().any() else 0
         for name in sorted(trial["variant"].unique(), key=lambda v: v != ""):
             for arm in [a for a in ARMS if (name, a) in scores]:
@@ -60,7 +65,8 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
                 mean, low, high = spread_interval(values.tolist())
                 lines.append({
                     "dataset": dataset, "asked": asked, "n_labelled": labelled, "generator": name,
-                    "arm": arm, "n": int(values.notna().sum()), "of": len(values),
+                    "arm": arm, "closed_set": (name, arm) not in opened,
+                    "n": int(values.notna().sum()), "of": len(values),
                     "mean": mean, "sd": values.std(ddof=1), "mean_low": low, "mean_high": high,
                     "against": against if len(lines) in contrasts else "",
                     "chosen": choices(of_arm[name, arm]),
@@ -135,6 +141,13 @@ def probability(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def mark(line: dict[str, Any]) -> str:
+    """What an arm uses beyond the labelled images: † unlabelled ones, ‡ something pretrained."""
+    arm = ARMS[line["arm"]]
+    used = ("†" if arm.unlabelled else "") + ("‡" if not line["closed_set"] else "")
+    return f" {used}" if used else ""
+
+
 HEAD = ("generator", "arm", "accuracy %", "n", "against", "difference", "95 % interval", "p (Holm)",
         "verdict")  # fmt: skip
 
@@ -157,7 +170,7 @@ def shown(line: dict[str, Any]) -> list[str]:
     n = str(line["n"]) if line["n"] == line["of"] else f"{line['n']}/{line['of']}"
     fewer = f" ({line['pairs']:.0f} pairs)" if line["pairs"] < line["of"] else ""
     return [
-        line["generator"], line["arm"], percent(line["mean"]) + sd, n, line["against"],
+        line["generator"], line["arm"] + mark(line), percent(line["mean"]) + sd, n, line["against"],
         (percent(line["difference"], True) + fewer).strip(), interval, probability(line["p_holm"]),
         line["verdict"],
     ]  # fmt: skip
@@ -176,6 +189,7 @@ def markdown(summary: pd.DataFrame) -> str:
         parts += ["| " + " | ".join(escape(cell) for cell in line) + " |" for line in lines]
         parts.append("")
     parts += [f"- {escape(sentence)}" for sentence in verdicts(summary)]
+    parts += [f"\n{line}" for line in legend(summary)]
     parts += [
         "",
         "Accuracy on the test set, mean ± standard deviation over n trials; differences in "
@@ -185,6 +199,16 @@ def markdown(summary: pd.DataFrame) -> str:
         "",
     ]
     return "\n".join(parts)
+
+
+def legend(summary: pd.DataFrame) -> list[str]:
+    """The line that says what the marks mean; none where all arms see labelled images alone."""
+    if not any(mark(line) for line in summary.to_dict("records")):
+        return []
+    return [
+        "† also sees the rest of the pool, without its labels; ‡ starts from something pretrained, "
+        "not a closed set; all others see the labelled images alone."
+    ]
 
 
 def escape(text: str) -> str:
