@@ -114,7 +114,7 @@ class Rivals:
     ) -> None:
         """Build the networks and their optimisers."""
         if self.batch < 2:
-            raise UsageError("batch = 1: batch norm needs two images at least")
+            raise UsageError("--set generator.batch=1: batch norm needs 2 images or more")
         self.device, self.precision, self.shape = device, precision, data.shape
         self.steps = self.steps or steps_for(self.epochs, data, self.batch)
         pairs = fresh(lambda: self.pairs(data), seed)
