@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from augment.cells import Cell
-from augment.errors import AugmentError, Diverged, MachineError
+from augment.errors import AugmentError, Diverged
 from augment.experiment import identity, run_cell
 from augment.judge import baseline
 from augment.report.outputs import write_results
@@ -79,37 +79,36 @@ def guarded(
 
 def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int) -> Rows:
     """Cells in `jobs` processes of one share of the threads each; shared stages are made once."""
-    context = multiprocessing.get_context("spawn")
-    talk = context.Queue()
+    workers = [Worker(bench, folder, data, threads_for(jobs)) for _ in range(jobs)]
+    idle = list(workers)
     rows: dict[int, dict[str, Any]] = {}
     waiting, running = list(range(len(cells))), {}
     made: set[str] = set()
-    arguments = (talk, bench, folder, data, threads_for(jobs))
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=enter, initargs=arguments)
     try:
         while waiting or running:
-            busy = {key for number in running.values() for key in stage_keys(cells[number])}
+            busy = {key for number, _ in running.values() for key in stage_keys(cells[number])}
             for number in sorted(waiting, key=lambda n: urgency(cells[n], made)):
-                if len(running) == jobs:
+                if not idle:
                     break
                 if busy & (stage_keys(cells[number]) - made):
                     continue  # another process is making what this one needs
-                running[pool.submit(work, cells[number])] = number
+                worker = idle.pop()
+                running[worker.start(cells[number])] = number, worker
                 waiting.remove(number)
                 busy |= stage_keys(cells[number])
             done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-            with contextlib.suppress(Empty):
-                while True:
-                    yield talk.get_nowait()
+            for worker in workers:
+                yield from worker.told()
             for future in done:
-                number = running.pop(future)
-                rows[number] = outcome(future)
-                made |= stage_keys(cells[number])
+                number, worker = running.pop(future)
+                rows[number] = outcome(future, cells[number])
+                if rows[number]["status"] == "ok":  # else the next one that shares it makes it
+                    made |= stage_keys(cells[number])
+                idle.append(worker)
                 write_results(folder, cells, rows)
     finally:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
+        for worker in workers:
+            worker.end()
     return rows
 
 
@@ -118,6 +117,42 @@ def urgency(cell: Cell, made: set[str]) -> int:
     if cell.generator is None:
         return 2
     return int(made.issuperset(generator_keys(cell)))
+
+
+class Worker:
+    """A pool of one process: one that the system kills takes down its own cell and no other."""
+
+    def __init__(self, *task: Any) -> None:
+        self.task = task
+        self.open()
+
+    def open(self) -> None:
+        """A new pool with a queue of its own: a killed process can leave its queue locked."""
+        context = multiprocessing.get_context("spawn")
+        self.talk = context.Queue()
+        task: Any = (self.talk, *self.task)
+        self.pool = ProcessPoolExecutor(1, mp_context=context, initializer=enter, initargs=task)
+
+    def start(self, cell: Cell) -> Future[dict[str, Any]]:
+        """Give the process a cell; after a kill there is a new process."""
+        try:
+            return self.pool.submit(work, cell)
+        except BrokenProcessPool:
+            self.end()
+            self.open()
+            return self.pool.submit(work, cell)
+
+    def told(self) -> Iterator[Progress]:
+        """The progress that has come in."""
+        with contextlib.suppress(Empty):
+            while True:
+                yield self.talk.get_nowait()
+
+    def end(self) -> None:
+        """Stop the process, whatever it is doing."""
+        for process in list((self.pool._processes or {}).values()):
+            process.terminate()
+        self.pool.shutdown(wait=True, cancel_futures=True)
 
 
 def stage_keys(cell: Cell) -> set[str]:
@@ -137,14 +172,13 @@ def generator_keys(cell: Cell) -> tuple[str, str]:
     return model, model + repr((cell.ratio, cell.generator_settings))
 
 
-def outcome(future: Future[dict[str, Any]]) -> dict[str, Any]:
-    """A worker's row."""
+def outcome(future: Future[dict[str, Any]], cell: Cell) -> dict[str, Any]:
+    """A worker's row; one that was killed leaves a failed cell and is not tried again."""
     try:
         return future.result()
     except BrokenProcessPool:
-        raise MachineError(
-            "a worker process was killed (out of memory?): run again to go on, with --jobs 1"
-        ) from None
+        said = "its process was killed (out of memory?): run again to go on, with --jobs 1"
+        return {**identity(cell), "status": "failed", "error": said}
 
 
 WORKER: dict[str, Any] = {}  # of this worker process

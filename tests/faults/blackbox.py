@@ -1,0 +1,106 @@
+"""What the black-box suite shares: the real command in a process of its own, and what is clean."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import bars, write_folder
+
+from augment.report.outputs import read_results
+
+SMOKE = (
+    "--preset smoke --jobs 1 --generator cvae --ratio 2 --set generator.steps=4 "
+    "--set classifier.steps=6 --set classifier.width=8 --set classifier.batch=16"
+).split()
+DIGITS = ["--per-class", "3", "--seeds", "1", *SMOKE]
+ONE_ARM = ["--arm", "real", "--seeds", "1", *SMOKE]
+
+
+def command(*words):
+    """The words that start the real command."""
+    return [sys.executable, "-m", "augment", *map(str, words)]
+
+
+def surroundings(**changed):
+    """An environment with the package to be tested, whatever the current folder."""
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": root, **changed}
+
+
+def augment(*words, cwd=None, timeout=120, **changed):
+    """Run the command to its end."""
+    return subprocess.run(
+        command(*words), capture_output=True, text=True, encoding="utf-8", cwd=cwd, check=False,
+        env=surroundings(**changed), timeout=timeout,
+    )  # fmt: skip
+
+
+def start(*words, **options):
+    """Start the command and go on."""
+    return subprocess.Popen(
+        command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env=surroundings(), **options,
+    )  # fmt: skip
+
+
+def clean(done, code, *said):
+    """Stopped with this code and, on stderr, one sentence that holds these words."""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(errors) == 1, done.stderr
+    for words in said:
+        assert str(words) in errors[0], errors[0]
+    return errors[0]
+
+
+def fine(done):
+    """Ended well."""
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def fingerprint(folder):
+    """Name, kind, time and contents of everything in a folder: equal if nothing was touched."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        about = path.lstat()
+        plain = path.is_file() and not path.is_symlink()
+        inside = hashlib.sha256(path.read_bytes()).hexdigest() if plain else ""
+        found[str(path.relative_to(folder))] = (about.st_mode, about.st_mtime_ns, inside)
+    return found
+
+
+def pictures(root, n=8, classes=("across", "down"), shape=(1, 8, 8), seed=0):
+    """A folder a class."""
+    return write_folder(root, bars(n, classes, shape, seed))
+
+
+def rows(folder):
+    """results.csv."""
+    return read_results(folder / "results.csv")
+
+
+def finished(folder):
+    """Rows that look successful; none if there is no table."""
+    if not (folder / "results.csv").exists():
+        return 0
+    return int((rows(folder)["status"] == "ok").sum())
+
+
+def workers(process):
+    """Numbers of the worker processes of a running command."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = re.search(r"^PPid:\s*(\d+)", (folder / "status").read_text(), re.M)
+            line = (folder / "cmdline").read_text()
+        except OSError:  # ended meanwhile
+            continue
+        if parent and int(parent[1]) == process.pid and "spawn_main" in line:
+            found.append(int(folder.name))
+    return found
