@@ -37,6 +37,14 @@ Device = Annotated[
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Processes; default: by image size and cores.")
 ]
+ShardOf = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Run the I-th of N shares of the trials; augment merge joins them.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of the table.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no talk.")]
@@ -89,13 +97,14 @@ def run(
     drop_small_classes: Annotated[bool | None, typer.Option("--drop-small-classes", help="Leave out classes of too few images.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML recipe; flags go over it.")] = None,
     out: Out = None, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
-    dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
+    shard: ShardOf = None, dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Compare training on real images alone with real plus synthetic ones.
 
     Example: augment run --dataset cifar10 --frac 0.05 --generator ddpm
     """
     from augment.recipe import make_recipe, parse_set, read_recipe
+    from augment.shards import parse_shard
 
     flags = dict(
         dataset=dataset, frac=frac, per_class=per_class, size=size, generator=generator, arm=arm,
@@ -112,9 +121,8 @@ def run(
     for section, values in parse_set(set_ or []).items():
         settings["set"] = settings.get("set", {})
         settings["set"][section] = settings["set"].get(section, {}) | values
-    carry_out(
-        make_recipe(**settings), out, data_dir, device, jobs, dry_run, as_json, quiet, verbose
-    )
+    how = dict(data_dir=data_dir, device=device, jobs=jobs, shard=parse_shard(shard))
+    carry_out(make_recipe(**settings), out, how, dry_run, as_json, quiet, verbose)
 
 
 @app.command()
@@ -123,20 +131,21 @@ def sweep(
     preset: Annotated[str | None, typer.Option(help="Another preset than the recipe's.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Other trials than the recipe's.")] = None,
     out: Out = None, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
-    dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
+    shard: ShardOf = None, dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run every cell of a recipe.
 
     Example: augment sweep pipelines/ablation.toml --out results/runs/ablation
     """
     from augment.recipe import make_recipe, read_recipe
+    from augment.shards import parse_shard
 
     settings = read_recipe(recipe)
     settings |= {k: v for k, v in {"preset": preset, "seeds": seeds}.items() if v is not None}
-    out = out or Path("results/runs") / recipe.stem
-    carry_out(
-        make_recipe(**settings), out, data_dir, device, jobs, dry_run, as_json, quiet, verbose
-    )
+    own = f"-{shard.replace('/', '-of-')}" if shard else ""
+    out = out or Path("results/runs") / (recipe.stem + own)
+    how = dict(data_dir=data_dir, device=device, jobs=jobs, shard=parse_shard(shard))
+    carry_out(make_recipe(**settings), out, how, dry_run, as_json, quiet, verbose)
 
 
 @app.command()
@@ -151,10 +160,28 @@ def resume(
     from augment.recipe import make_recipe
     from augment.store import read_settings
 
-    settings = read_settings(run_file(run_dir, "settings.json"))
-    carry_out(
-        make_recipe(**settings), run_dir, data_dir, device, jobs, False, as_json, quiet, verbose
-    )
+    file = run_file(run_dir, "settings.json")
+    settings, shard = read_settings(file), json.loads(file.read_text()).get("shard")
+    how = dict(data_dir=data_dir, device=device, jobs=jobs, shard=tuple(shard) if shard else None)
+    carry_out(make_recipe(**settings), run_dir, how, False, as_json, quiet, verbose)
+
+
+@app.command()
+def merge(
+    shards: Annotated[list[Path], typer.Argument(help="The run folders of all shards.", metavar="RUN…")],
+    out: Annotated[Path, typer.Option(help="The run folder to make of them.")],
+    partial: Annotated[bool, typer.Option("--partial", help="Join what is there: shards or cells may be missing.")] = False,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """Join the shards of a run into one run folder, as if it had been run in one.
+
+    Example: augment merge results/runs/ablation-1-of-2 results/runs/ablation-2-of-2 --out merged
+    """
+    from augment.report.table import summarise
+    from augment.shards import merge as join
+
+    show_summary(summarise(join(shards, out, partial=partial)), as_json)
+    talk(f"results.csv, table.md, plots/ and samples/ are in {out}")
 
 
 @app.command()
@@ -364,14 +391,14 @@ def run_file(run_dir: Path, name: str) -> Path:
 
 
 def carry_out(
-    recipe: Recipe, out: Path | None, data_dir: Path | None, device: str, jobs: int | None,
-    dry_run: bool, as_json: bool, quiet: bool, verbose: int,
+    recipe: Recipe, out: Path | None, how: dict[str, Any], dry_run: bool, as_json: bool,
+    quiet: bool, verbose: int,
 ) -> None:  # fmt: skip
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
     if dry_run:
         from augment.estimate import plan
 
-        show_plan(plan(recipe, data_dir=data_dir, device=device, jobs=jobs), as_json)
+        show_plan(plan(recipe, **how), as_json)
         return
     from augment.engine import execute
     from augment.progress import watch
@@ -380,7 +407,7 @@ def carry_out(
         if not quiet:
             talk("\n".join([*notes, f"{cells} cells into {folder}"]))
 
-    steps = execute(recipe, out=out, data_dir=data_dir, device=device, jobs=jobs, announce=announce)
+    steps = execute(recipe, out=out, announce=announce, **how)
     result = watch(until_signalled(steps), quiet=quiet, verbose=verbose)
     show_result(result, as_json, quiet)
     if result.failed:

@@ -19,6 +19,7 @@ from augment.executors import choose_jobs, run_cells, threads_for
 from augment.recipe import Recipe, make_recipe
 from augment.report.outputs import write_outputs, write_results, write_start
 from augment.runtime import environment, pick_device
+from augment.shards import Shard, parse_shard, shard_of
 from augment.stages import Bench, Progress, load_images
 from augment.store import Store
 
@@ -57,16 +58,19 @@ def run(
     data_dir: Path | str | None = None,
     device: str = "auto",
     jobs: int | None = None,
+    shard: str | None = None,
     **settings: Any,
 ) -> Result:
     """Run an experiment in silence and return its result; settings are those of a recipe.
 
+    `shard="1/4"` runs the first quarter of the trials; `augment.shards.merge` joins the folders.
     Raises an AugmentError in one sentence when something is wrong with the settings, the data, the
     machine or the run folder.
     """
     steps = execute(
         make_recipe(**settings), out=Path(out) if out else None,
         data_dir=Path(data_dir) if data_dir else None, device=device, jobs=jobs,
+        shard=parse_shard(shard),
     )  # fmt: skip
     while True:
         try:
@@ -77,12 +81,13 @@ def run(
 
 def execute(
     recipe: Recipe, *, out: Path | None, data_dir: Path | None, device: str = "auto",
-    jobs: int | None = None, announce: Callable[[Path, int, list[str]], None] | None = None,
+    jobs: int | None = None, shard: Shard | None = None,
+    announce: Callable[[Path, int, list[str]], None] | None = None,
 ) -> Generator[Progress, None, Result]:  # fmt: skip
     """Run what is missing of a recipe in its folder; yields progress, returns a Result."""
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
-    cells = expand(recipe)
+    cells = shard_of(expand(recipe), shard)
     data = Shelf(data_dir)
     for cell in cells:  # faults in the data show before any training
         labelled_subset(
@@ -90,6 +95,8 @@ def execute(
         )
     shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
     settings = {**recipe.model_dump(mode="json"), "data": shas}
+    if shard:
+        settings["shard"] = list(shard)
     jobs = choose_jobs(jobs, where, [d.pool.shape for d in data.loaded.values()], len(cells))
     folder = out or unused_folder(recipe, settings)
     lock = stores.open_run(folder, settings)
@@ -120,6 +127,8 @@ def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
         return json.loads(made_by.read_text()) == settings
 
     names = "+".join(Path(d).name for d in recipe.dataset) + "-" + "+".join(recipe.generator)
+    if "shard" in settings:
+        names += "-{}-of-{}".format(*settings["shard"])
     return stores.fresh_folder(Path("results/runs"), names, resumable)
 
 

@@ -20,15 +20,19 @@ from augment.judge import baseline
 from augment.learn import Learner, TrainingSet, kept_state, train
 from augment.recipe import Recipe
 from augment.runtime import pick_device, pick_precision
+from augment.shards import Shard, shard_of
 
 STEPS, WARMUP = 6, 2  # measured, and thrown away before
 
 
-def plan(recipe: Recipe, *, data_dir: Path | None, device: str, jobs: int | None) -> dict[str, Any]:
+def plan(
+    recipe: Recipe, *, data_dir: Path | None, device: str, jobs: int | None,
+    shard: Shard | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Splits, cells, seconds and megabytes; each distinct stage is measured for a few steps."""
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
-    cells, shelf = expand(recipe), Shelf(data_dir)
+    cells, shelf = shard_of(expand(recipe), shard), Shelf(data_dir)
     measured: dict[str, tuple[float, float]] = {}  # stage → seconds, MB
     made: set[str] = set()
     total = disk = 0.0

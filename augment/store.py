@@ -220,10 +220,9 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """The recipe in a run folder's settings.json, without the hashes of its data."""
+    """The recipe in a run folder's settings.json, without the hashes of its data or its shard."""
     settings = json.loads(file.read_text(encoding="utf-8"))
-    settings.pop("data", None)
-    return settings
+    return {key: value for key, value in settings.items() if key not in ("data", "shard")}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
