@@ -146,6 +146,7 @@ def test_choice_is_made_once_and_kept(selecting):
     pd.testing.assert_frame_equal(result.table, again.table)
 
 
+@pytest.mark.slow
 def test_two_processes_choose_as_one_does(selecting, tmp_path, threads):
     threads(1)
     arms = "real+classic,real+synth,real+classic+synth"
