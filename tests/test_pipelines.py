@@ -41,6 +41,8 @@ def test_recipe_is_listed_with_its_number_of_cells(recipe):
 def test_committed_results_hold_each_cell_of_their_recipe_once(table):
     found = read_csv(table, TEXT)
     assert set(found.columns) == set(COLUMNS)
+    # what a trial chose on validation is not what the recipe says
+    found.loc[found["candidates"].notna(), ["guidance", "ratio", "share"]] = float("nan")
     cells = cells_of(ROOT / "pipelines" / f"{table.stem}.toml")
     wanted = [
         (c.dataset, c.amount, c.seed, c.generator, c.guidance, c.ratio, c.share, c.arm)
