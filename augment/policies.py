@@ -13,8 +13,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.autoaugment import AutoAugment, AutoAugmentPolicy
-from torchvision.transforms.v2 import functional as tv
 
 from augment.classic import Transform, uniform
 
@@ -37,7 +35,16 @@ def grey(images: Tensor) -> Tensor:
     """[n, 1, H, W]: luma of colour images, grey ones as they are."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
-    return tv.rgb_to_grayscale(images)
+    from torchvision.transforms.v2.functional import rgb_to_grayscale  # brings 1.4 s of imports
+
+    return rgb_to_grayscale(images)
+
+
+def equalised(images: Tensor) -> Tensor:
+    """Each channel with an even histogram."""
+    from torchvision.transforms.v2.functional import equalize
+
+    return equalize(images)
 
 
 def blurred(images: Tensor) -> Tensor:
@@ -71,7 +78,7 @@ RECOLOURED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "AutoContrast": lambda x, m: stretched(x),
     "Posterize": posterised,
     "Solarize": solarised,
-    "Equalize": lambda x, m: tv.equalize(x),
+    "Equalize": lambda x, m: equalised(x),
     "Invert": lambda x, m: 1 - x,
 }
 
@@ -157,6 +164,8 @@ def trivialaugment(strokes: bool) -> Transform:
 
 def autoaugment(strokes: bool) -> Transform:
     """One of 25 pairs of operations that were learnt on CIFAR-10 (Cubuk et al. 2019)."""
+    from torchvision.transforms.autoaugment import AutoAugment, AutoAugmentPolicy
+
     pairs = AutoAugment(AutoAugmentPolicy.CIFAR10).policies
     names = usable(NARROW | {"Invert": 0}, strokes)
     place = {name: number for number, name in enumerate(names)}

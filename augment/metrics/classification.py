@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    precision_recall_fscore_support,
-)
+
+# scikit-learn is imported where it is used: its second of imports would delay every command
 
 
 def scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -19,6 +16,8 @@ def scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     Averages run over the classes that the test set has; a class that is never predicted has
     precision 0.
     """
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
     present = np.unique(labels)
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predicted, labels=present, average="macro", zero_division=0.0
@@ -37,6 +36,8 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
 
     The means of the rest are the macro scores: a class never predicted has precision 0 here too.
     """
+    from sklearn.metrics import precision_recall_fscore_support
+
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=range(len(classes)), zero_division=0.0
     )
@@ -55,4 +56,6 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
     """[K, K] counts: row = true class, column = predicted class."""
+    from sklearn.metrics import confusion_matrix
+
     return confusion_matrix(labels, predicted, labels=range(n_classes))
