@@ -56,7 +56,8 @@ def learn_and_score(
         drawn = load_images(origin, labelled.classes)
         # check
         quality = yield from judged(cell, drawn, origin, labelled, places, data, policy, bench)
-        synthetic = drawn.select(kept(str(cell.filter), evidence(quality, origin)))
+        keep = kept(str(cell.filter), evidence(quality, origin))
+        synthetic = drawn if bool(keep.all()) else drawn.select(keep)
         n_drawn = len(drawn)
     # classify
     unlabelled = unlabelled_rest(data.pool, places) if ARMS[cell.arm].unlabelled else None

@@ -28,7 +28,7 @@ from augment.metrics.synthetic import (
     warning,
 )  # fmt: skip
 from augment.report.pictures import class_grid, save_picture
-from augment.stages import Bench, Progress, train_and_score
+from augment.stages import SYNTHETIC, Bench, Progress, train_and_score
 from augment.store import signature, write_atomic
 
 CLOSEST = 16  # pairs on the sheet
@@ -86,7 +86,7 @@ def judged(
             "agreement_floor": agreement(real_chances, real.labels, k)[0],
             "copy_rate": drawn["copy_rate"],
             "copy_rate_features": feature_copies(
-                classifier.embed(synthetic.images), classifier.embed(labelled.images)
+                synthetic.images, labelled.images, classifier.embed
             ),
             "closer_to_train": closer_to_train(synthetic.images, labelled, others),
             "spaces": measures(synthetic, real, spaces),
@@ -105,17 +105,16 @@ def to_own_class(embed: Any, synthetic: LabelledImages, labelled: LabelledImages
     """Distance of each synthetic image to the nearest labelled one of its class: [N]."""
     known, apart = embed(labelled.images), torch.empty(len(synthetic))
     for label in synthetic.labels.unique():
-        own = synthetic.labels == label
-        made = embed(synthetic.images[own])
         near = known[labelled.labels.cpu() == label]
-        apart[own] = torch.cat([torch.cdist(part, near).amin(1) for part in made.split(1024)])
+        for own in (synthetic.labels == label).nonzero().flatten().split(512):
+            apart[own] = torch.cdist(embed(synthetic.images[own]), near).amin(1)
     return apart
 
 
 def evidence(quality: Path, origin: Path) -> Evidence:
     """What was seen of each image of a synthetic set."""
     seen = load_file(quality / "evidence.safetensors")
-    drawn = load_file(origin / "synthetic.safetensors")
+    drawn = load_file(origin / SYNTHETIC)
     return Evidence(drawn["labels"], seen["chances"].float(), seen["distance"], drawn["copied"])
 
 
@@ -134,7 +133,7 @@ def closest_pairs(
     origin: Path, synthetic: LabelledImages, labelled: LabelledImages
 ) -> torch.Tensor:
     """The synthetic images most like a labelled one, each above that labelled one."""
-    drawn = load_file(origin / "synthetic.safetensors")
+    drawn = load_file(origin / SYNTHETIC)
     shown = drawn["d1_d2"].nan_to_num(1.0).argsort()[:CLOSEST]
     half = -(-len(shown) // 2)
     rows = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -34,6 +36,7 @@ from augment.report.pictures import class_grid, save_picture
 from augment.runtime import peak_memory_mb, pick_precision, seed_for
 from augment.store import (
     Store,
+    TensorFile,
     file_sha,
     load_checkpoint,
     save_checkpoint,
@@ -44,6 +47,7 @@ from augment.store import (
 
 CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most
 LOG_POINTS = 100  # values of each metric kept in history.csv
+SYNTHETIC = "synthetic.safetensors"
 DRAWN = 512  # images between two signs of life; whole network calls, as in `rows_at_once`
 SHOWN = (0.25, 0.5, 0.75, 1.0)  # of a training: when a generator is drawn, in the first trial
 
@@ -134,23 +138,15 @@ def synthesise(
         sampling = {k: cell.generator_settings[k] for k in GENERATORS[cell.entry].sampling}
         generator = load_learner(GENERATORS, model, bench.device, **sampling)
         labels, seeds = requests(cell, labelled)
-        start, parts = time.perf_counter(), []
-        for part, own in zip(labels.split(DRAWN), seeds.split(DRAWN), strict=True):
-            yield Progress("synthetic", cell.name, DRAWN * len(parts), len(labels))
-            parts.append(generator.sample(part, seeds=own))
-        images = torch.cat(parts)
-        seconds = time.perf_counter() - start
-        mirrored = policy in ("natural", "any-orientation")
-        copied, ratio, nearest = copies(images, labelled.images.cpu(), mirrored=mirrored)
-        save_file(
-            {"images": images.contiguous(), "labels": labels, "seeds": seeds, "copied": copied,
-             "d1_d2": ratio, "nearest": nearest},
-            folder / "synthetic.safetensors",
-        )  # fmt: skip
+        seconds = yield from drawn_into(
+            folder / SYNTHETIC, generator, labels, seeds, labelled, policy, cell
+        )
+        made = load_file(folder / SYNTHETIC)
+        images, copy_rate = made["images"], float(made["copied"].float().mean())
         about = json.loads((model / "about.json").read_text())
         about |= {
             "generator_seconds": about.pop("seconds"), "sample_seconds": seconds, "n": len(labels),
-            "copy_rate": float(copied.float().mean()), "ratio": cell.ratio, "settings": sampling,
+            "copy_rate": copy_rate, "ratio": cell.ratio, "settings": sampling,
             "model": model.name, "generator_memory_mb": about.pop("peak_memory_mb"),
         }  # fmt: skip
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
@@ -158,6 +154,35 @@ def synthesise(
         shown = shown_by_class(labelled.images.cpu(), labelled.labels.cpu())
         save_picture(class_grid(*shown), folder / "real.png")
     return path
+
+
+def drawn_into(
+    path: Path, generator: Any, labels: torch.Tensor, seeds: torch.Tensor,
+    labelled: LabelledImages, policy: str, cell: Cell,
+) -> Generator[Progress, None, float]:  # fmt: skip
+    """Draw an image for each label and seed into a file, looking for copies on the way.
+
+    No more than DRAWN images are held at once. Returns the seconds that drawing alone took.
+    """
+    known, mirrored = labelled.images.cpu(), policy in ("natural", "any-orientation")
+    n, seconds = len(labels), 0.0
+    file = TensorFile(path, {
+        "labels": ("I64", (n,)), "seeds": ("I64", (n,)), "nearest": ("I64", (n,)),
+        "d1_d2": ("F32", (n,)), "images": ("U8", (n, *known.shape[1:])), "copied": ("BOOL", (n,)),
+    })  # fmt: skip
+    with contextlib.closing(file):
+        for start in range(0, n, DRAWN):
+            yield Progress("synthetic", cell.name, start, n)
+            part, keys = labels[start : start + DRAWN], seeds[start : start + DRAWN]
+            begun = time.perf_counter()
+            images = generator.sample(part, seeds=keys)
+            seconds += time.perf_counter() - begun
+            copied, ratio, nearest = copies(images, known, mirrored=mirrored)
+            for name, rows in dict(
+                labels=part, seeds=keys, nearest=nearest, d1_d2=ratio, images=images, copied=copied
+            ).items():
+                file.append(name, rows)
+    return seconds
 
 
 def requests(cell: Cell, labelled: LabelledImages) -> tuple[torch.Tensor, torch.Tensor]:
@@ -189,7 +214,7 @@ def shown_by_class(
 
 def load_images(folder: Path, classes: tuple[str, ...]) -> LabelledImages:
     """The images of a synthetic artefact."""
-    tensors = load_file(folder / "synthetic.safetensors")
+    tensors = load_file(folder / SYNTHETIC)  # mapped, not read
     return LabelledImages(tensors["images"], tensors["labels"], classes)
 
 

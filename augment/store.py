@@ -12,6 +12,7 @@ import csv
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -32,6 +33,7 @@ UNWRITABLE = (
 )  # fmt: skip
 NEW_PANDAS = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)  # exact, and warns if asked
 TO_LAST_DIGIT: dict[str, Any] = {} if NEW_PANDAS else {"float_precision": "round_trip"}
+WIDTHS = {"I64": 8, "F32": 4, "U8": 1, "BOOL": 1}  # bytes of safetensors' dtypes
 RISKY = tuple("=+-@\t\r")  # a spreadsheet would run a text cell that begins so
 
 
@@ -150,6 +152,36 @@ def file_sha(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class TensorFile:
+    """A safetensors file that is filled piece by piece: it may be larger than the memory."""
+
+    def __init__(self, path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]]) -> None:
+        """`shapes`: name → (safetensors dtype, shape), the widest dtypes first, as readers ask."""
+        header: dict[str, Any] = {}
+        end = 0
+        for name, (dtype, shape) in shapes.items():
+            start, end = end, end + WIDTHS[dtype] * math.prod(shape)
+            header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        head = len(text).to_bytes(8, "little") + text
+        self.places = {name: len(head) + about["data_offsets"][0] for name, about in header.items()}
+        self.file = path.open("wb")
+        self.file.write(head)
+        self.file.truncate(len(head) + end)
+
+    def append(self, name: str, rows: Any) -> None:
+        """Write the next rows of a tensor."""
+        raw = rows.contiguous().numpy().tobytes()
+        self.file.seek(self.places[name])
+        self.file.write(raw)
+        self.places[name] += len(raw)
+
+    def close(self) -> None:
+        """What is written is on its way to the disk."""
+        self.file.close()
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Any], about: dict[str, Any]) -> None:

@@ -15,11 +15,13 @@ import torch
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from augment import store as stores
 from augment.errors import AugmentError, MachineError, RunFolderError
 from augment.store import (
     Store,
+    TensorFile,
     damage,
     fresh_folder,
     load_checkpoint,
@@ -409,3 +411,24 @@ def test_text_columns_stay_text_and_only_an_empty_cell_is_missing(tmp_path):
 def test_file_name_that_is_no_utf8_does_not_stop_a_write(tmp_path):
     write_csv(tmp_path / "t.csv", pd.DataFrame({"file": [os.fsdecode(b"\xff.png"), "b.png"]}))
     assert read_csv(tmp_path / "t.csv", ["file"])["file"].tolist() == [r"\udcff.png", "b.png"]
+
+
+def test_tensor_file_filled_in_pieces_reads_as_one(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    whole = {
+        "labels": torch.arange(7),
+        "ratio": torch.rand(7, generator=rng),
+        "images": torch.randint(256, (7, 3, 5, 5), generator=rng, dtype=torch.uint8),
+        "copied": torch.arange(7) % 2 == 0,
+    }
+    dtypes = dict(zip(whole, ("I64", "F32", "U8", "BOOL"), strict=True))
+    file = TensorFile(
+        tmp_path / "a", {key: (dtypes[key], tuple(value.shape)) for key, value in whole.items()}
+    )
+    for start in (0, 3, 6):
+        for key, value in whole.items():
+            file.append(key, value[start : start + 3])
+    file.close()
+    read = load_file(tmp_path / "a")
+    assert read.keys() == whole.keys()
+    assert all(torch.equal(read[key], whole[key]) for key in whole)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -26,14 +28,17 @@ def nearest_two(queries: Tensor, targets: Tensor, chunk: int = 512) -> tuple[Ten
     return torch.cat(distances), torch.cat(places)
 
 
-def feature_copies(synthetic: Tensor, labelled: Tensor) -> float | None:
-    """Share of copies by the same ratio in a feature space: [N, D], [M, D]; None for M < 2."""
+def feature_copies(
+    synthetic: Tensor, labelled: Tensor, embed: Callable[[Tensor], Tensor]
+) -> float | None:
+    """Share of copies by the same ratio in the features of `embed`: images [N, …], [M ≥ 2, …]."""
     if len(labelled) < 2:
         return None
-    near = torch.cat([
-        torch.cdist(part, labelled).topk(2, largest=False).values for part in synthetic.split(512)
-    ])  # fmt: skip
-    return float((near[:, 0] < THRESHOLD * near[:, 1]).float().mean())
+    known, copied = embed(labelled), 0
+    for part in synthetic.split(512):
+        near = torch.cdist(embed(part), known).topk(2, largest=False).values
+        copied += int((near[:, 0] < THRESHOLD * near[:, 1]).sum())
+    return copied / len(synthetic)
 
 
 def copies(synthetic: Tensor, labelled: Tensor, *, mirrored: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,6 +11,7 @@ import itertools
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,6 +24,7 @@ from peers import CPU, PEERS, TEXTBOOK, Contender, DiffusersLoop, Fast, Ours, Pl
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from augment.cells import expand
 from augment.classic import CLASSIC
 from augment.classifiers import Airbench
 from augment.data.datasets import Dataset, load_dataset
@@ -30,7 +32,10 @@ from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
 from augment.generators.ddpm import DDPM
 from augment.learn import TrainingSet, fit, train
+from augment.recipe import make_recipe
 from augment.runtime import environment, peak_memory_mb, pick_precision
+from augment.stages import SYNTHETIC, Bench, fit_generator, synthesise
+from augment.store import Store
 
 AMOUNTS = {"digits": 10, "mnist": 50, "cifar10": 100}  # labelled images a class
 CALLS = 10  # of the sections that compare networks
@@ -48,7 +53,8 @@ def contenders(data: LabelledImages) -> dict[str, Contender]:
     ours = {
         "augment (lean)": partial(Ours, precision=precision),
         "augment (lean, fp32)": partial(Ours, precision="fp32"),
-        "augment (unet2d)": partial(Ours, network="unet2d", precision="fp32"),
+        "augment (unet2d)": partial(Ours, network="unet2d", precision=precision),
+        "augment (unet2d, fp32)": partial(Ours, network="unet2d", precision="fp32"),
     }
     # the peers' networks halve the side once and norm in groups of 32 channels: 8×8 is too small
     return ours | ({"diffusers": PEERS["diffusers"]} if data.shape[1] < 28 else PEERS)
@@ -126,6 +132,47 @@ def memory_of(key: str, dataset: str, data_dir: Path | None) -> float:
         rival.step()
     rival.sample(torch.zeros(256, dtype=torch.int64), CALLS)
     return peak_memory_mb(CPU)
+
+
+def stream(dataset: str, data_dir: Path | None) -> Rows:
+    """Drawing to disk with the `noise` control: memory at a hundred thousand images and a million.
+
+    RssAnon: what the kernel cannot drop again, unlike the pages of the file being written.
+    """
+    for n in (100_000, 1_000_000):
+        command = [sys.executable, __file__, "--stream", str(n), "--dataset", dataset]
+        command += ["--data-dir", str(data_dir)] if data_dir else []
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        yield dict(figure="stream", dataset=dataset, contender=f"{n:,} images",
+                   **json.loads(done.stdout))  # fmt: skip
+
+
+def stream_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
+    """In a process of its own: the synthetic stage of a cell that asks for n images."""
+    recipe = make_recipe(dataset=dataset, per_class="10", generator="noise", arm="synth", seeds="1",
+                         ratio=str(n / 100), preset="smoke")  # fmt: skip
+    cell, data = expand(recipe)[0], load_dataset(dataset, data_dir=data_dir)
+    labelled = data.pool.select(labelled_subset(data.pool, per_class=10, seed=cell.seed))
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        bench = Bench(Store(Path(folder)), CPU, "fp32", cell.seed)
+        fit = fit_generator(cell, labelled, data.classic, bench, "fp32")
+        drawing = synthesise(cell, list(returned(fit))[-1], labelled, data.classic, bench)
+        peak = max(anonymous_mb() for _ in drawing)
+        size = next(Path(folder).rglob(SYNTHETIC)).stat().st_size / 1e6
+    seconds = time.perf_counter() - begun
+    return dict(anonymous_mb=peak, file_mb=size, images_per_second=n / seconds)
+
+
+def returned(steps: Any) -> Iterator[Any]:
+    """What a stage yields, and what it returns as the last."""
+    yield (yield from steps)
+
+
+def anonymous_mb() -> float:
+    """The process's own memory, pages of files left out (Linux)."""
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition("RssAnon:")[2].split()[0]) * 1024 / 1e6
 
 
 def trial(source: Dataset, per_class: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
@@ -375,10 +422,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="1: timed by the processor's own seconds")
     parser.add_argument("--out", type=Path, default=Path("results/bench/bench"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--dataset", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.memory_of:
         print(json.dumps(memory_of(asked.memory_of, asked.dataset, asked.data_dir)))
+        return
+    if asked.stream:
+        print(json.dumps(stream_of(asked.stream, asked.dataset, asked.data_dir)))
         return
     if asked.threads:
         torch.set_num_threads(asked.threads)
@@ -439,6 +490,7 @@ Section = Callable[[argparse.Namespace], Rows]
 SECTIONS: dict[str, Section] = {
     "speed": each_dataset(speed_of),
     "memory": lambda asked: memory("mnist", asked.data_dir),
+    "stream": lambda asked: stream("mnist", asked.data_dir),
     "plain": lambda asked: plain_loops(
         "mnist", loaded("mnist", asked), asked.repeats, asked.seconds
     ),
