@@ -14,12 +14,12 @@ from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.data.subset import hidden, labelled_subset
 from augment.engine import Shelf
-from augment.executors import choose_jobs, generator_keys
+from augment.executors import choose_jobs, generator_keys, threads_for
 from augment.generators import GENERATORS
 from augment.judge import baseline
 from augment.learn import Learner, TrainingSet, kept_state, train
 from augment.recipe import Recipe
-from augment.runtime import pick_device, pick_precision
+from augment.runtime import pick_device, pick_precision, threads
 from augment.shards import Shard, shard_of
 
 STEPS, WARMUP = 6, 2  # measured, and thrown away before
@@ -33,6 +33,7 @@ def plan(
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
     cells, shelf = shard_of(expand(recipe), shard), Shelf(data_dir)
+    jobs = choose_jobs(jobs, where, [shelf.of(cell).pool.shape for cell in cells], len(cells))
     measured: dict[str, tuple[float, float]] = {}  # stage → seconds, MB
     made: set[str] = set()
     total = disk = 0.0
@@ -54,9 +55,11 @@ def plan(
                 continue
             made.add(key)
             if name not in measured:
-                measured[name] = measure(own, labelled, policy, where, precision, len(data.test))
+                with threads(threads_for(jobs)):
+                    measured[name] = measure(
+                        own, labelled, policy, where, precision, len(data.test)
+                    )
             total, disk = total + measured[name][0], disk + measured[name][1]
-    jobs = choose_jobs(jobs, where, [d.pool.shape for d in shelf.loaded.values()], len(cells))
     return {
         "splits": splits, "preset": recipe.preset, "device": str(where), "processes": jobs,
         "stages": len(made), "estimated_seconds": round(total / jobs), "disk_mb": round(disk),
@@ -130,8 +133,11 @@ def measure_generator(
     cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str, _: int
 ) -> tuple[float, float]:
     """Training one generator."""
-    learner = built(GENERATORS, cell.entry, cell.generator_settings, labelled, device, precision)
-    data = generator_set(labelled, policy, learner.transformed)
+    transformed = GENERATORS[cell.entry](**cell.generator_settings).transformed
+    data = generator_set(labelled, policy, transformed)
+    learner = built(
+        GENERATORS, cell.entry, cell.generator_settings, data.parts[0], device, precision
+    )
     return seconds_for(learner, data, device), megabytes(learner)
 
 

@@ -115,6 +115,19 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16)
 
 
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run on so many threads of the processor, as a worker process does."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def peak_memory_mb(device: torch.device) -> float:
     """The most memory held so far, in MB: the GPU's, or the process's resident size."""
     import torch

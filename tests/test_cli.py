@@ -144,9 +144,11 @@ def test_recipe_of_a_run_can_be_given_back(run_dir, monkeypatch, capsys):
     assert (run_dir / "results.csv").read_text() == before
 
 
-def test_dry_run_estimates_and_writes_nothing(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("generator", ["cvae", "ddpm"])
+def test_dry_run_estimates_and_writes_nothing(generator, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = call(monkeypatch, capsys, "run", *FAST, "--dry-run", "--json")
+    asked = ["run", *FAST, "--generator", generator]
+    code, out, _ = call(monkeypatch, capsys, *asked, "--dry-run", "--json")
     about = json.loads(out)
     assert code == 0
     assert about["stages"] == 7  # a model, its images, five arms
