@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -454,6 +455,8 @@ def until_signalled(steps: Generator[Progress, None, Result]) -> Generator[Progr
 
 def main() -> None:
     """The command `augment`: every error a sentence and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an ASCII terminal shows ? for …, and no error
     try:
         with ended_by_signals():
             app()

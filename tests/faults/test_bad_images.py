@@ -3,24 +3,12 @@
 import json
 import re
 import struct
-import subprocess
 import zlib
 
 import numpy as np
 import pandas as pd
 import pytest
-from blackbox import (
-    ONE_ARM,
-    augment,
-    clean,
-    command,
-    fine,
-    fingerprint,
-    finished,
-    pictures,
-    rows,
-    surroundings,
-)  # fmt: skip
+from blackbox import ONE_ARM, augment, clean, fine, fingerprint, finished, peak_mb, pictures, rows
 from PIL import Image
 
 from augment.store import read_csv
@@ -90,16 +78,6 @@ def test_01_02_03_unreadable_file_is_named_refused_or_left_out(damaged, name):
     assert listed[f"across/{name}"].startswith("left out: ")
     assert (listed == "test").sum() >= 2
     assert finished(out) == 1
-
-
-def peak_mb(*words):
-    """What `augment` takes at its peak; a small process asks, whose own size does not count in."""
-    ask = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True); "
-           "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")  # fmt: skip
-    started = command(*words)
-    asked = [started[0], "-c", ask, *started]
-    told = subprocess.run(asked, capture_output=True, text=True, check=True, env=surroundings())
-    return int(told.stdout) * 1024 / 1e6
 
 
 @pytest.mark.slow
