@@ -27,17 +27,22 @@ def command(*words):
     return [sys.executable, "-m", "augment", *map(str, words)]
 
 
+def prepared(code, *words):
+    """The words that start the real command after a line that makes a fault likelier or sooner."""
+    return [sys.executable, "-c", f"{code}\nfrom augment.cli import main\nmain()", *map(str, words)]
+
+
 def surroundings(**changed):
     """An environment with the package to be tested, whatever the current folder."""
     root = str(Path(__file__).resolve().parents[2])
     return {**os.environ, "PYTHONPATH": root, **changed}
 
 
-def augment(*words, cwd=None, timeout=120, **changed):
+def augment(*words, cwd=None, timeout=120, code="", **changed):
     """Run the command to its end."""
     return subprocess.run(
-        command(*words), capture_output=True, text=True, encoding="utf-8", cwd=cwd, check=False,
-        env=surroundings(**changed), timeout=timeout,
+        prepared(code, *words) if code else command(*words), capture_output=True, text=True,
+        encoding="utf-8", cwd=cwd, check=False, env=surroundings(**changed), timeout=timeout,
     )  # fmt: skip
 
 
