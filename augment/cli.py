@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -198,14 +199,16 @@ def report(
     """
     from augment.report.outputs import read_results, write_beside, write_outputs
     from augment.report.table import summarise
+    from augment.store import room_for
 
-    if source.suffix == ".csv" and source.is_file():
-        table = read_results(source)
-        write_beside(source, table)
-    else:
-        table = read_results(run_file(source, "results.csv"))
-        write_outputs(source, table)
-        if tensorboard:
+    with room_for(source):
+        if source.suffix == ".csv" and source.is_file():
+            table = read_results(source)
+            write_beside(source, table)
+        else:
+            table = read_results(run_file(source, "results.csv"))
+            write_outputs(source, table)
+        if tensorboard and source.is_dir():
             from augment.report.tensorboard import write_events
 
             talk(f"tensorboard --logdir {write_events(source)}")
@@ -273,8 +276,10 @@ def sample(
         raise UsageError("give one of --label CLASS and --random")
     run_file(run_dir, "settings.json")
     from augment.export import draw_samples
+    from augment.store import room_for
 
-    drawn = draw_samples(run_dir, label, n, generator, seed, guidance, out, device)
+    with room_for(out or run_dir):
+        drawn = draw_samples(run_dir, label, n, generator, seed, guidance, out, device)
     if as_json:
         print(json.dumps(drawn))
     else:
@@ -297,8 +302,11 @@ def export(
     """
     run_file(run_dir, "settings.json")
     from augment.export import export_images
+    from augment.store import room_for
 
-    counts = export_images(run_dir, out, generator, seed, data_dir, with_real=not synthetic_only)
+    real = not synthetic_only
+    with room_for(out):
+        counts = export_images(run_dir, out, generator, seed, data_dir, with_real=real)
     print(out)
     talk(
         f"{counts['real']} labelled and {counts['synthetic']} synthetic images, in ImageFolder layout"
@@ -454,6 +462,8 @@ def until_signalled(steps: Generator[Progress, None, Result]) -> Generator[Progr
 
 def main() -> None:
     """The command `augment`: every error a sentence and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an ASCII terminal shows ? for …, and no error
     try:
         with ended_by_signals():
             app()

@@ -101,16 +101,17 @@ def execute(
     folder = out or unused_folder(recipe, settings)
     lock = stores.open_run(folder, settings)
     try:
-        if announce:
-            notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
-            announce(folder, len(cells), notes)
-        about = {**environment(where), "processes": jobs, "threads": threads_for(jobs)}
-        stores.write_atomic(folder / "environment.json", json.dumps(about, indent=1))
-        write_start(folder, recipe, cells, data.of)
-        bench = Bench(Store(folder), where, recipe.precision, recipe.seeds[0])
-        rows = yield from run_cells(cells, data, bench, folder, jobs)
-        table = write_results(folder, cells, rows)
-        write_outputs(folder, table)
+        with stores.room_for(folder):
+            if announce:
+                notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
+                announce(folder, len(cells), notes)
+            about = {**environment(where), "processes": jobs, "threads": threads_for(jobs)}
+            stores.write_atomic(folder / "environment.json", json.dumps(about, indent=1))
+            write_start(folder, recipe, cells, data.of)
+            bench = Bench(Store(folder), where, recipe.precision, recipe.seeds[0])
+            rows = yield from run_cells(cells, data, bench, folder, jobs)
+            table = write_results(folder, cells, rows)
+            write_outputs(folder, table)
     finally:
         lock.release()
     failed = table[table["status"] != "ok"]

@@ -92,8 +92,8 @@ def draw_samples(
 
 
 def label_name(name: str) -> str:
-    """A class name as a folder name: letters, digits, `.`, `_`, `-` and spaces, never hidden."""
-    return re.sub(r"[^\w .-]", "_", name).lstrip(". ")[:80].rstrip(" .") or "_"
+    """A class as a folder name: letters, digits, `.`, `_`, `-` and spaces; no flag, not hidden."""
+    return re.sub(r"[^\w .-]", "_", name).lstrip("-. ")[:80].rstrip(" .") or "_"
 
 
 def export_images(

@@ -59,7 +59,7 @@ def plain(value: Any) -> str:
 
 
 def show_rows(title: str, rows: list[list[str]], head: list[str] | None = None) -> None:
-    """A table on stdout: drawn on a terminal, tab-separated lines in a pipe."""
+    """A table on stdout: drawn on a terminal, cell by cell if it is too wide; tabs in a pipe."""
     if not sys.stdout.isatty():
         print(
             "\n".join(
@@ -80,7 +80,14 @@ def show_rows(title: str, rows: list[list[str]], head: list[str] | None = None) 
         table.add_column(name)
     for line in rows:
         table.add_row(*(escape(cell) for cell in line))
-    Console().print(table)
+    console = Console()
+    wide = console.options.update(width=1000)
+    if head and console.measure(table, options=wide).minimum > console.width:
+        print(f"{title}\n")
+        for line in rows:
+            print("\n".join(f"{name}: {c}" for name, c in zip(head, line, strict=True) if c), "\n")
+        return
+    console.print(table)
 
 
 def talk(sentence: str) -> None:

@@ -284,6 +284,11 @@ def risky(text: object) -> bool:
     return isinstance(text, str) and text.lstrip("'").startswith(RISKY)
 
 
+def unguarded(cell: Any) -> Any:
+    """A text cell as it was before `write_csv` put an apostrophe before it."""
+    return cell[1:] if risky(cell) and cell[0] == "'" else cell
+
+
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """A CSV whose text cells no spreadsheet runs; numbers stay numbers, to their last digit."""
     safe, returns = table.copy(), False
@@ -304,5 +309,5 @@ def read_csv(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
     types = dict.fromkeys(text, str)
     table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""], **TO_LAST_DIGIT)
     for column in set(text) & set(table.columns):
-        table[column] = [v[1:] if risky(v) and v[0] == "'" else v for v in table[column]]
+        table[column] = [unguarded(v) for v in table[column]]
     return table

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from augment.data.decode import choose_size, decode, head, stack
 from augment.errors import DataError
+from augment.store import unguarded
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm",
@@ -195,7 +196,8 @@ def metadata_entry(root: Path, where: str, row: dict[str, str]) -> Entry:
     """One row; DataError names its line."""
     if None in row or None in row.values():
         raise DataError(f"{where} has another number of cells than the head line")
-    name, label, split = row["file_name"], row["label"], row.get("split", "").strip().lower()
+    name, label = row["file_name"], unguarded(row["label"])  # `augment export` guards it
+    split = row.get("split", "").strip().lower()
     if not label:
         raise DataError(f"{where}: {name} has no label")
     if "\0" in name or not inside(root / name, root):

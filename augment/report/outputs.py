@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,9 +241,9 @@ def keep_pictures(
     data = f"{line['dataset']}-{line['n_labelled']}".replace("/", "_").lstrip(".")
     stem = f"{data}-{line['generator']}"
     name = f"{stem}-seed{line['seed']}-{synthetic.name[:6]}.png"
-    shutil.copyfile(synthetic / "grid.png", place / name)
-    shutil.copyfile(synthetic / "real.png", place / f"real-{data}-seed{line['seed']}.png")
-    for sheet in ("closest", "best"):
-        shutil.copyfile(seen / f"{sheet}.png", place / f"{sheet}-{name}")
-    for picture in model.glob("step-*.png"):
-        shutil.copyfile(picture, place / f"{stem}-seed{line['seed']}-{picture.name}")
+    real = f"real-{data}-seed{line['seed']}.png"
+    kept = {name: synthetic / "grid.png", real: synthetic / "real.png"}
+    kept |= {f"{sheet}-{name}": seen / f"{sheet}.png" for sheet in ("closest", "best")}
+    kept |= {f"{stem}-seed{line['seed']}-{p.name}": p for p in model.glob("step-*.png")}
+    for target, picture in kept.items():
+        write_atomic(place / target, picture.read_bytes())

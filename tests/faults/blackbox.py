@@ -1,10 +1,13 @@
 """What the black-box suite shares: the real command in a process of its own, and what is clean."""
 
+import fcntl
 import hashlib
 import os
 import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 from conftest import bars, write_folder
@@ -24,18 +27,51 @@ def command(*words):
     return [sys.executable, "-m", "augment", *map(str, words)]
 
 
+def prepared(code, *words):
+    """The words that start the real command after a line that makes a fault likelier or sooner."""
+    return [sys.executable, "-c", f"{code}\nfrom augment.cli import main\nmain()", *map(str, words)]
+
+
 def surroundings(**changed):
     """An environment with the package to be tested, whatever the current folder."""
     root = str(Path(__file__).resolve().parents[2])
     return {**os.environ, "PYTHONPATH": root, **changed}
 
 
-def augment(*words, cwd=None, timeout=120, **changed):
+def augment(*words, cwd=None, timeout=120, code="", **changed):
     """Run the command to its end."""
     return subprocess.run(
-        command(*words), capture_output=True, text=True, encoding="utf-8", cwd=cwd, check=False,
-        env=surroundings(**changed), timeout=timeout,
+        prepared(code, *words) if code else command(*words), capture_output=True, text=True,
+        encoding="utf-8", cwd=cwd, check=False, env=surroundings(**changed), timeout=timeout,
     )  # fmt: skip
+
+
+def peak_mb(*words):
+    """What `augment` takes at its peak; a small process asks, whose own size does not count in."""
+    ask = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True); "
+           "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")  # fmt: skip
+    started = command(*words)
+    asked = [started[0], "-c", ask, *started]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True, env=surroundings())
+    return int(told.stdout) * 1024 / 1e6
+
+
+def on_a_terminal(*words, columns=40, **changed):
+    """What the command writes to a terminal of so many columns."""
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(command(*words), stdin=its, stdout=its, stderr=its,
+                               env=surroundings(TERM="xterm", **changed))  # fmt: skip
+    os.close(its)
+    said = b""
+    try:
+        while part := os.read(ours, 65536):
+            said += part
+    except OSError:  # Linux says so at the end
+        pass
+    os.close(ours)
+    assert process.wait() == 0, said
+    return said.decode()
 
 
 def start(*words, **options):
