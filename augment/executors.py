@@ -79,7 +79,8 @@ def guarded(
 
 def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int) -> Rows:
     """Cells in `jobs` processes of one share of the threads each; shared stages are made once."""
-    workers = [Worker(bench, folder, data, threads_for(jobs)) for _ in range(jobs)]
+    surroundings = [gpu_slot(number, bench.device) for number in range(jobs)]
+    workers = [Worker(own, bench, folder, data, threads_for(jobs)) for own in surroundings]
     idle = list(workers)
     rows: dict[int, dict[str, Any]] = {}
     waiting, running = list(range(len(cells))), {}
@@ -117,6 +118,15 @@ def urgency(cell: Cell, made: set[str]) -> int:
     if cell.generator is None:
         return 2
     return int(made.issuperset(generator_keys(cell)))
+
+
+def gpu_slot(number: int, device: torch.device) -> dict[str, str]:
+    """What a worker's environment says of GPUs: one of those seen here, each in its turn."""
+    if device.type != "cuda" or device.index is not None:
+        return {}
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = seen.split(",") if seen else [str(n) for n in range(torch.cuda.device_count())]
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
 
 
 class Worker:
@@ -184,8 +194,11 @@ def outcome(future: Future[dict[str, Any]], cell: Cell) -> dict[str, Any]:
 WORKER: dict[str, Any] = {}  # of this worker process
 
 
-def enter(talk: Any, bench: Bench, folder: Path, data: Shelf, threads: int) -> None:
+def enter(
+    talk: Any, surroundings: dict[str, str], bench: Bench, folder: Path, data: Shelf, threads: int
+) -> None:
     """First thing in a worker process; the pictures come in shared memory, read once for all."""
+    os.environ.update(surroundings)  # CUDA reads it at its first call, which comes later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
