@@ -18,6 +18,7 @@ from augment.cells import expand
 from augment.engine import execute
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
 from augment.executors import (
+    Local,
     Worker,
     choose_jobs,
     generator_keys,
@@ -98,7 +99,9 @@ def test_run_stopped_in_a_stage_ends_as_if_it_had_not(small_run, tmp_path, stage
     whole = augment.run(**small_run)
     out, stopped, finished = tmp_path / "stopped", set(), False
     while not finished:
-        steps = execute(make_recipe(**settings(small_run)), out=out, data_dir=None, jobs=1)
+        steps = execute(
+            make_recipe(**settings(small_run)), out=out, data_dir=None, where=Local("auto", 1)
+        )
         finished = True
         for progress in steps:
             if progress.stage == stage and progress.step == 3 and progress.cell not in stopped:
@@ -304,7 +307,7 @@ def test_run_tells_what_was_left_out_of_the_data(tmp_path, small_run):
         recipe,
         out=tmp_path / "run",
         data_dir=None,
-        jobs=1,
+        where=Local("auto", 1),
         announce=lambda *words: told.append(words),
     ):
         pass
