@@ -46,6 +46,18 @@ ShardOf = Annotated[
         help="Run the I-th of N shares of the trials; augment merge joins them.",
     ),
 ]
+Executor = Annotated[
+    str, typer.Option(metavar="local|ray", help="Where cells run: here, or on a Ray cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster [RAY_ADDRESS, else one that runs here]; local starts one."),
+]
+Cpus = Annotated[int | None, typer.Option(min=1, help="On Ray: cores of each cell [1].")]
+Gpus = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="On Ray: share of a GPU of each cell [1 where there are any]."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of the table.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no talk.")]
@@ -98,7 +110,8 @@ def run(
     drop_small_classes: Annotated[bool | None, typer.Option("--drop-small-classes", help="Leave out classes of too few images.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML recipe; flags go over it.")] = None,
     out: Out = None, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
-    shard: ShardOf = None, dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
+    shard: ShardOf = None, executor: Executor = "local", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+    dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Compare training on real images alone with real plus synthetic ones.
 
@@ -122,8 +135,9 @@ def run(
     for section, values in parse_set(set_ or []).items():
         settings["set"] = settings.get("set", {})
         settings["set"][section] = settings["set"].get(section, {}) | values
-    how = dict(data_dir=data_dir, device=device, jobs=jobs, shard=parse_shard(shard))
-    carry_out(make_recipe(**settings), out, how, dry_run, as_json, quiet, verbose)
+    how = dict(data_dir=data_dir, shard=parse_shard(shard))
+    where = dict(device=device, jobs=jobs, executor=executor, address=address, cpus=cpus, gpus=gpus)
+    carry_out(make_recipe(**settings), out, how, where, dry_run, as_json, quiet, verbose)
 
 
 @app.command()
@@ -132,7 +146,8 @@ def sweep(
     preset: Annotated[str | None, typer.Option(help="Another preset than the recipe's.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Other trials than the recipe's.")] = None,
     out: Out = None, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
-    shard: ShardOf = None, dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
+    shard: ShardOf = None, executor: Executor = "local", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
+    dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Run every cell of a recipe.
 
@@ -145,13 +160,15 @@ def sweep(
     settings |= {k: v for k, v in {"preset": preset, "seeds": seeds}.items() if v is not None}
     own = f"-{shard.replace('/', '-of-')}" if shard else ""
     out = out or Path("results/runs") / (recipe.stem + own)
-    how = dict(data_dir=data_dir, device=device, jobs=jobs, shard=parse_shard(shard))
-    carry_out(make_recipe(**settings), out, how, dry_run, as_json, quiet, verbose)
+    how = dict(data_dir=data_dir, shard=parse_shard(shard))
+    where = dict(device=device, jobs=jobs, executor=executor, address=address, cpus=cpus, gpus=gpus)
+    carry_out(make_recipe(**settings), out, how, where, dry_run, as_json, quiet, verbose)
 
 
 @app.command()
 def resume(
     run_dir: RunDir, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
+    executor: Executor = "local", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
     as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Go on with a run that was stopped; what is finished is not done again.
@@ -163,8 +180,9 @@ def resume(
 
     file = run_file(run_dir, "settings.json")
     settings, shard = read_settings(file), json.loads(file.read_text()).get("shard")
-    how = dict(data_dir=data_dir, device=device, jobs=jobs, shard=tuple(shard) if shard else None)
-    carry_out(make_recipe(**settings), run_dir, how, False, as_json, quiet, verbose)
+    how = dict(data_dir=data_dir, shard=tuple(shard) if shard else None)
+    where = dict(device=device, jobs=jobs, executor=executor, address=address, cpus=cpus, gpus=gpus)
+    carry_out(make_recipe(**settings), run_dir, how, where, False, as_json, quiet, verbose)
 
 
 @app.command()
@@ -399,14 +417,17 @@ def run_file(run_dir: Path, name: str) -> Path:
 
 
 def carry_out(
-    recipe: Recipe, out: Path | None, how: dict[str, Any], dry_run: bool, as_json: bool,
-    quiet: bool, verbose: int,
+    recipe: Recipe, out: Path | None, how: dict[str, Any], where: dict[str, Any], dry_run: bool,
+    as_json: bool, quiet: bool, verbose: int,
 ) -> None:  # fmt: skip
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
+    from augment.executors import place
+
+    there = place(**where)
     if dry_run:
         from augment.estimate import plan
 
-        show_plan(plan(recipe, **how), as_json)
+        show_plan(plan(recipe, device=where["device"], jobs=where["jobs"], **how), as_json)
         return
     from augment.engine import execute
     from augment.progress import watch
@@ -415,7 +436,7 @@ def carry_out(
         if not quiet:
             talk("\n".join([*notes, f"{cells} cells into {folder}"]))
 
-    steps = execute(recipe, out=out, announce=announce, **how)
+    steps = execute(recipe, out=out, where=there, announce=announce, **how)
     result = watch(until_signalled(steps), quiet=quiet, verbose=verbose)
     show_result(result, as_json, quiet)
     if result.failed:
@@ -473,6 +494,7 @@ def main() -> None:
     except SystemExit:
         if SIGNALLED:
             talk("interrupted; run the same command, or augment resume RUN, to go on")
+            raise SystemExit(SIGNALLED[0]) from None  # Ray makes it a 1
         raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

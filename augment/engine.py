@@ -1,4 +1,4 @@
-"""Runs the cells of a recipe, each stage once, resumable, in this process or in several."""
+"""Runs the cells of a recipe, each stage once, resumable, here or on a cluster."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,13 +15,16 @@ from augment.cells import Cell, expand
 from augment.data.datasets import Dataset, load_dataset
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
-from augment.executors import choose_jobs, run_cells, threads_for
+from augment.executors import Local, place
 from augment.recipe import Recipe, make_recipe
 from augment.report.outputs import write_outputs, write_results, write_start
-from augment.runtime import environment, pick_device
+from augment.runtime import environment
 from augment.shards import Shard, parse_shard, shard_of
 from augment.stages import Bench, Progress, load_images
 from augment.store import Store
+
+if TYPE_CHECKING:
+    from augment.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,23 @@ def run(
     device: str = "auto",
     jobs: int | None = None,
     shard: str | None = None,
+    executor: str = "local",
+    address: str | None = None,
+    cpus: int | None = None,
+    gpus: float | None = None,
     **settings: Any,
 ) -> Result:
     """Run an experiment in silence and return its result; settings are those of a recipe.
 
     `shard="1/4"` runs the first quarter of the trials; `augment.shards.merge` joins the folders.
+    `executor="ray"` runs on the Ray cluster at `address`, each cell with so many cpus and gpus.
     Raises an AugmentError in one sentence when something is wrong with the settings, the data, the
     machine or the run folder.
     """
     steps = execute(
         make_recipe(**settings), out=Path(out) if out else None,
-        data_dir=Path(data_dir) if data_dir else None, device=device, jobs=jobs,
-        shard=parse_shard(shard),
+        data_dir=Path(data_dir) if data_dir else None, shard=parse_shard(shard),
+        where=place(executor, device, jobs=jobs, address=address, cpus=cpus, gpus=gpus),
     )  # fmt: skip
     while True:
         try:
@@ -80,40 +88,39 @@ def run(
 
 
 def execute(
-    recipe: Recipe, *, out: Path | None, data_dir: Path | None, device: str = "auto",
-    jobs: int | None = None, shard: Shard | None = None,
-    announce: Callable[[Path, int, list[str]], None] | None = None,
+    recipe: Recipe, *, out: Path | None, data_dir: Path | None, where: Local | Cluster,
+    shard: Shard | None = None, announce: Callable[[Path, int, list[str]], None] | None = None,
 ) -> Generator[Progress, None, Result]:  # fmt: skip
     """Run what is missing of a recipe in its folder; yields progress, returns a Result."""
-    where = pick_device(device)
-    recipe = recipe.resolved(where.type)
-    cells = shard_of(expand(recipe), shard)
-    data = Shelf(data_dir)
-    for cell in cells:  # faults in the data show before any training
-        labelled_subset(
-            data.of(cell).pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
-        )
-    shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
-    settings = {**recipe.model_dump(mode="json"), "data": shas}
-    if shard:
-        settings["shard"] = list(shard)
-    jobs = choose_jobs(jobs, where, [d.pool.shape for d in data.loaded.values()], len(cells))
-    folder = out or unused_folder(recipe, settings)
-    lock = stores.open_run(folder, settings)
-    try:
-        with stores.room_for(folder):
-            if announce:
-                notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
-                announce(folder, len(cells), notes)
-            about = {**environment(where), "processes": jobs, "threads": threads_for(jobs)}
-            stores.write_atomic(folder / "environment.json", json.dumps(about, indent=1))
-            write_start(folder, recipe, cells, data.of)
-            bench = Bench(Store(folder), where, recipe.precision, recipe.seeds[0])
-            rows = yield from run_cells(cells, data, bench, folder, jobs)
-            table = write_results(folder, cells, rows)
-            write_outputs(folder, table)
-    finally:
-        lock.release()
+    with where:
+        recipe = where.resolved(recipe)
+        cells = shard_of(expand(recipe), shard)
+        data = Shelf(data_dir)
+        for cell in cells:  # faults in the data show before any training
+            labelled_subset(
+                data.of(cell).pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
+            )
+        shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
+        settings = {**recipe.model_dump(mode="json"), "data": shas}
+        if shard:
+            settings["shard"] = list(shard)
+        shares = where.settle([d.pool.shape for d in data.loaded.values()], len(cells))
+        folder = out or unused_folder(recipe, settings)
+        lock = stores.open_run(folder, settings)
+        try:
+            with stores.room_for(folder):
+                if announce:
+                    notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
+                    announce(folder, len(cells), notes)
+                about = {**environment(where.device), **shares}
+                stores.write_atomic(folder / "environment.json", json.dumps(about, indent=1))
+                write_start(folder, recipe, cells, data.of)
+                bench = Bench(Store(folder), where.device, recipe.precision, recipe.seeds[0])
+                rows = yield from where.run(cells, data, bench, folder)
+                table = write_results(folder, cells, rows)
+                write_outputs(folder, table)
+        finally:
+            lock.release()
     failed = table[table["status"] != "ok"]
     return Result(table, folder, len(failed), failed["error"].dropna().unique().tolist())
 

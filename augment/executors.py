@@ -1,4 +1,4 @@
-"""Runs cells in this process or in several; one cell's fault does not stop the others."""
+"""Where cells are run: here, or on a cluster; one cell's fault does not stop the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -20,35 +20,85 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from augment.cells import Cell
-from augment.errors import AugmentError, Diverged
+from augment.errors import AugmentError, Diverged, MachineError, UsageError, unknown
 from augment.experiment import identity, run_cell
 from augment.judge import baseline
+from augment.recipe import Recipe
 from augment.report.outputs import write_results
+from augment.runtime import pick_device
 from augment.stages import Bench, Progress
 
 if TYPE_CHECKING:
+    from augment.cluster import Cluster
     from augment.engine import Shelf
 
 SMALL_SIDE = 32  # up to here several processes of one thread beat one process of all threads
 MOST_JOBS = 8  # unless asked: each takes about a gigabyte
 
+Shape = tuple[int, int, int]
 Rows = Generator[Progress, None, dict[int, dict[str, Any]]]  # yields progress, returns rows
 
 
-def run_cells(cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int) -> Rows:
-    """All cells; results.csv grows by a row as each one ends. Returns the rows by cell number."""
-    if jobs > 1:
-        return (yield from run_in_processes(cells, data, bench, folder, jobs))
-    rows: dict[int, dict[str, Any]] = {}
-    for number, cell in enumerate(cells):
-        rows[number] = yield from guarded(cell, data, bench, folder)
-        write_results(folder, cells, rows)
-    return rows
+class Local:
+    """This machine: one process, or several."""
+
+    def __init__(self, device: str, jobs: int | None = None) -> None:
+        self.asked, self.jobs = device, jobs
+
+    def __enter__(self) -> Local:
+        self.device = pick_device(self.asked)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was taken that has to be given back."""
+
+    def resolved(self, recipe: Recipe) -> Recipe:
+        """With what `auto` stands for here."""
+        return recipe.resolved(self.device.type)
+
+    def settle(self, shapes: list[Shape], cells: int) -> dict[str, Any]:
+        """Settle the processes; returns what environment.json says of them."""
+        self.jobs = choose_jobs(self.jobs, self.device, shapes, cells)
+        return {"processes": self.jobs, "threads": threads_for(self.jobs)}
+
+    def run(self, cells: list[Cell], data: Shelf, bench: Bench, folder: Path) -> Rows:
+        """All cells; results.csv grows by a row as each one ends. Returns rows by cell number."""
+        if self.jobs != 1:
+            return (yield from run_in_processes(cells, data, bench, folder, self.jobs or 1))
+        rows: dict[int, dict[str, Any]] = {}
+        for number, cell in enumerate(cells):
+            rows[number] = yield from guarded(cell, data, bench, folder)
+            write_results(folder, cells, rows)
+        return rows
 
 
-def choose_jobs(
-    asked: int | None, device: torch.device, shapes: list[tuple[int, int, int]], cells: int
-) -> int:
+def on_ray(device: str, **asked: Any) -> Cluster:
+    """A Ray cluster; MachineError if the extra is not installed."""
+    try:
+        from augment.cluster import Cluster
+    except ImportError:
+        raise MachineError(
+            "--executor ray needs the extra: pip install 'augment-compare[ray]'"
+        ) from None
+    return Cluster(device, **asked)
+
+
+EXECUTORS: dict[str, Callable[..., Local | Cluster]] = {"local": Local, "ray": on_ray}
+FLAGS = {"local": ("jobs",), "ray": ("address", "cpus", "gpus")}  # what each one can be asked
+
+
+def place(executor: str, device: str, **asked: Any) -> Local | Cluster:
+    """Where cells are to run; UsageError for an unknown name, or a flag of the other executor."""
+    if executor not in EXECUTORS:
+        raise unknown("executor", executor, EXECUTORS)
+    given = {flag: value for flag, value in asked.items() if value is not None}
+    for flag in given.keys() - FLAGS[executor]:
+        own = next(name for name, flags in FLAGS.items() if flag in flags)
+        raise UsageError(f"--{flag} is for --executor {own}: leave one of them out")
+    return EXECUTORS[executor](device, **given)
+
+
+def choose_jobs(asked: int | None, device: torch.device, shapes: list[Shape], cells: int) -> int:
     """As asked; else one process a core for small pictures on a CPU, one for anything else."""
     if asked:
         return asked
@@ -74,28 +124,29 @@ def guarded(
     except Exception as error:
         with (folder / "errors.log").open("a") as log:
             log.write(f"{cell.name}\n{traceback.format_exc()}\n")
-        return {**identity(cell), "status": "failed", "error": f"{type(error).__name__}: {error}"}
+        return failed(cell, f"{type(error).__name__}: {error}")
+
+
+def failed(cell: Cell, why: str) -> dict[str, Any]:
+    """The row of a cell that could not be run."""
+    return {**identity(cell), "status": "failed", "error": why}
 
 
 def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int) -> Rows:
     """Cells in `jobs` processes of one share of the threads each; shared stages are made once."""
-    workers = [Worker(bench, folder, data, threads_for(jobs)) for _ in range(jobs)]
+    surroundings = [gpu_slot(number, bench.device) for number in range(jobs)]
+    workers = [Worker(own, bench, folder, data, threads_for(jobs)) for own in surroundings]
     idle = list(workers)
     rows: dict[int, dict[str, Any]] = {}
     waiting, running = list(range(len(cells))), {}
     made: set[str] = set()
     try:
         while waiting or running:
-            busy = {key for number, _ in running.values() for key in stage_keys(cells[number])}
-            for number in sorted(waiting, key=lambda n: urgency(cells[n], made)):
-                if not idle:
-                    break
-                if busy & (stage_keys(cells[number]) - made):
-                    continue  # another process is making what this one needs
+            now = ready(cells, waiting, [number for number, _ in running.values()], made)
+            for number in now[: len(idle)]:
                 worker = idle.pop()
                 running[worker.start(cells[number])] = number, worker
                 waiting.remove(number)
-                busy |= stage_keys(cells[number])
             done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
             for worker in workers:
                 yield from worker.told()
@@ -112,11 +163,31 @@ def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path,
     return rows
 
 
+def ready(cells: list[Cell], waiting: list[int], running: list[int], made: set[str]) -> list[int]:
+    """Cells that can begin, most urgent first: nobody else is making what they need."""
+    busy = {key for number in running for key in stage_keys(cells[number])}
+    found = []
+    for number in sorted(waiting, key=lambda n: urgency(cells[n], made)):
+        if not busy & (stage_keys(cells[number]) - made):
+            found.append(number)
+            busy |= stage_keys(cells[number])
+    return found
+
+
 def urgency(cell: Cell, made: set[str]) -> int:
     """Cells that train a generator first: begun last, it would leave the other processes idle."""
     if cell.generator is None:
         return 2
     return int(made.issuperset(generator_keys(cell)))
+
+
+def gpu_slot(number: int, device: torch.device) -> dict[str, str]:
+    """What a worker's environment says of GPUs: one of those seen here, each in its turn."""
+    if device.type != "cuda" or device.index is not None:
+        return {}
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = seen.split(",") if seen else [str(n) for n in range(torch.cuda.device_count())]
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
 
 
 class Worker:
@@ -178,14 +249,17 @@ def outcome(future: Future[dict[str, Any]], cell: Cell) -> dict[str, Any]:
         return future.result()
     except BrokenProcessPool:
         said = "its process was killed (out of memory?): run again to go on, with --jobs 1"
-        return {**identity(cell), "status": "failed", "error": said}
+        return failed(cell, said)
 
 
 WORKER: dict[str, Any] = {}  # of this worker process
 
 
-def enter(talk: Any, bench: Bench, folder: Path, data: Shelf, threads: int) -> None:
+def enter(
+    talk: Any, surroundings: dict[str, str], bench: Bench, folder: Path, data: Shelf, threads: int
+) -> None:
     """First thing in a worker process; the pictures come in shared memory, read once for all."""
+    os.environ.update(surroundings)  # CUDA reads it at its first call, which comes later
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)

@@ -15,6 +15,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -116,11 +117,17 @@ class Store:
 
     @contextlib.contextmanager
     def making(self, kind: str, sig: str) -> Iterator[Path]:
-        """A folder to fill; it becomes the artefact if nothing is raised, else stays to resume."""
+        """A folder to fill; it becomes the artefact if nothing is raised, else stays to resume.
+
+        Whoever comes second waits: the first may be on a node of a cluster that was taken for lost.
+        """
         final = self.path(kind, sig)
         partial = final.with_name(f"{sig}.partial")
         with room_for(final):
-            partial.mkdir(parents=True, exist_ok=True)
+            final.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(final.with_name(f"{sig}.lock"))
+        with room_for(final), lock:
+            partial.mkdir(exist_ok=True)
             yield partial
             for leftover in [*partial.glob("checkpoint*"), *partial.glob(".*.partial")]:
                 leftover.unlink()
@@ -130,8 +137,12 @@ class Store:
                     os.fsync(handle.fileno())
             seal = {p.relative_to(partial).as_posix(): file_sha(p) for p in files}
             write_atomic(partial / SEAL, json.dumps(seal, indent=1))
-            partial.rename(final)
+            if final.is_dir():  # made by the one that this waited for, of the same settings
+                shutil.rmtree(partial)
+            else:
+                partial.rename(final)
             sync_folder(final.parent)
+            Path(lock.lock_file).unlink()
 
 
 def damage(folder: Path) -> str | None:

@@ -101,6 +101,9 @@ def test_help_of_a_command(name):
         (["report", "nowhere"], 2, "no run folder"),
         (["check", "./nowhere"], 2, "no such folder"),
         (["run", "--size", "3"], 2, "--size"),
+        (["run", "--executor", "rai"], 2, "did you mean 'ray'"),
+        (["run", "--executor", "ray", "--jobs", "2"], 2, "--jobs is for --executor local"),
+        (["run", "--gpus", "0.5"], 2, "--gpus is for --executor ray"),
     ],
 )
 def test_error_is_one_sentence_with_its_exit_code(monkeypatch, capsys, words, code, said):
@@ -110,6 +113,15 @@ def test_error_is_one_sentence_with_its_exit_code(monkeypatch, capsys, words, co
     assert out == ""
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_executor_of_an_extra_that_is_missing_says_so(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = call(monkeypatch, capsys, "run", "--executor", "ray")
+    assert (code, err) == (
+        5,
+        "error: --executor ray needs the extra: pip install 'augment-compare[ray]'\n",
+    )
 
 
 def test_run_prints_its_table_and_sentence(run_dir, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """Runs: resumed, repeated, in several processes, with cells that fail."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,16 @@ from augment import stages
 from augment.cells import expand
 from augment.engine import execute
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
-from augment.executors import choose_jobs, generator_keys, stage_keys, threads_for, urgency
+from augment.executors import (
+    Local,
+    Worker,
+    choose_jobs,
+    generator_keys,
+    gpu_slot,
+    stage_keys,
+    threads_for,
+    urgency,
+)  # fmt: skip
 from augment.generators import GENERATORS
 from augment.recipe import make_recipe
 from augment.store import read_csv
@@ -89,7 +99,9 @@ def test_run_stopped_in_a_stage_ends_as_if_it_had_not(small_run, tmp_path, stage
     whole = augment.run(**small_run)
     out, stopped, finished = tmp_path / "stopped", set(), False
     while not finished:
-        steps = execute(make_recipe(**settings(small_run)), out=out, data_dir=None, jobs=1)
+        steps = execute(
+            make_recipe(**settings(small_run)), out=out, data_dir=None, where=Local("auto", 1)
+        )
         finished = True
         for progress in steps:
             if progress.stage == stage and progress.step == 3 and progress.cell not in stopped:
@@ -236,6 +248,28 @@ def test_processes_by_picture_size(cpu):
     assert choose_jobs(None, cpu, [(1, 8, 8)], 1) == 1
 
 
+@pytest.mark.parametrize(
+    ("visible", "device", "seen"),
+    [
+        ("", "cuda", ["0", "1", "0"]), ("4,7", "cuda", ["4", "7", "4"]),
+        ("4,7", "cuda:1", [None] * 3), ("4,7", "cpu", [None] * 3),
+    ],
+)  # fmt: skip
+def test_processes_share_out_the_gpus_that_are_seen(monkeypatch, visible, device, seen):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    slots = [gpu_slot(number, torch.device(device)) for number in range(3)]
+    assert [slot.get("CUDA_VISIBLE_DEVICES") for slot in slots] == seen
+
+
+def test_worker_is_given_its_gpu(tmp_path):
+    worker = Worker({"CUDA_VISIBLE_DEVICES": "5"}, None, tmp_path, None, 1)
+    try:
+        assert worker.pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5"
+    finally:
+        worker.end()
+
+
 def test_manifest_lists_each_labelled_and_test_image(small_run):
     result = augment.run(**{**small_run, "arm": "real"})
     manifest = read_csv(result.path / "manifest.csv", ("label", "seeds"))
@@ -273,7 +307,7 @@ def test_run_tells_what_was_left_out_of_the_data(tmp_path, small_run):
         recipe,
         out=tmp_path / "run",
         data_dir=None,
-        jobs=1,
+        where=Local("auto", 1),
         announce=lambda *words: told.append(words),
     ):
         pass

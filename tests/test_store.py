@@ -120,6 +120,29 @@ def test_stage_that_stops_leaves_no_artefact_and_goes_on_in_the_same_place(tmp_p
     assert left == ["result.txt", "seal.json"]
 
 
+def test_artefact_that_another_is_making_is_waited_for_and_kept(tmp_path):
+    store, begun, said = Store(tmp_path), threading.Event(), []
+
+    def second():
+        begun.set()
+        with store.making("score", "abc") as folder:
+            said.append(store.has("score", "abc"))
+            (folder / "a.txt").write_text("second")
+
+    with store.making("score", "abc") as folder:
+        late = threading.Thread(target=second)
+        late.start()
+        begun.wait()
+        (folder / "a.txt").write_text("first")
+        late.join(0.2)
+        assert said == []
+    late.join()
+    assert said == [True]
+    assert (store.path("score", "abc") / "a.txt").read_text() == "first"
+    assert store.has("score", "abc")
+    assert [p.name for p in (tmp_path / "artefacts" / "score").iterdir()] == ["abc"]
+
+
 def flip_a_bit(folder):
     raw = bytearray((folder / "deep" / "b.bin").read_bytes())
     raw[100] ^= 1

@@ -1,0 +1,95 @@
+"""`--executor ray` on three simulated nodes of this machine."""
+
+import importlib.util
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import pandas as pd
+import pytest
+from blackbox import augment, clean, command, surroundings
+from test_engine import values, weights
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray"),
+]
+AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 2}
+NODES = """
+import sys
+from ray.cluster_utils import Cluster
+nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+others = [nodes.add_node(num_cpus=1) for _ in range(2)]
+print(nodes.address, flush=True)
+for _ in sys.stdin:
+    nodes.remove_node(others.pop(), allow_graceful=False)
+nodes.shutdown()
+"""
+CELLS = (  # of one generator half of the cells diverge
+    "run --per-class 3 --preset smoke --seeds 2 --ratio 2 --generator cvae,cgan --arm "
+    "real,real+classic,real+classic+synth --set generator.steps=4 --set cgan.lr=1e18 "
+    "--set classifier.width=8 --set classifier.batch=16 --set classifier.steps=150"
+).split()
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """The process that has the nodes: a line kills one; and the flags that lead to them."""
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        around = surroundings(RAY_TMPDIR=folder, **AUTH)
+        with subprocess.Popen(
+            [sys.executable, "-c", NODES], env=around, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        ) as process:  # fmt: skip
+            yield process, ["--executor", "ray", "--address", process.stdout.readline().strip()]
+        assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The same cells in one process of one thread, as each has on the nodes."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert augment(*CELLS, "--jobs", "1", "--out", out, OMP_NUM_THREADS="1").returncode == 4
+    return out
+
+
+def begin(words, out, pattern, count):
+    """Start the command on the nodes, and go on once there are so many of these artefacts."""
+    process = subprocess.Popen(
+        command(*words, "--out", out), env=surroundings(**AUTH), text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while len(list(out.glob(f"artefacts/{pattern}"))) < count:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    return process
+
+
+def test_request_that_no_node_can_meet_is_refused_before_anything_is_written(nodes, tmp_path):
+    done = augment(*CELLS, *nodes[1], "--cpus", "2", "--out", tmp_path / "run", **AUTH)
+    clean(done, 5, "--cpus 2 --gpus 0", "they have 1 and 0")
+    assert not (tmp_path / "run").exists()
+
+
+def test_cells_of_a_lost_node_are_run_again_elsewhere(nodes, alone, tmp_path):
+    out = tmp_path / "run"
+    process = begin([*CELLS, *nodes[1]], out, "*/*.partial", 3)  # each node is busy
+    nodes[0].stdin.write("kill\n")
+    nodes[0].stdin.flush()
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 4, said  # cgan's cells have diverged; they are not tried again
+    pd.testing.assert_frame_equal(values(alone), values(out))
+    assert weights(alone) == weights(out)
+
+
+def test_command_that_is_stopped_goes_on_without_loss_or_double_rows(nodes, alone, tmp_path):
+    out = tmp_path / "run"
+    for number, (kind, code) in enumerate([(signal.SIGTERM, 143), (signal.SIGKILL, -9)], 1):
+        process = begin([*CELLS, *nodes[1]], out, "score/*/seal.json", number)
+        process.send_signal(kind)
+        process.communicate()
+        assert process.returncode == code
+    assert augment("resume", out, *nodes[1], timeout=240, **AUTH).returncode == 4
+    pd.testing.assert_frame_equal(values(alone), values(out))
