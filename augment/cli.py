@@ -167,6 +167,21 @@ def resume(
 
 
 @app.command()
+def status(run_dir: RunDir, as_json: Json = False) -> None:
+    """Where a run is: cells done, failed and left, rate and time left; it is not disturbed.
+
+    Example: augment status results/runs/digits-ddpm
+    """
+    from augment.status import read_status, status_lines
+
+    about = read_status(run_dir)
+    if as_json:
+        print(json.dumps(about))
+    else:
+        show_rows(str(run_dir), status_lines(about))
+
+
+@app.command()
 def merge(
     shards: Annotated[list[Path], typer.Argument(help="The run folders of all shards.", metavar="RUN…")],
     out: Annotated[Path, typer.Option(help="The run folder to make of them.")],

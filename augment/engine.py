@@ -17,7 +17,7 @@ from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
 from augment.executors import choose_jobs, run_cells, threads_for
 from augment.recipe import Recipe, make_recipe
-from augment.report.outputs import write_outputs, write_results, write_start
+from augment.report.outputs import write_outputs, write_start
 from augment.runtime import environment, pick_device
 from augment.shards import Shard, parse_shard, shard_of
 from augment.stages import Bench, Progress, load_images
@@ -108,8 +108,7 @@ def execute(
         stores.write_atomic(folder / "environment.json", json.dumps(about, indent=1))
         write_start(folder, recipe, cells, data.of)
         bench = Bench(Store(folder), where, recipe.precision, recipe.seeds[0])
-        rows = yield from run_cells(cells, data, bench, folder, jobs)
-        table = write_results(folder, cells, rows)
+        table = yield from run_cells(cells, data, bench, folder, jobs)
         write_outputs(folder, table)
     finally:
         lock.release()
