@@ -126,8 +126,10 @@ def speed(per_second: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """40 s, 12 min, 3.5 h or 2.1 d."""
-    for unit, size, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 48)):
+    """40 s, 12 min, 3.5 h or 9 d."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    for unit, size, most in (("min", 60, 99), ("h", 3600, 48)):
         if seconds < size * most:
             return f"{seconds / size:.2g} {unit}"
     return f"{seconds / 86400:.0f} d"
