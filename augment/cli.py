@@ -186,6 +186,21 @@ def resume(
 
 
 @app.command()
+def status(run_dir: RunDir, as_json: Json = False) -> None:
+    """Where a run is: cells done, failed and left, rate and time left; it is not disturbed.
+
+    Example: augment status results/runs/digits-ddpm
+    """
+    from augment.status import read_status, status_lines
+
+    about = read_status(run_dir)
+    if as_json:
+        print(json.dumps(about))
+    else:
+        show_rows(str(run_dir), status_lines(about))
+
+
+@app.command()
 def merge(
     shards: Annotated[list[Path], typer.Argument(help="The run folders of all shards.", metavar="RUN…")],
     out: Annotated[Path, typer.Option(help="The run folder to make of them.")],
@@ -385,28 +400,31 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
-    """What this machine has: versions, device, fast arithmetic, cached data, room on the disk.
+    """What this machine has, and what is missing with the way to get it: device, data, extras.
 
     Example: augment doctor
     """
     import shutil
 
     from augment.data.datasets import DATASETS
-    from augment.runtime import cpu_features, environment, pick_device
+    from augment.runtime import cpu_features, environment, missing_parts, pick_device
     from augment.runtime import data_dir as default_data_dir
 
-    folder = default_data_dir(data_dir)
+    folder = default_data_dir(data_dir).resolve()
+    cached = [k for k, v in DATASETS.items() if not v.torchvision or (folder / f"{k}.npz").exists()]
     about = environment(pick_device("auto"))
     about |= {
         "fast bf16": ", ".join(sorted(cpu_features())) or "none",
-        "data folder": str(folder.resolve()),
-        "cached": ["digits", *(k for k in DATASETS if (folder / f"{k}.npz").exists())],
+        "data folder": str(folder),
+        "cached": cached,
         "free GB": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
+        "missing": missing_parts([k for k in DATASETS if k not in cached], folder),
     }
     if as_json:
         print(json.dumps(about))
     else:
-        show_rows("machine", [[k, plain(v)] for k, v in about.items()])
+        missing = [[f"missing: {k}", v] for k, v in about.pop("missing").items()]
+        show_rows("machine", [*([k, plain(v)] for k, v in about.items()), *missing])
 
 
 def run_file(run_dir: Path, name: str) -> Path:

@@ -16,9 +16,8 @@ from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissi
 from augment import __version__
 from augment.cells import Cell
 from augment.errors import MachineError, UsageError
-from augment.executors import Rows, Shape, failed, guarded, ready, stage_keys
+from augment.executors import News, Row, Shape, failed, guarded, ready, stage_keys
 from augment.recipe import Recipe
-from augment.report.outputs import write_results
 from augment.runtime import pick_device
 from augment.stages import Bench, Progress
 from augment.store import Store
@@ -87,7 +86,7 @@ class Cluster:
         """What environment.json says of it."""
         return {"executor": "ray", "nodes": self.nodes, "threads": self.cpus, "gpus": self.gpus}
 
-    def run(self, cells: list[Cell], data: Shelf, bench: Bench, folder: Path) -> Rows:
+    def run(self, cells: list[Cell], data: Shelf, bench: Bench, folder: Path) -> News:
         """A task a cell, handed in as soon as nobody else is making what it needs."""
         folder = folder.resolve()  # tasks have another current folder
         bench = dataclasses.replace(bench, store=Store(folder))
@@ -95,28 +94,25 @@ class Cluster:
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, name="augment"
         )
         common = ray.put(data), bench, folder, self.cpus, __version__
-        rows: dict[int, dict[str, Any]] = {}
         waiting, running = list(range(len(cells))), {}
         made: set[str] = set()
         while waiting or running:
             for number in ready(cells, waiting, list(running.values()), made):
                 running[task.remote(cells[number], *common)] = number
                 waiting.remove(number)
+            yield from ((n, Progress("on Ray", cells[n].name, 0, 1)) for n in running.values())
             done, _ = ray.wait(list(running), timeout=0.5)
-            yield Progress("cells", "run", len(rows), len(cells))
             for ref in done:
                 number = running.pop(ref)
-                rows[number], warnings = outcome(ref, cells[number])
-                yield from warnings
-                if rows[number]["status"] == "ok":
+                row, warnings = outcome(ref, cells[number])
+                if row["status"] == "ok":
                     made |= stage_keys(cells[number])
-                write_results(folder, cells, rows)
-        return rows
+                yield from ((number, news) for news in (*warnings, row))
 
 
 def work(
     cell: Cell, data: Shelf, bench: Bench, folder: Path, threads: int, version: str
-) -> tuple[dict[str, Any], list[Progress]]:
+) -> tuple[Row, list[Progress]]:
     """One cell on a node: its row, and what a person should read."""
     node = ray.util.get_node_ip_address()
     if version != __version__:
@@ -125,17 +121,16 @@ def work(
         raise MachineError(f"node {node} does not see {folder}: choose an --out that all nodes see")
     pick_device(str(bench.device))
     torch.set_num_threads(threads)
-    steps, warnings = guarded(cell, data, bench, folder), []
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as stop:
-            return stop.value, warnings
-        if progress.warning:
-            warnings.append(progress)
+    warnings = []
+    for news in guarded(cell, data, bench, folder):
+        if not isinstance(news, Progress):
+            return news, warnings
+        if news.warning:
+            warnings.append(news)
+    raise AssertionError(f"{cell.name} ended without a row")
 
 
-def outcome(ref: Any, cell: Cell) -> tuple[dict[str, Any], list[Progress]]:
+def outcome(ref: Any, cell: Cell) -> tuple[Row, list[Progress]]:
     """What a task returned; one that was lost too often leaves a failed cell."""
     try:
         return ray.get(ref)

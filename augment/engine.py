@@ -15,9 +15,9 @@ from augment.cells import Cell, expand
 from augment.data.datasets import Dataset, load_dataset
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
-from augment.executors import Local, place
+from augment.executors import Local, place, run_cells
 from augment.recipe import Recipe, make_recipe
-from augment.report.outputs import write_outputs, write_results, write_start
+from augment.report.outputs import write_outputs, write_start
 from augment.runtime import environment
 from augment.shards import Shard, parse_shard, shard_of
 from augment.stages import Bench, Progress, load_images
@@ -116,8 +116,7 @@ def execute(
                 stores.write_atomic(folder / "environment.json", json.dumps(about, indent=1))
                 write_start(folder, recipe, cells, data.of)
                 bench = Bench(Store(folder), where.device, recipe.precision, recipe.seeds[0])
-                rows = yield from where.run(cells, data, bench, folder)
-                table = write_results(folder, cells, rows)
+                table = yield from run_cells(cells, data, bench, folder, where)
                 write_outputs(folder, table)
         finally:
             lock.release()

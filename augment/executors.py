@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 
 from augment.cells import Cell
@@ -27,6 +29,8 @@ from augment.recipe import Recipe
 from augment.report.outputs import write_results
 from augment.runtime import pick_device
 from augment.stages import Bench, Progress
+from augment.status import CELL, FILE, Status
+from augment.store import write_atomic
 
 if TYPE_CHECKING:
     from augment.cluster import Cluster
@@ -34,9 +38,38 @@ if TYPE_CHECKING:
 
 SMALL_SIDE = 32  # up to here several processes of one thread beat one process of all threads
 MOST_JOBS = 8  # unless asked: each takes about a gigabyte
+WRITE_SECONDS = 5.0  # results.csv is written whole, which takes long when there are many rows
 
 Shape = tuple[int, int, int]
-Rows = Generator[Progress, None, dict[int, dict[str, Any]]]  # yields progress, returns rows
+Row = dict[str, Any]
+News = Iterator[tuple[int, Progress | Row]]  # of a cell by its number: progress, in the end its row
+
+
+def run_cells(
+    cells: list[Cell], data: Shelf, bench: Bench, folder: Path, where: Local | Cluster
+) -> Generator[Progress, None, pd.DataFrame]:
+    """All cells; results.csv and status.json follow. Yields progress, returns the table."""
+    rows: dict[int, Row] = {}
+    status, written = Status(len(cells)), float("-inf")
+    try:
+        yield Progress(CELL, "", 0, len(cells))
+        for number, news in where.run(cells, data, bench, folder):
+            if isinstance(news, Progress):
+                step = dataclasses.replace(news, number=number)
+            else:
+                rows[number] = news
+                bad = {"failed": float(news["status"] != "ok")}
+                step = Progress(CELL, cells[number].name, len(rows), len(cells), bad, number=number)
+            status.take(step)
+            if time.monotonic() - written > WRITE_SECONDS:
+                write_results(folder, cells, rows)
+                write_atomic(folder / FILE, status.record(going=True))
+                written = time.monotonic()
+            yield step
+    finally:
+        table = write_results(folder, cells, rows)
+        write_atomic(folder / FILE, status.record(going=False))
+    return table
 
 
 class Local:
@@ -61,15 +94,13 @@ class Local:
         self.jobs = choose_jobs(self.jobs, self.device, shapes, cells)
         return {"processes": self.jobs, "threads": threads_for(self.jobs)}
 
-    def run(self, cells: list[Cell], data: Shelf, bench: Bench, folder: Path) -> Rows:
-        """All cells; results.csv grows by a row as each one ends. Returns rows by cell number."""
+    def run(self, cells: list[Cell], data: Shelf, bench: Bench, folder: Path) -> News:
+        """The news of all cells, as they come."""
         if self.jobs != 1:
-            return (yield from run_in_processes(cells, data, bench, folder, self.jobs or 1))
-        rows: dict[int, dict[str, Any]] = {}
+            yield from run_in_processes(cells, data, bench, folder, self.jobs or 1)
+            return
         for number, cell in enumerate(cells):
-            rows[number] = yield from guarded(cell, data, bench, folder)
-            write_results(folder, cells, rows)
-        return rows
+            yield from ((number, news) for news in guarded(cell, data, bench, folder))
 
 
 def on_ray(device: str, **asked: Any) -> Cluster:
@@ -111,33 +142,30 @@ def threads_for(jobs: int) -> int:
     return torch.get_num_threads() if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
 
 
-def guarded(
-    cell: Cell, data: Shelf, bench: Bench, folder: Path
-) -> Generator[Progress, None, dict[str, Any]]:
-    """One cell; a fault of its own makes a row that says so, and the others go on."""
+def guarded(cell: Cell, data: Shelf, bench: Bench, folder: Path) -> Iterator[Progress | Row]:
+    """One cell, its row last; a fault of its own makes a row that says so, and the others go on."""
     try:
-        return (yield from run_cell(cell, data.of(cell), bench))
+        yield (yield from run_cell(cell, data.of(cell), bench))
     except Diverged as error:
-        return {**identity(cell), "status": "diverged", "error": str(error)}
+        yield {**identity(cell), "status": "diverged", "error": str(error)}
     except AugmentError:
         raise  # the same fault waits for every cell: stop with its sentence
     except Exception as error:
         with (folder / "errors.log").open("a") as log:
             log.write(f"{cell.name}\n{traceback.format_exc()}\n")
-        return failed(cell, f"{type(error).__name__}: {error}")
+        yield failed(cell, f"{type(error).__name__}: {error}")
 
 
-def failed(cell: Cell, why: str) -> dict[str, Any]:
+def failed(cell: Cell, why: str) -> Row:
     """The row of a cell that could not be run."""
     return {**identity(cell), "status": "failed", "error": why}
 
 
-def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int) -> Rows:
+def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int) -> News:
     """Cells in `jobs` processes of one share of the threads each; shared stages are made once."""
     surroundings = [gpu_slot(number, bench.device) for number in range(jobs)]
     workers = [Worker(own, bench, folder, data, threads_for(jobs)) for own in surroundings]
     idle = list(workers)
-    rows: dict[int, dict[str, Any]] = {}
     waiting, running = list(range(len(cells))), {}
     made: set[str] = set()
     try:
@@ -145,22 +173,21 @@ def run_in_processes(cells: list[Cell], data: Shelf, bench: Bench, folder: Path,
             now = ready(cells, waiting, [number for number, _ in running.values()], made)
             for number in now[: len(idle)]:
                 worker = idle.pop()
-                running[worker.start(cells[number])] = number, worker
+                running[worker.start(number, cells[number])] = number, worker
                 waiting.remove(number)
             done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
             for worker in workers:
                 yield from worker.told()
             for future in done:
                 number, worker = running.pop(future)
-                rows[number] = outcome(future, cells[number])
-                if rows[number]["status"] == "ok":  # else the next one that shares it makes it
+                row = outcome(future, cells[number])
+                if row["status"] == "ok":  # else the next one that shares it makes it
                     made |= stage_keys(cells[number])
                 idle.append(worker)
-                write_results(folder, cells, rows)
+                yield number, row
     finally:
         for worker in workers:
             worker.end()
-    return rows
 
 
 def ready(cells: list[Cell], waiting: list[int], running: list[int], made: set[str]) -> list[int]:
@@ -204,16 +231,16 @@ class Worker:
         task: Any = (self.talk, *self.task)
         self.pool = ProcessPoolExecutor(1, mp_context=context, initializer=enter, initargs=task)
 
-    def start(self, cell: Cell) -> Future[dict[str, Any]]:
+    def start(self, number: int, cell: Cell) -> Future[Row]:
         """Give the process a cell; after a kill there is a new process."""
         try:
-            return self.pool.submit(work, cell)
+            return self.pool.submit(work, number, cell)
         except BrokenProcessPool:
             self.end()
             self.open()
-            return self.pool.submit(work, cell)
+            return self.pool.submit(work, number, cell)
 
-    def told(self) -> Iterator[Progress]:
+    def told(self) -> News:
         """The progress that has come in."""
         with contextlib.suppress(Empty):
             while True:
@@ -243,7 +270,7 @@ def generator_keys(cell: Cell) -> tuple[str, str]:
     return model, model + repr((cell.ratio, cell.generator_settings))
 
 
-def outcome(future: Future[dict[str, Any]], cell: Cell) -> dict[str, Any]:
+def outcome(future: Future[Row], cell: Cell) -> Row:
     """A worker's row; one that was killed leaves a failed cell and is not tried again."""
     try:
         return future.result()
@@ -274,15 +301,13 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def work(cell: Cell) -> dict[str, Any]:
+def work(number: int, cell: Cell) -> Row:
     """One cell in a worker process; tells its progress a few times a second."""
-    steps = guarded(cell, WORKER["data"], WORKER["bench"], WORKER["folder"])
-    told = 0.0
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        if progress.warning or time.monotonic() - told > 0.2:
-            WORKER["talk"].put(progress)
+    told = float("-inf")
+    for news in guarded(cell, WORKER["data"], WORKER["bench"], WORKER["folder"]):
+        if not isinstance(news, Progress):
+            return news
+        if news.warning or time.monotonic() - told > 0.2:
+            WORKER["talk"].put((number, news))
             told = time.monotonic()
+    raise AssertionError(f"{cell.name} ended without a row")

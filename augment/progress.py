@@ -12,27 +12,32 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )  # fmt: skip
+from rich.table import Column
+from rich.text import Text
+
+from augment.status import CELL, Status, duration, speed
 
 if TYPE_CHECKING:
     from augment.engine import Result
     from augment.stages import Progress as Step
 
 LINE_SECONDS = 15.0  # between lines where there is no terminal
+WIDE, WIDEST = 72, 110  # columns of a terminal from which there is room for bars, for metrics too
 
 
 def watch(steps: Iterator[Step], *, quiet: bool, verbose: int) -> Result:
     """Iterate a run to its end, showing where it is; returns its result."""
+    screen = Console(stderr=True)
     if quiet:
-        show = iter_quietly(steps)
-    elif sys.stderr.isatty():
-        show = iter_with_bars(steps)
-    else:
-        show = iter_with_lines(steps, 1.0 if verbose else LINE_SECONDS)
-    return show
+        return iter_quietly(steps)
+    if sys.stderr.isatty() and not screen.is_dumb_terminal:
+        return iter_with_bars(steps, screen)
+    return iter_with_lines(steps, 1.0 if verbose else LINE_SECONDS)
 
 
 def iter_quietly(steps: Iterator[Step]) -> Result:
@@ -44,68 +49,96 @@ def iter_quietly(steps: Iterator[Step]) -> Result:
             return stop.value
 
 
-def iter_with_bars(steps: Iterator[Step]) -> Result:
-    """A bar for each stage that is running."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    bars: dict[tuple[str, str], tuple[TaskID, float, int]] = {}
-    with Progress(*columns, console=Console(stderr=True), transient=True) as screen:
+def iter_with_bars(steps: Iterator[Step], screen: Console) -> Result:
+    """A bar for all cells, and below it one for each cell that is running."""
+    status, bars = Status(), dict[int | None, TaskID]()
+    begun: dict[int | None, tuple[Step, float]] = {}
+    with Progress(*columns(screen.width), console=screen, transient=True) as shown:
+        whole = shown.add_task("cells", total=None, rate="", note="")
         while True:
             try:
                 step = next(steps)
             except StopIteration as stop:
                 return stop.value
+            status.take(step)
             if step.warning:
-                screen.console.print(f"warning: {step.cell}: {step.warning}", markup=False)
-            key = (step.cell, step.stage)
-            if key not in bars:
-                for old in [k for k in bars if k[0] == step.cell]:
-                    screen.remove_task(bars.pop(old)[0])
-                if len(bars) > 8:
-                    screen.remove_task(bars.pop(next(iter(bars)))[0])
-                name = f"{step.stage:9s} {step.cell}"
-                task = screen.add_task(name, total=step.steps, rate="", note="")
-                bars[key] = (task, time.monotonic(), step.step)
-            task, begun, first = bars[key]
-            screen.update(task, completed=step.step, rate=rate(step, begun, first), note=note(step))
-            if step.step >= step.steps:
-                screen.remove_task(bars.pop(key)[0])
+                screen.print(f"warning: {step.cell}: {step.warning}", markup=False, highlight=False)
+            if step.stage == CELL:
+                shown.update(whole, completed=step.step, total=step.steps, rate=overall(status))
+                if step.number in bars:
+                    shown.remove_task(bars.pop(step.number))
+                continue
+            if step.number in status.ended:  # late news
+                continue
+            if step.number not in bars:
+                bars[step.number] = shown.add_task("", rate="", note="")
+            shown.update(
+                bars[step.number], description=f"{step.stage} · {step.cell}", total=step.steps,
+                completed=step.step, rate=rate(step, begun), note=note(step),
+            )  # fmt: skip
+
+
+class Name(ProgressColumn):
+    """The description, cut where the room for it ends."""
+
+    def render(self, task: Task) -> Text:
+        """One line."""
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
+def columns(width: int) -> list[ProgressColumn]:
+    """Name, bar, count, rate with time left, metrics: as far as the terminal has room."""
+    whole = Column(no_wrap=True)  # the name alone gives way
+    found: list[ProgressColumn] = [
+        Name(table_column=Column(ratio=1)),
+        MofNCompleteColumn(table_column=whole),
+        TextColumn("{task.fields[rate]}", markup=False, table_column=whole),
+    ]
+    if width >= WIDE:
+        found.insert(1, BarColumn(16, table_column=whole))
+    if width >= WIDEST:
+        found.append(TextColumn("{task.fields[note]}", markup=False, table_column=whole))
+    return found
 
 
 def iter_with_lines(steps: Iterator[Step], every: float) -> Result:
     """A line every few seconds."""
-    begun: dict[tuple[str, str], tuple[float, int]] = {}
-    told = time.monotonic()
+    status, told = Status(), time.monotonic()
+    begun: dict[int | None, tuple[Step, float]] = {}
     while True:
         try:
             step = next(steps)
         except StopIteration as stop:
             return stop.value
+        status.take(step)
         if step.warning:
             print(f"warning: {step.cell}: {step.warning}", file=sys.stderr, flush=True)
-        since, first = begun.setdefault((step.cell, step.stage), (time.monotonic(), step.step))
+        parts = [f"{len(status.ended)}/{status.cells} cells {overall(status)}"]
+        if step.stage != CELL:
+            pace = rate(step, begun)
+            parts.append(f"{step.cell}: {step.stage} {step.step}/{step.steps} {pace} {note(step)}")
         if time.monotonic() - told >= every:
             told = time.monotonic()
-            left = time_left(step, since, first)
-            print(
-                f"{step.cell}: {step.stage} {step.step}/{step.steps} "
-                f"{rate(step, since, first)} {left} {note(step)}".rstrip(),
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
+            print(" · ".join(part.rstrip() for part in parts), file=sys.stderr, flush=True)
 
 
-def rate(step: Step, begun: float, first: int) -> str:
-    """Steps a second since the bar began."""
-    seconds = time.monotonic() - begun
-    return f"{(step.step - first) / seconds:.1f}/s" if seconds > 0.5 else ""
+def overall(status: Status) -> str:
+    """Cells a second, minute or hour, and the time left for all, once a cell was made."""
+    if status.per_second is None or status.seconds_left is None:
+        return ""
+    return f"{speed(status.per_second)} {duration(status.seconds_left)} left"
 
 
-def time_left(step: Step, begun: float, first: int) -> str:
-    """Of this stage, at its rate so far."""
-    done, seconds = step.step - first, time.monotonic() - begun
-    return f"{seconds / done * (step.steps - step.step):.0f} s left" if done else ""
+def rate(step: Step, begun: dict[int | None, tuple[Step, float]]) -> str:
+    """Steps a second since the stage began here, and the time left of it."""
+    first, since = begun.get(step.number, (step, 0.0))
+    if not since or (first.cell, first.stage) != (step.cell, step.stage):
+        begun[step.number] = step, time.monotonic()
+        return ""
+    done, seconds = step.step - first.step, time.monotonic() - since
+    if seconds < 0.5 or not done:
+        return ""
+    return f"{done / seconds:.1f}/s {duration(seconds / done * (step.steps - step.step))} left"
 
 
 def note(step: Step) -> str:

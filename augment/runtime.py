@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PRECISIONS = ("auto", "fp32", "bf16")
+EXTRAS = ("ray", "tensorboard")  # that a user may want; each is named as its module
 
 
 def seed_for(*parts: object) -> int:
@@ -168,6 +170,27 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
         "versions": versions,
     }
+
+
+def missing_parts(uncached: list[str], folder: Path) -> dict[str, str]:
+    """What this machine lacks of what `augment` can use, and how to get it."""
+    import torch
+
+    missing = {}
+    if uncached:
+        missing["data sets"] = (
+            f"{', '.join(uncached)}: augment check NAME fetches one, or put NAME.npz into {folder}"
+        )
+    if not torch.cuda.is_available():
+        missing["GPU"] = (
+            f"torch is built for CUDA {torch.version.cuda} but sees none: does nvidia-smi?"
+            if torch.version.cuda
+            else "torch is built without CUDA: pytorch.org/get-started has the command for one with"
+        )
+    for extra in EXTRAS:
+        if not importlib.util.find_spec(extra):
+            missing[extra] = f"pip install 'augment-compare[{extra}]'"
+    return missing
 
 
 def processor_name() -> str:

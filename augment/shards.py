@@ -16,6 +16,7 @@ from augment.errors import RunFolderError, UsageError
 from augment.experiment import SETTINGS, identity
 from augment.recipe import make_recipe
 from augment.report.outputs import read_results, write_outputs, write_results
+from augment.status import FILE, Status
 from augment.store import read_csv, write_atomic, write_csv
 
 Shard = tuple[int, int]  # which, from 1; of how many
@@ -77,6 +78,9 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
         write_atomic(out / "environment.json", json.dumps({"shards": machines}, indent=1))
         write_csv(out / "manifest.csv", join_manifests(folders))
         table = write_results(out, cells, rows)
+        bad = sum(row["status"] != "ok" for row in rows.values())
+        status = Status(len(cells), failed=bad, found=len(rows), ended=set(rows))
+        write_atomic(out / FILE, status.record(going=False))
         write_outputs(out, table)
     finally:
         lock.release()

@@ -56,13 +56,14 @@ SHOWN = (0.25, 0.5, 0.75, 1.0)  # of a training: when a generator is drawn, in t
 class Progress:
     """Where a cell is: yielded after every step."""
 
-    stage: str  # "generator", "synthetic", "quality" or "score"
+    stage: str  # "generator", "synthetic", "quality" or "score"; "cell" when a cell has ended
     cell: str
     step: int
     steps: int
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0  # of training in this stage so far, earlier tries counted in
     warning: str = ""  # something that a person should read now
+    number: int | None = None  # of the cell in the run
 
 
 Steps = Iterator[Progress]

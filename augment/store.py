@@ -238,6 +238,8 @@ def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
             ) from None
     try:
         claim(folder, settings)
+        for leftover in folder.glob(".*.partial"):  # of a run killed while it wrote
+            leftover.unlink()
     except BaseException:
         lock.release()
         raise

@@ -224,7 +224,22 @@ def test_doctor_names_versions_and_room(monkeypatch, capsys):
     about = json.loads(out)
     assert code == 0
     assert about["versions"]["torch"]
-    assert about["cached"][0] == "digits"
+    assert about["cached"] == ["digits"]
+
+
+def test_doctor_says_how_to_get_what_is_missing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mnist.npz").touch()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("augment.runtime.EXTRAS", ("json", "no_such_extra"))
+    code, out, _ = call(monkeypatch, capsys, "doctor", "--data-dir", tmp_path)
+    lines = dict(line.split("\t") for line in out.splitlines())
+    assert code == 0
+    assert lines["cached"] == "digits, mnist"
+    assert lines["missing: data sets"].startswith("fashion-mnist, kmnist")
+    assert lines["missing: data sets"].endswith(f"or put NAME.npz into {tmp_path}")
+    assert "built" in lines["missing: GPU"]
+    assert lines["missing: no_such_extra"] == "pip install 'augment-compare[no_such_extra]'"
+    assert "missing: json" not in lines
 
 
 def test_check_exits_3_on_unreadable_images(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,26 @@
+"""Runs one experiment again and again, each time in a fork: torch is imported once for all.
+
+A line `OUT` on stdin starts a run into that folder; stdout has its process number, then a line a
+step, and `end STATUS`. Checkpoints and tables are written far more often than in earnest, so that
+a kill can fall into the writing of each.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from augment import executors, stages
+from augment.engine import execute
+from augment.recipe import make_recipe
+
+stages.CHECKPOINT_SECONDS = executors.WRITE_SECONDS = 0.05
+for out in sys.stdin:
+    child = os.fork()
+    if not child:
+        print(os.getpid(), flush=True)
+        recipe = make_recipe(**json.loads(sys.argv[1]))
+        for step in execute(recipe, out=Path(out.rstrip("\n")), data_dir=None, jobs=1):
+            print(step.stage, step.step, flush=True)
+        os._exit(0)
+    print("end", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

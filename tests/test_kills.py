@@ -1,0 +1,98 @@
+"""A run that is killed sixty times, wherever it happens to be, ends as if it had not been."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_engine import values
+
+from augment.report.outputs import read_results
+from augment.status import read_status
+from augment.store import damage
+
+KILLS = 60
+SETTINGS = dict(
+    dataset="digits", per_class=3, generator="cvae", preset="smoke", seeds=3, ratio=2,
+    set={"generator": {"steps": 40}, "classifier": {"steps": 25, "batch": 16, "width": 8}},
+)  # fmt: skip
+CELLS = 15
+# by stage: how likely a kill is at each of its steps, and how many seconds later at most
+HAZARD = {
+    "generator": (0.06, 0.05), "synthetic": (0.6, 0.1), "quality": (0.5, 0.3),
+    "score": (0.03, 0.05), "cell": (0.01, 0.01), "outputs": (0.7, 2.0),
+}  # fmt: skip
+TIMED = {
+    "results.csv", "environment.json", "status.json", "about.json", "seal.json", "report.html",
+}  # fmt: skip  # these say when or for how long
+
+
+def attempt(launcher, out, chance=None):
+    """One try of the run: None if it came to its end, else the stage in which it was killed."""
+    launcher.stdin.write(f"{out}\n")
+    launcher.stdin.flush()
+    child, stage, killed = int(launcher.stdout.readline()), "start", False
+    for line in launcher.stdout:
+        said, number = line.split()
+        if said == "end":
+            assert int(number) == (-signal.SIGKILL if killed else 0)
+            return stage if killed else None
+        stage = "outputs" if line == f"cell {CELLS}\n" else said
+        likely, seconds = HAZARD[stage]
+        if chance and not killed and chance.random() < likely:
+            time.sleep(seconds * chance.random())
+            os.kill(child, signal.SIGKILL)  # what it did meanwhile is still in the pipe
+            killed = True
+    raise AssertionError("the launcher ended")
+
+
+def check_halves(out):
+    """What has its final name is whole, no cell has two rows, and none is said to run."""
+    for artefact in out.glob("artefacts/*/*"):
+        assert "." in artefact.name or damage(artefact) is None
+    if (out / "results.csv").exists():
+        table = read_results(out / "results.csv")
+        assert table["signature"].is_unique
+        assert len(table) <= CELLS
+    if (out / "status.json").exists():
+        assert read_status(out)["state"] in ("stopped", "finished")
+
+
+def lasting(out):
+    """Every file that does not tell the time: weights, pictures, predictions, tables, plots."""
+    files = [p for p in out.rglob("*") if p.is_file() and p.name not in TIMED]
+    return {str(p.relative_to(out)): p.read_bytes() for p in files}
+
+
+@pytest.mark.slow
+def test_sixty_kills_leave_no_trace(tmp_path):
+    script = Path(__file__).parent / "faults" / "forked.py"
+    chance, killed, runs = random.Random(0), Counter(), []
+    with subprocess.Popen(
+        [sys.executable, script, json.dumps(SETTINGS)], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as launcher:  # fmt: skip
+        assert attempt(launcher, tmp_path / "whole") is None
+        while not runs or killed.total() < KILLS:
+            runs.append(tmp_path / f"killed-{len(runs)}")
+            while stage := attempt(launcher, runs[-1], chance if killed.total() < KILLS else None):
+                killed[stage] += 1
+                check_halves(runs[-1])
+        launcher.stdin.close()
+    print(f"{killed.total()} kills over {len(runs)} runs: {dict(killed)}")
+    assert {"generator", "synthetic", "quality", "score", "outputs"} <= killed.keys()
+    wanted = lasting(tmp_path / "whole")
+    assert sum(name.endswith(".png") for name in wanted) > 10
+    assert sum(name.endswith("weights.safetensors") for name in wanted) == 3 + CELLS
+    for out in runs:
+        pd.testing.assert_frame_equal(values(tmp_path / "whole"), values(out))
+        found = lasting(out)
+        assert found.keys() == wanted.keys()
+        assert [name for name in wanted if found[name] != wanted[name]] == []
