@@ -10,6 +10,7 @@ from conftest import SMOKE
 import augment
 from augment.engine import execute
 from augment.errors import UsageError
+from augment.executors import Local
 from augment.recipe import make_recipe
 from augment.shards import merge
 from augment.status import FILE, duration, read_status, speed, status_lines
@@ -28,7 +29,7 @@ def counts(run):
 def begun(small_run, **changed):
     """A run that is stepped by the test."""
     asked = {k: v for k, v in (small_run | changed).items() if k not in ("out", "jobs")}
-    return execute(make_recipe(**asked), out=small_run["out"], data_dir=None, jobs=1)
+    return execute(make_recipe(**asked), out=small_run["out"], data_dir=None, where=Local("cpu", 1))
 
 
 def test_status_follows_a_run_and_outlives_it(small_run):
