@@ -7,6 +7,7 @@ import pytest
 
 import augment
 from augment.engine import execute
+from augment.executors import Local
 from augment.recipe import make_recipe
 
 LONGER = {"classifier": {"steps": 150, "batch": 32, "width": 16, "epochs": 0}}
@@ -30,7 +31,7 @@ def test_noise_is_warned_of_before_its_classifier_is_trained(small_run):
         **{k: v for k, v in small_run.items() if k != "jobs"}, "per_class": 10, "set": LONGER,
         "seeds": 1, "generator": "noise", "arm": ["real+classic", "synth"],
     })  # fmt: skip
-    seen = list(execute(recipe, out=out, data_dir=None, jobs=1))
+    seen = list(execute(recipe, out=out, data_dir=None, where=Local("cpu", 1)))
     warned = next(i for i, progress in enumerate(seen) if progress.warning)
     trained = [i for i, p in enumerate(seen) if p.stage == "score" and "synth" in p.cell]
     assert warned < min(trained)
