@@ -25,6 +25,7 @@ from augment.cells import Cell
 from augment.errors import AugmentError, Diverged, MachineError, UsageError, unknown
 from augment.experiment import identity, run_cell
 from augment.judge import baseline
+from augment.learn import out_of_memory
 from augment.recipe import Recipe
 from augment.report.outputs import write_results
 from augment.runtime import pick_device
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 SMALL_SIDE = 32  # up to here several processes of one thread beat one process of all threads
 MOST_JOBS = 8  # unless asked: each takes about a gigabyte
 WRITE_SECONDS = 5.0  # results.csv is written whole, which takes long when there are many rows
+NO_MEMORY = (
+    "out of memory: give --jobs 1, a smaller --size, or a smaller network or batch, e.g. "
+    "--set generator.width=16 --set classifier.batch=16"
+)
 
 Shape = tuple[int, int, int]
 Row = dict[str, Any]
@@ -153,7 +158,8 @@ def guarded(cell: Cell, data: Shelf, bench: Bench, folder: Path) -> Iterator[Pro
     except Exception as error:
         with (folder / "errors.log").open("a") as log:
             log.write(f"{cell.name}\n{traceback.format_exc()}\n")
-        yield failed(cell, f"{type(error).__name__}: {error}")
+        said = NO_MEMORY if out_of_memory(error) else f"{type(error).__name__}: {error}"
+        yield failed(cell, said)
 
 
 def failed(cell: Cell, why: str) -> Row:

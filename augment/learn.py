@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterator
@@ -95,17 +96,21 @@ def draws(n: int, take: int, seed: int, step: int, cache: dict[int, Tensor]) -> 
 
 
 def train(
-    learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, start: int = 0
-) -> Iterator[tuple[int, Metrics]]:
+    learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, start: int = 0,
+    micro_batch: int = 0,
+) -> Iterator[tuple[int, Metrics]]:  # fmt: skip
     """The loop: yields (steps done, metrics) after each step; who iterates logs, draws, stops.
 
     Step s is a pure function of the learner's state, the data, the seed and s: nothing else is
-    remembered, so a run continued from a checkpoint equals one that never stopped.
+    remembered, so a run continued from a checkpoint equals one that never stopped. A batch larger
+    than `micro_batch` is learnt from in parts.
     """
     data = data.to(device)
     rng = torch.Generator(device)
     caches: list[dict[int, Tensor]] = [{} for _ in data.parts]
     counts = data.counts(learner.batch)
+    parts = -(-learner.batch // (micro_batch or max(1, learner.batch)))
+    update = learner.update if parts <= 1 else functools.partial(update_in_parts, learner, parts)
     for step in range(start, learner.steps):
         rng.manual_seed(seed_for(seed, "step", step))
         images, labels = [], []
@@ -118,7 +123,63 @@ def train(
         batch, targets = torch.cat(images), torch.cat(labels)
         if data.compose:
             batch, targets = data.compose(batch, targets, len(data.parts[0].classes), rng)
-        yield step + 1, learner.update(batch, targets, step=step, rng=rng)
+        yield step + 1, update(batch, targets, step=step, rng=rng)
+
+
+class Gathering:
+    """An optimiser to a learner that comes with a batch in parts: one step for all of them."""
+
+    def __init__(self, optimiser: torch.optim.Optimizer, part: int, parts: int) -> None:
+        self.optimiser, self.part, self.parts = optimiser, part, parts
+        self.param_groups = optimiser.param_groups
+
+    def zero_grad(self) -> None:
+        """Before the first part."""
+        if self.part == 0:
+            self.optimiser.zero_grad()
+
+    def step(self) -> None:
+        """After the last one, down the mean of all gradients."""
+        if self.part == self.parts - 1:
+            for group in self.param_groups:
+                for weight in group["params"]:
+                    if weight.grad is not None:
+                        weight.grad /= self.parts
+            self.optimiser.step()
+
+
+def update_in_parts(
+    learner: Learner, parts: int, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator
+) -> Metrics:
+    """One update on a batch that memory does not hold at once: its parts' gradients are gathered.
+
+    The same step as that of the whole batch but for statistics of a batch norm and the noise drawn;
+    a GAN's second network learns from the first as it was before the step.
+    """
+    n = len(labels)  # beyond are weak and strong views of unlabelled images, pairs of which stay so
+    views = [images[:n], *images[n:].chunk(2)] if len(images) > n else [images]
+    pieces = zip(*(view.tensor_split(parts) for view in views), strict=True)
+    optimisers, modules, metrics = learner.optimisers, learner.modules, []
+    try:
+        for part, (rows, own) in enumerate(zip(pieces, labels.tensor_split(parts), strict=True)):
+            gathering: Any = {k: Gathering(o, part, parts) for k, o in optimisers.items()}
+            learner.optimisers = gathering
+            if part < parts - 1 and "ema" in modules:  # the average moves once a step, in the end
+                learner.modules = {**modules, "ema": copy.deepcopy(modules["ema"])}
+            else:
+                learner.modules = modules
+            metrics.append(learner.update(torch.cat(rows), own, step=step, rng=rng))
+    finally:
+        learner.optimisers, learner.modules = optimisers, modules
+    return {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether it says that GPU or machine have no memory left: torch has no one type for both."""
+    said = ("can't allocate memory", "not enough memory", "bad_alloc")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    )
 
 
 def fit(
@@ -164,6 +225,14 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Give every parameter group this rate, times the group's own `scale` if it has one."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("scale", 1.0)
+
+
+def halve_rate(learner: Learner) -> None:
+    """Half the learning rate from now on, whether it is set at each step or was once for all."""
+    for optimiser in learner.optimisers.values():
+        for group in optimiser.param_groups:
+            group["scale"] = group.get("scale", 1.0) / 2
+            group["lr"] /= 2
 
 
 def average_of(net: nn.Module) -> nn.Module:
@@ -232,6 +301,15 @@ def full_state(learner: Learner) -> dict[str, Tensor]:
                 if isinstance(value, Tensor):
                     tensors[f"optimiser.{name}.{index}.{key}"] = value
     return {key: value.detach().contiguous().cpu() for key, value in tensors.items()}
+
+
+def good_state(learner: Learner, step: int) -> dict[str, Tensor]:
+    """A copy of `full_state`; raises Diverged if a number in it is not finite."""
+    tensors = {key: value.clone() for key, value in full_state(learner).items()}
+    for key, value in tensors.items():
+        if not value.isfinite().all():
+            raise Diverged(f"{key} was not finite at step {step}")
+    return tensors
 
 
 def load_full_state(learner: Learner, tensors: dict[str, Tensor]) -> None:

@@ -19,14 +19,17 @@ from augment.cells import Cell
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
+from augment.errors import Diverged
 from augment.generators import GENERATORS
 from augment.learn import (
     Learner,
     TrainingSet,
     as_numbers,
-    full_state,
+    good_state,
+    halve_rate,
     load_full_state,
     load_learner,
+    out_of_memory,
     save_learner,
     train,
 )  # fmt: skip
@@ -45,8 +48,8 @@ from augment.store import (
     write_csv,
 )
 
-CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most
-LOG_POINTS = 100  # values of each metric kept in history.csv
+CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most, or 1 % of the stage: at log points
+LOG_POINTS = 100  # values of each metric kept in history.csv; what divergence can cost
 SYNTHETIC = "synthetic.safetensors"
 DRAWN = 512  # images between two signs of life; whole network calls, as in `rows_at_once`
 SHOWN = (0.25, 0.5, 0.75, 1.0)  # of a training: when a generator is drawn, in the first trial
@@ -62,6 +65,7 @@ class Progress:
     steps: int
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0  # of training in this stage so far, earlier tries counted in
+    changed: dict[str, Any] = field(default_factory=dict)  # by a fault, see `mend`
     warning: str = ""  # something that a person should read now
     number: int | None = None  # of the cell in the run
 
@@ -97,9 +101,9 @@ def fit_generator(
         data = generator_set(labelled, policy, learner.transformed)
         learner.prepare(data.parts[0], seed=seed, device=bench.device, precision=precision)
         grids = grid_steps(learner) if cell.seed == bench.first_seed else set()
-        seconds = 0.0
+        seconds, changed = 0.0, {}
         for progress in trained(learner, data, seed, bench.device, folder, "generator", cell):
-            seconds = progress.seconds
+            seconds, changed = progress.seconds, progress.changed
             if progress.step in grids:
                 shown, seeds = grid_request(len(labelled.classes))
                 picture = class_grid(learner.sample(shown, seeds=seeds), 8)
@@ -110,6 +114,7 @@ def fit_generator(
             "cell": cell.trial, "generator": cell.generator, "closed_set": learner.closed_set,
             "seconds": seconds, "precision": precision, "device": str(bench.device),
             "classic": policy, "seed": cell.seed, "peak_memory_mb": peak_memory_mb(bench.device),
+            **changed,
         }  # fmt: skip
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     return path
@@ -238,9 +243,9 @@ def train_and_score(
         learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)
         if cell.weights:
             learner.adopt(Path(cell.weights), frozen=ARMS[cell.arm].frozen)
-        done, seconds = 0, 0.0
+        done, seconds, changed = 0, 0.0, {}
         for progress in trained(learner, learnt, seed, bench.device, folder, "score", cell):
-            done, seconds = progress.step, progress.seconds
+            done, seconds, changed = progress.step, progress.seconds, progress.changed
             yield progress
         if done != learner.steps:
             raise AssertionError(f"{cell.name} took {done} steps, not {learner.steps}")
@@ -254,7 +259,7 @@ def train_and_score(
         about = {
             "cell": asdict(cell), "steps": done, "batch": learner.batch, "seconds": seconds,
             "precision": precision, "device": str(bench.device), "classes": list(labelled.classes),
-            "peak_memory_mb": peak_memory_mb(bench.device),
+            "peak_memory_mb": peak_memory_mb(bench.device), **changed,
             "synthetic": origin.name if origin else None,
             "quality": quality.name if quality else None,
             **scores(test.labels.cpu().numpy(), predicted.numpy()),
@@ -267,26 +272,66 @@ def trained(
     learner: Learner, data: TrainingSet, seed: int, device: torch.device, folder: Path,
     stage: str, cell: Cell,
 ) -> Steps:  # fmt: skip
-    """The loop with a log and checkpoints; goes on where an earlier try was stopped."""
+    """The loop with a log and checkpoints; goes on where an earlier try was stopped.
+
+    A log point whose numbers are all finite is what `mend` goes back to. Checkpoints are taken
+    there alone, so that a training that was stopped goes back to the same one.
+    """
     saved = load_checkpoint(folder)
-    start, spent, log = 0, 0.0, []
     if saved:
-        tensors, about = saved
-        load_full_state(learner, tensors)
-        start, spent, log = about["step"], about["seconds"], about["log"]
+        good, about = saved
+        load_full_state(learner, good)
+    else:
+        good, about = good_state(learner, 0), {"step": 0, "seconds": 0.0, "log": []}
+        about["changed"] = {"retried": None, "micro_batch": learner.batch}
+    changed = about["changed"]
+    if changed["retried"] is not None:
+        halve_rate(learner)
     every = max(1, learner.steps // LOG_POINTS)
     numbers: dict[str, float] = {}
-    yield Progress(stage, cell.name, start, learner.steps, numbers, spent)
-    begun = last = time.perf_counter()
-    for step, metrics in train(learner, data, seed=seed, device=device, start=start):
-        now = time.perf_counter()
-        seconds = spent + now - begun
-        if step == 1 or step % every == 0 or step == learner.steps:
-            numbers = as_numbers(step, metrics)
-            log += [[step, name, value] for name, value in numbers.items()]
-        if now - last > CHECKPOINT_SECONDS:
-            about = {"step": step, "seconds": seconds, "log": log}
-            save_checkpoint(folder, full_state(learner), about)
-            last = time.perf_counter()
-        yield Progress(stage, cell.name, step, learner.steps, numbers, seconds)
-    write_csv(folder / "history.csv", pd.DataFrame(log, columns=["step", "metric", "value"]))
+    spent, begun, warning = about["seconds"], time.perf_counter(), ""
+    last = begun
+    while True:
+        step, seconds, micro = about["step"], about["seconds"], changed["micro_batch"]
+        at = (stage, cell.name, step, learner.steps)
+        yield Progress(*at, numbers, seconds, changed, warning)
+        steps = train(learner, data, seed=seed, device=device, start=step, micro_batch=micro)
+        try:
+            for step, metrics in steps:
+                seconds = spent + time.perf_counter() - begun
+                if step == 1 or step % every == 0 or step == learner.steps:
+                    numbers = as_numbers(step, metrics)
+                    good = good_state(learner, step)
+                    about |= {"step": step, "seconds": seconds}
+                    about["log"] += [[step, name, value] for name, value in numbers.items()]
+                    if time.perf_counter() - last > CHECKPOINT_SECONDS:
+                        save_checkpoint(folder, good, about)
+                        last = time.perf_counter()
+                yield Progress(stage, cell.name, step, learner.steps, numbers, seconds, changed)
+            break
+        except Exception as error:
+            warning = mend(learner, changed, error, about["step"])
+        load_full_state(learner, good)
+        save_checkpoint(folder, good, about)
+    log = pd.DataFrame(about["log"], columns=["step", "metric", "value"])
+    write_csv(folder / "history.csv", log)
+
+
+def mend(learner: Learner, changed: dict[str, Any], error: Exception, step: int) -> str:
+    """What is done otherwise from `step` on after a fault, in words; raises it if nothing is left.
+
+    Once half the learning rate for a loss that is no number; half as many images at once, the
+    gradients gathered, for each time that memory did not do, down to a single one.
+    """
+    micro = changed["micro_batch"]
+    if isinstance(error, Diverged) and changed["retried"] is None:
+        changed["retried"] = step
+        halve_rate(learner)
+        said = f"{error}: half the learning rate"
+    elif out_of_memory(error) and micro > 1 and getattr(learner, "in_parts", True):
+        changed["micro_batch"] = -(-micro // 2)
+        said = f"out of memory: {changed['micro_batch']} images at once, gradients gathered to one"
+        said += f" batch of {learner.batch}"
+    else:
+        raise error
+    return f"{said}, from step {step} on"

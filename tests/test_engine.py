@@ -1,6 +1,7 @@
 """Runs: resumed, repeated, in several processes, with cells that fail."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -93,8 +94,24 @@ def test_finished_run_is_not_done_again(small_run, monkeypatch):
     assert (again.path / "results.csv").read_text() == (first.path / "results.csv").read_text()
 
 
-@pytest.mark.parametrize("stage", ["generator", "score"])
-def test_run_stopped_in_a_stage_ends_as_if_it_had_not(small_run, tmp_path, stage, monkeypatch):
+def hurt_at_full_rate(self, images, labels, *, step, rng):
+    """CVAE's update; at step 2 it diverges, but for half the learning rate."""
+    full = self.optimisers["net"].param_groups[0].get("scale", 1.0) == 1.0
+    hurt = images * math.nan if step == 2 and full else images
+    return UPDATE(self, hurt, labels, step=step, rng=rng)
+
+
+UPDATE = GENERATORS["cvae"].update
+
+
+@pytest.mark.parametrize(
+    ("stage", "diverges"), [("generator", False), ("score", False), ("generator", True)]
+)
+def test_run_stopped_in_a_stage_ends_as_if_it_had_not(
+    small_run, tmp_path, stage, diverges, monkeypatch
+):
+    if diverges:
+        monkeypatch.setattr(GENERATORS["cvae"], "update", hurt_at_full_rate)
     monkeypatch.setattr(stages, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint a step
     whole = augment.run(**small_run)
     out, stopped, finished = tmp_path / "stopped", set(), False

@@ -14,11 +14,14 @@ from augment.learn import (
     TrainingSet,
     as_numbers,
     average_of,
+    descend,
     draws,
     follow,
     fresh,
+    full_state,
     rise_and_fall,
     train,
+    update_in_parts,
 )  # fmt: skip
 
 
@@ -79,6 +82,42 @@ def test_loop_says_how_far_it_is_and_can_start_in_the_middle(cpu, tiny):
     for (a, b), (c, d) in zip(whole.seen[3:], half.seen, strict=True):
         assert torch.equal(a, c)
         assert torch.equal(b, d)
+
+
+class Line:
+    """A linear classifier: no noise, no statistics of a batch."""
+
+    batch = 12
+
+    def __init__(self):
+        net = fresh(lambda: nn.Linear(64, 2), 0)
+        self.modules = {"net": net, "ema": average_of(net)}
+        self.optimisers = {"net": torch.optim.Adam(net.parameters(), 0.1)}
+
+    def update(self, images, labels, *, step, rng):
+        loss = nn.functional.cross_entropy(self.modules["net"](images.flatten(1)), labels)
+        descend(self.optimisers["net"], loss)
+        follow(self.modules["ema"], self.modules["net"], step, 0.9)
+        return {"loss": loss.detach()}
+
+
+@pytest.mark.parametrize("parts", [2, 3, 12])
+def test_batch_in_parts_is_the_step_of_the_whole_batch(parts, tiny):
+    whole, split = Line(), Line()
+    images, rng = tiny.images / 255, torch.Generator()
+    for step in range(3):
+        loss = whole.update(images, tiny.labels, step=step, rng=rng)["loss"]
+        met = update_in_parts(split, parts, images, tiny.labels, step=step, rng=rng)["loss"]
+        torch.testing.assert_close(met, loss)
+    torch.testing.assert_close(full_state(split), full_state(whole), atol=1e-5, rtol=1e-4)
+
+
+def test_unlabelled_views_stay_with_each_other_in_parts(tiny):
+    recorder = Recorder()
+    update_in_parts(recorder, 2, torch.arange(12.0), tiny.labels[:4], step=0, rng=None)
+    first, second = (part.tolist() for part, _ in recorder.seen)
+    assert first == [0, 1, 4, 5, 8, 9]
+    assert second == [2, 3, 6, 7, 10, 11]
 
 
 def test_global_random_state_is_left_alone(cpu, tiny):

@@ -87,7 +87,7 @@ class CGAN:
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One step of D on real and generated images of the same labels, then one of G."""
-        g, d = self.modules["g"], self.modules["d"]
+        g, d = self.modules["g"], self.modules["d"].requires_grad_(True)
         rate = self.lr * rise_and_fall(step, self.steps, warmup=0.02, floor=0.1)
         for optimiser in self.optimisers.values():
             set_rate(optimiser, rate)
@@ -113,7 +113,6 @@ class CGAN:
         self.optimisers["g"].zero_grad()
         (g_loss + self.diversity * collapse).backward()
         self.optimisers["g"].step()
-        d.requires_grad_(True)
         follow(self.modules["ema"], g, step, self.ema)
         return {
             "d_real": d_real.detach(), "d_fake": d_fake.detach(), "g": g_loss.detach(),

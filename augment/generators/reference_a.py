@@ -101,6 +101,7 @@ class Rivals:
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     closed_set: ClassVar[bool] = True
     start: ClassVar[dict[str, float]] = {"d_real": LN2, "d_fake": LN2, "g": LN2}
+    in_parts: ClassVar[bool] = False  # an update is several steps
     curves: ClassVar[dict[str, str]] = {
         "d_real": "D loss on real", "d_fake": "D loss on generated", "g": "G loss",
     }  # fmt: skip

@@ -94,6 +94,7 @@ class B1CGAN:
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = ()
+    in_parts: ClassVar[bool] = False  # an update is several steps
     curves: ClassVar[dict[str, str]] = {
         "d_real": "D loss on real", "d_fake": "D loss on generated", "g": "G loss",
     }  # fmt: skip
