@@ -48,8 +48,9 @@ from augment.store import (
     write_csv,
 )
 
-CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most, or 1 % of the stage: at log points
-LOG_POINTS = 100  # values of each metric kept in history.csv; what divergence can cost
+CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most, and the steps to the next log point
+LOG_POINTS = 100  # values of each metric kept in history.csv, or more:
+LOG_STEPS = 100  # between two at most; what a loss that is no number can cost
 SYNTHETIC = "synthetic.safetensors"
 DRAWN = 512  # images between two signs of life; whole network calls, as in `rows_at_once`
 SHOWN = (0.25, 0.5, 0.75, 1.0)  # of a training: when a generator is drawn, in the first trial
@@ -287,7 +288,7 @@ def trained(
     changed = about["changed"]
     if changed["retried"] is not None:
         halve_rate(learner)
-    every = max(1, learner.steps // LOG_POINTS)
+    every = max(1, min(learner.steps // LOG_POINTS, LOG_STEPS))
     numbers: dict[str, float] = {}
     spent, begun, warning = about["seconds"], time.perf_counter(), ""
     last = begun
