@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import signal
+import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,15 +38,19 @@ class Cluster:
     ) -> None:
         if device not in ("auto", "cpu", "cuda") or (device == "cpu" and gpus):
             raise UsageError(f"--device {device} with --executor ray: say --gpus, or --device cpu")
-        self.asked, self.address, self.cpus, self.gpus = device, address or "auto", cpus, gpus
+        self.asked, self.cpus, self.gpus = device, cpus, gpus
+        self.address = address or os.environ.get("RAY_ADDRESS") or "auto"
 
     def __enter__(self) -> Cluster:
         """Connect; MachineError if there is no cluster, or no node with room for a cell."""
         handler = signal.getsignal(signal.SIGTERM)
         options = {"include_dashboard": False} if self.address == "local" else {}
         try:
+            host, _, port = self.address.rpartition(":")
+            if host:  # Ray itself waits for more than ten minutes where nobody answers
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        except (OSError, RuntimeError, ValueError, RayError) as error:
             raise MachineError(
                 f"--address {self.address}: no Ray cluster can be reached ({first_line(error)}): "
                 "give the address of one (and its RAY_AUTH_TOKEN), or --address local to start one"

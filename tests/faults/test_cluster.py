@@ -73,6 +73,11 @@ def test_request_that_no_node_can_meet_is_refused_before_anything_is_written(nod
     assert not (tmp_path / "run").exists()
 
 
+def test_address_where_nobody_answers_is_named(tmp_path):
+    flags = ["--executor", "ray", "--address", "127.0.0.1:1", "--out", tmp_path / "run"]
+    clean(augment(*CELLS, *flags), 5, "--address 127.0.0.1:1: no Ray cluster can be reached")
+
+
 def test_cells_of_a_lost_node_are_run_again_elsewhere(nodes, alone, tmp_path):
     out = tmp_path / "run"
     process = begin([*CELLS, *nodes[1]], out, "*/*.partial", 3)  # each node is busy
