@@ -57,10 +57,15 @@ def as_seeds(value: Any) -> Any:
     if isinstance(value, str):
         first, dash, last = (part.strip() for part in value.partition("-"))
         if dash and first.isdecimal() and last.isdecimal():
-            return list(range(int(first), int(last) + 1))
-        value = int(value) if value.strip().isdecimal() else value
+            value = range(int(first), int(last) + 1)
+        elif value.strip().isdecimal():
+            value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return list(range(value))
+        value = range(value)
+    if isinstance(value, range) and value[MOST_SEEDS:]:  # before they are written out one by one
+        raise UsageError(
+            f"--seeds asks for {value.stop - value.start} trials: {MOST_SEEDS} at most"
+        )
     return as_list(value) if isinstance(value, (str, list, tuple, range)) else value
 
 
