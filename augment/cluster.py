@@ -44,7 +44,7 @@ class Cluster:
     def __enter__(self) -> Cluster:
         """Connect; MachineError if there is no cluster, or no node with room for a cell."""
         handler = signal.getsignal(signal.SIGTERM)
-        options = {"include_dashboard": False} if self.address == "local" else {}
+        options: dict[str, Any] = {"include_dashboard": False} if self.address == "local" else {}
         try:
             host, _, port = self.address.rpartition(":")
             if host:  # Ray itself waits for more than ten minutes where nobody answers
