@@ -115,6 +115,12 @@ def expand(recipe: Recipe) -> list[Cell]:
         CLASSIFIERS, recipe.classifier, recipe.preset,
         recipe.overrides(recipe.classifier),
     )  # fmt: skip
+    settings = {
+        name: hyperparameters(
+            GENERATORS, split_variant(name)[0], recipe.preset, recipe.overrides(name)
+        )
+        for name in recipe.generator
+    }
     cells: dict[str, Cell] = {}
     for dataset, (frac, per_class), seed in itertools.product(
         recipe.dataset, amounts(recipe), recipe.seeds
@@ -129,7 +135,7 @@ def expand(recipe: Recipe) -> list[Cell]:
             known = dataset in DATASETS
             common["frac"], common["per_class"] = (None, FIRST_CLASSES) if known else (1.0, None)
         for arm in recipe.arm:
-            for cell in arm_cells(recipe, arm, common):
+            for cell in arm_cells(recipe, settings, arm, common):
                 cells.setdefault(repr(cell), cell)
     return list(cells.values())
 
@@ -141,16 +147,21 @@ def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
     return given or [(None, None)]
 
 
-def arm_cells(recipe: Recipe, arm: str, common: dict[str, Any]) -> list[Cell]:
+Settings = dict[str, dict[str, Any]]  # of each generator
+
+
+def arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, Any]) -> list[Cell]:
     """The cells of one arm in one trial; with `select` one a generator, which holds the others."""
     common = common | {"weights": recipe.weights if ARMS[arm].pretrained else None}
     if not ARMS[arm].synthetic:
         return [Cell(arm=arm, **common)]
     if not recipe.select:
-        return [c for name in recipe.generator for c in variants(recipe, name, arm, common)]
+        return [
+            c for name in recipe.generator for c in variants(recipe, name, settings, arm, common)
+        ]
     cells = []
     for name in recipe.generator:
-        among = variants(recipe, name, arm, common)
+        among = variants(recipe, name, settings, arm, common)
         if ARMS[arm].real:  # without real images a share of 0 leaves nothing to learn from
             chooser = dataclasses.replace(
                 among[0], ratio=None, share=None, guidance=None, strength=None, filter=None,
@@ -162,22 +173,23 @@ def arm_cells(recipe: Recipe, arm: str, common: dict[str, Any]) -> list[Cell]:
     return cells
 
 
-def variants(recipe: Recipe, name: str, arm: str, common: dict[str, Any]) -> list[Cell]:
+def variants(
+    recipe: Recipe, name: str, settings: Settings, arm: str, common: dict[str, Any]
+) -> list[Cell]:
     """Every combination of the settings of one generator in one arm of one trial."""
     cells = []
     for ratio, share, guidance, strength, kept in itertools.product(
         recipe.ratio, recipe.share, recipe.guidance or [None], recipe.strength or [None],
         recipe.filter,
     ):  # fmt: skip
-        entry = split_variant(name)[0]
-        settings = hyperparameters(GENERATORS, entry, recipe.preset, recipe.overrides(name))
         asked = {"guidance": guidance, "strength": strength}
-        settings |= {k: v for k, v in asked.items() if k in settings and v is not None}
+        own = settings[name]
+        own = own | {k: v for k, v in asked.items() if k in own and v is not None}
         cells.append(
             Cell(
-                arm=arm, generator=name, generator_settings=settings, ratio=ratio,
+                arm=arm, generator=name, generator_settings=own, ratio=ratio,
                 share=share if ARMS[arm].real else None, filter=kept, balanced=recipe.balanced,
-                **{k: settings.get(k) for k in asked}, **common,
+                **{k: own.get(k) for k in asked}, **common,
             )
         )  # fmt: skip
     return cells

@@ -96,10 +96,7 @@ def execute(
         recipe = where.resolved(recipe)
         cells = shard_of(expand(recipe), shard)
         data = Shelf(data_dir)
-        for cell in cells:  # faults in the data show before any training
-            labelled_subset(
-                data.of(cell).pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
-            )
+        checked(cells, data)
         shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
         settings = {**recipe.model_dump(mode="json"), "data": shas}
         if shard:
@@ -122,6 +119,18 @@ def execute(
             lock.release()
     failed = table[table["status"] != "ok"]
     return Result(table, folder, len(failed), failed["error"].dropna().unique().tolist())
+
+
+def checked(cells: list[Cell], data: Shelf) -> None:
+    """Draw every subset once: faults in the data show before any training."""
+    seen = set()
+    for cell in cells:
+        asked = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
+        if asked not in seen:
+            seen.add(asked)
+            labelled_subset(
+                data.of(cell).pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
+            )
 
 
 def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:

@@ -49,6 +49,11 @@ class LabelledImages:
         return torch.bincount(self.labels.cpu(), minlength=len(self.classes))
 
     @cached_property
+    def places(self) -> list[Tensor]:
+        """Where the images of each class are, ascending."""
+        return [(self.labels == label).nonzero().flatten() for label in range(len(self.classes))]
+
+    @cached_property
     def sha(self) -> str:
         """SHA-256 of pixels, labels and class names: two sets with one `sha` are the same data."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())

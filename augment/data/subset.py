@@ -28,8 +28,7 @@ def labelled_subset(
     if per_class is not None and per_class < 1:
         raise UsageError(f"--per-class {per_class} would leave no image: take 1 or more")
     chosen = []
-    for label, name in enumerate(pool.classes):
-        places = (pool.labels == label).nonzero().flatten()
+    for label, (name, places) in enumerate(zip(pool.classes, pool.places, strict=True)):
         n = round(frac * len(places)) if frac is not None else per_class or 0
         if n > len(places):
             raise UsageError(

@@ -1,0 +1,154 @@
+"""What ten thousand cells cost besides their training: planning, status, results, each stage.
+
+    python tests/bench/scale.py [--data-dir DIR] [--out results/bench/scale]
+
+No training is measured. Each figure stands beside the limit that it must stay under.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from augment.arms import training_set
+from augment.cells import Cell, expand
+from augment.classifiers import CLASSIFIERS
+from augment.data.datasets import load_dataset
+from augment.data.subset import labelled_subset
+from augment.engine import Shelf, checked
+from augment.experiment import identity
+from augment.learn import fit
+from augment.metrics.classification import scores
+from augment.recipe import make_recipe
+from augment.report.outputs import read_results, write_results
+from augment.runtime import environment, peak_memory_mb, seed_for
+from augment.stages import Bench, fit_generator, synthesise, train_and_score
+from augment.status import FILE, Status
+from augment.store import Store
+
+CPU = torch.device("cpu")
+Rows = Iterator[tuple[str, float, float, str]]  # figure, measured, limit, unit
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def planned(dataset: str, data_dir: Path | None) -> tuple[list[Cell], Rows]:
+    """Ten thousand cells from a recipe, and their subsets drawn as a run does before it begins."""
+    shelf, found = Shelf(data_dir), []
+    asked = dict(dataset=dataset, per_class="10", generator="ddpm,cgan,cvae,mix,noise")
+    recipe = make_recipe(**asked, seeds="589", preset="smoke").resolved("cpu")
+    one = make_recipe(**asked, seeds="1", preset="smoke").resolved("cpu")
+    shelf.of(expand(one)[0])  # the data are read before
+    before = peak_memory_mb(CPU)
+    spent = seconds(lambda: found.extend(expand(recipe))) + seconds(lambda: checked(found, shelf))
+    return found, iter([
+        (f"{len(found):,} cells planned", spent, 5.0, "s"),
+        ("memory taken by that", peak_memory_mb(CPU) - before, 500.0, "MB"),
+    ])  # fmt: skip
+
+
+def finished(cells: list[Cell], folder: Path) -> Rows:
+    """A run folder in which all of them have ended."""
+    done = dict(status="ok", accuracy=0.9, signature="0" * 16)
+    rows = {number: {**identity(cell), **done} for number, cell in enumerate(cells)}
+    status = Status(len(cells))
+    status.ended.update(rows)
+    (folder / "settings.json").write_text("{}")
+    (folder / FILE).write_text(status.record(going=False))
+    yield (
+        "results.csv of all written",
+        seconds(lambda: write_results(folder, cells, rows)),
+        5.0,
+        "s",
+    )
+    yield "results of all read", seconds(lambda: read_results(folder / "results.csv")), 5.0, "s"
+    command = [sys.executable, "-m", "augment", "status", str(folder), "--json"]
+    asked = seconds(lambda: subprocess.run(command, check=True, capture_output=True))
+    yield "augment status of all, the process too", asked, 2.0, "s"
+
+
+def overhead(folder: Path) -> Rows:
+    """Of the engine in each stage: what it takes beyond the bare function, digits, 10 a class."""
+    recipe = make_recipe(generator="noise", arm="real+synth", seeds="1", preset="smoke")
+    cell, data = expand(recipe.resolved("cpu"))[0], load_dataset("digits")
+    labelled = data.pool.select(labelled_subset(data.pool, per_class=10, seed=0))
+    bench, made = Bench(Store(folder), CPU, "fp32", -1), {}
+
+    def staged(name: str, steps: Any) -> float:
+        def work() -> None:
+            made[name] = ended(steps)
+
+        return seconds(work)
+
+    policy = data.classic
+    yield "generator", staged(
+        "generator", fit_generator(cell, labelled, policy, bench, "fp32")
+    ), 0.3, "s"  # fmt: skip
+    spent = staged("synthetic", synthesise(cell, made["generator"], labelled, policy, bench))
+    bare = json.loads((made["synthetic"] / "about.json").read_text())["sample_seconds"]
+    yield "synthetic", spent - bare, 0.3, "s"
+
+    learnt = training_set("real", labelled, None, policy, 0.0)
+    learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
+
+    def plain() -> None:
+        fit(learner, learnt, seed=seed_for(cell.seed, "classifier"), device=CPU)
+        list(learner.predict(data.test.images))
+
+    plain()
+    scores(data.test.labels.numpy(), data.test.labels.numpy())  # imports scikit-learn
+    bare = seconds(plain)
+    spent = staged(
+        "score", train_and_score(cell, learnt, labelled, data.test, None, None, bench, "fp32")
+    )
+    yield "score", spent - bare, 0.3, "s"
+
+
+def ended(steps: Any) -> Any:
+    """What a stage returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def main() -> None:
+    """Measure all and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("results/bench/scale"))
+    asked = parser.parse_args()
+    cells, rows = planned(asked.dataset, asked.data_dir)
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        found = [*rows, *finished(cells, Path(one))]
+        found += [(f"overhead of the stage {name}", *rest) for name, *rest in overhead(Path(other))]
+    table = pd.DataFrame(found, columns=["figure", "measured", "limit", "unit"])
+    table.to_csv(asked.out.with_suffix(".csv"), index=False)
+    about = environment(CPU)
+    asked.out.with_suffix(".md").write_text(
+        f"# Scale\n\n{about['processor']}, {about['cores']} cores, torch "
+        f"{about['versions']['torch']}, {asked.dataset}; one run of `tests/bench/scale.py`.\n\n"
+        f"{table.round(3).to_markdown(index=False)}\n"
+    )
+    print(table.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
