@@ -101,6 +101,7 @@ def row(
         "steps": about["steps"],
         "n_real": n_labelled if arm.real else 0,
         "n_synth": made.n_synth,
+        "measure": "balanced accuracy" if data.skewed else "accuracy",
         "kept_fraction": made.n_synth / made.n_drawn if made.n_drawn else None,
         **{k: about[k] for k in ("accuracy", "balanced_accuracy", "macro_precision",
                                  "macro_recall", "macro_f1")},

@@ -326,10 +326,12 @@ def load_full_state(learner: Learner, tensors: dict[str, Tensor]) -> None:
         for full, value in tensors.items():
             if full.startswith(prefix):
                 index, _, key = full.removeprefix(prefix).partition(".")
+                # a copy: the optimiser steps in place, and `tensors` may be gone back to again
+                copied = value.clone()
                 if value.shape == own[int(index)].shape:
                     # fused optimisers walk moments and weights side by side: same strides, or wrong
-                    value = torch.empty_like(own[int(index)]).copy_(value)
-                state.setdefault(int(index), {})[key] = value
+                    copied = torch.empty_like(own[int(index)]).copy_(value)
+                state.setdefault(int(index), {})[key] = copied
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 

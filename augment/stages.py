@@ -49,8 +49,8 @@ from augment.store import (
 )
 
 CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most, and the steps to the next log point
-LOG_POINTS = 100  # values of each metric kept in history.csv, or more:
-LOG_STEPS = 100  # between two at most; what a loss that is no number can cost
+LOG_POINTS = 50  # values of each metric kept in history.csv
+LOG_STEPS = (5, 100)  # between two, at least and at most; what a loss that is no number can cost
 SYNTHETIC = "synthetic.safetensors"
 DRAWN = 512  # images between two signs of life; whole network calls, as in `rows_at_once`
 SHOWN = (0.25, 0.5, 0.75, 1.0)  # of a training: when a generator is drawn, in the first trial
@@ -288,7 +288,7 @@ def trained(
     changed = about["changed"]
     if changed["retried"] is not None:
         halve_rate(learner)
-    every = max(1, min(learner.steps // LOG_POINTS, LOG_STEPS))
+    every = min(max(learner.steps // LOG_POINTS, LOG_STEPS[0]), LOG_STEPS[1])
     numbers: dict[str, float] = {}
     spent, begun, warning = about["seconds"], time.perf_counter(), ""
     last = begun

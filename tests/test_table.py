@@ -312,3 +312,13 @@ def test_percent(value, sign, wanted):
 )  # fmt: skip
 def test_p_is_never_shown_as_zero(p, wanted):
     assert probability(p) == wanted
+
+
+def test_uneven_classes_are_scored_by_balanced_accuracy(usual):
+    balanced = usual["accuracy"] - 0.1
+    uneven = usual.assign(measure="balanced accuracy", balanced_accuracy=balanced)
+    assert line(summarise(uneven), "real")["mean"] == pytest.approx(
+        line(summarise(usual), "real")["mean"] - 0.1
+    )
+    assert "; balanced accuracy**" in markdown(summarise(uneven))
+    assert "; balanced accuracy**" not in markdown(summarise(usual))

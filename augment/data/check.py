@@ -11,7 +11,7 @@ from augment.data.images import LabelledImages, pixel_hashes
 from augment.errors import DataError
 
 SHOWN = 10  # of each kind of finding
-FEW, SKEWED = 10, 10  # images a class; largest class against smallest
+FEW = 10  # images a class
 
 
 def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None) -> dict[str, Any]:
@@ -35,8 +35,8 @@ def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None)
     few = [f"{c} ({n})" for c, n in counts.items() if n < FEW]
     if few:
         warnings.append(f"fewer than {FEW} images to learn from: {', '.join(few[:SHOWN])}")
-    if max(counts.values()) >= SKEWED * min(counts.values()):
-        warnings.append("classes are imbalanced: read balanced accuracy and macro F1 first")
+    if data.skewed:
+        warnings.append("classes are imbalanced: tables lead with balanced accuracy")
     return {
         "dataset": name,
         "images": f"{'×'.join(map(str, data.pool.shape))} (channels, height, width)",

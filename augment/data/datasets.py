@@ -40,9 +40,18 @@ class Dataset:
     pool_groups: list[str] = field(default_factory=list)  # "" or e.g. the patient of each image
 
     @property
+    def skewed(self) -> bool:
+        """Whether the classes are so uneven that plain accuracy tells of the large ones alone."""
+        counts = self.pool.counts().tolist()
+        return max(counts) >= SKEWED * min(counts)
+
+    @property
     def sha(self) -> str:
         """A short hash of all pixels, labels and class names."""
         return f"{seed_for(self.pool.sha, self.test.sha):016x}"
+
+
+SKEWED = 10  # largest class against smallest
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from augment.arms import ARMS
 from augment.errors import UsageError
-from augment.report.table import between, percent, probability, variants
+from augment.report.table import between, leading, percent, probability, variants
 from augment.statistics import compare, holm
 from augment.store import read_csv
 
@@ -74,7 +74,7 @@ def check_data(a: pd.DataFrame, b: pd.DataFrame) -> None:
 
 def scored(table: pd.DataFrame) -> pd.DataFrame:
     """Finished cells with their variant and score."""
-    table = table.assign(variant=variants(table), score=table["accuracy"].astype(float))
+    table = table.assign(variant=variants(table), score=leading(table))
     return table[table["status"] == "ok"]
 
 

@@ -21,7 +21,7 @@ from augment.arms import ARMS, DECISIVE
 from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
 from augment.recipe import split_variant
-from augment.report.table import variants
+from augment.report.table import leading, variants
 from augment.statistics import spread_interval
 from augment.store import Store, read_csv, write_atomic
 
@@ -59,7 +59,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def accuracy_by_arm(done: pd.DataFrame) -> Figure:
     """A panel a data set and amount: mean and 95 % interval, the single trials as points."""
-    done = done.assign(variant=variants(done))
+    done = done.assign(variant=variants(done), score=leading(done))
     trials = list(done.groupby(["dataset", "asked"], sort=False))
     height = max(t.groupby(["variant", "arm"]).ngroups for _, t in trials) * 0.28 + 1.2
     figure, axes = panels(len(trials), 6.2, height)
@@ -73,7 +73,7 @@ def accuracy_by_arm(done: pd.DataFrame) -> Figure:
         names = list(dict.fromkeys(v for v, _, _ in lines))
         for row, (variant, _arm, cells) in enumerate(lines):
             colour = COLOURS[names.index(variant) % len(COLOURS)]
-            values = 100 * cells["accuracy"].astype(float)
+            values = 100 * cells["score"]
             mean, low, high = spread_interval(values.tolist())
             axis.plot(values, np.full(len(values), row), "o", color=colour, alpha=0.35, ms=4)
             axis.plot([mean], [row], "|", color=colour, ms=14, mew=2)
@@ -84,7 +84,8 @@ def accuracy_by_arm(done: pd.DataFrame) -> Figure:
         left, right = axis.get_xlim()  # with two or three trials an interval can leave 0 … 100
         axis.set_xlim(max(0, left), min(100.5, right))
         axis.grid(axis="x", alpha=0.3)
-        axis.set_xlabel("test accuracy, %")
+        measure = next(iter(trial["measure"].dropna()), "accuracy")
+        axis.set_xlabel(f"test {measure}, %")
         axis.set_title(f"{Path(str(dataset)).name}, {asked}", fontsize=10)
     figure.tight_layout()
     return figure
@@ -108,12 +109,13 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
     Mean and 95 % interval over the paired trials, percentage points, a panel a data set.
     """
     keys = ["dataset", "asked", "seed"]
+    done = done.assign(score=leading(done))
     baseline = done[done["arm"] == ARMS[DECISIVE].against]
     done = done[done["candidates"].isna()]  # chosen settings differ for other reasons
     pairs = done[done["arm"] == DECISIVE].merge(
-        baseline[[*keys, "accuracy"]], on=keys, suffixes=("", "_base")
+        baseline[[*keys, "score"]], on=keys, suffixes=("", "_base")
     )
-    pairs["gain"] = 100 * (pairs["accuracy"].astype(float) - pairs["accuracy_base"].astype(float))
+    pairs["gain"] = 100 * (pairs["score"] - pairs["score_base"])
     found = [
         (along, str(dataset), part.dropna(subset=[along]))  # a control has no guidance
         for along in ALONG

@@ -32,17 +32,27 @@ SETTINGS = (
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
 TESTED = ("pairs", "difference", "sd_difference", "low", "high", "p", "p_holm",
           *BOOTSTRAP)  # fmt: skip  # empty in baselines
-SUMMARY = ("dataset", "asked", "n_labelled", "generator", "arm", "closed_set", "n", "of", "mean",
-           "sd", "mean_low", "mean_high", "against", *TESTED, "verdict", "chosen")  # fmt: skip
+SUMMARY = ("dataset", "asked", "n_labelled", "measure", "generator", "arm", "closed_set", "n",
+           "of", "mean", "sd", "mean_low", "mean_high", "against", *TESTED, "verdict",
+           "chosen")  # fmt: skip
 
 
-def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
+def leading(results: pd.DataFrame) -> pd.Series:
+    """The score that counts of each row: balanced accuracy where the classes are very uneven."""
+    uneven = results["measure"].eq("balanced accuracy")
+    return results["accuracy"].mask(uneven, results["balanced_accuracy"]).astype(float)
+
+
+def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     """A row for each data set, labelled number, generator variant and arm, in the arms' order.
+
+    Scores are those of the column `metric`, else the leading ones.
 
     Differences are paired over seeds against the arm's baseline; p is corrected by Holm over the
     contrasts of this table. Cells that failed are counted in n ("5/6"), never averaged.
     """
-    finished = results[metric].astype(float).where(results["status"] == "ok")
+    scores_of = results[metric].astype(float) if metric else leading(results)
+    finished = scores_of.where(results["status"] == "ok")
     results = results.assign(variant=variants(results), score=finished)
     lines: list[dict[str, Any]] = []
     contrasts: dict[int, Contrast] = {}
@@ -65,6 +75,7 @@ def summarise(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
                 mean, low, high = spread_interval(values.tolist())
                 lines.append({
                     "dataset": dataset, "asked": asked, "n_labelled": labelled, "generator": name,
+                    "measure": metric or next(iter(trial["measure"].dropna()), "accuracy"),
                     "arm": arm, "closed_set": (name, arm) not in opened,
                     "n": int(values.notna().sum()), "of": len(values),
                     "mean": mean, "sd": values.std(ddof=1), "mean_low": low, "mean_high": high,
@@ -154,10 +165,14 @@ HEAD = ("generator", "arm", "accuracy %", "n", "against", "difference", "95 % in
 
 def blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
     """(title, lines of text cells under HEAD) for each data set and amount of labelled images."""
-    keys = ["dataset", "n_labelled", "asked"]
+    keys = ["dataset", "n_labelled", "asked", "measure"]
     return [
-        (f"{dataset}, {n} labelled images ({asked})", [shown(r) for r in block.to_dict("records")])
-        for (dataset, n, asked), block in summary.groupby(keys, sort=False)
+        (
+            f"{dataset}, {n} labelled images ({asked})"
+            + (f"; {measure}" if measure != "accuracy" else ""),
+            [shown(r) for r in block.to_dict("records")],
+        )
+        for (dataset, n, asked, measure), block in summary.groupby(keys, sort=False)
     ]
 
 
@@ -192,7 +207,8 @@ def markdown(summary: pd.DataFrame) -> str:
     parts += [f"\n{line}" for line in legend(summary)]
     parts += [
         "",
-        "Accuracy on the test set, mean ± standard deviation over n trials; differences in "
+        "Accuracy on the test set (balanced, the mean recall of the classes, where a title says "
+        "so), mean ± standard deviation over n trials; differences in "
         "percentage points, paired over trials; 95 % interval by Student's t, which alone makes "
         "the verdict (from 10 pairs on the BCa bootstrap's stands beside it); p from the sign-flip "
         "test, corrected by Holm for the contrasts of this table.",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from augment import executors, stages
 from augment.engine import execute
+from augment.executors import Local
 from augment.recipe import make_recipe
 
 stages.CHECKPOINT_SECONDS = executors.WRITE_SECONDS = 0.05
@@ -20,7 +21,9 @@ for out in sys.stdin:
     if not child:
         print(os.getpid(), flush=True)
         recipe = make_recipe(**json.loads(sys.argv[1]))
-        for step in execute(recipe, out=Path(out.rstrip("\n")), data_dir=None, jobs=1):
+        for step in execute(
+            recipe, out=Path(out.rstrip("\n")), data_dir=None, where=Local("cpu", 1)
+        ):
             print(step.stage, step.step, flush=True)
         os._exit(0)
     print("end", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

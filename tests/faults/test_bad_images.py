@@ -234,12 +234,13 @@ def test_10_imbalance_keeps_every_class_on_both_sides_and_is_told(tmp_path):
     images = rng.integers(0, 100, (1003, 8, 8), np.uint8) + 100 * marks[:, None, None]
     file, out = tmp_path / "skewed.npz", tmp_path / "run"
     np.savez(file, train_images=images.astype(np.uint8), train_labels=marks)
-    assert "balanced accuracy and macro F1 first" in fine(augment("check", file)).stdout
+    assert "tables lead with balanced accuracy" in fine(augment("check", file)).stdout
     fine(augment("run", "--dataset", file, *DUPLICATE, "--frac", "0.5", "--out", out))
     listed = manifest(out).groupby(["label", "split"]).size()
     assert listed["1", "labelled"] == 1
     assert listed["1", "test"] >= 1
-    assert rows(out)["balanced_accuracy"].notna().all()
+    assert (rows(out)["measure"] == "balanced accuracy").all()
+    assert "; balanced accuracy" in (out / "table.md").read_text()
     drawn = fine(augment("export", out, tmp_path / "exported", "--synthetic-only"))
     assert len(list((tmp_path / "exported/1").iterdir())) == 1  # `ratio` for each labelled image
     assert f"{listed['0', 'labelled'] + 1} synthetic images" in drawn.stderr
