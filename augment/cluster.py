@@ -18,7 +18,8 @@ from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissi
 from augment import __version__
 from augment.cells import Cell
 from augment.errors import MachineError, UsageError
-from augment.executors import News, Row, Shape, failed, guarded, ready, stage_keys
+from augment.executors import Shape
+from augment.processes import News, Row, failed, guarded, ready, stage_keys
 from augment.recipe import Recipe
 from augment.runtime import pick_device
 from augment.stages import Bench, Progress

@@ -14,10 +14,11 @@ from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.data.subset import hidden, labelled_subset
 from augment.engine import Shelf
-from augment.executors import choose_jobs, generator_keys, threads_for
+from augment.executors import choose_jobs, threads_for
 from augment.generators import GENERATORS
 from augment.judge import baseline
 from augment.learn import Learner, TrainingSet, kept_state, train
+from augment.processes import generator_keys
 from augment.recipe import Recipe
 from augment.runtime import pick_device, pick_precision, threads
 from augment.shards import Shard, shard_of

@@ -18,6 +18,7 @@ from augment.classic import Transform
 from augment.compositions import Composition
 from augment.data.images import LabelledImages, to_float
 from augment.errors import Diverged
+from augment.recover import update_in_parts
 from augment.runtime import seed_for
 
 Metrics = dict[str, Tensor]
@@ -126,62 +127,6 @@ def train(
         yield step + 1, update(batch, targets, step=step, rng=rng)
 
 
-class Gathering:
-    """An optimiser to a learner that comes with a batch in parts: one step for all of them."""
-
-    def __init__(self, optimiser: torch.optim.Optimizer, part: int, parts: int) -> None:
-        self.optimiser, self.part, self.parts = optimiser, part, parts
-        self.param_groups = optimiser.param_groups
-
-    def zero_grad(self) -> None:
-        """Before the first part."""
-        if self.part == 0:
-            self.optimiser.zero_grad()
-
-    def step(self) -> None:
-        """After the last one, down the mean of all gradients."""
-        if self.part == self.parts - 1:
-            for group in self.param_groups:
-                for weight in group["params"]:
-                    if weight.grad is not None:
-                        weight.grad /= self.parts
-            self.optimiser.step()
-
-
-def update_in_parts(
-    learner: Learner, parts: int, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator
-) -> Metrics:
-    """One update on a batch that memory does not hold at once: its parts' gradients are gathered.
-
-    The same step as that of the whole batch but for statistics of a batch norm and the noise drawn;
-    a GAN's second network learns from the first as it was before the step.
-    """
-    n = len(labels)  # beyond are weak and strong views of unlabelled images, pairs of which stay so
-    views = [images[:n], *images[n:].chunk(2)] if len(images) > n else [images]
-    pieces = zip(*(view.tensor_split(parts) for view in views), strict=True)
-    optimisers, modules, metrics = learner.optimisers, learner.modules, []
-    try:
-        for part, (rows, own) in enumerate(zip(pieces, labels.tensor_split(parts), strict=True)):
-            gathering: Any = {k: Gathering(o, part, parts) for k, o in optimisers.items()}
-            learner.optimisers = gathering
-            if part < parts - 1 and "ema" in modules:  # the average moves once a step, in the end
-                learner.modules = {**modules, "ema": copy.deepcopy(modules["ema"])}
-            else:
-                learner.modules = modules
-            metrics.append(learner.update(torch.cat(rows), own, step=step, rng=rng))
-    finally:
-        learner.optimisers, learner.modules = optimisers, modules
-    return {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether it says that GPU or machine have no memory left: torch has no one type for both."""
-    said = ("can't allocate memory", "not enough memory", "bad_alloc")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
-    )
-
-
 def fit(
     learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, precision: str = "fp32"
 ) -> None:
@@ -225,14 +170,6 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Give every parameter group this rate, times the group's own `scale` if it has one."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("scale", 1.0)
-
-
-def halve_rate(learner: Learner) -> None:
-    """Half the learning rate from now on, whether it is set at each step or was once for all."""
-    for optimiser in learner.optimisers.values():
-        for group in optimiser.param_groups:
-            group["scale"] = group.get("scale", 1.0) / 2
-            group["lr"] /= 2
 
 
 def average_of(net: nn.Module) -> nn.Module:

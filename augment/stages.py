@@ -19,22 +19,20 @@ from augment.cells import Cell
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
-from augment.errors import Diverged
 from augment.generators import GENERATORS
 from augment.learn import (
     Learner,
     TrainingSet,
     as_numbers,
     good_state,
-    halve_rate,
     load_full_state,
     load_learner,
-    out_of_memory,
     save_learner,
     train,
 )  # fmt: skip
 from augment.metrics.classification import scores
 from augment.metrics.copies import copies
+from augment.recover import halve_rate, mend
 from augment.report.pictures import class_grid, save_picture
 from augment.runtime import peak_memory_mb, pick_precision, seed_for
 from augment.store import (
@@ -316,23 +314,3 @@ def trained(
         save_checkpoint(folder, good, about)
     log = pd.DataFrame(about["log"], columns=["step", "metric", "value"])
     write_csv(folder / "history.csv", log)
-
-
-def mend(learner: Learner, changed: dict[str, Any], error: Exception, step: int) -> str:
-    """What is done otherwise from `step` on after a fault, in words; raises it if nothing is left.
-
-    Once half the learning rate for a loss that is no number; half as many images at once, the
-    gradients gathered, for each time that memory did not do, down to a single one.
-    """
-    micro = changed["micro_batch"]
-    if isinstance(error, Diverged) and changed["retried"] is None:
-        changed["retried"] = step
-        halve_rate(learner)
-        said = f"{error}: half the learning rate"
-    elif out_of_memory(error) and micro > 1 and getattr(learner, "in_parts", True):
-        changed["micro_batch"] = -(-micro // 2)
-        said = f"out of memory: {changed['micro_batch']} images at once, gradients gathered to one"
-        said += f" batch of {learner.batch}"
-    else:
-        raise error
-    return f"{said}, from step {step} on"

@@ -18,17 +18,9 @@ from augment import stages
 from augment.cells import expand
 from augment.engine import execute
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
-from augment.executors import (
-    Local,
-    Worker,
-    choose_jobs,
-    generator_keys,
-    gpu_slot,
-    stage_keys,
-    threads_for,
-    urgency,
-)  # fmt: skip
+from augment.executors import Local, choose_jobs, threads_for
 from augment.generators import GENERATORS
+from augment.processes import Worker, generator_keys, gpu_slot, stage_keys, urgency
 from augment.recipe import make_recipe
 from augment.store import read_csv
 

@@ -21,8 +21,8 @@ from augment.learn import (
     full_state,
     rise_and_fall,
     train,
-    update_in_parts,
 )  # fmt: skip
+from augment.recover import update_in_parts
 
 
 @pytest.mark.parametrize(("n", "take"), [(10, 4), (10, 10), (3, 8), (7, 1)])

@@ -1,0 +1,212 @@
+"""Cells in worker processes: which can begin, what they tell, and that a fault costs one cell."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from augment.cells import Cell
+from augment.errors import AugmentError, Diverged
+from augment.experiment import identity, run_cell
+from augment.judge import baseline
+from augment.recover import out_of_memory
+from augment.stages import Bench, Progress
+
+if TYPE_CHECKING:
+    from augment.engine import Shelf
+
+NO_MEMORY = (
+    "out of memory: give --jobs 1, a smaller --size, or a smaller network or batch, e.g. "
+    "--set generator.width=16 --set classifier.batch=16"
+)
+
+Row = dict[str, Any]
+News = Iterator[tuple[int, Progress | Row]]  # of a cell by its number: progress, in the end its row
+
+
+def guarded(cell: Cell, data: Shelf, bench: Bench, folder: Path) -> Iterator[Progress | Row]:
+    """One cell, its row last; a fault of its own makes a row that says so, and the others go on."""
+    try:
+        yield (yield from run_cell(cell, data.of(cell), bench))
+    except Diverged as error:
+        yield {**identity(cell), "status": "diverged", "error": str(error)}
+    except AugmentError:
+        raise  # the same fault waits for every cell: stop with its sentence
+    except Exception as error:
+        with (folder / "errors.log").open("a") as log:
+            log.write(f"{cell.name}\n{traceback.format_exc()}\n")
+        said = NO_MEMORY if out_of_memory(error) else f"{type(error).__name__}: {error}"
+        yield failed(cell, said)
+
+
+def failed(cell: Cell, why: str) -> Row:
+    """The row of a cell that could not be run."""
+    return {**identity(cell), "status": "failed", "error": why}
+
+
+def run_in_processes(
+    cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int, threads: int
+) -> News:
+    """Cells in `jobs` processes of so many threads each; shared stages are made once."""
+    surroundings = [gpu_slot(number, bench.device) for number in range(jobs)]
+    workers = [Worker(own, bench, folder, data, threads) for own in surroundings]
+    idle = list(workers)
+    waiting, running = list(range(len(cells))), {}
+    made: set[str] = set()
+    try:
+        while waiting or running:
+            now = ready(cells, waiting, [number for number, _ in running.values()], made)
+            for number in now[: len(idle)]:
+                worker = idle.pop()
+                running[worker.start(number, cells[number])] = number, worker
+                waiting.remove(number)
+            done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+            for worker in workers:
+                yield from worker.told()
+            for future in done:
+                number, worker = running.pop(future)
+                row = outcome(future, cells[number])
+                if row["status"] == "ok":  # else the next one that shares it makes it
+                    made |= stage_keys(cells[number])
+                idle.append(worker)
+                yield number, row
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def ready(cells: list[Cell], waiting: list[int], running: list[int], made: set[str]) -> list[int]:
+    """Cells that can begin, most urgent first: nobody else is making what they need."""
+    busy = {key for number in running for key in stage_keys(cells[number])}
+    found = []
+    for number in sorted(waiting, key=lambda n: urgency(cells[n], made)):
+        if not busy & (stage_keys(cells[number]) - made):
+            found.append(number)
+            busy |= stage_keys(cells[number])
+    return found
+
+
+def urgency(cell: Cell, made: set[str]) -> int:
+    """Cells that train a generator first: begun last, it would leave the other processes idle."""
+    if cell.generator is None:
+        return 2
+    return int(made.issuperset(generator_keys(cell)))
+
+
+def gpu_slot(number: int, device: torch.device) -> dict[str, str]:
+    """What a worker's environment says of GPUs: one of those seen here, each in its turn."""
+    if device.type != "cuda" or device.index is not None:
+        return {}
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = seen.split(",") if seen else [str(n) for n in range(torch.cuda.device_count())]
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
+
+
+class Worker:
+    """A pool of one process: one that the system kills takes down its own cell and no other."""
+
+    def __init__(self, *task: Any) -> None:
+        self.task = task
+        self.open()
+
+    def open(self) -> None:
+        """A new pool with a queue of its own: a killed process can leave its queue locked."""
+        context = multiprocessing.get_context("spawn")
+        self.talk = context.Queue()
+        task: Any = (self.talk, *self.task)
+        self.pool = ProcessPoolExecutor(1, mp_context=context, initializer=enter, initargs=task)
+
+    def start(self, number: int, cell: Cell) -> Future[Row]:
+        """Give the process a cell; after a kill there is a new process."""
+        try:
+            return self.pool.submit(work, number, cell)
+        except BrokenProcessPool:
+            self.end()
+            self.open()
+            return self.pool.submit(work, number, cell)
+
+    def told(self) -> News:
+        """The progress that has come in."""
+        with contextlib.suppress(Empty):
+            while True:
+                yield self.talk.get_nowait()
+
+    def end(self) -> None:
+        """Stop the process, whatever it is doing."""
+        for process in list((self.pool._processes or {}).values()):
+            process.terminate()
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def stage_keys(cell: Cell) -> set[str]:
+    """Names of the shared stages that a cell makes or needs."""
+    judge = repr((cell.trial, cell.size, cell.classic, baseline(cell).arm))
+    if cell.generator is None:
+        return {judge} if cell == baseline(cell) else set()
+    own = {judge, *generator_keys(cell)}
+    for candidate in cell.candidates:  # the arms of a trial choose with the same generators
+        own |= {*generator_keys(candidate), f"folds of {generator_keys(candidate)[0]}"}
+    return own
+
+
+def generator_keys(cell: Cell) -> tuple[str, str]:
+    """Names of a cell's generator and of its synthetic set."""
+    model = repr((cell.trial, cell.size, cell.generator, cell.classic))
+    return model, model + repr((cell.ratio, cell.generator_settings))
+
+
+def outcome(future: Future[Row], cell: Cell) -> Row:
+    """A worker's row; one that was killed leaves a failed cell and is not tried again."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        said = "its process was killed (out of memory?): run again to go on, with --jobs 1"
+        return failed(cell, said)
+
+
+WORKER: dict[str, Any] = {}  # of this worker process
+
+
+def enter(
+    talk: Any, surroundings: dict[str, str], bench: Bench, folder: Path, data: Shelf, threads: int
+) -> None:
+    """First thing in a worker process; the pictures come in shared memory, read once for all."""
+    os.environ.update(surroundings)  # CUDA reads it at its first call, which comes later
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    WORKER.update(talk=talk, bench=bench, folder=folder, data=data)
+
+
+def end_with_parent() -> None:
+    """An orphan would write into artefacts that the next run is making: die with the parent."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def work(number: int, cell: Cell) -> Row:
+    """One cell in a worker process; tells its progress a few times a second."""
+    told = float("-inf")
+    for news in guarded(cell, WORKER["data"], WORKER["bench"], WORKER["folder"]):
+        if not isinstance(news, Progress):
+            return news
+        if news.warning or time.monotonic() - told > 0.2:
+            WORKER["talk"].put((number, news))
+            told = time.monotonic()
+    raise AssertionError(f"{cell.name} ended without a row")
