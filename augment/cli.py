@@ -234,14 +234,17 @@ def report(
     from augment.report.table import summarise
     from augment.store import room_for
 
+    csv = source.suffix == ".csv" and source.is_file()
+    if csv and tensorboard:
+        raise UsageError("--tensorboard needs a run folder: a results CSV has no curves")
     with room_for(source):
-        if source.suffix == ".csv" and source.is_file():
+        if csv:
             table = read_results(source)
             write_beside(source, table)
         else:
             table = read_results(run_file(source, "results.csv"))
             write_outputs(source, table)
-        if tensorboard and source.is_dir():
+        if tensorboard:
             from augment.report.tensorboard import write_events
 
             talk(f"tensorboard --logdir {write_events(source)}")

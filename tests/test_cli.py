@@ -88,6 +88,7 @@ def test_help_of_a_command(name):
     ("words", "code", "said"),
     [
         (["run", "--generator", "dpm"], 2, "did you mean 'ddpm'"),
+        (["report", "results/smoke.csv", "--tensorboard"], 2, "needs a run folder"),
         (["run", "--dataset", "digitz"], 2, "did you mean 'digits'"),
         (["run", "--frac", "0"], 2, "--frac"),
         (["run", "--frac", "nan"], 2, "--frac"),
