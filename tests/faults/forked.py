@@ -2,7 +2,7 @@
 
 A line `OUT` on stdin starts a run into that folder; stdout has its process number, then a line a
 step, and `end STATUS`. Checkpoints and tables are written far more often than in earnest, so that
-a kill can fall into the writing of each.
+a kill can fall into the writing of each. A line is one write, so that no kill leaves half of it.
 """
 
 import json
@@ -19,11 +19,11 @@ stages.CHECKPOINT_SECONDS = executors.WRITE_SECONDS = 0.05
 for out in sys.stdin:
     child = os.fork()
     if not child:
-        print(os.getpid(), flush=True)
+        os.write(1, f"{os.getpid()}\n".encode())
         recipe = make_recipe(**json.loads(sys.argv[1]))
         for step in execute(
             recipe, out=Path(out.rstrip("\n")), data_dir=None, where=Local("cpu", 1)
         ):
-            print(step.stage, step.step, flush=True)
+            os.write(1, f"{step.stage} {step.step}\n".encode())  # print may take one a word
         os._exit(0)
     print("end", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
