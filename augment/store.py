@@ -238,8 +238,9 @@ def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
             ) from None
     try:
         claim(folder, settings)
-        for leftover in folder.glob(".*.partial"):  # of a run killed while it wrote
-            leftover.unlink()
+        for place in (".*.partial", "*/.*.partial"):  # of a run killed while it wrote
+            for leftover in folder.glob(place):
+                leftover.unlink()
     except BaseException:
         lock.release()
         raise

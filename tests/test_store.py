@@ -295,6 +295,18 @@ def test_folder_killed_at_its_first_write_can_be_used(tmp_path):
     assert json.loads((tmp_path / "settings.json").read_text()) == {"a": 1}
 
 
+def test_what_a_kill_left_half_written_is_cleared(tmp_path):
+    open_run(tmp_path, {}).release()
+    (tmp_path / "samples").mkdir()
+    for place in ("results.csv", "samples/grid.png"):
+        (tmp_path / place).write_text("whole")
+        half = (tmp_path / place).with_name(f".{Path(place).name}.77.partial")
+        half.write_text("ha")
+    open_run(tmp_path, {}).release()
+    left = {p.name for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == {".lock", "settings.json", "results.csv", "grid.png"}
+
+
 @pytest.mark.parametrize("text", ["{", "[]", ""])
 def test_damaged_settings_are_refused_by_name(text, tmp_path):
     (tmp_path / "settings.json").write_text(text)
