@@ -59,9 +59,9 @@ def judged(
                                        bench.precision_for(data))  # fmt: skip
     sig = signature({"synthetic": origin.name, "judge": score.name, "data": data.sha})
     path = bench.store.path("quality", sig)
-    if bench.store.has("quality", sig):
-        return path
     with bench.store.making("quality", sig) as folder:
+        if folder is None:
+            return path
         yield Progress("quality", cell.name, 0, 1)
         classifier = load_learner(CLASSIFIERS, score, bench.device)
         unseen = torch.ones(len(data.pool), dtype=torch.bool)

@@ -22,7 +22,7 @@ import torch
 from augment.cells import Cell
 from augment.errors import AugmentError, Diverged
 from augment.experiment import identity, run_cell
-from augment.judge import baseline
+from augment.forking import fork_server
 from augment.recover import out_of_memory
 from augment.stages import Bench, Progress
 
@@ -125,7 +125,7 @@ class Worker:
 
     def open(self) -> None:
         """A new pool with a queue of its own: a killed process can leave its queue locked."""
-        context = multiprocessing.get_context("spawn")
+        context = fork_server()
         self.talk = context.Queue()
         task: Any = (self.talk, *self.task)
         self.pool = ProcessPoolExecutor(1, mp_context=context, initializer=enter, initargs=task)
@@ -153,11 +153,14 @@ class Worker:
 
 
 def stage_keys(cell: Cell) -> set[str]:
-    """Names of the shared stages that a cell makes or needs."""
-    judge = repr((cell.trial, cell.size, cell.classic, baseline(cell).arm))
+    """Names of the stages that a cell shares with others and that are long in the making.
+
+    The classifier that judges is none of them: whoever comes second waits for it (`Store.making`),
+    which costs less than to hold a whole cell back.
+    """
     if cell.generator is None:
-        return {judge} if cell == baseline(cell) else set()
-    own = {judge, *generator_keys(cell)}
+        return set()
+    own = {*generator_keys(cell)}
     for candidate in cell.candidates:  # the arms of a trial choose with the same generators
         own |= {*generator_keys(candidate), f"folds of {generator_keys(candidate)[0]}"}
     return own

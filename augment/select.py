@@ -52,8 +52,8 @@ def choose(
               "precision": bench.precision_for(data), "classic": data.classic}  # fmt: skip
     sig = signature(record)
     path = bench.store.path("selection", sig)
-    if not bench.store.has("selection", sig):
-        with bench.store.making("selection", sig) as folder:
+    with bench.store.making("selection", sig) as folder:
+        if folder is not None:
             chances = yield from validated(cell, among, data, labelled, places, bench, run)
             table = judged_by_validation(among, chances, labelled.labels.cpu())
             about = {"dataset": cell.dataset, "asked": cell.amount, "seed": cell.seed,

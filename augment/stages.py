@@ -92,9 +92,9 @@ def fit_generator(
     """Train the cell's generator on the labelled images alone, unless it is there already."""
     sig = signature({**cell.generator_record(labelled.sha, precision), "classic": policy})
     path = bench.store.path("generator", sig)
-    if bench.store.has("generator", sig):
-        return path
     with bench.store.making("generator", sig) as folder:
+        if folder is None:
+            return path
         seed = seed_for(cell.seed, "generator", cell.entry)
         learner = GENERATORS[cell.entry](**cell.generator_settings)
         data = generator_set(labelled, policy, learner.transformed)
@@ -137,9 +137,9 @@ def synthesise(
     """Draw `ratio` synthetic images for each labelled one, with the same share of classes."""
     sig = signature(cell.synthetic_record(model.name))
     path = bench.store.path("synthetic", sig)
-    if bench.store.has("synthetic", sig):
-        return path
     with bench.store.making("synthetic", sig) as folder:
+        if folder is None:
+            return path
         sampling = {k: cell.generator_settings[k] for k in GENERATORS[cell.entry].sampling}
         generator = load_learner(GENERATORS, model, bench.device, **sampling)
         labels, seeds = requests(cell, labelled)
@@ -234,9 +234,9 @@ def train_and_score(
     record["parts"] = [part.sha for part in learnt.parts]  # unlabelled ones among them
     sig = signature(record)
     path = bench.store.path("score", sig)
-    if bench.store.has("score", sig):
-        return path
     with bench.store.making("score", sig) as folder:
+        if folder is None:
+            return path
         seed = seed_for(cell.seed, "classifier")  # the same in every arm of the trial
         learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
         learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)

@@ -116,17 +116,23 @@ class Store:
         return not fault
 
     @contextlib.contextmanager
-    def making(self, kind: str, sig: str) -> Iterator[Path]:
+    def making(self, kind: str, sig: str) -> Iterator[Path | None]:
         """A folder to fill; it becomes the artefact if nothing is raised, else stays to resume.
 
-        Whoever comes second waits: the first may be on a node of a cluster that was taken for lost.
+        None if it is there already. Whoever comes second waits for the first and finds it there.
         """
+        if self.has(kind, sig):
+            yield None
+            return
         final = self.path(kind, sig)
         partial = final.with_name(f"{sig}.partial")
         with room_for(final):
             final.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(final.with_name(f"{sig}.lock"))
         with room_for(final), lock:
+            if self.has(kind, sig):  # made by the one that this waited for
+                yield None
+                return
             partial.mkdir(exist_ok=True)
             yield partial
             for leftover in [*partial.glob("checkpoint*"), *partial.glob(".*.partial")]:
@@ -137,10 +143,7 @@ class Store:
                     os.fsync(handle.fileno())
             seal = {p.relative_to(partial).as_posix(): file_sha(p) for p in files}
             write_atomic(partial / SEAL, json.dumps(seal, indent=1))
-            if final.is_dir():  # made by the one that this waited for, of the same settings
-                shutil.rmtree(partial)
-            else:
-                partial.rename(final)
+            partial.rename(final)
             sync_folder(final.parent)
             Path(lock.lock_file).unlink()
 

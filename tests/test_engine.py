@@ -235,11 +235,9 @@ def test_shared_stages_are_not_made_twice_at_once():
     cells = expand(recipe)
     with_ddpm = [c for c in cells if c.generator == "ddpm" and c.seed == 0]
     assert len({generator_keys(c)[0] for c in with_ddpm}) == 1
-    # one model, two synthetic sets, one classifier that judges them
-    assert len(set.union(*map(stage_keys, with_ddpm))) == 4
-    judge = next(c for c in cells if c.arm == "real+classic" and c.seed == 0)
-    assert stage_keys(judge) < stage_keys(with_ddpm[0])
-    assert stage_keys(next(c for c in cells if c.arm == "real")) == set()
+    # one model, two synthetic sets; who needs the classifier that judges them waits in the store
+    assert len(set.union(*map(stage_keys, with_ddpm))) == 3
+    assert all(stage_keys(c) == set() for c in cells if c.generator is None)
 
 
 def test_cells_whose_generator_is_not_trained_yet_come_first():

@@ -314,6 +314,24 @@ def test_damaged_settings_are_refused_by_name(text, tmp_path):
         open_run(tmp_path, {})
 
 
+def test_second_waits_for_the_first_and_finds_it_there(tmp_path):
+    store, found = Store(tmp_path), []
+
+    def second():
+        with Store(tmp_path).making("score", "abc") as folder:
+            found.append(folder)
+
+    with store.making("score", "abc") as folder:
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(0.3)
+        assert found == []
+        (folder / "about.json").write_text("{}")
+    other.join(10)
+    assert found == [None]
+    assert store.has("score", "abc")
+
+
 def test_folder_in_use_is_refused(tmp_path):
     lock = open_run(tmp_path / "run", {})
     with pytest.raises(RunFolderError, match="in use by another run"):
