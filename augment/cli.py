@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -471,22 +472,42 @@ def carry_out(
 
 
 SIGNALLED: list[int] = []  # exit codes of the signals that came
+GRACE = 3.0  # seconds that a command has to end by itself after a signal
+INTERRUPTED = "interrupted; run the same command, or augment resume RUN, to go on"
 
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the command with 130 and 143 from wherever it is."""
+    stops, ended = (signal.SIGINT, signal.SIGTERM), threading.Event()
+    heard, hear = os.pipe()
+    os.set_blocking(hear, False)
 
     def stop(number: int, _: object) -> None:
         SIGNALLED.append(128 + number)
         raise SystemExit(128 + number)
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    def end_anyway() -> None:
+        # `stop` waits for the end of a call into C, and what it raises can be swallowed. What is
+        # sealed stays and the rest is made again, as after a kill.
+        with open(heard, "rb", buffering=0) as numbers:
+            while (said := numbers.read(1)) and said[0] not in stops:
+                pass
+        if said and not ended.wait(GRACE):
+            talk(INTERRUPTED)
+            os._exit(128 + said[0])
+
+    threading.Thread(target=end_anyway, daemon=True).start()
+    before = signal.set_wakeup_fd(hear, warn_on_full_buffer=False)
+    previous = {number: signal.signal(number, stop) for number in stops}
     try:
         yield
     finally:
+        ended.set()
         for number, handler in previous.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        os.close(hear)
 
 
 def until_signalled(steps: Generator[Progress, None, Result]) -> Generator[Progress, None, Result]:
@@ -517,7 +538,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit:
         if SIGNALLED:
-            talk("interrupted; run the same command, or augment resume RUN, to go on")
+            talk(INTERRUPTED)
             raise SystemExit(SIGNALLED[0]) from None  # Ray makes it a 1
         raise
     except BrokenPipeError:

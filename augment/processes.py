@@ -132,12 +132,13 @@ class Worker:
 
     def start(self, number: int, cell: Cell) -> Future[Row]:
         """Give the process a cell; after a kill there is a new process."""
-        try:
-            return self.pool.submit(work, number, cell)
-        except BrokenProcessPool:
-            self.end()
-            self.open()
-            return self.pool.submit(work, number, cell)
+        with signals_held():
+            try:
+                return self.pool.submit(work, number, cell)
+            except BrokenProcessPool:
+                self.end()
+                self.open()
+                return self.pool.submit(work, number, cell)
 
     def told(self) -> News:
         """The progress that has come in."""
@@ -148,8 +149,22 @@ class Worker:
     def end(self) -> None:
         """Stop the process, whatever it is doing."""
         for process in list((self.pool._processes or {}).values()):
-            process.terminate()
+            process.kill()
         self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come when it is over, and never to a process begun meanwhile.
+
+    A half-begun one would be ended by nobody, and in a terminal Ctrl-C reaches all: the parent
+    decides.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def stage_keys(cell: Cell) -> set[str]:
@@ -189,7 +204,6 @@ def enter(
 ) -> None:
     """First thing in a worker process; the pictures come in shared memory, read once for all."""
     os.environ.update(surroundings)  # CUDA reads it at its first call, which comes later
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     WORKER.update(talk=talk, bench=bench, folder=folder, data=data)

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 from conftest import bars, write_folder
@@ -74,12 +75,19 @@ def on_a_terminal(*words, columns=40, **changed):
     return said.decode()
 
 
-def start(*words, **options):
+def start(*words, code="", **options):
     """Start the command and go on."""
     return subprocess.Popen(
-        command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env=surroundings(), **options,
+        prepared(code, *words) if code else command(*words), stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, env=surroundings(), **options,
     )  # fmt: skip
+
+
+def until(process, happened):
+    """Wait for something that a running command does."""
+    while not happened():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
 
 
 def clean(done, code, *said):

@@ -1,5 +1,6 @@
 """Cases 16, 18-21 and 29-31 of the faults: signals, disks, files that others made, no network."""
 
+import os
 import pickle
 import shutil
 import signal
@@ -20,6 +21,8 @@ from blackbox import (
     finished,
     rows,
     start,
+    until,
+    workers,
 )  # fmt: skip
 
 from augment.store import save_checkpoint
@@ -47,8 +50,65 @@ def stopped(out, words, kind, number):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
     process.send_signal(number)
-    said = process.communicate(timeout=20)[1]
+    said = process.communicate(timeout=five_seconds())[1]
     return process.returncode, said
+
+
+def five_seconds():
+    """As many as five are where other processes want the cores too."""
+    return 5 * max(1, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+STUCK = """
+import hashlib, pathlib
+from augment import judge
+from augment.classifiers import Airbench
+from augment.generators import CVAE
+
+def stuck(*_, **__):
+    pathlib.Path("stuck").touch()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # one call into C, of half an hour
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        ("judge.closer_to_train", signal.SIGTERM),
+        *(pytest.param(place, number, marks=pytest.mark.slow)
+          for place, number in (("CVAE.update", signal.SIGINT), ("CVAE.sample", signal.SIGTERM),
+                                ("Airbench.predict", signal.SIGINT))),
+    ],
+)  # fmt: skip
+def test_16_call_into_c_that_does_not_end_is_ended_and_made_again(tmp_path, place, number):
+    words = ["run", *DIGITS, "--arm", "real+classic,real+classic+synth", "--out", "run"]
+    process = start(*words, cwd=tmp_path, code=f"{STUCK}{place} = stuck",
+                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    until(process, (tmp_path / "stuck").exists)
+    process.send_signal(number)
+    said = process.communicate(timeout=five_seconds())[1]
+    assert process.returncode == 128 + number, said
+    assert "Traceback" not in said
+    assert "augment resume RUN" in said
+    fine(augment("resume", "run", cwd=tmp_path))
+    assert finished(tmp_path / "run") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [0.0, 0.5, 1.0, 2.0, 4.0])
+def test_16_worker_processes_end_while_they_are_being_started(tmp_path, wait):
+    words = ["run", *DIGITS, "--jobs", "2", "--out", tmp_path / "run"]
+    process = start(*words, start_new_session=True,
+                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    until(process, lambda: workers(process))
+    time.sleep(wait)
+    begun = workers(process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    said = process.communicate(timeout=five_seconds())[1]
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not [number for number in begun if os.path.isdir(f"/proc/{number}")]
 
 
 @pytest.mark.slow

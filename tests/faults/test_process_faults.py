@@ -3,10 +3,9 @@
 import json
 import os
 import signal
-import time
 
 import pytest
-from blackbox import SMOKE, augment, fine, finished, rows, start, workers
+from blackbox import SMOKE, augment, fine, finished, rows, start, until, workers
 
 SLOWER = ["--per-class", "3", "--preset", "smoke", "--arm", "real,real+classic",
           "--set", "classifier.steps=400"]  # fmt: skip
@@ -98,13 +97,6 @@ def test_27_without_room_for_one_image_the_cell_fails_and_the_rest_goes_on(tmp_p
     assert [f"{n} images at once" in done.stderr for n in (8, 4, 2, 1)] == [True] * 4
     assert "error: out of memory: give --jobs 1, a smaller --size" in done.stderr
     assert rows(out)["status"].tolist() == ["ok", "failed"]
-
-
-def until(process, happened):
-    """Wait for something that a running command does."""
-    while not happened():
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="finds the workers in /proc")
