@@ -6,8 +6,11 @@ a wait. Nothing heavy is imported here.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from typing import Any
 
@@ -27,4 +30,19 @@ def fork_server() -> Any:
 def begin_early(jobs: int | None) -> None:
     """Let the server import now, where a second core would idle meanwhile."""
     if jobs != 1 and (os.cpu_count() or 1) > 1 and fork_server().get_start_method() != "spawn":
-        forkserver.ensure_running()
+        with signals_held():
+            forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come when it is over, and never to a process begun meanwhile.
+
+    A half-begun one would be ended by nobody, and in a terminal Ctrl-C reaches all: the parent
+    decides.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
