@@ -17,6 +17,7 @@ from augment.data.datasets import Dataset
 from augment.data.subset import labelled_subset, unlabelled_rest
 from augment.filters import kept
 from augment.judge import evidence, judged
+from augment.mixing import MIXINGS
 from augment.select import choose
 from augment.stages import (
     Bench,
@@ -62,6 +63,7 @@ def learn_and_score(
     # classify
     unlabelled = unlabelled_rest(data.pool, places) if ARMS[cell.arm].unlabelled else None
     learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0, unlabelled)
+    learnt = MIXINGS[cell.mixing or "constant"](learnt)
     score = yield from train_and_score(cell, learnt, labelled, data.test, origin, quality, bench,
                                        bench.precision_for(data))  # fmt: skip
     return Made(score, origin, quality, policy, n_drawn, len(synthetic) if synthetic else 0)
@@ -120,7 +122,7 @@ def row(
     }  # fmt: skip
 
 
-SETTINGS = ("guidance", "strength", "ratio", "share", "filter")  # of synthesis and mixing
+SETTINGS = ("guidance", "strength", "ratio", "share", "mixing", "filter")  # of synthesis and mixing
 
 
 def identity(cell: Cell) -> dict[str, Any]:

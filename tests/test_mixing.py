@@ -1,0 +1,127 @@
+"""When and how synthetic images come into a training, counted image by image."""
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import Recorder
+
+from augment.arms import training_set
+from augment.cells import expand
+from augment.data.images import LabelledImages, to_uint8
+from augment.data.subset import hidden
+from augment.learn import train
+from augment.mixing import MIXINGS
+from augment.recipe import make_recipe
+from augment.runtime import seed_for
+
+N, M, FIRST = 5, 9, 100  # labelled images, synthetic ones, and the grey of the first of these
+
+
+def numbered(n, first=0):
+    """Two classes of plain pictures, each of a grey of its own."""
+    grey = torch.arange(first, first + n, dtype=torch.uint8)
+    return LabelledImages(
+        grey[:, None, None, None].expand(n, 1, 4, 4), torch.arange(n) % 2, ("a", "b")
+    )
+
+
+def mixed(name, share=0.5, arm="real+synth"):
+    labelled = numbered(N)
+    return MIXINGS[name](
+        training_set(arm, labelled, numbered(M, FIRST), "none", share, hidden(labelled))
+    )
+
+
+def batches(data, cpu, start=0, steps=8, batch=8):
+    """The greys of each batch, and its labels."""
+    recorder = Recorder(steps, batch)
+    for _ in train(recorder, data, seed=3, device=cpu, start=start):
+        pass
+    return [(to_uint8(i)[:, 0, 0, 0].tolist(), labels) for i, labels in recorder.seen]
+
+
+def synthetic_rows(seen):
+    return [sum(grey >= FIRST for grey in greys) for greys, _ in seen]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_constant_mixing_draws_what_it_always_drew(share, cpu):
+    """Part p takes its next images from endless shuffled epochs of seed (3, p)."""
+    expected = []
+    for part, n in enumerate((N, M)):
+        orders = [
+            torch.randperm(n, generator=torch.Generator().manual_seed(
+                seed_for(seed_for(3, part), "epoch", epoch)
+            )) for epoch in range(20)
+        ]  # fmt: skip
+        expected.append(torch.cat(orders) + FIRST * part)
+    take = round(8 * (1 - share))
+    seen = batches(mixed("constant", share), cpu)
+    for step, (greys, labels) in enumerate(seen):
+        other = 8 - take
+        real = expected[0][step * take : (step + 1) * take]
+        synthetic = expected[1][step * other : (step + 1) * other]
+        assert greys == [*real.tolist(), *synthetic.tolist()]
+        assert labels.tolist() == [grey % FIRST % 2 for grey in greys]
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "wanted"),
+    [
+        ("constant", 0.5, [4] * 8),
+        ("pretrain", 0.5, [8] * 4 + [0] * 4),
+        ("pretrain", 0.25, [8] * 2 + [0] * 6),
+        ("falling", 0.5, [8, 6, 6, 4, 4, 2, 2, 0]),  # of 7.5, 6.5, …, 0.5
+        ("falling", 0.25, [4, 3, 3, 2, 2, 1, 1, 0]),
+        ("falling", 0.75, [8, 6, 6, 4, 4, 2, 2, 0]),  # from 1, not from 1.5
+    ],
+)
+def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
+    assert synthetic_rows(batches(mixed(name, share), cpu)) == wanted
+
+
+@pytest.mark.parametrize("arm", ["real+classic+synth", "ssl+synth"])
+@pytest.mark.parametrize("name", MIXINGS)
+def test_batches_are_as_large_in_every_mixing_and_the_budget_as_constant(name, arm, cpu):
+    data = mixed(name, 0.25, arm)
+    data = dataclasses.replace(data, compose=None)
+    seen = batches(data, cpu, steps=40)
+    beside = 16 if arm == "ssl+synth" else 0
+    assert [len(greys) for greys, _ in seen] == [8 + beside] * 40
+    assert sum(synthetic_rows(seen)) == 40 * 2
+
+
+@pytest.mark.parametrize("name", MIXINGS)
+@pytest.mark.parametrize("start", [1, 5])
+def test_training_taken_up_in_the_middle_draws_the_same(name, start, cpu):
+    data = mixed(name, 0.3)
+    whole, rest = batches(data, cpu), batches(data, cpu, start)
+    for (greys, labels), (again, same) in zip(whole[start:], rest, strict=True):
+        assert greys == again
+        assert torch.equal(labels, same)
+
+
+def test_images_that_come_in_changing_numbers_still_come_once_an_epoch(cpu):
+    greys = [grey for row, _ in batches(mixed("falling"), cpu) for grey in row]
+    for n, own in ((N, [g for g in greys if g < FIRST]), (M, [g for g in greys if g >= FIRST])):
+        for epoch in range(len(own) // n):
+            assert len(set(own[epoch * n : (epoch + 1) * n])) == n
+
+
+def test_arms_without_labelled_or_without_synthetic_images_have_no_mixing():
+    cells = expand(make_recipe(mixing="constant,falling", seeds=1).resolved("cpu"))
+    assert [(c.arm, c.mixing) for c in cells] == [
+        ("real", None), ("real+classic", None), ("real+synth", "constant"),
+        ("real+synth", "falling"), ("real+classic+synth", "constant"),
+        ("real+classic+synth", "falling"), ("synth", None),
+    ]  # fmt: skip
+
+
+def test_score_of_constant_mixing_is_named_as_before_there_was_a_choice():
+    cells = expand(
+        make_recipe(arm="real+synth", mixing="constant,falling", seeds=1).resolved("cpu")
+    )
+    records = [c.score_record("labelled", "test", "synthetic", "fp32") for c in cells]
+    assert "mixing" not in records[0]
+    assert records[1] == records[0] | {"mixing": "falling"}
