@@ -93,7 +93,13 @@ class Classifier:
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device):
             logits = net(images).float()
-        loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=self.label_smoothing)
+        smoothing = self.label_smoothing
+        if (
+            labels.ndim == 2
+        ):  # smoothing, too, counts as much as a row adds up to; 1 changes nothing
+            beyond = labels.sum(1, keepdim=True) - 1
+            labels = labels + beyond * smoothing / (labels.shape[1] * (1 - smoothing))
+        loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=smoothing)
         if len(labels) < len(logits):
             weak, strong = logits[len(labels) :].chunk(2)
             sure, guess = weak.detach().softmax(1).max(1)

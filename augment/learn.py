@@ -53,8 +53,9 @@ class Learner(Protocol):
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64.
 
-        Classifiers also take mixed labels [B, K] float, and fewer labels than images: the rows
-        beyond are weak views of unlabelled images, then as many strong ones.
+        Classifiers also take mixed labels [B, K] float, a row counting what it adds up to, and
+        fewer labels than images: the rows beyond are weak views of unlabelled images, then as many
+        strong ones.
         """
         ...
 
@@ -69,10 +70,13 @@ class TrainingSet:
     compose: Composition | None = None  # on the whole batch
     # of how much is done of the training, 0…1: what the second part takes of the first two's share
     second: Callable[[float], float] | None = None
+    targets: tuple[Tensor, ...] | None = None  # [N, K] float, instead of the parts' labels
 
     def to(self, device: torch.device) -> TrainingSet:
         """The same set with its images on a device."""
-        return dataclasses.replace(self, parts=tuple(p.to(device) for p in self.parts))
+        targets = self.targets and tuple(t.to(device) for t in self.targets)
+        parts = tuple(p.to(device) for p in self.parts)
+        return dataclasses.replace(self, parts=parts, targets=targets)
 
     def counts(self, batch: int, done: float = 0.0) -> list[int]:
         """How many images of a batch come from each part; they add up to `batch` times shares.
@@ -117,6 +121,7 @@ def train(
     """
     data = data.to(device)
     rng = torch.Generator(device)
+    known = data.targets or tuple(part.labels for part in data.parts)
     caches: list[dict[int, Tensor]] = [{} for _ in data.parts]
     counts = [data.counts(learner.batch, (s + 0.5) / learner.steps) for s in range(learner.steps)]
     drawn = [sum(taken) for taken in zip(*counts[:start], strict=True)] or [0] * len(data.parts)
@@ -131,7 +136,7 @@ def train(
                                caches[number]).to(device)  # fmt: skip
                 drawn[number] += take
                 images.append(data.transforms[number](to_float(part.images[places]), rng))
-                labels.append(part.labels[places])
+                labels.append(known[number][places])
         batch, targets = torch.cat(images), torch.cat(labels)
         if data.compose:
             batch, targets = data.compose(batch, targets, len(data.parts[0].classes), rng)

@@ -1,19 +1,24 @@
 """When and how synthetic images come into a training, counted image by image."""
 
+import copy
 import dataclasses
 
 import pytest
 import torch
-from conftest import Recorder
+import torch.nn.functional as F
+from conftest import Recorder, bars
 
+import augment
 from augment.arms import training_set
 from augment.cells import expand
+from augment.classifiers import CLASSIFIERS, Airbench
 from augment.data.images import LabelledImages, to_uint8
 from augment.data.subset import hidden
-from augment.learn import train
+from augment.learn import load_learner, train
 from augment.mixing import MIXINGS
 from augment.recipe import make_recipe
 from augment.runtime import seed_for
+from augment.stages import train_and_score
 
 N, M, FIRST = 5, 9, 100  # labelled images, synthetic ones, and the grey of the first of these
 
@@ -26,11 +31,17 @@ def numbered(n, first=0):
     )
 
 
+CHANCES = (
+    torch.linspace(0, 1, M)[:, None]
+    .mul(torch.tensor([[1.0, -1.0]]))
+    .add(torch.tensor([[0.0, 1.0]]))
+)  # [M, 2]: image m is of class "a" with the chance m / (M - 1)
+
+
 def mixed(name, share=0.5, arm="real+synth"):
     labelled = numbered(N)
-    return MIXINGS[name](
-        training_set(arm, labelled, numbered(M, FIRST), "none", share, hidden(labelled))
-    )
+    plain = training_set(arm, labelled, numbered(M, FIRST), "none", share, hidden(labelled))
+    return MIXINGS[name](plain, CHANCES)
 
 
 def batches(data, cpu, start=0, steps=8, batch=8):
@@ -125,3 +136,57 @@ def test_score_of_constant_mixing_is_named_as_before_there_was_a_choice():
     records = [c.score_record("labelled", "test", "synthetic", "fp32") for c in cells]
     assert "mixing" not in records[0]
     assert records[1] == records[0] | {"mixing": "falling"}
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_weighted_images_count_half_and_their_smoothing_too(share, cpu):
+    """A step's loss is the weighted mean of smoothed losses, an image each."""
+    greys, labels = batches(mixed("weighted", share), cpu)[0]
+    images = torch.tensor(greys)[:, None, None, None].expand(8, 1, 8, 8) / 127.5 - 1
+    learner = Airbench(steps=4, batch=8, width=4, label_smoothing=0.2)
+    learner.prepare(bars(), seed=1, device=cpu)
+    logits = copy.deepcopy(learner.modules["net"]).train()(images)
+    classes = torch.tensor([grey % FIRST % 2 for grey in greys])
+    each = F.cross_entropy(logits, classes, reduction="none", label_smoothing=0.2)
+    weights = torch.tensor([0.5 if grey >= FIRST else 1.0 for grey in greys])
+    loss = learner.update(images, labels, step=0, rng=torch.Generator())["loss"]
+    torch.testing.assert_close(loss, (each * weights).sum() / weights.sum())
+    assert weights.sum() == 8 * (1 - share / 2)
+
+
+def test_soft_labels_are_the_chances_of_each_synthetic_image(cpu):
+    for greys, labels in batches(mixed("soft"), cpu):
+        for grey, row in zip(greys, labels, strict=True):
+            one_hot = F.one_hot(torch.tensor(grey % 2), 2).float()
+            assert torch.equal(row, CHANCES[grey - FIRST] if grey >= FIRST else one_hot)
+
+
+@pytest.mark.parametrize("name", ["weighted", "soft"])
+def test_fixmatch_tells_unlabelled_images_by_labels_of_any_kind(name, cpu):
+    """32 weak and strong views of 16 unlabelled images stand behind the labels of the batch."""
+    recorder = Recorder(3, 8)
+    for _ in train(recorder, mixed(name, arm="ssl+synth"), seed=3, device=cpu):
+        pass
+    assert [(len(i), tuple(y.shape)) for i, y in recorder.seen] == [(40, (8, 2))] * 3
+    assert all((labels >= 0).all() for _, labels in recorder.seen)
+
+
+def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, monkeypatch):
+    """Of the images that the filter leaves, by the classifier that is the trial's real+classic."""
+    learnt = []
+
+    def spy(cell, data, *rest):
+        learnt.append((cell, data))
+        return train_and_score(cell, data, *rest)
+
+    monkeypatch.setattr("augment.experiment.train_and_score", spy)
+    result = augment.run(**{**small_run, "arm": "real+classic,real+classic+synth", "seeds": 1,
+                            "mixing": "soft", "filter": "confidence"})  # fmt: skip
+    assert result.failed == 0
+    (data,) = (data for cell, data in learnt if cell.mixing == "soft")
+    baseline = result.path / "artefacts/score" / result.table.iloc[0]["signature"]
+    judge = load_learner(CLASSIFIERS, baseline, torch.device("cpu"))
+    seen = torch.cat(list(judge.predict(data.parts[1].images)))
+    assert 0 < len(seen) < 60
+    torch.testing.assert_close(data.targets[1], seen, atol=1e-3, rtol=0)  # kept as half floats
+    assert (data.targets[0].sum(1) == 1).all()
