@@ -10,6 +10,7 @@ from augment import __version__
 from augment.arms import ARMS
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
+from augment.errors import UsageError
 from augment.generators import GENERATORS
 from augment.recipe import Recipe, hyperparameters, split_variant
 
@@ -118,6 +119,7 @@ def expand(recipe: Recipe) -> list[Cell]:
         CLASSIFIERS, recipe.classifier, recipe.preset,
         recipe.overrides(recipe.classifier),
     )  # fmt: skip
+    check_rows(recipe, classifier["batch"])
     settings = {
         name: hyperparameters(
             GENERATORS, split_variant(name)[0], recipe.preset, recipe.overrides(name)
@@ -141,6 +143,18 @@ def expand(recipe: Recipe) -> list[Cell]:
             for cell in arm_cells(recipe, settings, arm, common):
                 cells.setdefault(repr(cell), cell)
     return list(cells.values())
+
+
+def check_rows(recipe: Recipe, batch: int) -> None:
+    """UsageError if a kind of image would be normalised by a single one of it."""
+    for share in recipe.share if "own-norm" in recipe.mixing else []:
+        labelled = round((1 - share) * batch)
+        if not 2 <= labelled <= batch - 2:
+            raise UsageError(
+                f"--mixing own-norm takes two images of each kind in a batch at least: of {batch} "
+                f"--share {share:g} makes {batch - labelled} synthetic; give one nearer to 0.5, or "
+                "a larger --set classifier.batch"
+            )
 
 
 def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:

@@ -53,9 +53,9 @@ class Learner(Protocol):
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64.
 
-        Classifiers also take mixed labels [B, K] float, a row counting what it adds up to, and
-        fewer labels than images: the rows beyond are weak views of unlabelled images, then as many
-        strong ones.
+        Classifiers also take mixed labels [B, K] float, a row counting what it adds up to; [B, 2K],
+        the second half of rows that are to be normalised apart; and fewer labels than images: the
+        rows beyond are weak views of unlabelled images, then as many strong ones.
         """
         ...
 
@@ -70,7 +70,9 @@ class TrainingSet:
     compose: Composition | None = None  # on the whole batch
     # of how much is done of the training, 0…1: what the second part takes of the first two's share
     second: Callable[[float], float] | None = None
-    targets: tuple[Tensor, ...] | None = None  # [N, K] float, instead of the parts' labels
+    targets: tuple[Tensor, ...] | None = (
+        None  # [N, K] or [N, 2K], for the parts' labels; see Learner.update
+    )
 
     def to(self, device: torch.device) -> TrainingSet:
         """The same set with its images on a device."""

@@ -14,7 +14,8 @@ from augment.cells import expand
 from augment.classifiers import CLASSIFIERS, Airbench
 from augment.data.images import LabelledImages, to_uint8
 from augment.data.subset import hidden
-from augment.learn import load_learner, train
+from augment.errors import UsageError
+from augment.learn import fit, load_learner, train
 from augment.mixing import MIXINGS
 from augment.recipe import make_recipe
 from augment.runtime import seed_for
@@ -161,13 +162,13 @@ def test_soft_labels_are_the_chances_of_each_synthetic_image(cpu):
             assert torch.equal(row, CHANCES[grey - FIRST] if grey >= FIRST else one_hot)
 
 
-@pytest.mark.parametrize("name", ["weighted", "soft"])
-def test_fixmatch_tells_unlabelled_images_by_labels_of_any_kind(name, cpu):
+@pytest.mark.parametrize(("name", "columns"), [("weighted", 2), ("soft", 2), ("own-norm", 4)])
+def test_fixmatch_tells_unlabelled_images_by_labels_of_any_kind(name, columns, cpu):
     """32 weak and strong views of 16 unlabelled images stand behind the labels of the batch."""
     recorder = Recorder(3, 8)
     for _ in train(recorder, mixed(name, arm="ssl+synth"), seed=3, device=cpu):
         pass
-    assert [(len(i), tuple(y.shape)) for i, y in recorder.seen] == [(40, (8, 2))] * 3
+    assert [(len(i), tuple(y.shape)) for i, y in recorder.seen] == [(40, (8, columns))] * 3
     assert all((labels >= 0).all() for _, labels in recorder.seen)
 
 
@@ -190,3 +191,51 @@ def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, m
     assert 0 < len(seen) < 60
     torch.testing.assert_close(data.targets[1], seen, atol=1e-3, rtol=0)  # kept as half floats
     assert (data.targets[0].sum(1) == 1).all()
+
+
+def trained(name, cpu, grey, **settings):
+    """The network after a training whose synthetic images are plain, of this grey."""
+    labelled, blank = bars(), LabelledImages.blank(9, (1, 8, 8), ("across", "down"))
+    synthetic = dataclasses.replace(blank, images=blank.images + grey)
+    learner = Airbench(**{"steps": 5, "batch": 8, "width": 4, **settings})
+    data = training_set("real+synth", labelled, synthetic, "none", 0.5)
+    fit(learner, MIXINGS[name](data, CHANCES), seed=1, device=cpu)
+    return learner.modules["ema"]
+
+
+@pytest.mark.parametrize(("name", "depends"), [("constant", True), ("own-norm", False)])
+def test_statistics_of_prediction_are_those_of_labelled_images(name, depends, cpu):
+    """At a rate of 0 only statistics are learnt."""
+    dark, bright = (dict(trained(name, cpu, grey, lr=0.0).named_buffers()) for grey in (9, 200))
+    assert all(torch.equal(dark[key], bright[key]) for key in dark) != depends
+    (counted,) = {int(value) for key, value in dark.items() if key.endswith("batches_tracked")}
+    assert counted == 5
+
+
+def test_weights_are_learnt_from_both_kinds_of_images_and_repeat(cpu):
+    first, again, other = (
+        trained("own-norm", cpu, grey)[-1].weight.clone() for grey in (9, 9, 200)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("kinds", [[0, 1, 1, 0, 0, 1], [0] * 6, [1] * 6])
+def test_each_kind_is_normalised_by_its_own_rows_alone_wherever_they_stand(kinds, cpu):
+    learner = Airbench(batch=6, width=4)
+    learner.prepare(bars(), seed=1, device=cpu)
+    net, kinds = learner.modules["net"].train(), torch.tensor(kinds).bool()
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(8, 1, 8, 8, generator=rng)  # the last two are views of unlabelled ones
+    labels = F.one_hot(2 * kinds + torch.arange(6) % 2, 4).float()
+    logits = learner.logits(net, images, labels)
+    synthetic = torch.cat([kinds, torch.tensor([False, False])])
+    for own in (synthetic, ~synthetic):
+        if own.any():
+            torch.testing.assert_close(logits[own], net(images[own]))
+
+
+def test_own_norm_of_a_single_image_is_refused():
+    settings = make_recipe(mixing="own-norm", share=0.04, preset="smoke").resolved("cpu")
+    with pytest.raises(UsageError, match=r"of 32 --share 0.04 makes 1 synthetic; give one nearer"):
+        expand(settings)
