@@ -10,6 +10,7 @@ from augment import __version__
 from augment.arms import ARMS
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
+from augment.errors import UsageError
 from augment.generators import GENERATORS
 from augment.recipe import Recipe, hyperparameters, split_variant
 
@@ -30,10 +31,11 @@ class Cell:
     preset: str
     classifier: str
     classifier_settings: dict[str, Any]
-    generator: str | None = None  # None, like the next six, in arms without synthetic images
+    generator: str | None = None  # None, like the next seven, in arms without synthetic images
     generator_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     ratio: float | None = None
     share: float | None = None
+    mixing: str | None = None
     guidance: float | None = None
     strength: float | None = None
     filter: str | None = None
@@ -104,6 +106,8 @@ class Cell:
             "classifier": self.classifier,
             "settings": self.classifier_settings,
             "precision": precision,
+            # left out where it says nothing: artefacts of before there was a choice stay valid
+            **({} if self.mixing in (None, "constant") else {"mixing": self.mixing}),
         }
 
 
@@ -115,6 +119,7 @@ def expand(recipe: Recipe) -> list[Cell]:
         CLASSIFIERS, recipe.classifier, recipe.preset,
         recipe.overrides(recipe.classifier),
     )  # fmt: skip
+    check_rows(recipe, classifier["batch"])
     settings = {
         name: hyperparameters(
             GENERATORS, split_variant(name)[0], recipe.preset, recipe.overrides(name)
@@ -138,6 +143,18 @@ def expand(recipe: Recipe) -> list[Cell]:
             for cell in arm_cells(recipe, settings, arm, common):
                 cells.setdefault(repr(cell), cell)
     return list(cells.values())
+
+
+def check_rows(recipe: Recipe, batch: int) -> None:
+    """UsageError if a kind of image would be normalised by a single one of it."""
+    for share in recipe.share if "own-norm" in recipe.mixing else []:
+        labelled = round((1 - share) * batch)
+        if not 2 <= labelled <= batch - 2:
+            raise UsageError(
+                f"--mixing own-norm takes two images of each kind in a batch at least: of {batch} "
+                f"--share {share:g} makes {batch - labelled} synthetic; give one nearer to 0.5, or "
+                "a larger --set classifier.batch"
+            )
 
 
 def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
@@ -164,8 +181,8 @@ def arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, An
         among = variants(recipe, name, settings, arm, common)
         if ARMS[arm].real:  # without real images a share of 0 leaves nothing to learn from
             chooser = dataclasses.replace(
-                among[0], ratio=None, share=None, guidance=None, strength=None, filter=None,
-                candidates=tuple(among), folds=recipe.folds,
+                among[0], ratio=None, share=None, mixing=None, guidance=None, strength=None,
+                filter=None, candidates=tuple(among), folds=recipe.folds,
             )  # fmt: skip
             cells.append(chooser)
         else:
@@ -178,9 +195,9 @@ def variants(
 ) -> list[Cell]:
     """Every combination of the settings of one generator in one arm of one trial."""
     cells = []
-    for ratio, share, guidance, strength, kept in itertools.product(
-        recipe.ratio, recipe.share, recipe.guidance or [None], recipe.strength or [None],
-        recipe.filter,
+    for ratio, share, mixing, guidance, strength, kept in itertools.product(
+        recipe.ratio, recipe.share, recipe.mixing, recipe.guidance or [None],
+        recipe.strength or [None], recipe.filter,
     ):  # fmt: skip
         asked = {"guidance": guidance, "strength": strength}
         own = settings[name]
@@ -188,7 +205,8 @@ def variants(
         cells.append(
             Cell(
                 arm=arm, generator=name, generator_settings=own, ratio=ratio,
-                share=share if ARMS[arm].real else None, filter=kept, balanced=recipe.balanced,
+                share=share if ARMS[arm].real else None,
+                mixing=mixing if ARMS[arm].real else None, filter=kept, balanced=recipe.balanced,
                 **{k: own.get(k) for k in asked}, **common,
             )
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,7 @@ class Classifier:
     ) -> None:
         """Build network, average and optimiser; `steps` grows to `epochs` passes over the data."""
         self.steps = max(self.steps, steps_for(self.epochs, data, self.batch))
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.k = device, precision, len(data.classes)
         net = fresh(lambda: self.network(data), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.modules = {"net": net, "ema": average_of(net)}
@@ -92,8 +93,14 @@ class Classifier:
         set_rate(optimiser, self.lr * rise_and_fall(step, self.steps, warmup=0.2))
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device):
-            logits = net(images).float()
-        loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=self.label_smoothing)
+            logits = self.logits(net, images, labels).float()
+        smoothing = self.label_smoothing
+        if labels.ndim == 2:
+            # smoothing, too, counts as much as a row adds up to; where that is 1, nothing changes
+            labels = labels.unflatten(1, (-1, self.k)).sum(1)
+            beyond = labels.sum(1, keepdim=True) - 1
+            labels = labels + beyond * smoothing / (self.k * (1 - smoothing))
+        loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=smoothing)
         if len(labels) < len(logits):
             weak, strong = logits[len(labels) :].chunk(2)
             sure, guess = weak.detach().softmax(1).max(1)
@@ -104,6 +111,23 @@ class Classifier:
         optimiser.step()
         follow(self.modules["ema"], net, step, self.ema)
         return {"loss": loss.detach()}
+
+    def logits(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """[B, K]; rows in the second half of labels [B, 2K] have batch statistics of their own.
+
+        Those are not kept, so prediction uses those of the others alone (AdvProp: Xie et al. 2020,
+        section 4, with one affine part for both).
+        """
+        if labels.ndim == 1 or labels.shape[1] == self.k:
+            return net(images)
+        apart = F.pad(labels[:, self.k :].any(1), (0, len(images) - len(labels)))
+        own, other = (~apart).nonzero().flatten(), apart.nonzero().flatten()
+        logits = []
+        for rows, kept in ((own, True), (other, False)):
+            if len(rows):  # a batch in parts can have all of one kind in a part
+                with statistics(net, kept):
+                    logits.append(net(images[rows]))
+        return torch.cat(logits)[torch.cat([own, other]).argsort()]
 
     def predict(self, images: Tensor, chunk: int = 512) -> Iterator[Tensor]:
         """Class probabilities of uint8 images, chunk by chunk: [n, K] float32 on the CPU."""
@@ -181,6 +205,19 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             f"--weights {file} cannot be read as safetensors ({error}): give such a file, e.g. "
             "RUN/artefacts/score/…/weights.safetensors; pickles are never loaded"
         ) from None
+
+
+@contextlib.contextmanager
+def statistics(net: nn.Module, kept: bool) -> Iterator[None]:
+    """Whether batch norm in training keeps what it sees for prediction."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.track_running_stats = kept
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def conv(channels: int, out: int, stride: int = 1) -> nn.Sequential:

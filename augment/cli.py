@@ -95,11 +95,12 @@ def run(
     seeds: Annotated[str | None, typer.Option(help="How many paired trials, or which: 6, 100-105, 1,4 [3].")] = None,
     ratio: Annotated[str | None, typer.Option(help="Synthetic images for each labelled one [5].")] = None,
     share: Annotated[str | None, typer.Option(help="Synthetic share of each mixed batch [0.5].")] = None,
+    mixing: Annotated[str | None, typer.Option(help="When and how synthetic images come into a training, by comma (augment list) [constant].")] = None,
     guidance: Annotated[str | None, typer.Option(help="Classifier-free guidance, 1 is none.")] = None,
     strength: Annotated[str | None, typer.Option(help="Noise a sample starts from: 1 is all, less varies a labelled image.")] = None,
     filter_: Annotated[str | None, typer.Option("--filter", help="Which synthetic images are used, by comma (augment list) [none].")] = None,
     balanced: Annotated[bool | None, typer.Option("--balanced", help="Synthetic images even out the classes.")] = None,
-    select: Annotated[bool | None, typer.Option("--select", help="Choose among ratios, shares, guidances, strengths and filters, or share 0, on validation.")] = None,
+    select: Annotated[bool | None, typer.Option("--select", help="Choose among ratios, shares, mixings, guidances, strengths and filters, or share 0, on validation.")] = None,
     folds: Annotated[int | None, typer.Option(help="Folds of that validation [3].")] = None,
     preset: Annotated[str | None, typer.Option(help="auto, smoke, quick (CPU) or full (GPU) [auto].")] = None,
     classifier: Annotated[str | None, typer.Option(help="airbench or resnet [airbench].")] = None,
@@ -123,8 +124,8 @@ def run(
 
     flags = dict(
         dataset=dataset, frac=frac, per_class=per_class, size=size, generator=generator, arm=arm,
-        seeds=seeds, ratio=ratio, share=share, guidance=guidance, strength=strength, filter=filter_,
-        balanced=balanced, select=select, folds=folds, preset=preset, classic=classic,
+        seeds=seeds, ratio=ratio, share=share, mixing=mixing, guidance=guidance, strength=strength,
+        filter=filter_, balanced=balanced, select=select, folds=folds, preset=preset, classic=classic,
         classifier=classifier, precision=precision, weights=weights, skip_bad=skip_bad,
         drop_small_classes=drop_small_classes,
     )  # fmt: skip
@@ -383,6 +384,7 @@ def list_(as_json: Json = False) -> None:
     from augment.data.datasets import DATASETS
     from augment.filters import FILTERS
     from augment.generators import GENERATORS
+    from augment.mixing import MIXINGS
 
     def first_line(thing: Any) -> str:
         return (thing.__doc__ or "").strip().splitlines()[0]
@@ -393,6 +395,7 @@ def list_(as_json: Json = False) -> None:
         "classifier": {k: first_line(v) for k, v in CLASSIFIERS.items()},
         "arm": {k: v.about for k, v in ARMS.items()},
         "classic": {k: first_line(v) for k, v in CLASSIC.items()},
+        "mixing": {k: first_line(v) for k, v in MIXINGS.items()},
         "filter": {k: first_line(v) for k, v in FILTERS.items()},
     }
     if as_json:

@@ -70,16 +70,22 @@ def fixmatch(images: Tensor, labels: Tensor, k: int, rng: torch.Generator) -> tu
 
     Labels of the labelled rows alone come back: the rows beyond are weak views, then strong ones.
     """
-    unlabelled = images[labels < 0]
-    strong = erasing(STRONG(unlabelled, rng), rng)
-    return torch.cat([images, strong]), labels[labels >= 0]
+    known = labelled(labels)
+    strong = erasing(STRONG(images[~known], rng), rng)
+    return torch.cat([images, strong]), labels[known]
 
 
 def pseudo_label(
     images: Tensor, labels: Tensor, k: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """The unlabelled images once more as they are: each is its own strong view (Lee 2013)."""
-    return torch.cat([images, images[labels < 0]]), labels[labels >= 0]
+    known = labelled(labels)
+    return torch.cat([images, images[~known]]), labels[known]
+
+
+def labelled(labels: Tensor) -> Tensor:
+    """[B] bool, of labels [B] or [B, K]."""
+    return labels.flatten(1).amax(1) >= 0 if labels.ndim > 1 else labels >= 0
 
 
 STRONG = randaugment(strokes=True)  # operations that keep the class of any kind of image

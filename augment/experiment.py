@@ -17,6 +17,7 @@ from augment.data.datasets import Dataset
 from augment.data.subset import labelled_subset, unlabelled_rest
 from augment.filters import kept
 from augment.judge import evidence, judged
+from augment.mixing import MIXINGS
 from augment.select import choose
 from augment.stages import (
     Bench,
@@ -48,7 +49,7 @@ def learn_and_score(
     """The stages of a cell whose settings stand, from the labelled images to the score."""
     labelled = data.pool.select(places)
     policy = data.classic if cell.classic == "auto" else cell.classic
-    synthetic, origin, quality, n_drawn = None, None, None, 0
+    synthetic, origin, quality, chances, n_drawn = None, None, None, None, 0
     # generate
     if cell.generator:
         model = yield from fit_generator(cell, labelled, policy, bench, bench.precision_for(data))
@@ -56,12 +57,16 @@ def learn_and_score(
         drawn = load_images(origin, labelled.classes)
         # check
         quality = yield from judged(cell, drawn, origin, labelled, places, data, policy, bench)
-        keep = kept(str(cell.filter), evidence(quality, origin))
+        seen = evidence(quality, origin)
+        keep = kept(str(cell.filter), seen)
+        chances = seen.chances[keep]
         synthetic = drawn if bool(keep.all()) else drawn.select(keep)
         n_drawn = len(drawn)
     # classify
     unlabelled = unlabelled_rest(data.pool, places) if ARMS[cell.arm].unlabelled else None
     learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0, unlabelled)
+    if cell.mixing and chances is not None:
+        learnt = MIXINGS[cell.mixing](learnt, chances)
     score = yield from train_and_score(cell, learnt, labelled, data.test, origin, quality, bench,
                                        bench.precision_for(data))  # fmt: skip
     return Made(score, origin, quality, policy, n_drawn, len(synthetic) if synthetic else 0)
@@ -120,7 +125,7 @@ def row(
     }  # fmt: skip
 
 
-SETTINGS = ("guidance", "strength", "ratio", "share", "filter")  # of synthesis and mixing
+SETTINGS = ("guidance", "strength", "ratio", "share", "mixing", "filter")  # of synthesis and mixing
 
 
 def identity(cell: Cell) -> dict[str, Any]:

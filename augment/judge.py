@@ -39,8 +39,8 @@ def baseline(cell: Cell) -> Cell:
     """The cell of the same trial that the decisive arm is measured against."""
     return dataclasses.replace(
         cell, arm=str(ARMS[DECISIVE].against), generator=None, generator_settings={}, ratio=None,
-        share=None, guidance=None, strength=None, filter=None, balanced=False, candidates=(),
-        folds=0, weights=None,
+        share=None, mixing=None, guidance=None, strength=None, filter=None, balanced=False,
+        candidates=(), folds=0, weights=None,
     )  # fmt: skip
 
 

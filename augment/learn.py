@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,38 +53,53 @@ class Learner(Protocol):
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64.
 
-        Classifiers also take mixed labels [B, K] float, and fewer labels than images: the rows
-        beyond are weak views of unlabelled images, then as many strong ones.
+        Classifiers also take mixed labels [B, K] float, a row counting what it adds up to; [B, 2K],
+        the second half of rows that are to be normalised apart; and fewer labels than images: the
+        rows beyond are weak views of unlabelled images, then as many strong ones.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSet:
-    """What is learnt from: parts, the fixed share of each batch that each fills, its transform."""
+    """What is learnt from: parts, the share of each batch that each fills, its transform."""
 
     parts: tuple[LabelledImages, ...]
     shares: tuple[float, ...]  # sums to 1, and beyond by the unlabelled ones
     transforms: tuple[Transform, ...]
     compose: Composition | None = None  # on the whole batch
+    # of how much is done of the training, 0…1: what the second part takes of the first two's share
+    second: Callable[[float], float] | None = None
+    targets: tuple[Tensor, ...] | None = (
+        None  # [N, K] or [N, 2K], for the parts' labels; see Learner.update
+    )
 
     def to(self, device: torch.device) -> TrainingSet:
         """The same set with its images on a device."""
-        return dataclasses.replace(self, parts=tuple(p.to(device) for p in self.parts))
+        targets = self.targets and tuple(t.to(device) for t in self.targets)
+        parts = tuple(p.to(device) for p in self.parts)
+        return dataclasses.replace(self, parts=parts, targets=targets)
 
-    def counts(self, batch: int) -> list[int]:
-        """How many images of a batch come from each part; they add up to `batch` times shares."""
-        counts = [round(share * batch) for share in self.shares[:-1]]
-        return [*counts, round(sum(self.shares) * batch) - sum(counts)]
+    def counts(self, batch: int, done: float = 0.0) -> list[int]:
+        """How many images of a batch come from each part; they add up to `batch` times shares.
+
+        `done` is the part of the training before it, 0…1.
+        """
+        shares = self.shares
+        if self.second:
+            now = self.second(done)
+            shares = (1 - now, now, *shares[2:])
+        counts = [round(share * batch) for share in shares[:-1]]
+        return [*counts, round(sum(shares) * batch) - sum(counts)]
 
 
-def draws(n: int, take: int, seed: int, step: int, cache: dict[int, Tensor]) -> Tensor:
-    """Places of the `take` images that step `step` draws from n: each once an epoch, no state.
+def draws(n: int, take: int, seed: int, position: int, cache: dict[int, Tensor]) -> Tensor:
+    """Places of the `take` images drawn from n after `position` others: each once an epoch.
 
     The order of epoch e depends on (seed, e) alone, so that a resumed run draws the same.
     """
     places = []
-    position, end = step * take, (step + 1) * take
+    end = position + take
     while position < end:
         epoch, offset = divmod(position, n)
         if epoch not in cache:
@@ -108,19 +123,22 @@ def train(
     """
     data = data.to(device)
     rng = torch.Generator(device)
+    known = data.targets or tuple(part.labels for part in data.parts)
     caches: list[dict[int, Tensor]] = [{} for _ in data.parts]
-    counts = data.counts(learner.batch)
+    counts = [data.counts(learner.batch, (s + 0.5) / learner.steps) for s in range(learner.steps)]
+    drawn = [sum(taken) for taken in zip(*counts[:start], strict=True)] or [0] * len(data.parts)
     parts = -(-learner.batch // (micro_batch or max(1, learner.batch)))
     update = learner.update if parts <= 1 else functools.partial(update_in_parts, learner, parts)
     for step in range(start, learner.steps):
         rng.manual_seed(seed_for(seed, "step", step))
         images, labels = [], []
-        for number, (part, take) in enumerate(zip(data.parts, counts, strict=True)):
+        for number, (part, take) in enumerate(zip(data.parts, counts[step], strict=True)):
             if take:
-                places = draws(len(part), take, seed_for(seed, number), step, caches[number])
-                places = places.to(device)
+                places = draws(len(part), take, seed_for(seed, number), drawn[number],
+                               caches[number]).to(device)  # fmt: skip
+                drawn[number] += take
                 images.append(data.transforms[number](to_float(part.images[places]), rng))
-                labels.append(part.labels[places])
+                labels.append(known[number][places])
         batch, targets = torch.cat(images), torch.cat(labels)
         if data.compose:
             batch, targets = data.compose(batch, targets, len(data.parts[0].classes), rng)

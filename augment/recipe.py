@@ -29,6 +29,7 @@ from augment.classifiers import CLASSIFIERS, read_weights
 from augment.errors import UsageError, unknown
 from augment.filters import FILTERS
 from augment.generators import GENERATORS
+from augment.mixing import MIXINGS
 from augment.runtime import PRECISIONS
 
 MOST_SEEDS = 10_000
@@ -94,6 +95,7 @@ class Recipe(BaseModel):
     ratio: Annotated[list[Positive], BeforeValidator(as_list)] = [5.0]
     guidance: Annotated[list[NonNegative], BeforeValidator(as_list)] = []
     share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.5]
+    mixing: Many = ["constant"]
     strength: Annotated[list[Share], BeforeValidator(as_list)] = []
     filter: Many = ["none"]
     balanced: bool = False
@@ -115,6 +117,7 @@ class Recipe(BaseModel):
         for what, names, valid in (
             ("generator", entries, GENERATORS),
             ("arm", self.arm, ARMS),
+            ("mixing", self.mixing, MIXINGS),
             ("filter", self.filter, FILTERS),
             ("preset", [self.preset], PRESETS),
             ("classifier", [self.classifier], CLASSIFIERS),
@@ -134,7 +137,7 @@ class Recipe(BaseModel):
                 raise UsageError(f"--{name}: {', '.join(self.generator)} has none; leave it out")
         if self.select and not any(ARMS[a].real and ARMS[a].synthetic for a in self.arm):
             raise UsageError("--select: no arm mixes real and synthetic; add real+classic+synth")
-        for name in ("dataset", "arm", "ratio", "share", "filter"):
+        for name in ("dataset", "arm", "ratio", "share", "mixing", "filter"):
             if not getattr(self, name):
                 raise UsageError(f"--{name} is empty: give at least one")
         if not self.generator and any(ARMS[a].synthetic for a in self.arm):

@@ -28,7 +28,7 @@ from augment.runtime import seed_for
 from augment.stages import Bench, Progress
 from augment.store import signature, write_atomic
 
-CHOSEN = ("ratio", "share", "guidance", "strength", "filter")
+CHOSEN = ("ratio", "share", "mixing", "guidance", "strength", "filter")
 TEMPERATURES = torch.logspace(-2, 2, 33, base=2.0)  # ¼ … 4
 
 Run = Callable[[Cell, Dataset, Tensor, Bench], Generator[Progress, None, Any]]

@@ -37,6 +37,20 @@ def bars(n_per_class=6, classes=("across", "down"), shape=(1, 8, 8), seed=0):
     return LabelledImages(torch.stack(images).to(torch.uint8), torch.tensor(labels), tuple(classes))
 
 
+class Recorder:
+    """A learner that writes down what it is given."""
+
+    modules: dict = {}
+    optimisers: dict = {}
+
+    def __init__(self, steps=6, batch=8):
+        self.steps, self.batch, self.seen = steps, batch, []
+
+    def update(self, images, labels, *, step, rng):
+        self.seen.append((images, labels))
+        return {"loss": images.mean()}
+
+
 @pytest.fixture
 def tiny():
     """Twelve grey 8×8 pictures of two classes."""

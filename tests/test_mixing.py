@@ -1,0 +1,241 @@
+"""When and how synthetic images come into a training, counted image by image."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import Recorder, bars
+
+import augment
+from augment.arms import training_set
+from augment.cells import expand
+from augment.classifiers import CLASSIFIERS, Airbench
+from augment.data.images import LabelledImages, to_uint8
+from augment.data.subset import hidden
+from augment.errors import UsageError
+from augment.learn import fit, load_learner, train
+from augment.mixing import MIXINGS
+from augment.recipe import make_recipe
+from augment.runtime import seed_for
+from augment.stages import train_and_score
+
+N, M, FIRST = 5, 9, 100  # labelled images, synthetic ones, and the grey of the first of these
+
+
+def numbered(n, first=0):
+    """Two classes of plain pictures, each of a grey of its own."""
+    grey = torch.arange(first, first + n, dtype=torch.uint8)
+    return LabelledImages(
+        grey[:, None, None, None].expand(n, 1, 4, 4), torch.arange(n) % 2, ("a", "b")
+    )
+
+
+CHANCES = (
+    torch.linspace(0, 1, M)[:, None]
+    .mul(torch.tensor([[1.0, -1.0]]))
+    .add(torch.tensor([[0.0, 1.0]]))
+)  # [M, 2]: image m is of class "a" with the chance m / (M - 1)
+
+
+def mixed(name, share=0.5, arm="real+synth"):
+    labelled = numbered(N)
+    plain = training_set(arm, labelled, numbered(M, FIRST), "none", share, hidden(labelled))
+    return MIXINGS[name](plain, CHANCES)
+
+
+def batches(data, cpu, start=0, steps=8, batch=8):
+    """The greys of each batch, and its labels."""
+    recorder = Recorder(steps, batch)
+    for _ in train(recorder, data, seed=3, device=cpu, start=start):
+        pass
+    return [(to_uint8(i)[:, 0, 0, 0].tolist(), labels) for i, labels in recorder.seen]
+
+
+def synthetic_rows(seen):
+    return [sum(grey >= FIRST for grey in greys) for greys, _ in seen]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_constant_mixing_draws_what_it_always_drew(share, cpu):
+    """Part p takes its next images from endless shuffled epochs of seed (3, p)."""
+    expected = []
+    for part, n in enumerate((N, M)):
+        orders = [
+            torch.randperm(n, generator=torch.Generator().manual_seed(
+                seed_for(seed_for(3, part), "epoch", epoch)
+            )) for epoch in range(20)
+        ]  # fmt: skip
+        expected.append(torch.cat(orders) + FIRST * part)
+    take = round(8 * (1 - share))
+    seen = batches(mixed("constant", share), cpu)
+    for step, (greys, labels) in enumerate(seen):
+        other = 8 - take
+        real = expected[0][step * take : (step + 1) * take]
+        synthetic = expected[1][step * other : (step + 1) * other]
+        assert greys == [*real.tolist(), *synthetic.tolist()]
+        assert labels.tolist() == [grey % FIRST % 2 for grey in greys]
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "wanted"),
+    [
+        ("constant", 0.5, [4] * 8),
+        ("pretrain", 0.5, [8] * 4 + [0] * 4),
+        ("pretrain", 0.25, [8] * 2 + [0] * 6),
+        ("falling", 0.5, [8, 6, 6, 4, 4, 2, 2, 0]),  # of 7.5, 6.5, …, 0.5
+        ("falling", 0.25, [4, 3, 3, 2, 2, 1, 1, 0]),
+        ("falling", 0.75, [8, 6, 6, 4, 4, 2, 2, 0]),  # from 1, not from 1.5
+    ],
+)
+def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
+    assert synthetic_rows(batches(mixed(name, share), cpu)) == wanted
+
+
+@pytest.mark.parametrize("arm", ["real+classic+synth", "ssl+synth"])
+@pytest.mark.parametrize("name", MIXINGS)
+def test_batches_are_as_large_in_every_mixing_and_the_budget_as_constant(name, arm, cpu):
+    data = mixed(name, 0.25, arm)
+    data = dataclasses.replace(data, compose=None)
+    seen = batches(data, cpu, steps=40)
+    beside = 16 if arm == "ssl+synth" else 0
+    assert [len(greys) for greys, _ in seen] == [8 + beside] * 40
+    assert sum(synthetic_rows(seen)) == 40 * 2
+
+
+@pytest.mark.parametrize("name", MIXINGS)
+@pytest.mark.parametrize("start", [1, 5])
+def test_training_taken_up_in_the_middle_draws_the_same(name, start, cpu):
+    data = mixed(name, 0.3)
+    whole, rest = batches(data, cpu), batches(data, cpu, start)
+    for (greys, labels), (again, same) in zip(whole[start:], rest, strict=True):
+        assert greys == again
+        assert torch.equal(labels, same)
+
+
+def test_images_that_come_in_changing_numbers_still_come_once_an_epoch(cpu):
+    greys = [grey for row, _ in batches(mixed("falling"), cpu) for grey in row]
+    for n, own in ((N, [g for g in greys if g < FIRST]), (M, [g for g in greys if g >= FIRST])):
+        for epoch in range(len(own) // n):
+            assert len(set(own[epoch * n : (epoch + 1) * n])) == n
+
+
+def test_arms_without_labelled_or_without_synthetic_images_have_no_mixing():
+    cells = expand(make_recipe(mixing="constant,falling", seeds=1).resolved("cpu"))
+    assert [(c.arm, c.mixing) for c in cells] == [
+        ("real", None), ("real+classic", None), ("real+synth", "constant"),
+        ("real+synth", "falling"), ("real+classic+synth", "constant"),
+        ("real+classic+synth", "falling"), ("synth", None),
+    ]  # fmt: skip
+
+
+def test_score_of_constant_mixing_is_named_as_before_there_was_a_choice():
+    cells = expand(
+        make_recipe(arm="real+synth", mixing="constant,falling", seeds=1).resolved("cpu")
+    )
+    records = [c.score_record("labelled", "test", "synthetic", "fp32") for c in cells]
+    assert "mixing" not in records[0]
+    assert records[1] == records[0] | {"mixing": "falling"}
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_weighted_images_count_half_and_their_smoothing_too(share, cpu):
+    """A step's loss is the weighted mean of smoothed losses, an image each."""
+    greys, labels = batches(mixed("weighted", share), cpu)[0]
+    images = torch.tensor(greys)[:, None, None, None].expand(8, 1, 8, 8) / 127.5 - 1
+    learner = Airbench(steps=4, batch=8, width=4, label_smoothing=0.2)
+    learner.prepare(bars(), seed=1, device=cpu)
+    logits = copy.deepcopy(learner.modules["net"]).train()(images)
+    classes = torch.tensor([grey % FIRST % 2 for grey in greys])
+    each = F.cross_entropy(logits, classes, reduction="none", label_smoothing=0.2)
+    weights = torch.tensor([0.5 if grey >= FIRST else 1.0 for grey in greys])
+    loss = learner.update(images, labels, step=0, rng=torch.Generator())["loss"]
+    torch.testing.assert_close(loss, (each * weights).sum() / weights.sum())
+    assert weights.sum() == 8 * (1 - share / 2)
+
+
+def test_soft_labels_are_the_chances_of_each_synthetic_image(cpu):
+    for greys, labels in batches(mixed("soft"), cpu):
+        for grey, row in zip(greys, labels, strict=True):
+            one_hot = F.one_hot(torch.tensor(grey % 2), 2).float()
+            assert torch.equal(row, CHANCES[grey - FIRST] if grey >= FIRST else one_hot)
+
+
+@pytest.mark.parametrize(("name", "columns"), [("weighted", 2), ("soft", 2), ("own-norm", 4)])
+def test_fixmatch_tells_unlabelled_images_by_labels_of_any_kind(name, columns, cpu):
+    """32 weak and strong views of 16 unlabelled images stand behind the labels of the batch."""
+    recorder = Recorder(3, 8)
+    for _ in train(recorder, mixed(name, arm="ssl+synth"), seed=3, device=cpu):
+        pass
+    assert [(len(i), tuple(y.shape)) for i, y in recorder.seen] == [(40, (8, columns))] * 3
+    assert all((labels >= 0).all() for _, labels in recorder.seen)
+
+
+def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, monkeypatch):
+    """Of the images that the filter leaves, by the classifier that is the trial's real+classic."""
+    learnt = []
+
+    def spy(cell, data, *rest):
+        learnt.append((cell, data))
+        return train_and_score(cell, data, *rest)
+
+    monkeypatch.setattr("augment.experiment.train_and_score", spy)
+    result = augment.run(**{**small_run, "arm": "real+classic,real+classic+synth", "seeds": 1,
+                            "mixing": "soft", "filter": "confidence"})  # fmt: skip
+    assert result.failed == 0
+    (data,) = (data for cell, data in learnt if cell.mixing == "soft")
+    baseline = result.path / "artefacts/score" / result.table.iloc[0]["signature"]
+    judge = load_learner(CLASSIFIERS, baseline, torch.device("cpu"))
+    seen = torch.cat(list(judge.predict(data.parts[1].images)))
+    assert 0 < len(seen) < 60
+    torch.testing.assert_close(data.targets[1], seen, atol=1e-3, rtol=0)  # kept as half floats
+    assert (data.targets[0].sum(1) == 1).all()
+
+
+def trained(name, cpu, grey, **settings):
+    """The network after a training whose synthetic images are plain, of this grey."""
+    labelled, blank = bars(), LabelledImages.blank(9, (1, 8, 8), ("across", "down"))
+    synthetic = dataclasses.replace(blank, images=blank.images + grey)
+    learner = Airbench(**{"steps": 5, "batch": 8, "width": 4, **settings})
+    data = training_set("real+synth", labelled, synthetic, "none", 0.5)
+    fit(learner, MIXINGS[name](data, CHANCES), seed=1, device=cpu)
+    return learner.modules["ema"]
+
+
+@pytest.mark.parametrize(("name", "depends"), [("constant", True), ("own-norm", False)])
+def test_statistics_of_prediction_are_those_of_labelled_images(name, depends, cpu):
+    """At a rate of 0 only statistics are learnt."""
+    dark, bright = (dict(trained(name, cpu, grey, lr=0.0).named_buffers()) for grey in (9, 200))
+    assert all(torch.equal(dark[key], bright[key]) for key in dark) != depends
+    (counted,) = {int(value) for key, value in dark.items() if key.endswith("batches_tracked")}
+    assert counted == 5
+
+
+def test_weights_are_learnt_from_both_kinds_of_images_and_repeat(cpu):
+    first, again, other = (
+        trained("own-norm", cpu, grey)[-1].weight.clone() for grey in (9, 9, 200)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("kinds", [[0, 1, 1, 0, 0, 1], [0] * 6, [1] * 6])
+def test_each_kind_is_normalised_by_its_own_rows_alone_wherever_they_stand(kinds, cpu):
+    learner = Airbench(batch=6, width=4)
+    learner.prepare(bars(), seed=1, device=cpu)
+    net, kinds = learner.modules["net"].train(), torch.tensor(kinds).bool()
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(8, 1, 8, 8, generator=rng)  # the last two are views of unlabelled ones
+    labels = F.one_hot(2 * kinds + torch.arange(6) % 2, 4).float()
+    logits = learner.logits(net, images, labels)
+    synthetic = torch.cat([kinds, torch.tensor([False, False])])
+    for own in (synthetic, ~synthetic):
+        if own.any():
+            torch.testing.assert_close(logits[own], net(images[own]))
+
+
+def test_own_norm_of_a_single_image_is_refused():
+    settings = make_recipe(mixing="own-norm", share=0.04, preset="smoke").resolved("cpu")
+    with pytest.raises(UsageError, match=r"of 32 --share 0.04 makes 1 synthetic; give one nearer"):
+        expand(settings)
