@@ -34,7 +34,7 @@ from augment.runtime import PRECISIONS
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
-MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
+MAY_BE_ZERO = ("steps", "epochs", "labels")  # of the whole numbers that can be set
 SHARES = (
     "transformed", "dropout", "label_dropout", "strength", "vae_share", "threshold",
 )  # fmt: skip  # from 0 to 1
