@@ -24,6 +24,7 @@ from augment.runtime import environment
 from augment.shards import Shard, parse_shard, shard_of
 from augment.stages import Bench, Progress, load_images
 from augment.store import Store
+from augment.weights import read_weights
 
 if TYPE_CHECKING:
     from augment.cluster import Cluster
@@ -132,6 +133,9 @@ def checked(cells: list[Cell], data: Shelf) -> None:
         if asked not in seen:
             seen.add(asked)
             labelled_subset(pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed)
+        if cell.weights and cell.weights not in seen:
+            seen.add(cell.weights)
+            read_weights(cell.weights)
         opened = (cell.dataset, cell.size, repr(cell.generator_settings))
         if cell.generator and not GENERATORS[cell.entry].closed_set and opened not in seen:
             seen.add(opened)

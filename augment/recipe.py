@@ -25,11 +25,12 @@ from pydantic import (
 
 from augment.arms import ARMS, USUAL
 from augment.classic import CLASSIC
-from augment.classifiers import CLASSIFIERS, read_weights
+from augment.classifiers import CLASSIFIERS
 from augment.errors import UsageError, unknown
 from augment.filters import FILTERS
 from augment.generators import GENERATORS
 from augment.runtime import PRECISIONS
+from augment.weights import HUB
 
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
@@ -103,7 +104,7 @@ class Recipe(BaseModel):
     classifier: str = "airbench"
     classic: str = "auto"
     precision: str = "auto"
-    weights: str | None = None  # safetensors, for the arms that start from pretrained ones
+    weights: str | None = None  # for the arms that start from pretrained ones
     skip_bad: bool = False
     drop_small_classes: bool = False
     set: dict[str, dict[str, Any]] = {}
@@ -141,11 +142,11 @@ class Recipe(BaseModel):
             raise UsageError(f"--generator is empty: name one of {', '.join(GENERATORS)}")
         started = [name for name in self.arm if ARMS[name].pretrained]
         if started and not self.weights:
-            raise UsageError(f"--arm {started[0]} needs --weights FILE, in safetensors")
+            raise UsageError(f"--arm {started[0]} needs --weights: a safetensors file or a run")
         if self.weights and not started:
             raise UsageError("--weights is of no use to these arms: add --arm transfer")
-        if self.weights:
-            read_weights(Path(self.weights))
+        if self.weights == HUB and self.classifier != "resnet18":
+            raise UsageError(f"--weights {HUB} is for --classifier resnet18: add that")
         return self
 
     @model_validator(mode="after")

@@ -39,7 +39,7 @@ def _with_a_pipeline(pipeline_folder, monkeypatch):
 
 def smallest(registry, name, steps=2, **changed):
     settings = hyperparameters(registry, name, "smoke", {})
-    wanted = {"steps": steps, "batch": 8, **changed}  # a control has none of them
+    wanted = {"steps": steps, "batch": 8, "side": 16, **changed}  # those that it has
     return registry[name](**settings | {k: v for k, v in wanted.items() if k in settings})
 
 
