@@ -266,6 +266,7 @@ def compare(
     from augment.report.comparison import (
         HEAD,
         PICTURES_HEAD,
+        compare_pictures,
         compare_tables,
         comparison_lines,
         picture_lines,
@@ -276,11 +277,13 @@ def compare(
         s if s.suffix == ".csv" and s.is_file() else run_file(s, "results.csv") for s in (a, b)
     ]
     table = compare_tables(*(read_results(file) for file in files))
+    pictures = compare_pictures(a, b)
     if as_json:
-        print(table.to_json(orient="records"))
+        both = {"arms": table, "pictures": pictures}
+        print(json.dumps({k: json.loads(v.to_json(orient="records")) for k, v in both.items()}))
     else:
         show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(HEAD))
-        if lines := picture_lines(a, b):
+        if lines := picture_lines(pictures):
             show_rows("what they draw, mean of the trials", lines, list(PICTURES_HEAD))
     if sheet:
         from augment.export import artefacts, chosen_cell
