@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 from typing import Any
 
 from augment import __version__
@@ -13,6 +14,7 @@ from augment.data.datasets import DATASETS
 from augment.errors import UsageError
 from augment.generators import GENERATORS
 from augment.recipe import Recipe, hyperparameters, split_variant
+from augment.store import folder_sha
 
 FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
 
@@ -68,13 +70,16 @@ class Cell:
 
     def generator_record(self, labelled_sha: str, precision: str) -> dict[str, Any]:
         """All that a trained generator depends on."""
-        sampling = GENERATORS[self.entry].sampling
+        entry, settings = GENERATORS[self.entry], self.generator_settings
+        learnt = {k: v for k, v in settings.items() if k not in entry.sampling}
+        if not entry.closed_set:  # what counts is what lies there, not where
+            learnt["folder"] = folder_sha(Path(settings["folder"]))
         return {
             "version": __version__,
             "labelled": labelled_sha,
             "seed": self.seed,
             "generator": self.generator,
-            "settings": {k: v for k, v in self.generator_settings.items() if k not in sampling},
+            "settings": learnt,
             "classic": self.classic,
             "precision": precision,
         }

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
 from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate, steps_for
 from augment.runtime import autocast
+from augment.weights import read_weights
 
 
 @dataclass
@@ -62,7 +61,7 @@ class Classifier:
             )
         }  # fmt: skip
 
-    def adopt(self, file: Path, *, frozen: bool) -> None:
+    def adopt(self, source: str, *, frozen: bool) -> None:
         """Start from the weights of another training, all but the last layer; `frozen` keeps them.
 
         UsageError if they are not those of such a network.
@@ -70,15 +69,19 @@ class Classifier:
         net = self.modules["net"]
         assert isinstance(net, nn.Sequential)
         backbone = net[:-1]
-        found = {k.removeprefix("ema."): v for k, v in read_weights(file).items()}
-        for name, own in backbone.state_dict().items():
+        found = {k.removeprefix("ema."): v for k, v in read_weights(source).items()}
+        wanted = {  # old files lack the counts of batches, which nothing here looks at
+            name: own for name, own in backbone.state_dict().items()
+            if name in found or not name.endswith("num_batches_tracked")
+        }  # fmt: skip
+        for name, own in wanted.items():
             shape = tuple(found[name].shape) if name in found else "missing"
             if shape != tuple(own.shape):
                 raise UsageError(
-                    f"--weights {file}: '{name}' is {shape} there and {tuple(own.shape)} here; "
+                    f"--weights {source}: '{name}' is {shape} there and {tuple(own.shape)} here; "
                     "give weights of the same classifier, width, image size and channels"
                 )
-        backbone.load_state_dict({name: found[name] for name in backbone.state_dict()})
+        backbone.load_state_dict({name: found[name] for name in wanted}, strict=False)
         self.modules["ema"].load_state_dict(net.state_dict())
         self.frozen = frozen
         if frozen:
@@ -196,15 +199,43 @@ class Airbench(Classifier):
         )  # fmt: skip
 
 
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; UsageError for any other: a pickle runs what it holds."""
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(
-            f"--weights {file} cannot be read as safetensors ({error}): give such a file, e.g. "
-            "RUN/artefacts/score/…/weights.safetensors; pickles are never loaded"
-        ) from None
+@dataclass
+class ResNet18(Classifier):
+    """torchvision's ResNet-18 (He et al. 2016), which `--weights torchvision` has weights for."""
+
+    side: int = 224  # pixels that every image is resized to
+    lr: float = 0.02
+    width: int = field(default=64, init=False, repr=False)  # as its weights have it
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "smoke": dict(steps=100,  batch=32, epochs=1,  side=32),
+        "quick": dict(steps=600,  batch=32, epochs=12, side=64),
+        "full":  dict(steps=4000, batch=64, epochs=20, side=224),
+    }  # fmt: skip
+
+    def network(self, data: LabelledImages) -> nn.Module:
+        from torchvision.models import resnet18
+
+        parts = OrderedDict(resnet18(num_classes=len(data.classes)).named_children())
+        last = parts.pop("fc")
+        return nn.Sequential(
+            OrderedDict(enter=Enter(self.side), **parts, flatten=nn.Flatten(), fc=last)
+        )
+
+
+class Enter(nn.Module):
+    """Images in [-1, 1] as ImageNet's networks see them: three channels, resized, normalised."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.mean: Tensor
+        self.std: Tensor
+        for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
+        return ((x.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
 
 
 @contextlib.contextmanager
@@ -278,4 +309,8 @@ def whitening(images: Tensor, patch: int = 2, eps: float = 5e-4) -> nn.Conv2d:
     return layer.requires_grad_(False)
 
 
-CLASSIFIERS: dict[str, type[Classifier]] = {"resnet": ResNet, "airbench": Airbench}
+CLASSIFIERS: dict[str, type[Classifier]] = {
+    "resnet": ResNet,
+    "airbench": Airbench,
+    "resnet18": ResNet18,
+}

@@ -103,10 +103,10 @@ def run(
     select: Annotated[bool | None, typer.Option("--select", help="Choose among ratios, shares, mixings, guidances, strengths and filters, or share 0, on validation.")] = None,
     folds: Annotated[int | None, typer.Option(help="Folds of that validation [3].")] = None,
     preset: Annotated[str | None, typer.Option(help="auto, smoke, quick (CPU) or full (GPU) [auto].")] = None,
-    classifier: Annotated[str | None, typer.Option(help="airbench or resnet [airbench].")] = None,
+    classifier: Annotated[str | None, typer.Option(help="airbench, resnet or resnet18 [airbench].")] = None,
     classic: Annotated[str | None, typer.Option(help="Classic transforms: document, natural, any-orientation, none [by data set].")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16 [auto].")] = None,
-    weights: Annotated[str | None, typer.Option(help="Safetensors file that --arm transfer starts from.")] = None,
+    weights: Annotated[str | None, typer.Option(help="What --arm transfer starts from: a safetensors file, a run, or torchvision.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE, e.g. generator.lr=1e-3.")] = None,
     skip_bad: Annotated[bool | None, typer.Option("--skip-bad", help="Leave out unreadable images.")] = None,
     drop_small_classes: Annotated[bool | None, typer.Option("--drop-small-classes", help="Leave out classes of too few images.")] = None,
@@ -268,6 +268,7 @@ def compare(
     from augment.report.comparison import (
         HEAD,
         PICTURES_HEAD,
+        compare_pictures,
         compare_tables,
         comparison_lines,
         picture_lines,
@@ -278,11 +279,13 @@ def compare(
         s if s.suffix == ".csv" and s.is_file() else run_file(s, "results.csv") for s in (a, b)
     ]
     table = compare_tables(*(read_results(file) for file in files))
+    pictures = compare_pictures(a, b)
     if as_json:
-        print(table.to_json(orient="records"))
+        both = {"arms": table, "pictures": pictures}
+        print(json.dumps({k: json.loads(v.to_json(orient="records")) for k, v in both.items()}))
     else:
         show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(HEAD))
-        if lines := picture_lines(a, b):
+        if lines := picture_lines(pictures):
             show_rows("what they draw, mean of the trials", lines, list(PICTURES_HEAD))
     if sheet:
         from augment.export import artefacts, chosen_cell

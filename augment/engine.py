@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 
 from augment import store as stores
 from augment.cells import Cell, expand
@@ -16,12 +17,14 @@ from augment.data.datasets import Dataset, load_dataset
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
 from augment.executors import Local, place, run_cells
+from augment.generators import GENERATORS
 from augment.recipe import Recipe, make_recipe
 from augment.report.outputs import write_outputs, write_start
 from augment.runtime import environment
 from augment.shards import Shard, parse_shard, shard_of
 from augment.stages import Bench, Progress, load_images
 from augment.store import Store
+from augment.weights import read_weights
 
 if TYPE_CHECKING:
     from augment.cluster import Cluster
@@ -122,15 +125,22 @@ def execute(
 
 
 def checked(cells: list[Cell], data: Shelf) -> None:
-    """Draw every subset once: faults in the data show before any training."""
+    """Draw every subset once: faults in the data, and in what came pretrained, show at once."""
     seen = set()
     for cell in cells:
+        pool = data.of(cell).pool
         asked = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
         if asked not in seen:
             seen.add(asked)
-            labelled_subset(
-                data.of(cell).pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
-            )
+            labelled_subset(pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed)
+        if cell.weights and cell.weights not in seen:
+            seen.add(cell.weights)
+            read_weights(cell.weights)
+        opened = (cell.dataset, cell.size, repr(cell.generator_settings))
+        if cell.generator and not GENERATORS[cell.entry].closed_set and opened not in seen:
+            seen.add(opened)
+            generator = GENERATORS[cell.entry](**cell.generator_settings)
+            generator.prepare(pool, seed=0, device=torch.device("cpu"))
 
 
 def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:

@@ -13,7 +13,7 @@ from augment.cells import Cell, expand
 from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.data.subset import hidden, labelled_subset
-from augment.engine import Shelf
+from augment.engine import Shelf, checked
 from augment.executors import choose_jobs, threads_for
 from augment.generators import GENERATORS
 from augment.judge import baseline
@@ -34,6 +34,7 @@ def plan(
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
     cells, shelf = shard_of(expand(recipe), shard), Shelf(data_dir)
+    checked(cells, shelf)
     jobs = choose_jobs(jobs, where, [shelf.of(cell).pool.shape for cell in cells], len(cells))
     measured: dict[str, tuple[float, float]] = {}  # stage → seconds, MB
     made: set[str] = set()

@@ -170,13 +170,16 @@ def write_images(
 def data_card(line: dict[str, Any], made: dict[str, Any], n_labelled: int, with_real: bool) -> str:
     """What a user of the exported set must know, in Markdown."""
     what = f"{n_labelled} labelled images and " if with_real else ""
+    learnt = f"trained on those {n_labelled} labelled images alone"
+    if not made["closed_set"]:
+        learnt = "trained elsewhere, on data that this card does not know"
     return f"""# Augmented data set
 
 {what}{made["n"]} synthetic images, a folder a class; `metadata.csv` says which is which.
 
 - Made by `augment` {line["version"]} from `{line["dataset"]}`, trial {line["seed"]}: generator
   `{line["generator"]}` (preset {line["preset"]}), {line["ratio"]:g} synthetic images for each
-  labelled one, trained on those {n_labelled} labelled images alone
+  labelled one, {learnt}
   (closed set: {"yes" if made["closed_set"] else "no"}).
 - **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
   {made["copy_rate"]:.1%} (share with d1/d2 < 1/3 in pixels; a low rate is no proof of privacy).

@@ -25,17 +25,18 @@ from pydantic import (
 
 from augment.arms import ARMS, USUAL
 from augment.classic import CLASSIC
-from augment.classifiers import CLASSIFIERS, read_weights
+from augment.classifiers import CLASSIFIERS
 from augment.errors import UsageError, unknown
 from augment.filters import FILTERS
 from augment.generators import GENERATORS
 from augment.mixing import MIXINGS
 from augment.runtime import PRECISIONS
+from augment.weights import HUB
 
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
-MAY_BE_ZERO = ("steps", "epochs")  # of the whole numbers that can be set
+MAY_BE_ZERO = ("steps", "epochs", "labels")  # of the whole numbers that can be set
 SHARES = (
     "transformed", "dropout", "label_dropout", "strength", "vae_share", "threshold",
 )  # fmt: skip  # from 0 to 1
@@ -105,7 +106,7 @@ class Recipe(BaseModel):
     classifier: str = "airbench"
     classic: str = "auto"
     precision: str = "auto"
-    weights: str | None = None  # safetensors, for the arms that start from pretrained ones
+    weights: str | None = None  # for the arms that start from pretrained ones
     skip_bad: bool = False
     drop_small_classes: bool = False
     set: dict[str, dict[str, Any]] = {}
@@ -144,11 +145,11 @@ class Recipe(BaseModel):
             raise UsageError(f"--generator is empty: name one of {', '.join(GENERATORS)}")
         started = [name for name in self.arm if ARMS[name].pretrained]
         if started and not self.weights:
-            raise UsageError(f"--arm {started[0]} needs --weights FILE, in safetensors")
+            raise UsageError(f"--arm {started[0]} needs --weights: a safetensors file or a run")
         if self.weights and not started:
             raise UsageError("--weights is of no use to these arms: add --arm transfer")
-        if self.weights:
-            read_weights(Path(self.weights))
+        if self.weights == HUB and self.classifier != "resnet18":
+            raise UsageError(f"--weights {HUB} is for --classifier resnet18: add that")
         return self
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PRECISIONS = ("auto", "fp32", "bf16")
-EXTRAS = ("ray", "tensorboard")  # that a user may want; each is named as its module
+EXTRAS = ("ray", "tensorboard", "transformers")  # that a user may want; each is named as its module
 
 
 def seed_for(*parts: object) -> int:

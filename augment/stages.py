@@ -45,6 +45,7 @@ from augment.store import (
     write_atomic,
     write_csv,
 )
+from augment.weights import weights_file
 
 CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most, and the steps to the next log point
 LOG_POINTS = 50  # values of each metric kept in history.csv
@@ -230,7 +231,7 @@ def train_and_score(
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
     record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
     record["transform"] = learnt.transforms[0].__name__
-    record["weights"] = file_sha(Path(cell.weights)) if cell.weights else None
+    record["weights"] = file_sha(weights_file(cell.weights)) if cell.weights else None
     record["parts"] = [part.sha for part in learnt.parts]  # unlabelled ones among them
     sig = signature(record)
     path = bench.store.path("score", sig)
@@ -241,7 +242,7 @@ def train_and_score(
         learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
         learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)
         if cell.weights:
-            learner.adopt(Path(cell.weights), frozen=ARMS[cell.arm].frozen)
+            learner.adopt(cell.weights, frozen=ARMS[cell.arm].frozen)
         done, seconds, changed = 0, 0.0, {}
         for progress in trained(learner, learnt, seed, bench.device, folder, "score", cell):
             done, seconds, changed = progress.step, progress.seconds, progress.changed

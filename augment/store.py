@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -165,6 +166,20 @@ def file_sha(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_sha(folder: Path) -> str:
+    """SHA-256 of the names and contents of all files in a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    about = [(p.relative_to(folder).as_posix(), p.stat().st_size, p.stat().st_mtime_ns)
+             for p in files]  # fmt: skip
+    return contents_sha(folder, tuple(about))
+
+
+@functools.cache
+def contents_sha(folder: Path, about: tuple[tuple[str, int, int], ...]) -> str:
+    """`folder_sha` of files as they were at that time: gigabytes are read once, not every cell."""
+    return signature({name: file_sha(folder / name) for name, _, _ in about})
 
 
 class TensorFile:

@@ -51,6 +51,31 @@ class Recorder:
         return {"loss": images.mean()}
 
 
+@pytest.fixture(scope="session")
+def pipeline_folder(tmp_path_factory):
+    """A diffusers pipeline that draws 8×8 pictures for one of 1000 labels, of random weights."""
+    from diffusers import (
+        AutoencoderKL,
+        DDPMScheduler,
+        DiTPipeline,
+        DiTTransformer2DModel,
+    )
+
+    from augment.learn import fresh
+
+    def build():
+        network = DiTTransformer2DModel(
+            num_attention_heads=2, attention_head_dim=8, num_layers=1, sample_size=8, patch_size=2,
+            num_embeds_ada_norm=1000, out_channels=8, norm_num_groups=4,
+        )  # fmt: skip
+        pictures = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, sample_size=8)
+        return DiTPipeline(transformer=network, vae=pictures, scheduler=DDPMScheduler())
+
+    folder = tmp_path_factory.mktemp("pipeline")
+    fresh(build, 0).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def tiny():
     """Twelve grey 8×8 pictures of two classes."""

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from augment import cli
 from augment.generators import GENERATORS
+from augment.report.comparison import MEASURES
 
 FAST = (
     "--preset smoke --per-class 3 --seeds 1 --jobs 1 --generator cvae --ratio 2 "
@@ -337,6 +338,13 @@ def test_compare_draws_both_runs_on_one_sheet(run_dir, tmp_path, monkeypatch, ca
     code, out, err = call(monkeypatch, capsys, "compare", run_dir, run_dir, "--sheet", sheet)
     assert code == 0, err
     assert "right class %" in out
+    code, out, err = call(monkeypatch, capsys, "compare", run_dir, run_dir, "--json")
+    found = json.loads(out)
+    assert {line["arm"] for line in found["arms"]} >= {"real", "real+classic+synth"}
+    pictures = {(line["features"], line["measure"]): line for line in found["pictures"]}
+    assert len({space for space, _ in pictures}) == 2
+    assert len({measure for _, measure in pictures}) == len(MEASURES)
+    assert all(line["a"] == line["b"] for line in pictures.values())
     (grid,) = run_dir.glob("artefacts/synthetic/*/grid.png")
     with Image.open(grid) as one, Image.open(sheet) as both:
         assert (both.width, both.height) == (2 * one.width + 24, one.height)

@@ -7,6 +7,7 @@ from test_table import CLASSIC, REAL, results, rows
 from augment.errors import UsageError
 from augment.report.comparison import (
     PICTURES_HEAD,
+    compare_pictures,
     compare_tables,
     comparison_lines,
     picture_lines,
@@ -81,9 +82,11 @@ def test_pictures_of_two_runs_stand_in_one_table(tmp_path):
             "features": "x", "agreement": agreement, "diversity": 0.5, "twins": 0.25, "kid": 0.1,
             "copy_rate": 0.0, "warning": None,
         }).to_csv(tmp_path / name / "quality.csv", index=False)  # fmt: skip
-    first, second = picture_lines(tmp_path / "a", tmp_path / "b")
-    assert len(first) == len(PICTURES_HEAD)
-    assert first == ["A", "digits, 3 a class", "a", "x", "2", "30.00", "0.50", "25.00", "0.1",
-                     "0.00"]  # fmt: skip
-    assert (second[0], second[5]) == ("B", "60.00")
-    assert picture_lines(tmp_path / "a", tmp_path / "nowhere") == []
+    found = compare_pictures(tmp_path / "a", tmp_path / "b")
+    assert found["measure"].tolist() == ["agreement", "copy_rate", "diversity", "twins", "kid"]
+    assert found.loc[0, ["a", "b", "n_a", "n_b"]].tolist() == pytest.approx([0.3, 0.6, 2, 2])
+    lines = picture_lines(found)
+    assert len(lines[0]) == len(PICTURES_HEAD)
+    assert lines[0] == ["digits, 3 a class", "x", "right class %", "30.00 a", "60.00 b", "2"]
+    assert [line[3] for line in lines[1:]] == ["0.00 a", "0.50 a", "25.00 a", "0.1 a"]
+    assert compare_pictures(tmp_path / "a", tmp_path / "nowhere").empty

@@ -14,6 +14,7 @@ from augment.data.datasets import DATASETS
 from augment.data.subset import hidden
 from augment.generators import GENERATORS
 from augment.generators.blocks import rows_at_once
+from augment.generators.pretrained import Pretrained
 from augment.learn import (
     TrainingSet,
     fit,
@@ -31,11 +32,15 @@ SHAPES = {"grey 8×8": (1, 8, 8), "grey 28×28": (1, 28, 28), "colour 13×20": (
 GENERATOR_CASES = [(name, shape) for name in GENERATORS for shape in SHAPES.values()]
 
 
+@pytest.fixture(autouse=True)
+def _with_a_pipeline(pipeline_folder, monkeypatch):
+    monkeypatch.setitem(Pretrained.presets["smoke"], "folder", str(pipeline_folder))
+
+
 def smallest(registry, name, steps=2, **changed):
     settings = hyperparameters(registry, name, "smoke", {})
-    if not settings:  # a control
-        return registry[name]()
-    return registry[name](**{**settings, "steps": steps, "batch": 8, **changed})
+    wanted = {"steps": steps, "batch": 8, "side": 16, **changed}  # those that it has
+    return registry[name](**settings | {k: v for k, v in wanted.items() if k in settings})
 
 
 def trained(registry, name, data, cpu, precision="fp32", **changed):

@@ -13,6 +13,7 @@ from augment.cells import expand
 from augment.classifiers import CLASSIFIERS
 from augment.errors import UsageError
 from augment.generators import GENERATORS
+from augment.generators.pretrained import Pretrained
 from augment.recipe import hyperparameters, make_recipe, parse_set, read_recipe
 from augment.store import signature
 
@@ -175,7 +176,7 @@ def another(value):
         return "ddim"
     if isinstance(value, float):
         return 0.6 if value == 0.3 else 0.3  # also where only shares are valid
-    return value[:1] if isinstance(value, list) else value * 2 + 1
+    return (value[:1] or [1]) if isinstance(value, list) else value * 2 + 1
 
 
 @pytest.mark.parametrize("registry", [GENERATORS, CLASSIFIERS])
@@ -344,7 +345,9 @@ def changes(**changed):
     ("name", "key"),
     [(n, k) for n in GENERATORS for k in hyperparameters(GENERATORS, n, "smoke", {})],
 )
-def test_generator_setting_makes_anew_what_it_touches(name, key):
+def test_generator_setting_makes_anew_what_it_touches(name, key, tmp_path, monkeypatch):
+    (tmp_path / "weights").touch()  # of another folder than the one that the setting names
+    monkeypatch.setitem(Pretrained.presets["smoke"], "folder", str(tmp_path))
     value = another(hyperparameters(GENERATORS, name, "smoke", {})[key])
     found = changes(generator=name, set={name: {key: value}})
     sampling = key in GENERATORS[name].sampling

@@ -1,19 +1,22 @@
 """Pretrained weights: taken over, kept or fine-tuned, refused in a sentence."""
 
 import pickle
+from urllib.error import URLError
 
 import pytest
 import torch
 from conftest import SMOKE, bars
 from safetensors.torch import load_file, save_file
+from torchvision.models import resnet18
 
 import augment
 from augment.arms import training_set
 from augment.classifiers import Airbench
-from augment.errors import UsageError
-from augment.learn import fit, save_learner, train
+from augment.errors import MachineError, UsageError
+from augment.learn import fit, fresh, save_learner, train
 from augment.recipe import make_recipe
 from augment.report.table import markdown, summarise
+from augment.weights import hub_place, read_weights, weights_file
 
 SMALL = dict(steps=30, batch=16, width=8, ema=0.9)
 
@@ -25,7 +28,7 @@ def weights(tmp_path, cpu):
     learner = Airbench(**SMALL)
     fit(learner, training_set("real", data, None, "none", 0.0), seed=1, device=cpu)
     save_learner(learner, "airbench", data, tmp_path)
-    return tmp_path / "weights.safetensors"
+    return str(tmp_path / "weights.safetensors")
 
 
 def started(weights, data, cpu, frozen):
@@ -50,10 +53,13 @@ def test_backbone_is_taken_over_and_kept_if_frozen(weights, tiny, cpu, frozen):
 
 
 def test_run_on_other_data_starts_from_the_weights_of_a_run(small_run, tmp_path):
-    first = augment.run(**{**small_run, "arm": "real", "seeds": 1})
-    (file,) = first.path.glob("artefacts/score/*/weights.safetensors")
+    first = augment.run(**{**small_run, "arm": "real,real+classic"})
+    run = str(first.path)
+    line = first.table.query("arm == 'real+classic' and seed == 0")["signature"].item()
+    file = first.path / "artefacts/score" / line / "weights.safetensors"
+    assert weights_file(run) == file
     again = augment.run(
-        **{**small_run, "arm": "real+classic,transfer,transfer+linear", "weights": str(file),
+        **{**small_run, "arm": "real+classic,transfer,transfer+linear", "weights": run,
            "per_class": 2, "set": SMOKE, "out": tmp_path / "again"}
     )  # fmt: skip
     assert again.failed == 0
@@ -67,13 +73,79 @@ def test_run_on_other_data_starts_from_the_weights_of_a_run(small_run, tmp_path)
     assert "‡ starts from something pretrained" in text
 
 
-def test_what_is_no_safetensors_file_is_never_loaded(tmp_path):
-    file = tmp_path / "weights.pt"
-    file.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(UsageError, match="pickles are never loaded"):
-        make_recipe(arm="transfer", weights=str(file))
-    with pytest.raises(UsageError, match="cannot be read"):
-        make_recipe(arm="transfer", weights=str(tmp_path / "none"))
+def pickled(place):
+    place.write_bytes(pickle.dumps({"a": 1}))
+
+
+def no_results(place):
+    place.mkdir()
+
+
+def only_failed(place):
+    place.mkdir()
+    (place / "results.csv").write_text("arm,status,signature\nreal,ok,1\nreal+classic,failed,\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (pickled, "pickles are never loaded"),
+        (lambda place: None, "cannot be read"),
+        (no_results, "is no run folder"),
+        (only_failed, r"has no finished cell of real\+classic"),
+    ],
+)
+def test_what_are_no_weights_is_refused_before_anything_runs(small_run, tmp_path, spoil, says):
+    spoil(tmp_path / "given")
+    with pytest.raises(UsageError, match=says):
+        augment.run(**{**small_run, "arm": "transfer", "weights": str(tmp_path / "given")})
+    assert not small_run["out"].exists()
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """torch's own cache, and no network."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    _, file = hub_place()
+    assert file.is_relative_to(tmp_path)
+    file.parent.mkdir(parents=True)
+    return file
+
+
+def refuse(*_, **__):
+    raise URLError("no network")
+
+
+def test_torchvision_weights_come_from_the_cache(small_run, hub_cache):
+    state = fresh(resnet18, 0).state_dict()
+    # as the file of old has it
+    torch.save({k: v for k, v in state.items() if "num_batches" not in k}, hub_cache)
+    result = augment.run(
+        **{**small_run, "arm": "transfer,transfer+linear", "weights": "torchvision", "seeds": 1,
+           "classifier": "resnet18", "set": {"classifier": {"steps": 2, "batch": 4}}}
+    )  # fmt: skip
+    assert result.failed == 0
+    assert result.table["closed_set"].eq(False).all()
+    signature = result.table.set_index("arm").loc["transfer+linear", "signature"]
+    kept = load_file(result.path / "artefacts/score" / signature / "weights.safetensors")
+    assert torch.equal(kept["ema.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+    assert kept["ema.fc.weight"].shape == (10, 512)
+
+
+@pytest.mark.parametrize("contents", [None, b"", b"no weights", pickle.dumps(refuse, 2)])
+def test_torchvision_weights_that_cannot_be_had_say_where_they_go(hub_cache, contents):
+    if contents is not None:
+        hub_cache.write_bytes(contents)
+    with pytest.raises(MachineError, match="could not be had") as error:
+        read_weights("torchvision")
+    assert str(error.value).endswith(f"put it at {hub_cache}")
+    assert "\n" not in str(error.value)
+
+
+def test_torchvision_weights_are_for_one_classifier():
+    with pytest.raises(UsageError, match="--classifier resnet18"):
+        make_recipe(arm="transfer", weights="torchvision")
 
 
 def test_weights_of_another_network_are_refused(weights, tiny, cpu, tmp_path):
@@ -83,7 +155,7 @@ def test_weights_of_another_network_are_refused(weights, tiny, cpu, tmp_path):
         learner.adopt(weights, frozen=False)
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(UsageError, match="missing"):
-        learner.adopt(tmp_path / "other.safetensors", frozen=False)
+        learner.adopt(str(tmp_path / "other.safetensors"), frozen=False)
 
 
 @pytest.mark.parametrize("settings", [{"arm": "transfer"}, {"weights": "x", "arm": "real"}])

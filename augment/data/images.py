@@ -85,12 +85,13 @@ def pad_sides(images: Tensor, multiple: int) -> Tensor:
     return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """[N, C, H, W] uint8 → [N, C, size, size] uint8, antialiased; the whole picture is kept."""
-    if images.shape[-2:] == (size, size):
+def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """[N, C, H, W] uint8 → the same at a size (or two), antialiased; the whole picture is kept."""
+    sides = (size, size) if isinstance(size, int) else size
+    if images.shape[-2:] == sides:
         return images
     chunks = [
-        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
+        F.interpolate(part.float(), sides, mode="bilinear", antialias=True)
         .round_().clamp_(0, 255).to(torch.uint8)
         for part in images.split(1024)
     ]  # fmt: skip

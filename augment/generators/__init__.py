@@ -11,6 +11,7 @@ from augment.generators.controls import Duplicate, Noise
 from augment.generators.cvae import CVAE
 from augment.generators.ddpm import DDPM
 from augment.generators.mix import Mix
+from augment.generators.pretrained import Pretrained
 from augment.generators.reference_a import A1GAN, A2CGAN
 from augment.generators.reference_b import B1CGAN, B2VAE, B3CVAE, B4VAECGAN
 from augment.learn import Learner
@@ -19,7 +20,7 @@ from augment.learn import Learner
 class Generator(Learner, Protocol):
     """A Learner (steps, batch, prepare, update, modules, optimisers) that can also be sampled."""
 
-    closed_set: ClassVar[bool]  # saw nothing but the labelled images
+    closed_set: ClassVar[bool]  # saw nothing but the labelled images; else it came in a `folder`
     sampling: ClassVar[tuple[str, ...]]  # settings that matter only when sampling
 
     @property
@@ -41,6 +42,7 @@ GENERATORS: dict[str, type[Generator]] = {
     "mix": Mix,
     "duplicate": Duplicate,
     "noise": Noise,
+    "pretrained": Pretrained,
     "a1-gan": A1GAN,
     "a2-cgan": A2CGAN,
     "b1-cgan": B1CGAN,

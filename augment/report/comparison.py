@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,20 @@ from augment.store import read_csv
 
 HEAD = ("data", "arm", "A", "B", "B − A", "95 % interval", "n", "p (Holm)", "verdict")
 WORDS = {"helps": "B is better", "hurts": "A is better"}  # what a contrast's verdict means here
-PICTURES_HEAD = ("run", "data", "generator", "features", "n", "right class %", "diversity",
-                 "twins %", "KID", "copies %")  # fmt: skip
+PICTURES_HEAD = ("data", "features", "measure", "A", "B", "n")
+MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {  # column → its name, how it is shown
+    "agreement": ("right class %", percent),
+    "copy_rate": ("copies %", percent),
+    "closer_to_train": ("closer to train %", percent),
+    "diversity": ("diversity", "{:.2f}".format),  # of real images: 1 is as diverse
+    "twins": ("twins %", percent),  # nearly identical pairs: collapse
+    "kid": ("KID", "{:.3g}".format),
+    "fd": ("Fréchet distance", "{:.3g}".format),
+    "precision": ("precision", "{:.2f}".format),
+    "recall": ("recall", "{:.2f}".format),
+    "density": ("density", "{:.2f}".format),
+    "coverage": ("coverage", "{:.2f}".format),
+}
 TRIAL = ("dataset", "asked", "arm")
 
 
@@ -99,23 +112,45 @@ def comparison_lines(table: pd.DataFrame) -> list[list[str]]:
     return lines
 
 
-def picture_lines(*runs: Path) -> list[list[str]]:
-    """Lines under PICTURES_HEAD from the quality.csv of run folders; empty if one has none.
+def compare_pictures(a: Path, b: Path) -> pd.DataFrame:
+    """What the pictures of two run folders measure, mean of the trials, a row a measure and space.
 
-    Diversity is of real images (1 is as diverse); twins are nearly identical pairs (collapse).
+    Generators are matched as in `compare_tables`; empty where a run has no quality.csv.
     """
-    files = [run / "quality.csv" for run in runs]
+    files = [run / "quality.csv" for run in (a, b)]
     if not all(file.is_file() for file in files):
-        return []
+        return pd.DataFrame()
+    keys = ["dataset", "asked", "features"]
+    tables = [read_csv(file, (*keys, "generator", "warning")) for file in files]
+    sides = [dict(list(table.groupby(keys, sort=False))) for table in tables]
+    rows = []
+    for key in (key for key in sides[0] if key in sides[1]):
+        for names in matched(*(list(side[key]["generator"].unique()) for side in sides)):
+            own = [
+                side[key][side[key]["generator"] == name]
+                for side, name in zip(sides, names, strict=True)
+            ]
+            means = [trials.mean(numeric_only=True) for trials in own]
+            said = dict(zip(keys, key, strict=True)) | {
+                f"{what}_{side}": value
+                for what, pair in (("generator", names), ("n", map(len, own)))
+                for side, value in zip("ab", pair, strict=True)
+            }
+            rows += [
+                {**said, "measure": measure, "a": means[0][measure], "b": means[1][measure]}
+                for measure in MEASURES if all(measure in mean for mean in means)
+            ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def picture_lines(table: pd.DataFrame) -> list[list[str]]:
+    """Lines of text cells under PICTURES_HEAD."""
     lines = []
-    for name, file in zip("AB", files, strict=True):
-        quality = read_csv(file, ("dataset", "asked", "generator", "features", "warning"))
-        keys = ["dataset", "asked", "generator", "features"]
-        for key, trials in quality.groupby(keys, sort=False):
-            mean = trials.mean(numeric_only=True)
-            lines.append([
-                name, f"{Path(key[0]).name}, {key[1]}", key[2], key[3], str(len(trials)),
-                percent(mean["agreement"]), f"{mean['diversity']:.2f}", percent(mean["twins"]),
-                f"{mean['kid']:.3g}", percent(mean["copy_rate"]),
-            ])  # fmt: skip
+    for r in table.to_dict("records"):
+        label, shown = MEASURES[r["measure"]]
+        lines.append([
+            f"{Path(r['dataset']).name}, {r['asked']}", r["features"], label,
+            *(f"{shown(r[s])} {r[f'generator_{s}']}".strip() for s in "ab"),
+            " ".join(dict.fromkeys(str(r[f"n_{s}"]) for s in "ab")),
+        ])  # fmt: skip
     return lines
