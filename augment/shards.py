@@ -77,6 +77,8 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
         machines = [json.loads((folder / "environment.json").read_text()) for folder in folders]
         write_atomic(out / "environment.json", json.dumps({"shards": machines}, indent=1))
         write_csv(out / "manifest.csv", join_manifests(folders))
+        notes = [read_csv(folder / "notes.csv", ("dataset", "note")) for folder in folders]
+        write_csv(out / "notes.csv", pd.concat(notes).drop_duplicates())
         table = write_results(out, cells, rows)
         bad = sum(row["status"] != "ok" for row in rows.values())
         status = Status(len(cells), failed=bad, found=len(rows), ended=set(rows))

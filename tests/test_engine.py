@@ -44,7 +44,8 @@ def test_run_fills_its_folder(small_run):
     result = augment.run(**small_run)
     names = {p.name for p in result.path.iterdir()}
     assert names >= {
-        "recipe.toml", "environment.json", "manifest.csv", "results.csv", "per_class.csv",
+        "recipe.toml", "environment.json", "manifest.csv", "notes.csv", "results.csv",
+        "per_class.csv",
         "history.csv", "summary.csv", "table.md", "plots", "samples", "artefacts",
     }  # fmt: skip
     assert len(result.table) == 10  # two trials, five arms

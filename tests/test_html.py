@@ -91,6 +91,22 @@ def test_figures_are_those_of_the_csv_files(run, page):
     assert "not anonymous" in page
 
 
+def test_conversions_are_counted(tmp_path):
+    root = write_folder(tmp_path / "pictures", bars(12))
+    for number, mode in enumerate(("P", "CMYK", "I;16", "P")):
+        file = root / f"across/{number:03d}.png"
+        picture = Image.open(file)
+        file.unlink()
+        picture.convert("I;16" if mode == "I;16" else mode).save(file.with_suffix(".tif"))
+    settings = {"classifier": {"steps": 2, "epochs": 0}}
+    out = tmp_path / "run"
+    augment.run(
+        dataset=str(root), arm="real", seeds=1, preset="smoke", set=settings, out=out, jobs=1
+    )
+    said = "pictures: pixel formats: L 20, P 2, CMYK 1, I;16 1; 24 converted to RGB"
+    assert said in (out / "report.html").read_text()
+
+
 def test_lines_of_one_generator_tell_its_settings_apart():
     classes = pd.DataFrame([
         {"dataset": "digits", "asked": "10 a class", "generator": g, "ratio": r, "class": "7"}

@@ -238,9 +238,12 @@ def read_entries(
     kept = [(e, p) for e, p in zip(entries, pixels, strict=True) if not isinstance(p, str)]
     if not kept:
         raise DataError(f"none of {len(bad)} images could be read, the first: {' '.join(bad[0])}")
+    images = stack([p for _, p in kept])
     modes = Counter(h[2] for h in heads if not isinstance(h, str))
-    if len(modes) > 1:
-        notes.append(f"pixel formats: {', '.join(f'{m} {n}' for m, n in modes.most_common())}")
+    mode = "RGB" if images.shape[1] == 3 else "L"
+    if converted := modes.total() - modes[mode]:
+        listed = ", ".join(f"{m} {n}" for m, n in modes.most_common())
+        notes.append(f"pixel formats: {listed}; {converted} converted to {mode}")
     sizes = len(set(sizes_of(heads)))
     if sizes > 1:
         notes.append(f"{sizes} picture sizes, all resized to {wanted[0]}×{wanted[1]}")
@@ -248,7 +251,7 @@ def read_entries(
         notes.append(f"left out unreadable images ({len(bad)}): {some([n for n, _ in bad])}")
     place = {name: k for k, name in enumerate(classes)}
     return Found(
-        stack([p for _, p in kept]),
+        images,
         [place[e.label] for e, _ in kept],
         classes,
         [e.split for e, _ in kept],

@@ -58,7 +58,7 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
                  who=f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},")}
             for line, sentence in verdict_lines(summary)
         ],
-        warnings=warnings(quality),
+        warnings=warnings(quality), notes=notes(folder / "notes.csv"),
         arms=[(name, arm.about) for name, arm in ARMS.items() if name in set(table["arm"])],
         head=HEAD, legend=legend(summary),
         blocks=[{"title": title, "lines": lines} for title, lines in blocks(summary)],
@@ -116,6 +116,14 @@ def warnings(quality: pd.DataFrame) -> list[str]:
         f"{line['warning']}"
         for line in said.to_dict("records")
     ]
+
+
+def notes(file: Path) -> list[str]:
+    """What was noted when the data was read: none in folders of before there was such a file."""
+    if not file.is_file():
+        return []
+    lines = read_csv(file, ("dataset", "note")).to_dict("records")
+    return [f"{Path(line['dataset']).name}: {line['note']}" for line in lines]
 
 
 def class_changes(folder: Path) -> list[list[str]]:

@@ -101,12 +101,13 @@ OF_ARMS = ("arm", "share", "filter", "candidates")  # a synthetic set is the sam
 def write_start(
     folder: Path, recipe: Recipe, cells: list[Cell], data_of: Callable[[Cell], Dataset]
 ) -> None:
-    """`recipe.toml`, which can be given back as the recipe, and `manifest.csv`."""
+    """`recipe.toml`, which can be given back as the recipe, `manifest.csv` and `notes.csv`."""
     settings = recipe.model_dump(mode="json", exclude_none=True)
     write_atomic(folder / "recipe.toml", tomli_w.dumps(settings))
-    lines = []
+    lines, notes = [], []
     for name, trials in group_by_dataset(cells).items():
         data = data_of(trials[0])
+        notes += [(name, note) for note in data.notes]
         used: dict[int, set[str]] = {}
         for cell in trials:
             places = labelled_subset(
@@ -130,6 +131,7 @@ def write_start(
         for file, why in data.bad:
             lines.append({"dataset": name, "file": file, "split": f"left out: {why}"})
     write_csv(folder / "manifest.csv", pd.DataFrame(lines))
+    write_csv(folder / "notes.csv", pd.DataFrame(notes, columns=["dataset", "note"]))
 
 
 def group_by_dataset(cells: list[Cell]) -> dict[str, list[Cell]]:

@@ -124,6 +124,7 @@ def learnt_from(tmp_path_factory):
     names = manifest(out).query("split == 'labelled'")["file"]
     files = sorted(exported.rglob("real-*.png"), key=lambda file: file.name)
     pixels = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    assert "converted to RGB" in (out / "report.html").read_text()
     return said.stderr, dict(zip(names.str.removeprefix("train/"), pixels, strict=True))
 
 
