@@ -24,6 +24,7 @@ from augment.data.images import LabelledImages, pixel_hashes
 from augment.data.subset import folds, linked
 from augment.errors import UsageError
 from augment.judge import baseline
+from augment.metrics.classification import scores
 from augment.runtime import seed_for
 from augment.stages import Bench, Progress
 from augment.store import signature, write_atomic
@@ -101,16 +102,16 @@ def validated(
 def judged_by_validation(
     among: tuple[Cell, ...], chances: Tensor, labels: Tensor
 ) -> list[dict[str, Any]]:
-    """A line a candidate: its settings, validation accuracy and loss, gain over none, chosen."""
+    """A line a candidate: its settings, validation scores and loss, gain over none, chosen."""
     losses = torch.stack([calibrated_losses(own, labels) for own in chances])  # [M, N]
     gains = losses[0] - losses
     errors = gains.std(1) / len(labels) ** 0.5
     sure = gains.mean(1) > errors
     best = int(losses.mean(1).where(sure, losses[0].mean()).argmin())  # the first of equals
-    right = (chances.argmax(2) == labels).double().mean(1)
+    said = [scores(labels.numpy(), own.argmax(1).numpy()) for own in chances]
     return [
         {**{k: getattr(cell, k) for k in CHOSEN}, "share": cell.share or 0.0,
-         "accuracy": float(right[n]), "loss": float(losses[n].mean()),
+         **said[n], "loss": float(losses[n].mean()),
          "gain": float(gains[n].mean()), "standard_error": float(errors[n]),
          "n": len(labels), "chosen": n == best}
         for n, cell in enumerate(among)

@@ -52,6 +52,9 @@ def test_useless_images_are_left_out_and_the_answer_is_the_baseline(selecting):
 def test_all_candidates_stand_in_selection_csv(selecting):
     result = augment.run(**{**selecting, "share": [0.25, 0.5], "filter": ["none", "agreement"]})
     table = read_csv(result.path / "selection.csv", ("filter",))
+    validated = table[["accuracy", "macro_precision", "macro_recall"]]
+    assert validated.notna().all(axis=None)
+    assert validated.iloc[0].nunique() > 1  # not one figure thrice
     assert table["share"].tolist() == [0, 0.25, 0.25, 0.5, 0.5]
     assert table["chosen"].sum() == 1
     assert (table["n"] == 30).all()
