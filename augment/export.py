@@ -182,7 +182,8 @@ def data_card(line: dict[str, Any], made: dict[str, Any], n_labelled: int, with_
   labelled one, {learnt}
   (closed set: {"yes" if made["closed_set"] else "no"}).
 - **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
-  {made["copy_rate"]:.1%} (share with d1/d2 < 1/3 in pixels; a low rate is no proof of privacy).
+  {made["copy_rate"]:.1%} (share with d1/d2 < 1/3 in pixels, or nearer to a labelled image than
+  99 % of those are to each other; a low rate is no proof of privacy).
 - Labels of synthetic images are what the generator was asked for; nobody looked at them.
 - No test image is in here. Do not test on synthetic images, and do not test on labelled images
   that trained the generator.

@@ -51,7 +51,7 @@ def near(seen: Evidence) -> Tensor:
 
 
 def new(seen: Evidence) -> Tensor:
-    """Those that repeat no labelled image (d1/d2 ≥ 1/3)."""
+    """Those that repeat no labelled image, by the rules of metrics/copies.py."""
     return ~seen.copied
 
 

@@ -31,7 +31,7 @@ from augment.learn import (
     train,
 )  # fmt: skip
 from augment.metrics.classification import scores
-from augment.metrics.copies import copies
+from augment.metrics.copies import copy_finder
 from augment.recover import halve_rate, mend
 from augment.report.pictures import class_grid, save_picture
 from augment.runtime import peak_memory_mb, pick_precision, seed_for
@@ -170,7 +170,8 @@ def drawn_into(
 
     No more than DRAWN images are held at once. Returns the seconds that drawing alone took.
     """
-    known, mirrored = labelled.images.cpu(), policy in ("natural", "any-orientation")
+    known = labelled.images.cpu()
+    find = copy_finder(known, mirrored=policy in ("natural", "any-orientation"))
     n, seconds = len(labels), 0.0
     file = TensorFile(path, {
         "labels": ("I64", (n,)), "seeds": ("I64", (n,)), "nearest": ("I64", (n,)),
@@ -183,7 +184,7 @@ def drawn_into(
             begun = time.perf_counter()
             images = generator.sample(part, seeds=keys)
             seconds += time.perf_counter() - begun
-            copied, ratio, nearest = copies(images, known, mirrored=mirrored)
+            copied, ratio, nearest = find(images)
             for name, rows in dict(
                 labels=part, seeds=keys, nearest=nearest, d1_d2=ratio, images=images, copied=copied
             ).items():

@@ -239,3 +239,14 @@ def test_own_norm_of_a_single_image_is_refused():
     settings = make_recipe(mixing="own-norm", share=0.04, preset="smoke").resolved("cpu")
     with pytest.raises(UsageError, match=r"of 32 --share 0.04 makes 1 synthetic; give one nearer"):
         expand(settings)
+
+
+def test_table_has_a_row_for_each_mixing_and_names_it(small_run):
+    result = augment.run(**{**small_run, "arm": "real+classic,real+classic+synth", "seeds": 1,
+                            "mixing": list(MIXINGS)})  # fmt: skip
+    assert result.failed == 0
+    assert result.table["mixing"].fillna("").tolist() == ["", *MIXINGS]
+    assert result.table["steps"].nunique() == 1
+    assert result.table["signature"].nunique() == 1 + len(MIXINGS)
+    named = [f"cvae mixing={name}" for name in MIXINGS]
+    assert result.summary["generator"].tolist() == ["", *named]

@@ -1,4 +1,8 @@
-"""Does a synthetic image repeat a labelled one?"""
+"""Does a synthetic image repeat a labelled one?
+
+It does if it is far nearer to one than to the next (d1/d2 < 1/3), or nearer to one than all but the
+closest labelled images are to each other.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ import torch
 from torch import Tensor
 
 THRESHOLD = 1 / 3  # of d1/d2: the ratio test of Yoon et al. 2023, as in DiffMemorize
+CLOSEST = 0.01  # of labelled images: d1 below their distance to another one is a copy
 
 
 def nearest_two(queries: Tensor, targets: Tensor, chunk: int = 512) -> tuple[Tensor, Tensor]:
     """Distances to the nearest and second nearest target, and who is nearest.
 
-    [N, D] uint8, [M ≥ 2, D] uint8 → [N, 2] float32, [N] int64. Sums of squared grey levels are
+    [N, D], [M ≥ 2, D] uint8 or float → [N, 2] float32, [N] int64. Sums of squared grey levels are
     whole numbers below 2^53, so float64 has them exactly; float32 would mix up near neighbours.
     """
     known = targets.double()
@@ -23,43 +28,62 @@ def nearest_two(queries: Tensor, targets: Tensor, chunk: int = 512) -> tuple[Ten
         asked = part.double()
         squared = asked.square().sum(1, keepdim=True) + norms - 2 * asked @ known.T  # [n, M]
         near = squared.topk(2, largest=False)
-        distances.append(near.values.sqrt().float())
+        distances.append(near.values.clamp(min=0).sqrt().float())
         places.append(near.indices[:, 0])
     return torch.cat(distances), torch.cat(places)
+
+
+def usual_nearness(targets: Tensor, views: list[Tensor]) -> float:
+    """What one in a hundred distances from a labelled image to the nearest other one is below.
+
+    `views` [M, D] are the targets, and mirrored ones where these count too.
+    """
+    places, apart = torch.arange(len(targets)), []
+    for view in views:
+        near, who = nearest_two(view, targets)
+        apart.append(torch.where(who == places, near[:, 1], near[:, 0]))
+    return float(torch.stack(apart).amin(0).quantile(CLOSEST))
 
 
 def feature_copies(
     synthetic: Tensor, labelled: Tensor, embed: Callable[[Tensor], Tensor]
 ) -> float | None:
-    """Share of copies by the same ratio in the features of `embed`: images [N, …], [M ≥ 2, …]."""
-    if len(labelled) < 2:
+    """Share of copies by the same rules in the features of `embed`: images [N, …], [M ≥ 2, …]."""
+    distinct = labelled.cpu().unique(dim=0)
+    if len(distinct) < 2:
         return None
-    known, copied = embed(labelled), 0
-    for part in synthetic.split(512):
-        near = torch.cdist(embed(part), known).topk(2, largest=False).values
-        copied += int((near[:, 0] < THRESHOLD * near[:, 1]).sum())
-    return copied / len(synthetic)
+    known = embed(distinct)
+    d1, d2 = nearest_two(embed(synthetic), known)[0].unbind(1)
+    return float(((d1 < THRESHOLD * d2) | (d1 < usual_nearness(known, [known]))).float().mean())
 
 
-def copies(synthetic: Tensor, labelled: Tensor, *, mirrored: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Which synthetic images are copies, their d1/d2, and the labelled image each is nearest to.
+Found = tuple[Tensor, Tensor, Tensor]
 
-    Pixels; [N, C, H, W], [M, C, H, W] uint8 → [N] bool, [N] float, [N] int64. Where mirroring is
-    allowed the mirrored image is tried too. Equal labelled images count as one target.
+
+def copy_finder(labelled: Tensor, *, mirrored: bool) -> Callable[[Tensor], Found]:
+    """images → which are copies, their d1/d2, and the labelled image each is nearest to.
+
+    Pixels; [M, C, H, W] uint8, and of [N, C, H, W] uint8 → [N] bool, [N] float, [N] int64. Where
+    mirroring is allowed the mirrored image is tried too. Equal labelled images count as one target.
     """
     # one target a distinct picture: with a twin, d1/d2 of a true copy would be 0/0
-    flat = labelled.flatten(1)
-    distinct, back = torch.unique(flat, dim=0, return_inverse=True)
-    first = torch.full((len(distinct),), len(flat))
-    first.scatter_reduce_(0, back, torch.arange(len(flat)), "amin")  # the first of equal pictures
+    distinct, back = torch.unique(labelled, dim=0, return_inverse=True)
+    first = torch.full((len(distinct),), len(labelled))
+    first.scatter_reduce_(0, back, torch.arange(len(labelled)), "amin")  # of equal pictures
     if len(distinct) < 2:
         raise ValueError("copies need at least two distinct labelled images")
-    distances, places = nearest_two(synthetic.flatten(1), distinct)
-    ratio = distances[:, 0] / distances[:, 1]
-    if mirrored:
-        turned, other = nearest_two(synthetic.flip(-1).flatten(1), distinct)
-        turned_ratio = turned[:, 0] / turned[:, 1]
-        better = turned_ratio < ratio
-        ratio = torch.where(better, turned_ratio, ratio)
-        places = torch.where(better, other, places)
-    return ratio < THRESHOLD, ratio, first[places]
+    targets = distinct.flatten(1)
+
+    def views(images: Tensor) -> list[Tensor]:
+        return [images.flatten(1), *([images.flip(-1).flatten(1)] if mirrored else [])]
+
+    nearness = usual_nearness(targets, views(distinct))
+
+    def find(images: Tensor) -> Found:
+        found = [nearest_two(view, targets) for view in views(images)]
+        d1, d2 = torch.stack([near for near, _ in found], 1).unbind(2)  # [N, views] each
+        ratio, best = (d1 / d2).min(1)
+        nearest = torch.stack([who for _, who in found], 1).gather(1, best[:, None]).squeeze(1)
+        return (ratio < THRESHOLD) | (d1.amin(1) < nearness), ratio, first[nearest]
+
+    return find

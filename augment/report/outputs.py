@@ -35,6 +35,7 @@ COLUMNS = [
     "strength",
     "ratio",
     "share",
+    "mixing",
     "filter",
     "candidates",
     "validation_accuracy",
@@ -79,6 +80,7 @@ TEXT = [
     "asked",
     "generator",
     "preset",
+    "mixing",
     "filter",
     "arm",
     "classic",
@@ -94,8 +96,14 @@ TEXT = [
 
 
 KEYS = ("dataset", "asked", "seed", "generator", "guidance", "strength", "ratio", "share",
-        "filter", "candidates", "arm")  # fmt: skip
-OF_ARMS = ("arm", "share", "filter", "candidates")  # a synthetic set is the same in all of them
+        "mixing", "filter", "candidates", "arm")  # fmt: skip
+OF_ARMS = (
+    "arm",
+    "share",
+    "mixing",
+    "filter",
+    "candidates",
+)  # a synthetic set is the same in all of them
 
 
 def write_start(

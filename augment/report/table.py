@@ -27,6 +27,7 @@ SETTINGS = (
     "strength",
     "ratio",
     "share",
+    "mixing",
     "filter",
 )  # what cells of one generator may differ in
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
