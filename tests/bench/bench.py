@@ -450,7 +450,7 @@ def plot(race: pd.DataFrame, path: Path) -> None:
     """CAS against wall time, a panel a data set."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * race["dataset"].nunique(), 4), layout="constrained")
+    figure = Figure(figsize=(5 * race["dataset"].nunique(), 4.6), layout="constrained")
     panels = figure.subplots(1, race["dataset"].nunique(), squeeze=False)[0]
     for panel, (dataset, part) in zip(panels, race.groupby("dataset", sort=False), strict=True):
         for name, own in part.groupby("contender", sort=False):
@@ -460,7 +460,8 @@ def plot(race: pd.DataFrame, path: Path) -> None:
         panel.set(
             title=dataset, xscale="log", xlabel="seconds, training and drawing", ylabel="CAS %"
         )
-        panel.legend()
+    handles, names = panel.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=130)
 
 
