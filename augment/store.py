@@ -131,6 +131,7 @@ class Store:
         lock = FileLock(final.with_name(f"{sig}.lock"))
         with room_for(final), lock:
             if self.has(kind, sig):  # made by the one that this waited for
+                Path(lock.lock_file).unlink()
                 yield None
                 return
             partial.mkdir(exist_ok=True)

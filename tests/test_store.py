@@ -126,8 +126,7 @@ def test_artefact_that_another_is_making_is_waited_for_and_kept(tmp_path):
     def second():
         begun.set()
         with store.making("score", "abc") as folder:
-            said.append(store.has("score", "abc"))
-            (folder / "a.txt").write_text("second")
+            said.append(folder)
 
     with store.making("score", "abc") as folder:
         late = threading.Thread(target=second)
@@ -137,7 +136,7 @@ def test_artefact_that_another_is_making_is_waited_for_and_kept(tmp_path):
         late.join(0.2)
         assert said == []
     late.join()
-    assert said == [True]
+    assert said == [None]
     assert (store.path("score", "abc") / "a.txt").read_text() == "first"
     assert store.has("score", "abc")
     assert [p.name for p in (tmp_path / "artefacts" / "score").iterdir()] == ["abc"]
@@ -312,24 +311,6 @@ def test_damaged_settings_are_refused_by_name(text, tmp_path):
     (tmp_path / "settings.json").write_text(text)
     with pytest.raises(RunFolderError, match=r"settings\.json is damaged"):
         open_run(tmp_path, {})
-
-
-def test_second_waits_for_the_first_and_finds_it_there(tmp_path):
-    store, found = Store(tmp_path), []
-
-    def second():
-        with Store(tmp_path).making("score", "abc") as folder:
-            found.append(folder)
-
-    with store.making("score", "abc") as folder:
-        other = threading.Thread(target=second)
-        other.start()
-        other.join(0.3)
-        assert found == []
-        (folder / "about.json").write_text("{}")
-    other.join(10)
-    assert found == [None]
-    assert store.has("score", "abc")
 
 
 def test_folder_in_use_is_refused(tmp_path):
