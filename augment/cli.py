@@ -450,7 +450,6 @@ def carry_out(
 ) -> None:  # fmt: skip
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
     from augment.executors import place
-    from augment.forking import begin_early
 
     there = place(**where)
     if dry_run:
@@ -458,8 +457,6 @@ def carry_out(
 
         show_plan(plan(recipe, device=where["device"], jobs=where["jobs"], **how), as_json)
         return
-    if where["executor"] == "local":
-        begin_early(where["jobs"])
     from augment.engine import execute
     from augment.progress import watch
 

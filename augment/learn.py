@@ -70,9 +70,8 @@ class TrainingSet:
     compose: Composition | None = None  # on the whole batch
     # of how much is done of the training, 0…1: what the second part takes of the first two's share
     second: Callable[[float], float] | None = None
-    targets: tuple[Tensor, ...] | None = (
-        None  # [N, K] or [N, 2K], for the parts' labels; see Learner.update
-    )
+    # in place of the parts' labels: [N, K] or [N, 2K], see Learner.update
+    targets: tuple[Tensor, ...] | None = None
 
     def to(self, device: torch.device) -> TrainingSet:
         """The same set with its images on a device."""

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 import time
 import traceback
@@ -21,7 +22,6 @@ import torch
 from augment.cells import Cell
 from augment.errors import AugmentError, Diverged
 from augment.experiment import identity, run_cell
-from augment.forking import fork_server, signals_held
 from augment.recover import out_of_memory
 from augment.stages import Bench, Progress
 
@@ -124,7 +124,7 @@ class Worker:
 
     def open(self) -> None:
         """A new pool with a queue of its own: a killed process can leave its queue locked."""
-        context = fork_server()
+        context = multiprocessing.get_context("spawn")
         self.talk = context.Queue()
         task: Any = (self.talk, *self.task)
         self.pool = ProcessPoolExecutor(1, mp_context=context, initializer=enter, initargs=task)
@@ -150,6 +150,20 @@ class Worker:
         for process in list((self.pool._processes or {}).values()):
             process.kill()
         self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come when it is over, and never to a process begun meanwhile.
+
+    A half-begun one would be ended by nobody, and in a terminal Ctrl-C reaches all: the parent
+    decides.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def stage_keys(cell: Cell) -> set[str]:

@@ -137,14 +137,14 @@ def finished(folder):
 
 
 def workers(process):
-    """Numbers of the worker processes of a running command: the children of its fork server."""
-    parents = {}
+    """Numbers of the worker processes of a running command."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = re.search(r"^PPid:\s*(\d+)", (folder / "status").read_text(), re.M)
             line = (folder / "cmdline").read_text()
         except OSError:  # ended meanwhile
             continue
-        if parent and "forkserver" in line:
-            parents[int(folder.name)] = int(parent[1])
-    return [number for number, parent in parents.items() if parents.get(parent) == process.pid]
+        if parent and int(parent[1]) == process.pid and "spawn_main" in line:
+            found.append(int(folder.name))
+    return found
