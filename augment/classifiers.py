@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
-from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate, steps_for
+from augment.learn import (
+    Metrics,
+    average_of,
+    follow,
+    fresh,
+    in_mode,
+    rise_and_fall,
+    set_rate,
+    steps_for,
+)
 from augment.runtime import autocast
 from augment.weights import read_weights
 
@@ -89,7 +98,7 @@ class Classifier:
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One step of cross-entropy with smoothed labels; unlabelled rows as in FixMatch, eq. 4."""
-        net, optimiser = self.modules["net"].train(), self.optimisers["net"]
+        net, optimiser = in_mode(self.modules["net"], True), self.optimisers["net"]
         if self.frozen:
             assert isinstance(net, nn.Sequential)
             net[:-1].eval()

@@ -14,7 +14,15 @@ from augment.errors import UsageError
 from augment.generators.blocks import in_chunks, rows_at_once
 from augment.generators.controls import Memory
 from augment.generators.lean import LeanUNet
-from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
+from augment.learn import (
+    Metrics,
+    average_of,
+    follow,
+    fresh,
+    in_mode,
+    rise_and_fall,
+    set_rate,
+)
 from augment.runtime import autocast, noise_for, seed_for, seeded
 
 LEVELS = 1000  # noise levels of the training schedule
@@ -97,7 +105,8 @@ class DDPM:
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One step on the v-prediction loss (Salimans & Ho 2022, eq. 12 and appendix D)."""
         # eval mode keeps channels_last through the network; only dropout needs train mode
-        net, optimiser = self.modules["net"].train(self.dropout > 0), self.optimisers["net"]
+        net = in_mode(self.modules["net"], self.dropout > 0)
+        optimiser = self.optimisers["net"]
         set_rate(optimiser, self.lr * rise_and_fall(step, self.steps))
         x0 = self.enter(images)
         n = len(x0)
