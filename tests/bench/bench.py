@@ -85,8 +85,8 @@ def speed(name: str, data: LabelledImages, policy: str, repeats: int, seconds: f
             rival.forward(1)
         flops[key] = counter.get_total_flops() / 1e9  # a multiply-add is two
         rival.sample(labels[:16], 2)
-    peaks = {"fp32": convolution_peak(torch.float32), "bf16": convolution_peak(torch.bfloat16)}
     for repeat in range(repeats):
+        peaks = {"fp32": convolution_peak(torch.float32), "bf16": convolution_peak(torch.bfloat16)}
         for key, rival in rivals.items():
             trained = timed(rival.step, seconds) * rival.batch
             sampled = timed(partial(rival.sample, labels, CALLS), seconds) * len(labels) * CALLS
@@ -101,7 +101,7 @@ def speed(name: str, data: LabelledImages, policy: str, repeats: int, seconds: f
 
 
 def convolution_peak(dtype: torch.dtype, channels: int = 64, side: int = 16) -> float:
-    """GFLOP/s of a 3×3 convolution, channels-last, the best of several batches of 256."""
+    """GFLOP/s of a 3×3 convolution on a batch of 256, channels-last: the best of five timings."""
     x = torch.randn(256, channels, side, side, dtype=dtype)
     x = x.contiguous(memory_format=torch.channels_last)
     conv = nn.Conv2d(channels, channels, 3, padding=1, dtype=dtype)
