@@ -29,6 +29,7 @@ from augment.metrics.synthetic import (
 )  # fmt: skip
 from augment.report.pictures import class_grid, save_picture
 from augment.stages import SYNTHETIC, Bench, Progress, train_and_score
+from augment.status import duration
 from augment.store import signature, write_atomic
 
 CLOSEST = 16  # pairs on the sheet
@@ -91,7 +92,7 @@ def judged(
             "closer_to_train": closer_to_train(synthetic.images, labelled, others),
             "spaces": measures(synthetic, real, spaces),
         }  # fmt: skip
-        about["warning"] = warning(about)
+        about["warning"] = with_training(warning(about), drawn)
         save_picture(closest_pairs(origin, synthetic, labelled), folder / "closest.png")
         save_picture(class_grid(best_of(synthetic, chances), 8), folder / "best.png")
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
@@ -99,6 +100,18 @@ def judged(
         "quality", cell.name, 1, 1, {"agreement": about["agreement"]}, warning=about["warning"]
     )
     return path
+
+
+def with_training(said: str, drawn: dict[str, Any]) -> str:
+    """A warning, with what its generator was trained on and what ten times that would cost."""
+    if not said or not drawn["generator_seconds"]:  # a control: more steps cannot better it
+        return said
+    return (
+        f"{said}; {drawn['generator']} was trained on {drawn['images_seen']:,} images in "
+        f"{duration(drawn['generator_seconds'])}: ten times the steps would take about "
+        f"{duration(10 * drawn['generator_seconds'])}, and a filter, a lower --share or --select "
+        "can lessen the harm"
+    )
 
 
 def to_own_class(embed: Any, synthetic: LabelledImages, labelled: LabelledImages) -> torch.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import tomllib
 import typing
 from pathlib import Path
@@ -54,6 +55,13 @@ def as_list(value: Any) -> Any:
     return values
 
 
+def as_datasets(value: Any) -> Any:
+    """As `as_list`; a file or folder that is there stays whole, commas in its name and all."""
+    if isinstance(value, str) and os.path.exists(value):  # Path's raises where a name is too long
+        return [value]
+    return as_list(value)
+
+
 def as_seeds(value: Any) -> Any:
     """6 → 0…5; "100-105" → those; a list stays."""
     if isinstance(value, str):
@@ -84,7 +92,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: str = ""
-    dataset: Many = ["digits"]
+    dataset: Annotated[list[str], BeforeValidator(as_datasets)] = ["digits"]
     frac: Annotated[list[Share], BeforeValidator(as_list)] = []
     per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
     size: Annotated[int, Field(ge=8, le=512)] | None = None

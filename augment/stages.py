@@ -113,7 +113,8 @@ def fit_generator(
         about = {
             "cell": cell.trial, "generator": cell.generator, "closed_set": learner.closed_set,
             "seconds": seconds, "precision": precision, "device": str(bench.device),
-            "classic": policy, "seed": cell.seed, "peak_memory_mb": peak_memory_mb(bench.device),
+            "images_seen": learner.steps * learner.batch, "classic": policy, "seed": cell.seed,
+            "peak_memory_mb": peak_memory_mb(bench.device),
             **changed,
         }  # fmt: skip
         write_atomic(folder / "about.json", json.dumps(about, indent=1))

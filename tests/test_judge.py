@@ -8,7 +8,9 @@ import pytest
 import augment
 from augment.engine import execute
 from augment.executors import Local
+from augment.generators.cvae import CVAE
 from augment.recipe import make_recipe
+from augment.status import duration
 
 LONGER = {"classifier": {"steps": 150, "batch": 32, "width": 16, "epochs": 0}}
 
@@ -41,6 +43,16 @@ def test_noise_is_warned_of_before_its_classifier_is_trained(small_run):
     # a classifier's features can take noise for real images; those of a random network do not
     fixed = quality.set_index("features").loc["random network"]
     assert fixed["precision"] < 0.5 * fixed["precision_floor"]
+
+
+def test_weak_generator_is_warned_of_with_what_more_training_would_cost(small_run):
+    hasty = {**LONGER, "generator": {"steps": 4}}
+    quality = pd.read_csv(run(small_run, arm="synth", set=hasty).path / "quality.csv")
+    about = json.loads(next(small_run["out"].glob("artefacts/generator/*/about.json")).read_text())
+    assert about["images_seen"] == 4 * CVAE(**CVAE.presets["smoke"]).batch
+    (said,) = quality["warning"].unique()
+    assert f"cvae was trained on {about['images_seen']:,} images in " in said
+    assert f"ten times the steps would take about {duration(10 * about['seconds'])}" in said
 
 
 def test_judge_is_the_baseline_cell_of_the_trial(small_run, tmp_path):

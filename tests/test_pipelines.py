@@ -14,7 +14,7 @@ from augment.store import read_csv
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "pipelines").glob("*.toml"))
 COMMITTED = sorted((ROOT / "results").glob("*.csv"))
-KEY = ["dataset", "asked", "seed", "generator", "guidance", "ratio", "share", "arm"]
+KEY = ["dataset", "asked", "seed", "generator", "guidance", "ratio", "share", "mixing", "arm"]
 
 
 def cells_of(recipe):
@@ -42,10 +42,10 @@ def test_committed_results_hold_each_cell_of_their_recipe_once(table):
     found = read_csv(table, TEXT)
     assert set(found.columns) == set(COLUMNS)
     # what a trial chose on validation is not what the recipe says
-    found.loc[found["candidates"].notna(), ["guidance", "ratio", "share"]] = float("nan")
+    found.loc[found["candidates"].notna(), ["guidance", "ratio", "share", "mixing"]] = float("nan")
     cells = cells_of(ROOT / "pipelines" / f"{table.stem}.toml")
     wanted = [
-        (c.dataset, c.amount, c.seed, c.generator, c.guidance, c.ratio, c.share, c.arm)
+        (c.dataset, c.amount, c.seed, c.generator, c.guidance, c.ratio, c.share, c.mixing, c.arm)
         for c in cells
     ]
     rows = [

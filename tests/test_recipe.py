@@ -106,6 +106,14 @@ def test_bad_hyperparameter_is_refused_by_name(section, key, value, says):
     refused(says, set={section: {key: value}})
 
 
+def test_comma_in_the_name_of_a_folder_does_not_part_it(tmp_path):
+    folder = tmp_path / "cracks, 2025"
+    folder.mkdir()
+    assert make_recipe(dataset=str(folder)).dataset == [str(folder)]
+    assert make_recipe(dataset="digits,mnist").dataset == ["digits", "mnist"]
+    assert make_recipe(dataset=f"digits,{'m' * 5000}").dataset[0] == "digits"
+
+
 def test_frac_and_per_class_exclude_each_other():
     refused("--frac and --per-class", frac=0.1, per_class=5)
 

@@ -20,7 +20,9 @@ from typing import Any
 
 import pandas as pd
 import torch
+from estimates import estimates
 from peers import CPU, PEERS, TEXTBOOK, Contender, DiffusersLoop, Fast, Ours, Plain, ResNet18
+from shares import shares
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -480,6 +482,21 @@ def loaded(name: str, asked: argparse.Namespace) -> Dataset:
     return load_dataset(name, data_dir=asked.data_dir)
 
 
+def shares_of(name: str, asked: argparse.Namespace) -> Rows:
+    """`shares` of our ddpm on one data set."""
+    source = loaded(name, asked)
+    data, _ = trial(source, AMOUNTS[name], 0)
+    ours = contenders(data)["augment (lean)"]
+    return shares(name, data, source.classic, ours, convolution_peak)
+
+
+def race_of(name: str, asked: argparse.Namespace) -> Rows:
+    """`race` on one data set; the peers' networks are too large for digits."""
+    if name == "digits":
+        return iter(())
+    return race(name, asked.minutes, asked.seeds, asked.data_dir)
+
+
 def speed_of(name: str, asked: argparse.Namespace) -> Rows:
     """`speed` on one data set."""
     source = loaded(name, asked)
@@ -490,6 +507,8 @@ def speed_of(name: str, asked: argparse.Namespace) -> Rows:
 Section = Callable[[argparse.Namespace], Rows]
 SECTIONS: dict[str, Section] = {
     "speed": each_dataset(speed_of),
+    "profile": each_dataset(shares_of),
+    "estimate": lambda asked: estimates(asked.data_dir),
     "memory": lambda asked: memory("mnist", asked.data_dir),
     "stream": lambda asked: stream("mnist", asked.data_dir),
     "plain": lambda asked: plain_loops(
@@ -501,7 +520,7 @@ SECTIONS: dict[str, Section] = {
     ),
     "networks": lambda asked: networks("mnist", 6 * asked.minutes, asked.seeds, asked.data_dir),
     "samplers": lambda asked: samplers("mnist", 1200, asked.seeds, asked.data_dir),
-    "race": lambda asked: race("mnist", asked.minutes, asked.seeds, asked.data_dir),
+    "race": each_dataset(race_of),
 }
 
 if __name__ == "__main__":
