@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ def plan(
     begun = time.process_time() * (2 if jobs > 1 else 1)
     measured: dict[str, tuple[float, float]] = {}  # stage → seconds, MB
     made: set[str] = set()
-    total = disk = 0.0
+    tasks: list[Task] = []
+    disk = 0.0
     splits: dict[str, str] = {}
     for cell in cells:
         data = shelf.of(cell)
@@ -57,6 +59,7 @@ def plan(
         )
         policy = data.classic if cell.classic == "auto" else cell.classic
         precision = pick_precision(recipe.precision, where, max(data.pool.shape[1:]))
+        spent, leads = 0.0, False
         for name, key, measure, own in stages(cell):
             if key in made:
                 continue
@@ -66,12 +69,30 @@ def plan(
                     measured[name] = measure(
                         own, labelled, policy, where, precision, len(data.test)
                     )
-            total, disk = total + measured[name][0], disk + measured[name][1]
+            spent, disk = spent + measured[name][0], disk + measured[name][1]
+            leads = leads or measure is not measure_score
+        tasks.append((generator_keys(cell) if cell.generator else None, leads, spent))
     return {
         "splits": splits, "preset": recipe.preset, "device": str(where), "processes": jobs,
-        "stages": len(made), "estimated_seconds": round(begun + total / jobs),
+        "stages": len(made), "estimated_seconds": round(begun + makespan(tasks, jobs)),
         "disk_mb": round(disk), "cells": [c.name for c in cells],
     }  # fmt: skip
+
+
+Task = tuple[Any, bool, float]  # the images of a cell, whether it makes them, its seconds
+
+
+def makespan(tasks: list[Task], jobs: int) -> float:
+    """Seconds in so many processes: who makes images begins first, who needs them comes after."""
+    free, made = [0.0] * jobs, {}
+    for images, leads, spent in tasks:
+        if leads:
+            made[images] = heapq.heappop(free) + spent
+            heapq.heappush(free, made[images])
+    others = sorted((made.get(images, 0.0), spent) for images, leads, spent in tasks if not leads)
+    for start, spent in others:
+        heapq.heappush(free, max(heapq.heappop(free), start) + spent)
+    return max(free)
 
 
 def stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:

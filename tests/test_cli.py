@@ -171,6 +171,15 @@ def test_dry_run_estimates_and_writes_nothing(generator, tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_estimate_knows_that_a_generator_is_waited_for():
+    from augment.estimate import makespan
+
+    one = [(None, False, 2.0), ("a", True, 10.0), ("a", False, 2.0), ("a", False, 2.0)]
+    assert makespan(one, 1) == 16
+    assert makespan(one, 2) == 12  # not 8: the second process has nothing to do
+    assert makespan([*one, ("b", True, 10.0)], 2) == 14
+
+
 def test_sample_draws_the_wanted_label(run_dir, tmp_path, monkeypatch, capsys):
     words = ["sample", run_dir, "--label", "7", "-n", "5", "--seed", "1", "--out"]
     code, out, _ = call(monkeypatch, capsys, *words, tmp_path / "a")

@@ -19,7 +19,7 @@ KINDS = {  # the first that an operation's name holds
     "matrix product": ("mm", "linear"),
     "norm": ("norm",),
     "optimiser, average": ("adam", "optimizer", "lerp", "foreach"),
-    "layout, conversion": ("copy", "contiguous", "clone", "cat", "to"),
+    "layout, conversion": ("copy", "contiguous", "clone", "cat"),
 }
 TIMES = 5
 
