@@ -97,21 +97,28 @@ def judged(
         save_picture(class_grid(best_of(synthetic, chances), 8), folder / "best.png")
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     yield Progress(
-        "quality", cell.name, 1, 1, {"agreement": about["agreement"]}, warning=about["warning"]
-    )
+        "quality", cell.name, 1, 1, {"agreement": about["agreement"]},
+        warning=with_cost(about["warning"], drawn),
+    )  # fmt: skip
     return path
 
 
 def with_training(said: str, drawn: dict[str, Any]) -> str:
-    """A warning, with what its generator was trained on and what ten times that would cost."""
+    """A warning, and how many images its generator was trained on; no times: it is in tables."""
     if not said or not drawn["generator_seconds"]:  # a control: more steps cannot better it
         return said
     return (
-        f"{said}; {drawn['generator']} was trained on {drawn['images_seen']:,} images in "
-        f"{duration(drawn['generator_seconds'])}: ten times the steps would take about "
-        f"{duration(10 * drawn['generator_seconds'])}, and a filter, a lower --share or --select "
-        "can lessen the harm"
+        f"{said}; {drawn['generator']} was trained on {drawn['images_seen']:,} images: more steps, "
+        "a filter, a lower --share or --select can lessen the harm"
     )
+
+
+def with_cost(said: str, drawn: dict[str, Any]) -> str:
+    """The same for who watches the run: with what ten times the training would take here."""
+    seconds = drawn["generator_seconds"]
+    if not said or not seconds:
+        return said
+    return f"{said}; ten times the steps would take about {duration(10 * seconds)}"
 
 
 def to_own_class(embed: Any, synthetic: LabelledImages, labelled: LabelledImages) -> torch.Tensor:
