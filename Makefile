@@ -12,7 +12,7 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
-# beside diffusers and others, about two hours: see tests/bench/bench.py --help for parts of it
+# beside diffusers and others, some hours: see tests/bench/bench.py --help for parts of it
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python tests/bench/bench.py

@@ -187,13 +187,16 @@ def trial(source: Dataset, per_class: int, seed: int) -> tuple[LabelledImages, L
     return source.pool.select(chosen), source.pool.select(places[order[:10_000]])
 
 
-def cas(images: Tensor, labels: Tensor, judges: LabelledImages, policy: str, seed: int) -> float:
+def cas(
+    images: Tensor, labels: Tensor, judges: LabelledImages, policy: str, seed: int,
+    precision: str = "auto",
+) -> float:  # fmt: skip
     """Accuracy of the quick classifier trained on these images alone, in percent."""
     classifier = Airbench(**Airbench.presets["quick"])
     synthetic = LabelledImages(images, labels, judges.classes)
     fit(
         classifier, TrainingSet((synthetic,), (1.0,), (CLASSIC[policy],)), seed=seed, device=CPU,
-        precision=pick_precision("auto", CPU, max(judges.shape[1:])),
+        precision=pick_precision(precision, CPU, max(judges.shape[1:])),
     )  # fmt: skip
     guessed = torch.cat(list(classifier.predict(judges.images))).argmax(1)
     return 100 * float((guessed == judges.labels).float().mean())
@@ -242,6 +245,23 @@ def networks(dataset: str, seconds: float, seeds: list[int], data_dir: Path | No
                 figure="networks", dataset=dataset, contender=key, seed=seed, steps=steps,
                 train_seconds=trained, cas=cas(images, labels, judges, source.classic, seed),
             )  # fmt: skip
+
+
+def precisions(dataset: str, steps: int, seeds: list[int], data_dir: Path | None) -> Rows:
+    """fp32 and bf16 after equal steps: CAS of the ddpm's samples, accuracy on labelled images."""
+    source = load_dataset(dataset, data_dir=data_dir)
+    for seed, precision in itertools.product(seeds, ("fp32", "bf16")):
+        data, judges = trial(source, AMOUNTS[dataset], seed)
+        common = dict(figure="precisions", dataset=dataset, seed=seed)
+        rival = Ours(data, source.classic, seed=seed, steps=steps, precision=precision)
+        trained, labels = take(rival, steps), data.labels.repeat(2)
+        images = rival.sample(labels, DDPM.calls)
+        yield dict(**common, contender=f"ddpm, {precision}", train_seconds=trained,
+                   cas=cas(images, labels, judges, source.classic, seed))  # fmt: skip
+        begun = now()
+        right = cas(data.images, data.labels, judges, source.classic, seed, precision)
+        yield dict(**common, contender=f"classifier, {precision}", train_seconds=now() - begun,
+                   accuracy=right)  # fmt: skip
 
 
 def samplers(dataset: str, steps: int, seeds: list[int], data_dir: Path | None) -> Rows:
@@ -519,6 +539,7 @@ SECTIONS: dict[str, Section] = {
         loaded("cifar10", asked), 250, asked.seeds, asked.minutes
     ),
     "networks": lambda asked: networks("mnist", 6 * asked.minutes, asked.seeds, asked.data_dir),
+    "precisions": lambda asked: precisions("mnist", 1200, asked.seeds, asked.data_dir),
     "samplers": lambda asked: samplers("mnist", 1200, asked.seeds, asked.data_dir),
     "race": each_dataset(race_of),
 }

@@ -17,7 +17,7 @@ from augment.data.images import LabelledImages
 KINDS = {  # the first that an operation's name holds
     "convolution": ("conv",),
     "matrix product": ("mm", "linear"),
-    "norm": ("norm",),
+    "norm": ("layer_norm", "layernorm", "group_norm", "groupnorm"),  # not aten::normal_
     "optimiser, average": ("adam", "optimizer", "lerp", "foreach"),
     "layout, conversion": ("copy", "contiguous", "clone", "cat"),
 }
