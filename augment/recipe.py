@@ -37,7 +37,7 @@ from augment.weights import HUB
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
-MAY_BE_ZERO = ("steps", "epochs", "labels")  # of the whole numbers that can be set
+MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # of the whole numbers to set
 SHARES = (
     "transformed", "dropout", "label_dropout", "strength", "vae_share", "threshold",
 )  # fmt: skip  # from 0 to 1

@@ -14,7 +14,7 @@ from conftest import bars, write_folder
 from PIL import Image
 
 import augment
-from augment.report.html import with_variants
+from augment.report.html import warnings, with_variants
 
 NASTY = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -105,6 +105,33 @@ def test_conversions_are_counted(tmp_path):
     )
     said = "pictures: pixel formats: L 20, P 2, CMYK 1, I;16 1; 24 converted to RGB"
     assert said in (out / "report.html").read_text()
+
+
+def test_sets_that_begin_alike_are_shown_once_beside_real_ones_and_named(tmp_path):
+    settings = {"generator": {"steps": 2}, "classifier": {"steps": 2, "epochs": 0}}
+    run = augment.run(
+        dataset="digits", per_class=12, generator="cvae,noise", ratio=[1, 2], seeds=2, jobs=1,
+        arm="real+classic,real+classic+synth", preset="smoke", set=settings, out=tmp_path / "run",
+    )  # fmt: skip
+    said = re.findall(r"<figcaption>(.*?)</figcaption>", (run.path / "report.html").read_text())
+    shown = [i for i, caption in enumerate(said) if caption.startswith("synthetic: ")]
+    assert {said[i] for i in shown} == {
+        f"synthetic: {name} ratio=1, {name} ratio=2" for name in ("cvae", "noise")
+    }
+    assert all(said[i - 1] == "labelled: digits-120, trial 0" for i in shown)
+
+
+def test_warnings_of_several_trials_are_one_line():
+    quality = pd.DataFrame([
+        {"dataset": "digits", "asked": "10 a class", "seed": s, "variant": g, "warning": said,
+         "synthetic": f"{g}{s}", "features": f}
+        for g, s, said in (("cgan", 0, "odd A"), ("cgan", 1, None), ("cgan", 2, "odd C"),
+                           ("cvae", 0, None))
+        for f in ("one", "two")
+    ])  # fmt: skip
+    assert warnings(quality) == [
+        "cgan on digits, 10 a class, trial 0 (2 of 3 trials are warned of): odd A"
+    ]
 
 
 def test_lines_of_one_generator_tell_its_settings_apart():

@@ -34,6 +34,7 @@ PLAIN = {
 KINDS = {"helps": "helps", "hurts": "hurts"}
 SHEETS = {"best": "the images that the real+classic classifier is surest of, for each class",
           "closest": "the images most like a labelled one, each above that one"}  # fmt: skip
+HASH = "[0-9a-f]" * 6  # of a synthetic set, at the end of its pictures' names
 QUALITY = {"agreement": "right class %", "precision": "precision %", "coverage": "coverage %",
            "kid": "KID", "fd": "Fréchet distance"}  # fmt: skip
 QUALITY_HEAD = ("data", "generator", "trial", "features", "n", *QUALITY.values(), "copies %",
@@ -65,8 +66,9 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
         plots=[picture(f, "Accuracy: mean, 95 % interval and the single trials" if
                        f.stem == "accuracy" else "Gain of the synthetic images along a setting")
                for f in shown(folder / "plots", "accuracy.png", "gain.png")],
-        classes=class_changes(folder),
-        samples=sample_pairs(folder, done),
+        classes=(changes := class_changes(folder))[:MOST_CLASSES],
+        n_classes=len(changes),
+        samples=sample_pairs(folder, done, quality),
         quality=quality_lines(quality), quality_head=QUALITY_HEAD,
         confusions=[picture(f, "Rows: true class; columns: what the classifier said; percent of "
                             f"the row. {f.stem}")
@@ -107,15 +109,21 @@ def picture(file: Path, caption: str, pixels: bool = False) -> dict[str, Any]:
 
 
 def warnings(quality: pd.DataFrame) -> list[str]:
-    """What the trial's own classifier found odd, once a synthetic set."""
+    """What the trials' own classifiers found odd: a line a generator, in the words of one trial."""
     if quality.empty or "warning" not in quality:
         return []
-    said = quality.dropna(subset=["warning"]).drop_duplicates("synthetic")
-    return [
-        f"{line['variant']} on {Path(line['dataset']).name}, trial {line['seed']}: "
-        f"{line['warning']}"
-        for line in said.to_dict("records")
-    ]
+    keys = ["dataset", "asked", "variant"]
+    sets = quality.drop_duplicates("synthetic")
+    lines = []
+    for (dataset, asked, name), own in sets.groupby(keys, sort=False):
+        warned = own.dropna(subset=["warning"])
+        if len(warned):
+            which = f"trial {warned['seed'].iloc[0]}"
+            which += f" ({len(warned)} of {len(own)} trials are warned of)" if len(own) > 1 else ""
+            lines.append(
+                f"{name} on {Path(dataset).name}, {asked}, {which}: {warned['warning'].iloc[0]}"
+            )
+    return lines
 
 
 def notes(file: Path) -> list[str]:
@@ -138,7 +146,7 @@ def class_changes(folder: Path) -> list[list[str]]:
     means = pairs.groupby(["dataset", "asked", "variant", "class"], sort=False)[
         ["n_test", "recall_before", "recall", "change"]
     ].mean()
-    means = means.reset_index().sort_values("change", kind="stable").head(MOST_CLASSES)
+    means = means.reset_index().sort_values("change", kind="stable")
     return [
         [f"{Path(r['dataset']).name}, {r['asked']}", r["variant"], r["class"],
          f"{r['n_test']:.0f}", percent(r["recall_before"]), percent(r["recall"]),
@@ -147,21 +155,31 @@ def class_changes(folder: Path) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def sample_pairs(folder: Path, done: pd.DataFrame) -> list[list[dict[str, Any]]]:
-    """Real beside synthetic, and the closest pairs, for each generator of the first trial."""
+def sample_pairs(
+    folder: Path, done: pd.DataFrame, quality: pd.DataFrame
+) -> list[list[dict[str, Any]]]:
+    """Labelled beside synthetic images, then sheets of these, for each set of the first trial.
+
+    Sets whose grids are equal stand once: a larger ratio goes on where a smaller one ends.
+    """
     first = done[done["generator"].notna()]
     if first.empty:
         return []
+    names = {r["synthetic"][:6]: r["variant"] for r in quality.to_dict("records")}
     pairs = []
-    for file in shown(folder / "samples", f"real-*-seed{first['seed'].min()}.png"):
-        stem, seed = file.stem.removeprefix("real-").rsplit("-seed", 1)
-        pairs.append([picture(file, f"labelled: {stem}, trial {seed}", True)])
-        for made in shown(folder / "samples", f"{glob.escape(stem)}-*-seed{seed}-??????.png"):
-            name = made.stem.removeprefix(f"{stem}-").rsplit("-seed", 1)[0]
-            pairs[-1].append(picture(made, f"synthetic: {name}", True))
+    for real in shown(folder / "samples", f"real-*-seed{first['seed'].min()}.png"):
+        stem, seed = real.stem.removeprefix("real-").rsplit("-seed", 1)
+        alike: dict[bytes, list[Path]] = {}
+        for made in shown(folder / "samples", f"{glob.escape(stem)}-*-seed{seed}-{HASH}.png"):
+            alike.setdefault(made.read_bytes(), []).append(made)
+        for sets in alike.values():
+            name = ", ".join(names.get(f.stem[-6:], f.stem.removeprefix(f"{stem}-")) for f in sets)
+            pair = [picture(real, f"labelled: {stem}, trial {seed}", True),
+                    picture(sets[0], f"synthetic: {name}", True)]  # fmt: skip
             for sheet, said in SHEETS.items():
-                for file in shown(folder / "samples", f"{sheet}-{glob.escape(made.stem)}.png"):
-                    pairs[-1].append(picture(file, f"{name}: {said}", True))
+                for file in shown(folder / "samples", f"{sheet}-{glob.escape(sets[0].stem)}.png"):
+                    pair.append(picture(file, f"{name}: {said}", True))
+            pairs.append(pair)
     return pairs
 
 
