@@ -64,6 +64,21 @@ def test_all_candidates_stand_in_selection_csv(selecting):
     assert result.table.iloc[1]["validation_accuracy"] == best["accuracy"]
 
 
+def test_mixings_are_candidates_and_what_was_chosen_is_run(selecting):
+    result = augment.run(**{**selecting, "mixing": ["pretrain", "falling"]})
+    table = read_csv(result.path / "selection.csv", ("filter", "mixing"))
+    assert table["mixing"].isna().tolist() == [True, False, False]
+    assert table["mixing"].tolist()[1:] == ["pretrain", "falling"]
+    assert table["loss"].nunique() == 3
+    chosen = table[table["chosen"]].iloc[0]
+    line = result.table[result.table["candidates"].notna()].iloc[0]
+    assert line["share"] == chosen["share"]
+    assert line["validation_accuracy"] == chosen["accuracy"]
+    if chosen["share"]:
+        assert line["mixing"] == chosen["mixing"]
+        assert f"mixing={chosen['mixing']}" in result.summary.iloc[1]["chosen"]
+
+
 def test_the_clearly_better_candidate_is_chosen_and_the_unsure_one_is_not():
     recipe = make_recipe(arm=ARMS, share=[0.25, 0.5], select=True).resolved("cpu")
     cell = expand(recipe)[1]
