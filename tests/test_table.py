@@ -232,6 +232,22 @@ def test_sentence_says_what_so_many_pairs_can_show(usual):
     assert f"one of 0.5 points takes n = {pairs_for(0.005, sd)}." in sentence
 
 
+def test_verdict_that_could_be_luck_among_several_says_so(usual):
+    (sentence,) = verdicts(summarise(usual))  # two contrasts of six pairs: p is 0.031 each
+    assert sentence.endswith(
+        "Taken alone, that is: corrected for the 2 comparisons of this table p is 0.062."
+    )
+    alone = summarise(usual[usual["arm"] != "real"])
+    assert "Taken alone" not in verdicts(alone)[0]
+    seven = [score + 0.03 for score in [*CLASSIC, 0.6]]  # p is 0.016, twice that below 0.05
+    sure = summarise(results(
+        rows("real", [*REAL, 0.5]), rows("real+classic", [*CLASSIC, 0.6]),
+        rows("real+classic+synth", seven),
+    ))  # fmt: skip
+    assert ": helps" in verdicts(sure)[0]
+    assert "Taken alone" not in verdicts(sure)[0]
+
+
 def test_no_sentence_without_the_decisive_arm():
     assert verdicts(summarise(results(rows("real", REAL), rows("synth", REAL)))) == []
 

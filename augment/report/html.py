@@ -18,6 +18,7 @@ from augment.report.table import (
     legend,
     percent,
     summarise,
+    taken_alone,
     variants,
     verdict_lines,
 )  # fmt: skip
@@ -25,8 +26,8 @@ from augment.store import read_csv, write_atomic
 
 MOST_CLASSES = 30  # lines of the class table
 PLAIN = {
-    "helps": "Yes: the synthetic images of {who} help.",
-    "hurts": "No: the synthetic images of {who} hurt.",
+    "helps": "Yes{alone}: the synthetic images of {who} help.",
+    "hurts": "No{alone}: the synthetic images of {who} hurt.",
     "can't tell": "Not shown: whether the synthetic images of {who} help cannot be told.",
     "one trial": "Not shown: one trial of {who} says nothing about chance.",
     "no pair": "Not measured: no trial of {who} finished.",
@@ -56,6 +57,7 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
         verdicts=[
             {"kind": KINDS.get(line["verdict"], ""), "exact": sentence,
              "plain": PLAIN[line["verdict"] or "no pair"].format(
+                 alone=", taken alone" if taken_alone(line, summary) else "",
                  who=f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},")}
             for line, sentence in verdict_lines(summary)
         ],

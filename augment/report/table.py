@@ -254,10 +254,21 @@ def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
                 f"{who}: {line['verdict']}: {gain}, 95 % interval {percent(line['low'], True)} to "
                 f"{percent(line['high'], True)}, n = {line['pairs']:.0f} pairs. {power_line(line)}"
             )
+            if taken_alone(line, summary):
+                said += (
+                    f" Taken alone, that is: corrected for the {summary['p'].notna().sum()} "
+                    f"comparisons of this table p is {probability(line['p_holm'])}."
+                )
         if line["chosen"]:
             said += f" Chosen on validation, in how many trials: {line['chosen']}."
         found.append((line, said))
     return found
+
+
+def taken_alone(line: dict[str, Any], summary: pd.DataFrame) -> bool:
+    """Whether a verdict, which is of one interval, could be luck among those of the table."""
+    several = summary["p"].notna().sum() > 1
+    return bool(several and line["verdict"] in ("helps", "hurts") and line["p_holm"] > 0.05)
 
 
 def power_line(line: dict[str, Any], gain: float = 0.005) -> str:
