@@ -159,11 +159,23 @@ def signals_held() -> Iterator[None]:
     A half-begun one would be ended by nobody, and in a terminal Ctrl-C reaches all: the parent
     decides.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    stops, heard = (signal.SIGINT, signal.SIGTERM), []
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    # where another thread takes the signal, its handler is called in the main one all the same
+    main = threading.current_thread() is threading.main_thread()
+    held = {n: signal.signal(n, lambda n, _: heard.append(n)) for n in stops} if main else {}
     try:
         yield
     finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in heard[:1]:
+            handler = held[number]
+            if callable(handler):  # not sent again: who watches the signals has read this one
+                handler(number, None)
+            else:
+                signal.raise_signal(number)
 
 
 def stage_keys(cell: Cell) -> set[str]:

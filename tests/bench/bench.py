@@ -26,6 +26,7 @@ from shares import shares
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from augment.arms import training_set
 from augment.cells import expand
 from augment.classic import CLASSIC
 from augment.classifiers import Airbench
@@ -33,10 +34,18 @@ from augment.data.datasets import Dataset, load_dataset
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
 from augment.generators.ddpm import DDPM
+from augment.judge import baseline, judged
 from augment.learn import TrainingSet, fit, train
 from augment.recipe import make_recipe
 from augment.runtime import environment, peak_memory_mb, pick_precision
-from augment.stages import SYNTHETIC, Bench, fit_generator, synthesise
+from augment.stages import (
+    SYNTHETIC,
+    Bench,
+    fit_generator,
+    load_images,
+    synthesise,
+    train_and_score,
+)
 from augment.store import Store
 
 AMOUNTS = {"digits": 10, "mnist": 50, "cifar10": 100}  # labelled images a class
@@ -164,6 +173,42 @@ def stream_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
         size = next(Path(folder).rglob(SYNTHETIC)).stat().st_size / 1e6
     seconds = time.perf_counter() - begun
     return dict(anonymous_mb=peak, file_mb=size, images_per_second=n / seconds)
+
+
+def judging(dataset: str, data_dir: Path | None) -> Rows:
+    """What the look at a synthetic set costs: 50,000 images against 5,000 labelled ones."""
+    command = [sys.executable, __file__, "--judge", "50000", "--dataset", dataset]
+    command += ["--data-dir", str(data_dir)] if data_dir else []
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    yield dict(figure="judging", dataset=dataset, contender="50,000 images against 5,000",
+               **json.loads(done.stdout))  # fmt: skip
+
+
+def judge_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
+    """In a process of its own: the quality stage, with a classifier that is barely trained."""
+    recipe = make_recipe(dataset=dataset, per_class="500", generator="noise", arm="synth", seeds=1,
+                         ratio=str(n / 5000), preset="quick",
+                         set={"classifier": {"steps": 1, "epochs": 0}})  # fmt: skip
+    cell, data = expand(recipe)[0], load_dataset(dataset, data_dir=data_dir)
+    places = labelled_subset(data.pool, per_class=500, seed=cell.seed)
+    labelled = data.pool.select(places)
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        bench = Bench(Store(Path(folder)), CPU, "auto", cell.seed)
+        precision = bench.precision_for(data)
+        model = list(returned(fit_generator(cell, labelled, data.classic, bench, precision)))[-1]
+        origin = list(returned(synthesise(cell, model, labelled, data.classic, bench)))[-1]
+        drawn = load_images(origin, labelled.classes)
+        learnt = training_set("real+classic", labelled, None, data.classic, 0.0)
+        for _ in train_and_score(baseline(cell), learnt, labelled, data.test, None, None, bench,
+                                 precision):  # fmt: skip
+            pass
+        begun = time.perf_counter()
+        stage = judged(cell, drawn, origin, labelled, places, data, data.classic, bench)
+        made = list(returned(stage))[-1]
+        seconds = time.perf_counter() - begun
+        spaces = json.loads((made / "about.json").read_text())["spaces"]
+    return dict(seconds=seconds, peak_memory_mb=peak_memory_mb(CPU), anonymous_mb=anonymous_mb(),
+                measured_at_n=next(iter(spaces.values()))["n"])  # fmt: skip
 
 
 def returned(steps: Any) -> Iterator[Any]:
@@ -445,6 +490,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/bench/bench"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--stream", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--judge", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--dataset", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.memory_of:
@@ -452,6 +498,9 @@ def main() -> None:
         return
     if asked.stream:
         print(json.dumps(stream_of(asked.stream, asked.dataset, asked.data_dir)))
+        return
+    if asked.judge:
+        print(json.dumps(judge_of(asked.judge, asked.dataset, asked.data_dir)))
         return
     if asked.threads:
         torch.set_num_threads(asked.threads)
@@ -531,6 +580,7 @@ SECTIONS: dict[str, Section] = {
     "estimate": lambda asked: estimates(asked.data_dir),
     "memory": lambda asked: memory("mnist", asked.data_dir),
     "stream": lambda asked: stream("mnist", asked.data_dir),
+    "judging": lambda asked: judging("cifar10", asked.data_dir),
     "plain": lambda asked: plain_loops(
         "mnist", loaded("mnist", asked), asked.repeats, asked.seconds
     ),
