@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pandas as pd
@@ -20,7 +21,14 @@ from augment.engine import execute
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
 from augment.executors import Local, choose_jobs, threads_for
 from augment.generators import GENERATORS
-from augment.processes import Worker, generator_keys, gpu_slot, stage_keys, urgency
+from augment.processes import (
+    Worker,
+    generator_keys,
+    gpu_slot,
+    signals_held,
+    stage_keys,
+    urgency,
+)
 from augment.recipe import make_recipe
 from augment.store import read_csv
 
@@ -320,3 +328,20 @@ def test_run_tells_what_was_left_out_of_the_data(tmp_path, small_run):
     ):
         pass
     assert ".cache" in " ".join(told[0][2])
+
+
+def test_signal_that_another_thread_takes_waits_until_a_worker_has_started():
+    heard, over = [], threading.Event()
+    other = threading.Thread(target=over.wait)  # its mask lets signals through
+    other.start()
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        with signals_held():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+            assert heard == []
+        assert heard == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+        over.set()
+        other.join()

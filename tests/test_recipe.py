@@ -83,6 +83,11 @@ def test_bad_value_is_refused_by_its_flag(flag, value):
         refused(flag, **{key: value})
 
 
+@pytest.mark.parametrize("name", ["hub", "patch"])
+def test_zero_that_means_none_or_automatic_can_be_given(name):
+    assert make_recipe(set={"ddpm": {name: 0}}).overrides("ddpm") == {name: 0}
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value", "says"),
     [
