@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
+from augment.graphs import recorded
 from augment.learn import (
     Metrics,
     average_of,
@@ -131,7 +132,7 @@ class Classifier:
         section 4, with one affine part for both).
         """
         if labels.ndim == 1 or labels.shape[1] == self.k:
-            return net(images)
+            return recorded(net, images)
         apart = F.pad(labels[:, self.k :].any(1), (0, len(images) - len(labels)))
         own, other = (~apart).nonzero().flatten(), apart.nonzero().flatten()
         logits = []

@@ -93,7 +93,10 @@ class TrainingSet:
         return [*counts, round(sum(shares) * batch) - sum(counts)]
 
 
-def draws(n: int, take: int, seed: int, position: int, cache: dict[int, Tensor]) -> Tensor:
+def draws(
+    n: int, take: int, seed: int, position: int, cache: dict[int, Tensor],
+    device: torch.device | None = None,
+) -> Tensor:  # fmt: skip
     """Places of the `take` images drawn from n after `position` others: each once an epoch.
 
     The order of epoch e depends on (seed, e) alone, so that a resumed run draws the same.
@@ -105,7 +108,8 @@ def draws(n: int, take: int, seed: int, position: int, cache: dict[int, Tensor])
         if epoch not in cache:
             rng = torch.Generator().manual_seed(seed_for(seed, "epoch", epoch))
             cache.clear()
-            cache[epoch] = torch.randperm(n, generator=rng)
+            # moved once an epoch: to move each batch's places would wait for the GPU in every step
+            cache[epoch] = torch.randperm(n, generator=rng).to(device)
         places.append(cache[epoch][offset : offset + end - position])
         position += len(places[-1])
     return torch.cat(places)
@@ -135,7 +139,7 @@ def train(
         for number, (part, take) in enumerate(zip(data.parts, counts[step], strict=True)):
             if take:
                 places = draws(len(part), take, seed_for(seed, number), drawn[number],
-                               caches[number]).to(device)  # fmt: skip
+                               caches[number], device)  # fmt: skip
                 drawn[number] += take
                 images.append(data.transforms[number](to_float(part.images[places]), rng))
                 labels.append(known[number][places])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import tomllib
 import typing
 from pathlib import Path
@@ -44,11 +45,12 @@ SHARES = (
 
 
 def as_list(value: Any) -> Any:
-    """One value → a list of one; `"a,b"` → two; None → no value."""
+    """One value → a list of one; `"a,b"` → two, commas in brackets left alone; None → no value."""
     if value is None:
         return []
     if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        parts = re.split(r",(?![^\[]*\])", value)  # "ddpm widths=[16,32],cvae" are two
+        return [part.strip() for part in parts if part.strip()]
     values = list(value) if isinstance(value, (list, tuple, range)) else [value]
     if any(isinstance(v, bool) for v in values):
         raise ValueError("true or false is no value here")  # Python would take them for 1 and 0

@@ -33,13 +33,16 @@ def seed_for(*parts: object) -> int:
 
 @contextlib.contextmanager
 def seeded(rng: torch.Generator, *, only_if: bool = True) -> Iterator[None]:
-    """Layers that draw from the global state (dropout) draw from `rng`; the state is put back."""
+    """Layers that draw from the global state (dropout) draw from `rng`; the state is put back.
+
+    What they draw follows from the seed that `rng` was last given: once a step.
+    """
     if not only_if:
         yield
         return
     import torch
 
-    seed = int(torch.randint(2**62, (1,), generator=rng, device=rng.device))
+    seed = seed_for(rng.initial_seed(), "layers")  # drawn from rng, it would wait for the GPU
     with torch.random.fork_rng(devices=[rng.device] if rng.device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -114,7 +117,8 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
     if precision == "fp32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    # its cache would outlive the recording of a CUDA graph, and each weight is used once
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=device.type != "cuda")
 
 
 @contextlib.contextmanager

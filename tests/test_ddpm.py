@@ -1,4 +1,4 @@
-"""The diffusion model's ways of drawing: variations of labelled images."""
+"""The diffusion model's step, and its ways of drawing: variations of labelled images."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from conftest import bars
 
 from augment.arms import generator_set
 from augment.generators.ddpm import DDPM, scheduler
-from augment.learn import fit, load_learner, save_learner
+from augment.learn import fit, load_learner, save_learner, train
 
 LABELS, SEEDS = torch.tensor([0, 1, 2]).repeat(20), torch.arange(60)
 
@@ -94,3 +94,24 @@ def test_variations_come_from_the_saved_model_alone(model, cpu, tmp_path):
     again = load_learner({"ddpm": DDPM}, tmp_path, cpu, strength=0.3, interpolate=True)
     expected = drawn(ddpm, strength=0.3, interpolate=True)
     assert torch.equal(again.sample(LABELS, seeds=SEEDS), expected)
+
+
+@pytest.mark.parametrize("micro_batch", [0, 4])
+def test_a_step_goes_down_a_gradient_no_longer_than_clip(cpu, micro_batch):
+    norms = {}
+    for clip in (0.0, 0.01):
+        ddpm = DDPM(steps=3, batch=8, widths=(8, 16), hub=8, clip=clip)
+        ddpm.prepare(bars(), seed=0, device=cpu)
+        taken, step = [], ddpm.optimisers["net"].step
+
+        def seen(ddpm=ddpm, taken=taken, step=step):
+            step()
+            grads = [p.grad for p in ddpm.modules["net"].parameters()]
+            taken.append(float(torch.nn.utils.get_total_norm(grads)))
+
+        ddpm.optimisers["net"].step = seen
+        data = generator_set(bars(), "none", 0.0)
+        assert len(list(train(ddpm, data, seed=0, device=cpu, micro_batch=micro_batch))) == 3
+        norms[clip] = taken
+    assert min(norms[0.0]) > 0.05
+    assert norms[0.01] == pytest.approx([0.01] * 3, rel=1e-3)

@@ -451,3 +451,8 @@ def test_one_generator_with_several_settings_is_several_generators():
 def test_fault_in_the_settings_of_a_generators_name_is_one_sentence(generator, said):
     with pytest.raises(UsageError, match=said):
         make_recipe(generator=generator)
+
+
+def test_a_comma_in_brackets_does_not_part_two_generators():
+    names = make_recipe(generator="ddpm widths=[16,32] steps=5, cvae,mix").generator
+    assert names == ["ddpm widths=[16,32] steps=5", "cvae", "mix"]

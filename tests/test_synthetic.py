@@ -4,6 +4,8 @@ import pytest
 import torch
 from conftest import bars
 
+from augment.metrics import synthetic
+from augment.metrics.copies import nearest_two
 from augment.metrics.synthetic import (
     agreement,
     closer_to_train,
@@ -80,3 +82,18 @@ def test_warning_only_where_something_is_wrong():
     assert "60 % of its images" in warning(seen(agreement=0.6))
     assert "of the x they cover 20 %" in warning(seen(coverage=0.2))
     assert warning({**seen(), "spaces": {}}) == ""
+
+
+def test_closer_to_train_looks_at_no_more_than_most(monkeypatch):
+    data = bars(40, ("a", "b"))
+    labelled, others = data.select(torch.arange(0, 80, 2)), data.select(torch.arange(1, 80, 2))
+    asked = []
+
+    def counted(queries, targets):
+        asked.append(len(queries))
+        return nearest_two(queries, targets)
+
+    monkeypatch.setattr(synthetic, "nearest_two", counted)
+    monkeypatch.setattr(synthetic, "MOST", 7)
+    assert closer_to_train(labelled.images, labelled, others) == 1.0
+    assert asked == [7, 7]

@@ -29,10 +29,20 @@ def normalise(x: Tensor, groups: int = 1) -> Tensor:
     """
     x = x.permute(0, 2, 3, 1)
     if groups == 1:
-        return F.layer_norm(x, x.shape[1:]).permute(0, 3, 1, 2)
+        return layer_norm(x, 1).permute(0, 3, 1, 2)
     x = x.unflatten(3, (groups, -1)).permute(0, 3, 1, 2, 4).contiguous()  # [B, G, H, W, C / G]
-    x = F.layer_norm(x, x.shape[2:])
-    return x.permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
+    return layer_norm(x, 2).permute(0, 2, 3, 1, 4).flatten(3).permute(0, 3, 1, 2)
+
+
+def layer_norm(x: Tensor, first: int) -> Tensor:
+    """Layer norm over the axes from `first` on, in the precision of x, as autocast has it on a CPU.
+
+    On a GPU it would make fp32 of it, and of all that follows up to the next convolution.
+    """
+    if not x.is_cuda:
+        return F.layer_norm(x, x.shape[first:])
+    with torch.autocast("cuda", enabled=False):
+        return F.layer_norm(x, x.shape[first:])
 
 
 class Normalised(nn.Module):
@@ -97,9 +107,9 @@ def rows_at_once(shape: tuple[int, int, int], device: torch.device) -> int:
     """Images in every network call of sampling, for images [C, H, W]; fast and small in memory.
 
     On two CPU cores 128 was within a tenth of the best of 16 … 512 for most networks at 8 to 32
-    pixels a side, 32 at 64.
+    pixels a side, 32 at 64. On a GPU as many as a stage draws between two signs of life.
     """
-    most, pixels = (128, 2**17) if device.type == "cpu" else (1024, 2**20)
+    most, pixels = (128, 2**17) if device.type == "cpu" else (512, 2**19)
     return min(most, max(1, pixels // (shape[1] * shape[2])))
 
 

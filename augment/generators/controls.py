@@ -22,11 +22,13 @@ class Memory(nn.Module):
         self.labels: Tensor
         self.register_buffer("images", data.images.cpu().clone())
         self.register_buffer("labels", data.labels.cpu().clone())
+        self.k = len(data.classes)
 
     def chosen(self, labels: Tensor, u: Tensor) -> Tensor:
         """An image of each label, chosen by u in [0, 1): [N], [N] → [N, C, H, W] in [-1, 1]."""
         order = self.labels.argsort(stable=True)
-        counts = torch.bincount(self.labels, minlength=int(labels.max()) + 1)
+        # bincount would wait for the GPU
+        counts = (self.labels[:, None] == torch.arange(self.k, device=labels.device)).sum(0)
         starts = counts.cumsum(0) - counts
         places = (u * counts[labels]).long().minimum(counts[labels] - 1)
         return to_float(self.images[order[starts[labels] + places]])

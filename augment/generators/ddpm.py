@@ -14,6 +14,7 @@ from augment.errors import UsageError
 from augment.generators.blocks import in_chunks, rows_at_once
 from augment.generators.controls import Memory
 from augment.generators.lean import LeanUNet
+from augment.graphs import recorded
 from augment.learn import (
     Metrics,
     average_of,
@@ -45,6 +46,7 @@ class DDPM:
     noise_power: float = 0.6  # level = 1000 u^power; below 1: more of the levels that decide shape
     label_dropout: float = 0.1  # how often the label is replaced by the null class
     ema: float = 0.995
+    clip: float = 0.0  # the gradient's norm at most; 0: as it is
     sampler: str = "dpm++"  # or "ddim", "ddpm" (the full chain, with calls = 1000)
     calls: int = 20  # noise levels visited; the network runs twice in each under guidance
     guidance: float = 1.0  # 1: none; Ho & Salimans 2021, with eq. 6's w = guidance - 1
@@ -61,8 +63,8 @@ class DDPM:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  hub=64),
         "quick": dict(steps=1200,  batch=64,  widths=(32, 64)),
-        "full":  dict(steps=60000, batch=128, widths=(128, 256, 256), network="unet2d",
-                      lr=5e-4, dropout=0.1, ema=0.9995),
+        "full":  dict(steps=12000, batch=256, widths=(128, 256), hub=0,
+                      lr=1e-3, dropout=0.1, ema=0.999, clip=1.0),
     }  # fmt: skip
 
     def prepare(
@@ -79,11 +81,12 @@ class DDPM:
         net = net.to(device=device, memory_format=torch.channels_last)
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
         self.modules = {"net": net, "ema": average_of(net), "memory": Memory(data).to(device)}
-        self.optimisers = {
-            "net": torch.optim.AdamW(
-                net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
-            )
-        }
+        optimiser = torch.optim.AdamW(
+            net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
+        )
+        if self.clip:  # at the step itself: a batch in parts has its whole gradient only then
+            optimiser.register_step_pre_hook(self.shorten)
+        self.optimisers = {"net": optimiser}
 
     @property
     def fold(self) -> int:
@@ -119,13 +122,17 @@ class DDPM:
         sigma = (1 - self.alpha_bar[t]).sqrt()[:, None, None, None]
         xt = (alpha * x0 + sigma * eps).contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device), seeded(rng, only_if=self.dropout > 0):
-            v = net(xt, t, class_labels=labels, return_dict=False)[0]
+            v = recorded(net, xt, t, labels, call=velocity_of)
         loss = F.mse_loss(v.float(), alpha * eps - sigma * x0)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         follow(self.modules["ema"], net, step, self.ema)
         return {"loss": loss.detach()}
+
+    def shorten(self, *_: Any) -> None:
+        """Bring the gradient down to the norm `clip`."""
+        nn.utils.clip_grad_norm_(self.modules["net"].parameters(), self.clip)
 
     @torch.inference_mode()
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
@@ -172,15 +179,20 @@ class DDPM:
         net, times = self.modules["ema"], t.expand(len(x))
         with autocast(self.precision, self.device):
             if self.guidance == 1:
-                return net(x, times, class_labels=labels, return_dict=False)[0].float()
+                return velocity_of(net, x, times, labels).float()
             both = torch.cat([labels, torch.full_like(labels, self.null)])
-            v = net(x.repeat(2, 1, 1, 1), times.repeat(2), class_labels=both, return_dict=False)[0]
+            v = velocity_of(net, x.repeat(2, 1, 1, 1), times.repeat(2), both)
         wanted, unconditional = v.float().chunk(2)
         return unconditional + self.guidance * (wanted - unconditional)
 
     def enter(self, images: Tensor) -> Tensor:
         """Pixels as the network sees them: sides padded, patches folded into channels."""
         return F.pixel_unshuffle(pad_sides(images, self.multiple), self.fold)
+
+
+def velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    """v [B, C, H, W] of noised images at levels [B] of classes [B]."""
+    return net(x, t, class_labels=labels, return_dict=False)[0]
 
 
 def lean(model: DDPM, channels: int, sides: tuple[int, int], n_classes: int) -> nn.Module:

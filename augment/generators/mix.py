@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from augment.data.images import LabelledImages, to_uint8
 from augment.generators.blocks import in_chunks, normalise, rows_at_once
 from augment.generators.controls import Memory
+from augment.graphs import recorded
 from augment.learn import Metrics, fresh, rise_and_fall, set_rate
 from augment.runtime import autocast, noise_for
 
@@ -109,7 +110,7 @@ class Mix:
         u = torch.rand(len(labels), generator=rng, device=self.device)
         wanted = self.remembered(labels % self.k, u)  # k + K is k transformed
         with autocast(self.precision, self.device):
-            knots = net(images, wanted)
+            knots = recorded(net, images, wanted)
         knots = knots.float()
         mse = F.mse_loss(bent(images, net.laid(knots)), wanted)
         rough = knots.diff(dim=2).square().mean() + knots.diff(dim=3).square().mean()

@@ -19,9 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import peers
 import torch
 from estimates import estimates
-from peers import CPU, PEERS, TEXTBOOK, Contender, DiffusersLoop, Fast, Ours, Plain, ResNet18
+from peers import (
+    CPU,
+    DEVICE,
+    PEERS,
+    TEXTBOOK,
+    Contender,
+    DiffusersLoop,
+    Fast,
+    Ours,
+    Plain,
+    ResNet18,
+)
 from shares import shares
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -54,13 +66,16 @@ CALLS = 10  # of the sections that compare networks
 
 def now() -> float:
     """Seconds: with one thread the processor's own, so that other work on the machine costs nothing
-    (they equal wall time on an idle core); with several, wall time."""
+    (they equal wall time on an idle core); with several, and on a GPU, wall time."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def contenders(data: LabelledImages) -> dict[str, Contender]:
     """Name → what builds it; ours in the precision that `--precision auto` takes here."""
-    precision = pick_precision("auto", CPU, max(data.shape[1:]))
+    precision = pick_precision("auto", DEVICE, max(data.shape[1:]))
     ours = {
         "augment (lean)": partial(Ours, precision=precision),
         "augment (lean, fp32)": partial(Ours, precision="fp32"),
@@ -74,7 +89,8 @@ def contenders(data: LabelledImages) -> dict[str, Contender]:
 def timed(work: Callable[[], Any], seconds: float) -> float:
     """Runs a second of `work`, repeated for at least so long."""
     begun, runs = now(), 0
-    while now() - begun < seconds:
+    passed = time.perf_counter if DEVICE.type == "cuda" else now  # `now` waits for the GPU
+    while passed() - begun < seconds:
         work()
         runs += 1
     return runs / (now() - begun)
@@ -113,9 +129,9 @@ def speed(name: str, data: LabelledImages, policy: str, repeats: int, seconds: f
 
 def convolution_peak(dtype: torch.dtype, channels: int = 64, side: int = 16) -> float:
     """GFLOP/s of a 3×3 convolution on a batch of 256, channels-last: the best of five timings."""
-    x = torch.randn(256, channels, side, side, dtype=dtype)
+    x = torch.randn(256, channels, side, side, dtype=dtype, device=DEVICE)
     x = x.contiguous(memory_format=torch.channels_last)
-    conv = nn.Conv2d(channels, channels, 3, padding=1, dtype=dtype)
+    conv = nn.Conv2d(channels, channels, 3, padding=1, dtype=dtype, device=DEVICE)
     conv = conv.to(memory_format=torch.channels_last)
     work = 2 * x.numel() * channels * 9 / 1e9
     with torch.inference_mode():
@@ -456,11 +472,12 @@ def scaling(source: Dataset, repeats: int) -> Rows:
 def report(table: pd.DataFrame, about: dict[str, Any]) -> str:
     """Medians of the repeats, and the points of the races, as Markdown."""
     versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
+    device = "" if about["device"] == "cpu" else f", {about['device']}"
     lines = [
         "# Bench", "",
-        f"{about['processor']}, {about['threads']} threads, {versions}. Medians of interleaved "
-        "repeats (of seeds for networks and samplers) in one run by `make bench`; compare ratios, "
-        "not seconds. CAS and accuracy on pool images that are not labelled.", "",
+        f"{about['processor']}, {about['threads']} threads{device}, {versions}. Medians of "
+        "interleaved repeats (of seeds for networks and samplers) in one run by `make bench`; "
+        "compare ratios, not seconds. CAS and accuracy on pool images that are not labelled.", "",
     ]  # fmt: skip
     for (figure, dataset), part in table.groupby(["figure", "dataset"], sort=False):
         numbers = part.dropna(axis=1, how="all").drop(columns=["figure", "dataset"])
@@ -486,6 +503,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each timing")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the longest training")
     parser.add_argument("--seeds", type=int, nargs="*", default=[100, 101, 102])
+    parser.add_argument("--widths", type=int, nargs=2, default=[32, 64], help="of the networks")
     parser.add_argument("--threads", type=int, help="1: timed by the processor's own seconds")
     parser.add_argument("--out", type=Path, default=Path("results/bench/bench"))
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
@@ -504,6 +522,7 @@ def main() -> None:
         return
     if asked.threads:
         torch.set_num_threads(asked.threads)
+    peers.WIDTHS = tuple(asked.widths)
     rows: list[dict[str, Any]] = []
     for section in asked.only:
         for row in SECTIONS[section](asked):
@@ -512,7 +531,7 @@ def main() -> None:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows)
     table.to_csv(asked.out.with_suffix(".csv"), index=False)
-    asked.out.with_suffix(".md").write_text(report(table, environment(CPU)))
+    asked.out.with_suffix(".md").write_text(report(table, environment(DEVICE)))
     if "race" in asked.only:
         plot(table[table["figure"] == "race"], asked.out.with_suffix(".png"))
 

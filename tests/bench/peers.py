@@ -26,6 +26,7 @@ from augment.generators.ddpm import DDPM
 from augment.learn import train
 
 CPU = torch.device("cpu")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # of the diffusion models
 WIDTHS = (32, 64)
 
 
@@ -56,16 +57,19 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(self.pictures[place]), self.labels[place]
 
 
-def endless(data: LabelledImages, policy: str, batch: int, seed: int) -> Iterator[list[Tensor]]:
+def endless(
+    data: LabelledImages, policy: str, batch: int, seed: int, device: torch.device = CPU
+) -> Iterator[list[Tensor]]:
     """Batches of a DataLoader, epoch after epoch; a set smaller than a batch is repeated."""
     pictures = Pictures(data, policy)
     sampler = torch.utils.data.RandomSampler(
         pictures, replacement=False, num_samples=max(len(pictures), batch) // batch * batch,
         generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
-    return itertools.chain.from_iterable(
+    batches = itertools.chain.from_iterable(
         iter(lambda: DataLoader(pictures, batch, sampler=sampler), None)
     )
+    return ([part.to(device) for part in own] for own in batches)
 
 
 class Ours:
@@ -78,8 +82,8 @@ class Ours:
         self.batch, self.data = batch, data
         self.model = DDPM(steps=steps, batch=batch, widths=WIDTHS, **changed)
         learnt = generator_set(data, policy, self.model.transformed)
-        self.model.prepare(learnt.parts[0], seed=seed, device=CPU, precision=precision)
-        self.steps = train(self.model, learnt, seed=seed, device=CPU)
+        self.model.prepare(learnt.parts[0], seed=seed, device=DEVICE, precision=precision)
+        self.steps = train(self.model, learnt, seed=seed, device=DEVICE)
 
     def step(self) -> None:
         next(self.steps)
@@ -89,9 +93,9 @@ class Ours:
         return self.model.sample(labels, seeds=torch.arange(len(labels)))
 
     def forward(self, n: int) -> None:
-        image = torch.zeros(n, *self.data.shape)
-        zeros = torch.zeros(n, dtype=torch.int64)
-        self.model.velocity(self.model.enter(image), torch.tensor(1), zeros)
+        image = torch.zeros(n, *self.data.shape, device=DEVICE)
+        zeros = torch.zeros(n, dtype=torch.int64, device=DEVICE)
+        self.model.velocity(self.model.enter(image), torch.tensor(1, device=DEVICE), zeros)
 
 
 class DiffusersLoop:
@@ -113,7 +117,7 @@ class DiffusersLoop:
             layers_per_block=1, block_out_channels=WIDTHS, down_block_types=("DownBlock2D",) * 2,
             up_block_types=("UpBlock2D",) * 2, norm_num_groups=8, attention_head_dim=32,
             num_class_embeds=self.k + 1,
-        )  # fmt: skip
+        ).to(DEVICE)  # fmt: skip
         self.shape = (channels, side, side)
         kind: dict[str, Any] = dict(
             beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction",
@@ -123,14 +127,14 @@ class DiffusersLoop:
         self.denoising: Any = DDIMScheduler(**kind)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=1e-3)
         self.ema = EMAModel(self.net.parameters(), decay=0.995)
-        self.batches = endless(data, policy, batch, seed)
+        self.batches = endless(data, policy, batch, seed, DEVICE)
 
     def step(self) -> None:
         images, labels = next(self.batches)
         clean = F.pixel_unshuffle(images, self.fold)
         noise = torch.randn_like(clean)
-        t = torch.randint(0, 1000, (len(clean),))
-        labels = torch.where(torch.rand(len(clean)) < 0.1, self.k, labels)
+        t = torch.randint(0, 1000, (len(clean),), device=DEVICE)
+        labels = torch.where(torch.rand(len(clean), device=DEVICE) < 0.1, self.k, labels)
         noisy = self.noising.add_noise(clean, noise, t)
         v = self.net.train()(noisy, t, class_labels=labels).sample
         loss = F.mse_loss(v, self.noising.get_velocity(clean, noise, t))
@@ -147,19 +151,19 @@ class DiffusersLoop:
         self.net.eval()
         parts = []
         for own in labels.split(256):
-            x = torch.randn(len(own), *self.shape)
+            x = torch.randn(len(own), *self.shape, device=DEVICE)
             self.denoising.set_timesteps(calls)
             for t in self.denoising.timesteps:
-                v = self.net(x, t, class_labels=own).sample
+                v = self.net(x, t, class_labels=own.to(DEVICE)).sample
                 x = self.denoising.step(v, t, x).prev_sample
-            parts.append(to_uint8(F.pixel_shuffle(x, self.fold)))
+            parts.append(to_uint8(F.pixel_shuffle(x, self.fold)).cpu())
         self.ema.restore(self.net.parameters())
         return torch.cat(parts)
 
     @torch.no_grad()
     def forward(self, n: int) -> None:
-        zeros = torch.zeros(n, dtype=torch.int64)
-        self.net.eval()(torch.zeros(n, *self.shape), zeros, class_labels=zeros)
+        zeros = torch.zeros(n, dtype=torch.int64, device=DEVICE)
+        self.net.eval()(torch.zeros(n, *self.shape, device=DEVICE), zeros, class_labels=zeros)
 
 
 class Lucidrains:
@@ -183,14 +187,14 @@ class Lucidrains:
         self.net = Unguided(
             dim=WIDTHS[0], num_classes=len(data.classes), dim_mults=(1, 2), channels=channels,
             cond_drop_prob=0.1,
-        )  # fmt: skip
+        ).to(DEVICE)  # fmt: skip
         self.shape = (channels, height, height)
         self.diffusion = GaussianDiffusion(
             self.net, image_size=height, timesteps=1000, sampling_timesteps=20,
             objective="pred_v", beta_schedule="cosine",
-        )  # fmt: skip
+        ).to(DEVICE)  # fmt: skip
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-3)
-        self.batches = endless(data, policy, batch, seed)
+        self.batches = endless(data, policy, batch, seed, DEVICE)
 
     def step(self) -> None:
         images, labels = next(self.batches)
@@ -201,13 +205,14 @@ class Lucidrains:
     @torch.no_grad()
     def sample(self, labels: Tensor, calls: int) -> Tensor:
         self.diffusion.sampling_timesteps, self.diffusion.is_ddim_sampling = calls, True
+        labels = labels.to(DEVICE)
         parts = [self.diffusion.sample(own, cond_scale=1.0) for own in labels.split(256)]
-        return to_uint8(torch.cat(parts) * 2 - 1)
+        return to_uint8(torch.cat(parts) * 2 - 1).cpu()
 
     @torch.no_grad()
     def forward(self, n: int) -> None:
-        zeros = torch.zeros(n, dtype=torch.int64)
-        self.net(torch.zeros(n, *self.shape), zeros, zeros, cond_drop_prob=0.0)
+        zeros = torch.zeros(n, dtype=torch.int64, device=DEVICE)
+        self.net(torch.zeros(n, *self.shape, device=DEVICE), zeros, zeros, cond_drop_prob=0.0)
 
 
 class FlowMatching:
@@ -223,10 +228,10 @@ class FlowMatching:
             dim=data.shape, num_channels=WIDTHS[0], num_res_blocks=1, channel_mult=(1, 2),
             num_classes=len(data.classes), class_cond=True,
             attention_resolutions=str(data.shape[1] // 2),
-        )  # fmt: skip
+        ).to(DEVICE)  # fmt: skip
         self.matcher = ConditionalFlowMatcher(sigma=0.0)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-3)
-        self.batches = endless(data, policy, batch, seed)
+        self.batches = endless(data, policy, batch, seed, DEVICE)
 
     def step(self) -> None:
         images, labels = next(self.batches)
@@ -241,16 +246,18 @@ class FlowMatching:
     def sample(self, labels: Tensor, calls: int) -> Tensor:
         parts = []
         for own in labels.split(256):
-            x = torch.randn(len(own), *self.shape)
+            x, own = torch.randn(len(own), *self.shape, device=DEVICE), own.to(DEVICE)
             for k in range(calls):
-                x = x + self.net(torch.full((len(own),), k / calls), x, own) / calls
-            parts.append(to_uint8(x))
+                t = torch.full((len(own),), k / calls, device=DEVICE)
+                x = x + self.net(t, x, own) / calls
+            parts.append(to_uint8(x).cpu())
         return torch.cat(parts)
 
     @torch.no_grad()
     def forward(self, n: int) -> None:
-        zeros = torch.zeros(n, dtype=torch.int64)
-        self.net(torch.zeros(n), torch.zeros(n, *self.shape), zeros)
+        zeros = torch.zeros(n, dtype=torch.int64, device=DEVICE)
+        x = torch.zeros(n, *self.shape, device=DEVICE)
+        self.net(torch.zeros(n, device=DEVICE), x, zeros)
 
 
 class SmallDiffusion:
@@ -266,10 +273,10 @@ class SmallDiffusion:
             height, channels, channels, ch=WIDTHS[0], ch_mult=(1, 2), num_res_blocks=1,
             attn_resolutions=(height // 2,), dropout=0.0,
             cond_embed=sd.CondEmbedderLabel(4 * WIDTHS[0], len(data.classes), 0.1),
-        )  # fmt: skip
+        ).to(DEVICE)  # fmt: skip
         self.schedule = sd.ScheduleLogLinear(1000, sigma_min=0.01, sigma_max=20)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-3)
-        self.batches = endless(data, policy, batch, seed)
+        self.batches = endless(data, policy, batch, seed, DEVICE)
 
     def step(self) -> None:
         images, labels = next(self.batches)
@@ -285,15 +292,16 @@ class SmallDiffusion:
         sigmas, parts = self.schedule.sample_sigmas(calls), []
         for own in labels.split(256):
             *_, x = self.sd.samples(
-                self.net, sigmas, gam=1.6, batchsize=len(own), cond=own, cfg_scale=0.0
+                self.net, sigmas, gam=1.6, batchsize=len(own), cond=own.to(DEVICE), cfg_scale=0.0
             )
-            parts.append(to_uint8(x))
+            parts.append(to_uint8(x).cpu())
         return torch.cat(parts)
 
     @torch.no_grad()
     def forward(self, n: int) -> None:
-        x = torch.zeros(n, *self.shape)
-        self.net.eval()(x, torch.ones(n, 1, 1, 1), cond=torch.zeros(n, dtype=torch.int64))
+        x = torch.zeros(n, *self.shape, device=DEVICE)
+        labels = torch.zeros(n, dtype=torch.int64, device=DEVICE)
+        self.net.eval()(x, torch.ones(n, 1, 1, 1, device=DEVICE), cond=labels)
 
 
 class TextbookGAN:
