@@ -68,17 +68,22 @@ class Cell:
         """Its generator's name in the registry: `generator` may say settings after it."""
         return split_variant(str(self.generator))[0]
 
+    @property
+    def learnt_settings(self) -> dict[str, Any]:
+        """Its generator's settings without those that matter in drawing alone."""
+        drawing = GENERATORS[self.entry].sampling
+        return {k: v for k, v in self.generator_settings.items() if k not in drawing}
+
     def generator_record(self, labelled_sha: str, precision: str) -> dict[str, Any]:
         """All that a trained generator depends on."""
-        entry, settings = GENERATORS[self.entry], self.generator_settings
-        learnt = {k: v for k, v in settings.items() if k not in entry.sampling}
-        if not entry.closed_set:  # what counts is what lies there, not where
-            learnt["folder"] = folder_sha(Path(settings["folder"]))
+        learnt = self.learnt_settings
+        if not GENERATORS[self.entry].closed_set:  # what counts is what lies there, not where
+            learnt["folder"] = folder_sha(Path(learnt["folder"]))
         return {
             "version": __version__,
             "labelled": labelled_sha,
             "seed": self.seed,
-            "generator": self.generator,
+            "generator": self.entry,
             "settings": learnt,
             "classic": self.classic,
             "precision": precision,

@@ -23,6 +23,7 @@ from augment.processes import generator_keys
 from augment.recipe import Recipe
 from augment.runtime import pick_device, pick_precision, threads
 from augment.shards import Shard, shard_of
+from augment.stages import snapshot_steps
 
 STEPS, WARMUP = 6, 2  # measured, and thrown away before
 
@@ -166,7 +167,8 @@ def measure_generator(
     learner = built(
         GENERATORS, cell.entry, cell.generator_settings, data.parts[0], device, precision
     )
-    return seconds_for(learner, data, device), megabytes(learner)
+    files = 1 + len(snapshot_steps(learner))
+    return seconds_for(learner, data, device), megabytes(learner) * files
 
 
 def measure_sampling(

@@ -23,6 +23,7 @@ from augment.recover import update_in_parts
 from augment.runtime import seed_for
 
 Metrics = dict[str, Tensor]
+SNAPSHOTS = (0.25, 0.5, 0.75, 1.0)  # of a generator's training: when it is drawn, its weights kept
 
 
 class Learner(Protocol):
@@ -312,13 +313,23 @@ def describe(data: LabelledImages) -> dict[str, Any]:
     return {"n": len(data), "shape": list(data.shape), "classes": list(data.classes)}
 
 
+def save_weights(learner: Learner, folder: Path, share: float = 1.0) -> None:
+    """What the learner keeps, after so much of its training."""
+    from safetensors.torch import save_file
+
+    save_file(kept_state(learner), folder / weights_name(share))
+
+
+def weights_name(share: float) -> str:
+    """The file of the weights after so much of the training."""
+    return "weights.safetensors" if share == 1 else f"weights-{share:g}.safetensors"
+
+
 def save_learner(
     learner: Any, name: str, data: LabelledImages, folder: Path, precision: str = "fp32"
 ) -> None:
     """`weights.safetensors` and `model.json` in `folder`."""
-    from safetensors.torch import save_file
-
-    save_file(kept_state(learner), folder / "weights.safetensors")
+    save_weights(learner, folder)
     settings = {f.name: getattr(learner, f.name) for f in dataclasses.fields(learner) if f.init}
     record = {"name": name, "settings": settings, "data": describe(data), "precision": precision}
     (folder / "model.json").write_text(json.dumps(record, indent=1))
@@ -327,7 +338,7 @@ def save_learner(
 def load_learner(
     registry: dict[str, Any], folder: Path, device: torch.device, **changed: Any
 ) -> Any:
-    """The learner that `save_learner` wrote, with some settings changed (guidance, calls…).
+    """The learner that `save_learner` wrote, with some settings changed (guidance, snapshot…).
 
     It runs in the precision that it was trained in, so that its pictures are those of its run.
     """
@@ -338,5 +349,6 @@ def load_learner(
     about = record["data"]
     blank = LabelledImages.blank(about["n"], about["shape"], about["classes"])
     learner.prepare(blank, seed=0, device=device, precision=record["precision"])
-    load_kept_state(learner, load_file(folder / "weights.safetensors", device=str(device)))
+    file = folder / weights_name(getattr(learner, "snapshot", 1.0))
+    load_kept_state(learner, load_file(file, device=str(device)))
     return learner

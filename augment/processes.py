@@ -194,7 +194,7 @@ def stage_keys(cell: Cell) -> set[str]:
 
 def generator_keys(cell: Cell) -> tuple[str, str]:
     """Names of a cell's generator and of its synthetic set."""
-    model = repr((cell.trial, cell.size, cell.generator, cell.classic))
+    model = repr((cell.trial, cell.size, cell.entry, cell.learnt_settings, cell.classic))
     return model, model + repr((cell.ratio, cell.generator_settings))
 
 

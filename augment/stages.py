@@ -21,6 +21,7 @@ from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
 from augment.generators import GENERATORS
 from augment.learn import (
+    SNAPSHOTS,
     Learner,
     TrainingSet,
     as_numbers,
@@ -28,6 +29,7 @@ from augment.learn import (
     load_full_state,
     load_learner,
     save_learner,
+    save_weights,
     train,
 )  # fmt: skip
 from augment.metrics.classification import scores
@@ -52,7 +54,6 @@ LOG_POINTS = 50  # values of each metric kept in history.csv
 LOG_STEPS = (5, 100)  # between two, at least and at most; what a loss that is no number can cost
 SYNTHETIC = "synthetic.safetensors"
 DRAWN = 512  # images between two signs of life; whole network calls, as in `rows_at_once`
-SHOWN = (0.25, 0.5, 0.75, 1.0)  # of a training: when a generator is drawn, in the first trial
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def fit_generator(
         data = generator_set(labelled, policy, learner.transformed)
         learner.prepare(data.parts[0], seed=seed, device=bench.device, precision=precision)
         grids = grid_steps(learner) if cell.seed == bench.first_seed else set()
+        snapshots = snapshot_steps(learner)
         seconds, changed = 0.0, {}
         for progress in trained(learner, data, seed, bench.device, folder, "generator", cell):
             seconds, changed = progress.seconds, progress.changed
@@ -108,6 +110,8 @@ def fit_generator(
                 shown, seeds = grid_request(len(labelled.classes))
                 picture = class_grid(learner.sample(shown, seeds=seeds), 8)
                 save_picture(picture, folder / f"step-{progress.step}.png")
+            if progress.step in snapshots:
+                save_weights(learner, folder, snapshots[progress.step])
             yield progress
         save_learner(learner, cell.entry, data.parts[0], folder, precision)
         about = {
@@ -122,9 +126,16 @@ def fit_generator(
 
 
 def grid_steps(learner: Learner) -> set[int]:
-    """The steps at which a generator in training is shown: its `shown` shares of all, or these."""
-    shares = getattr(learner, "shown", SHOWN)
+    """The steps at which a generator in training is shown, in the first trial."""
+    shares = getattr(learner, "shown", SNAPSHOTS)
     return {max(share > 0, round(learner.steps * share)) for share in shares}
+
+
+def snapshot_steps(learner: Learner) -> dict[int, float]:
+    """Steps before the last at which a generator's weights are kept, and their share of all."""
+    if "snapshot" not in getattr(learner, "sampling", ()):
+        return {}
+    return {max(1, round(learner.steps * share)): share for share in SNAPSHOTS if share < 1}
 
 
 def grid_request(n_classes: int, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,9 +162,11 @@ def synthesise(
         made = load_file(folder / SYNTHETIC)
         images, copy_rate = made["images"], float(made["copied"].float().mean())
         about = json.loads((model / "about.json").read_text())
+        seen = sampling.get("snapshot", 1.0)
         about |= {
             "generator_seconds": about.pop("seconds"), "sample_seconds": seconds, "n": len(labels),
-            "copy_rate": copy_rate, "ratio": cell.ratio, "settings": sampling,
+            "generator": cell.generator, "copy_rate": copy_rate, "ratio": cell.ratio,
+            "settings": sampling, "images_seen": round(about["images_seen"] * seen),
             "model": model.name, "generator_memory_mb": about.pop("peak_memory_mb"),
         }  # fmt: skip
         write_atomic(folder / "about.json", json.dumps(about, indent=1))

@@ -5,6 +5,7 @@ import torch
 from conftest import bars
 
 from augment.arms import generator_set
+from augment.errors import UsageError
 from augment.generators.ddpm import DDPM, scheduler
 from augment.learn import fit, load_learner, save_learner, train
 
@@ -115,3 +116,8 @@ def test_a_step_goes_down_a_gradient_no_longer_than_clip(cpu, micro_batch):
         norms[clip] = taken
     assert min(norms[0.0]) > 0.05
     assert norms[0.01] == pytest.approx([0.01] * 3, rel=1e-3)
+
+
+def test_a_snapshot_that_is_not_kept_is_refused(cpu):
+    with pytest.raises(UsageError, match=r"snapshot '0\.3' is none of 0\.25, 0\.5, 0\.75, 1\.0"):
+        DDPM(snapshot=0.3).prepare(bars(), seed=0, device=cpu)

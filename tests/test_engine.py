@@ -13,14 +13,19 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SMOKE, bars, write_folder
+from safetensors.torch import load_file
 
 import augment
 from augment import stages
+from augment.arms import generator_set
 from augment.cells import expand
+from augment.data.datasets import load_dataset
+from augment.data.subset import labelled_subset
 from augment.engine import execute
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
 from augment.executors import Local, choose_jobs, threads_for
 from augment.generators import GENERATORS
+from augment.learn import kept_state, train, weights_name
 from augment.processes import (
     Worker,
     generator_keys,
@@ -30,6 +35,7 @@ from augment.processes import (
     urgency,
 )
 from augment.recipe import make_recipe
+from augment.runtime import seed_for
 from augment.store import read_csv
 
 TIMES = ["generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb", "run"]
@@ -155,6 +161,35 @@ def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, job
         assert process.wait() == -signal.SIGKILL  # it had not ended before
     assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
     pd.testing.assert_frame_equal(values(whole.path), values(out))
+
+
+def test_ways_of_drawing_share_one_training_and_a_snapshot_is_what_it_was_on_the_way(tmp_path):
+    names = ["ddpm snapshot=0.25", "ddpm guidance=2", "ddpm"]
+    settings = dict(dataset="digits", per_class=3, generator=names, arm="synth", seeds=1,
+                    preset="smoke")  # fmt: skip
+    result = augment.run(**settings, jobs=1, out=tmp_path / "run")
+    assert result.table["generator"].tolist() == names
+    artefacts = result.path / "artefacts"
+    (model,) = [path.parent for path in artefacts.glob("generator/*/about.json")]
+    told = [json.loads(path.read_text()) for path in artefacts.glob("synthetic/*/about.json")]
+    assert {one["generator"]: one["images_seen"] for one in told} == {
+        "ddpm snapshot=0.25": 480, "ddpm guidance=2": 1920, "ddpm": 1920,
+    }  # fmt: skip
+    drawn = [load_file(file)["images"] for file in artefacts.glob("synthetic/*/synthetic.*")]
+    assert len({tuple(images.flatten().tolist()) for images in drawn}) == 3
+
+    cell = expand(make_recipe(**settings))[0]
+    data = load_dataset("digits")
+    labelled = data.pool.select(labelled_subset(data.pool, per_class=3, seed=0))
+    learner = GENERATORS["ddpm"](**cell.generator_settings)
+    seed, cpu = seed_for(0, "generator", "ddpm"), torch.device("cpu")
+    learnt = generator_set(labelled, data.classic, learner.transformed)
+    learner.prepare(learnt.parts[0], seed=seed, device=cpu)
+    for step, _ in train(learner, learnt, seed=seed, device=cpu):
+        if step in (15, 30, 45, 60):
+            kept = load_file(model / weights_name(step / 60))
+            own = kept_state(learner)
+            assert all(torch.equal(kept[key], own[key]) for key in own), step
 
 
 def test_other_settings_are_refused_with_the_difference(small_run):

@@ -16,6 +16,7 @@ from augment.generators.controls import Memory
 from augment.generators.lean import LeanUNet
 from augment.graphs import recorded
 from augment.learn import (
+    SNAPSHOTS,
     Metrics,
     average_of,
     follow,
@@ -52,13 +53,14 @@ class DDPM:
     guidance: float = 1.0  # 1: none; Ho & Salimans 2021, with eq. 6's w = guidance - 1
     strength: float = 1.0  # share of the noise levels a sample comes from; 1: pure noise
     interpolate: bool = False  # below strength 1: start between two labelled images of the class
+    snapshot: float = 1.0  # of SNAPSHOTS: how much of the training the weights have seen
     transformed: float = 0.5  # share of each batch with classic transforms, told to the network
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = (
-        "sampler", "calls", "guidance", "strength", "interpolate",
+        "sampler", "calls", "guidance", "strength", "interpolate", "snapshot",
     )  # fmt: skip
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  hub=64),
@@ -71,10 +73,11 @@ class DDPM:
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
         """Build network, average and optimiser for images [*, C, H, W] of K classes."""
-        for key, known in (("sampler", SAMPLERS), ("network", NETWORKS)):
-            if getattr(self, key) not in known:
-                value = getattr(self, key)
-                raise UsageError(f"ddpm.{key} '{value}' is none of {', '.join(known)}")
+        for key, known in (
+            ("sampler", SAMPLERS), ("network", NETWORKS), ("snapshot", SNAPSHOTS)
+        ):  # fmt: skip
+            if (value := getattr(self, key)) not in known:
+                raise UsageError(f"ddpm.{key} '{value}' is none of {', '.join(map(str, known))}")
         self.shape, self.null = data.shape, len(data.classes)
         self.device, self.precision = device, precision
         net = fresh(lambda: self.build(len(data.classes)), seed)
