@@ -5,13 +5,29 @@ Small networks are bound by the launches of their hundreds of kernels on a GPU, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 Call = Callable[..., Tensor]
+PLAIN: ContextVar[bool] = ContextVar("PLAIN", default=False)
+
+
+@contextlib.contextmanager
+def plainly() -> Iterator[None]:
+    """Networks run as they are: a recording writes gradients where it wrote those before.
+
+    Those of a batch in parts are added up instead.
+    """
+    token = PLAIN.set(True)
+    try:
+        yield
+    finally:
+        PLAIN.reset(token)
 
 
 class Recordable(nn.Module):
@@ -20,7 +36,7 @@ class Recordable(nn.Module):
     def __init__(self, net: nn.Module, call: Call | None) -> None:
         super().__init__()
         self.net, self.call = net, call
-        self.train(net.training)
+        self.training = net.training  # parts of it may be in another mode: train() would set those
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.call(self.net, *inputs) if self.call else self.net(*inputs)
@@ -29,19 +45,19 @@ class Recordable(nn.Module):
 def recorded(net: nn.Module, *inputs: Tensor, call: Call | None = None) -> Tensor:
     """`net(*inputs)`, or `call(net, *inputs)`, in training; on a GPU replayed from a recording.
 
-    The first call records, for inputs of these shapes in this mode and precision; those of others
-    (a batch in parts, whose gradients add up where a graph's would be overwritten) run as they are.
-    What the call does must not depend on the values of the inputs.
+    The first call records, for inputs of these shapes in this mode and precision; others run as
+    they are. What the call does must not depend on the values of the inputs.
     """
-    if inputs[0].device.type != "cuda" or not torch.is_grad_enabled():
-        return call(net, *inputs) if call else net(*inputs)
-    shapes = [(tuple(x.shape), x.dtype) for x in inputs]
-    key = (shapes, net.training, torch.is_autocast_enabled("cuda"))
-    own: dict[str, Any] = vars(net)  # kept by the network, so that both go together
-    if "recording" not in own:
-        own["recording"] = key, record(Recordable(net, call), inputs)
-    known, graph = own["recording"]
-    return graph(*inputs) if key == known else Recordable(net, call)(*inputs)
+    if inputs[0].device.type == "cuda" and torch.is_grad_enabled() and not PLAIN.get():
+        shapes = [(tuple(x.shape), x.dtype) for x in inputs]
+        key = (shapes, net.training, torch.is_autocast_enabled("cuda"))
+        own: dict[str, Any] = vars(net)  # kept by the network, so that both go together
+        if "recording" not in own:
+            own["recording"] = key, record(Recordable(net, call), inputs)
+        known, graph = own["recording"]
+        if key == known:
+            return graph(*inputs)
+    return call(net, *inputs) if call else net(*inputs)
 
 
 def record(module: Recordable, inputs: tuple[Tensor, ...]) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import Diverged
+from augment.graphs import plainly
 
 if TYPE_CHECKING:
     from augment.learn import Learner, Metrics
@@ -84,7 +85,8 @@ def update_in_parts(
                 learner.modules = {**modules, "ema": copy.deepcopy(modules["ema"])}
             else:
                 learner.modules = modules
-            metrics.append(learner.update(torch.cat(rows), own, step=step, rng=rng))
+            with plainly():
+                metrics.append(learner.update(torch.cat(rows), own, step=step, rng=rng))
     finally:
         learner.optimisers, learner.modules = optimisers, modules
     return {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}

@@ -82,13 +82,11 @@ def test_no_step_waits_for_the_gpu(name, policy):
 
 
 @gpu
-def test_a_batch_in_parts_is_not_recorded_over():
-    """Its gradients are gathered, and a recording writes each part's over the last one's."""
+def test_a_batch_in_parts_is_not_recorded():
     learner, steps = started("resnet", micro_batch=8)
     for _, metrics in steps:
         assert metrics["loss"].isfinite()
-    key, _ = vars(learner.modules["net"]).get("recording", (None, None))
-    assert key is None
+    assert "recording" not in vars(learner.modules["net"])
 
 
 @gpu
@@ -106,3 +104,14 @@ def test_without_a_gpu_a_network_runs_as_it_is():
     assert torch.equal(graphs.recorded(net, x), net(x))
     assert torch.equal(graphs.recorded(net, x, call=lambda own, x: own(2 * x)), net(2 * x))
     assert "recording" not in vars(net)
+
+
+def test_what_is_recorded_leaves_parts_of_the_network_in_their_mode():
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2)).train()
+    net[0].eval()  # frozen, as in a linear probe
+    module = graphs.Recordable(net, None)
+    assert [module.training, net.training, net[0].training, net[1].training] == [
+        True, True, False, True,
+    ]  # fmt: skip
+    x = torch.randn(5, 3)
+    assert torch.equal(module(x), net(x))

@@ -10,6 +10,7 @@ from torch import nn
 from augment.classic import CLASSIC
 from augment.classifiers import ResNet
 from augment.errors import Diverged
+from augment.graphs import PLAIN
 from augment.learn import (
     TrainingSet,
     as_numbers,
@@ -167,3 +168,18 @@ def test_unlabelled_images_count_where_the_classifier_is_sure(threshold, learns,
     known = nn.functional.cross_entropy(logits[:4], data.labels[:4], label_smoothing=0.1)
     each = nn.functional.cross_entropy(logits[8:], logits[4:8].argmax(1))  # weak views tell strong
     torch.testing.assert_close(loss, (known + each * learns).detach())
+
+
+@pytest.mark.parametrize(("micro_batch", "plain"), [(0, [False] * 2), (4, [True] * 4)])
+def test_networks_run_unrecorded_where_gradients_add_up(cpu, micro_batch, plain):
+    class Noting(Recorder):
+        def update(self, images, labels, *, step, rng):
+            self.seen.append(PLAIN.get())
+            return {"loss": images.mean()}
+
+    noting = Noting(steps=2)
+    data = TrainingSet((bars(),), (1.0,), (CLASSIC["none"],))
+    for _ in train(noting, data, seed=0, device=cpu, micro_batch=micro_batch):
+        pass
+    assert noting.seen == plain
+    assert not PLAIN.get()
