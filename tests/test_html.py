@@ -121,16 +121,16 @@ def test_sets_that_begin_alike_are_shown_once_beside_real_ones_and_named(tmp_pat
     assert all(said[i - 1] == "labelled: digits-120, trial 0" for i in shown)
 
 
-def test_warnings_of_several_trials_are_one_line():
+def test_warnings_of_several_trials_are_one_line_in_the_words_of_the_worst():
     quality = pd.DataFrame([
         {"dataset": "digits", "asked": "10 a class", "seed": s, "variant": g, "warning": said,
-         "synthetic": f"{g}{s}", "features": f}
-        for g, s, said in (("cgan", 0, "odd A"), ("cgan", 1, None), ("cgan", 2, "odd C"),
-                           ("cvae", 0, None))
+         "agreement": agreement, "synthetic": f"{g}{s}", "features": f}
+        for g, s, said, agreement in (("cgan", 0, "odd A", 0.7), ("cgan", 1, None, 0.9),
+                                      ("cgan", 2, "odd C", 0.4), ("cvae", 0, None, 0.3))
         for f in ("one", "two")
     ])  # fmt: skip
     assert warnings(quality) == [
-        "cgan on digits, 10 a class, trial 0 (2 of 3 trials are warned of): odd A"
+        "cgan on digits, 10 a class, trial 2, the worst (2 of 3 trials are warned of): odd C"
     ]
 
 

@@ -111,7 +111,7 @@ def picture(file: Path, caption: str, pixels: bool = False) -> dict[str, Any]:
 
 
 def warnings(quality: pd.DataFrame) -> list[str]:
-    """What the trials' own classifiers found odd: a line a generator, in the words of one trial."""
+    """What the trials' own classifiers found odd: a line a generator, in the worst trial's words."""
     if quality.empty or "warning" not in quality:
         return []
     keys = ["dataset", "asked", "variant"]
@@ -120,11 +120,11 @@ def warnings(quality: pd.DataFrame) -> list[str]:
     for (dataset, asked, name), own in sets.groupby(keys, sort=False):
         warned = own.dropna(subset=["warning"])
         if len(warned):
-            which = f"trial {warned['seed'].iloc[0]}"
-            which += f" ({len(warned)} of {len(own)} trials are warned of)" if len(own) > 1 else ""
-            lines.append(
-                f"{name} on {Path(dataset).name}, {asked}, {which}: {warned['warning'].iloc[0]}"
-            )
+            worst = warned.loc[warned["agreement"].idxmin()]
+            which = f"trial {worst['seed']}"
+            if len(own) > 1:
+                which += f", the worst ({len(warned)} of {len(own)} trials are warned of)"
+            lines.append(f"{name} on {Path(dataset).name}, {asked}, {which}: {worst['warning']}")
     return lines
 
 
