@@ -111,7 +111,7 @@ def picture(file: Path, caption: str, pixels: bool = False) -> dict[str, Any]:
 
 
 def warnings(quality: pd.DataFrame) -> list[str]:
-    """What the trials' own classifiers found odd: a line a generator, in the worst trial's words."""
+    """What the trials' own classifiers found odd: a generator a line, of its worst trial."""
     if quality.empty or "warning" not in quality:
         return []
     keys = ["dataset", "asked", "variant"]
