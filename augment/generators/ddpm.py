@@ -65,7 +65,7 @@ class DDPM:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  hub=64),
         "quick": dict(steps=1200,  batch=64,  widths=(32, 64)),
-        "full":  dict(steps=12000, batch=256, widths=(128, 256), hub=0,
+        "full":  dict(steps=9000, batch=256, widths=(128, 256), hub=0,
                       lr=1e-3, dropout=0.1, ema=0.999, clip=1.0),
     }  # fmt: skip
 
