@@ -71,8 +71,8 @@ def fixmatch(images: Tensor, labels: Tensor, k: int, rng: torch.Generator) -> tu
     Labels of the labelled rows alone come back: the rows beyond are weak views, then strong ones.
     """
     known = labelled(labels)
-    strong = erasing(STRONG(images[~known], rng), rng)
-    return torch.cat([images, strong]), labels[known]
+    strong = erasing(STRONG(images[known:], rng), rng)
+    return torch.cat([images, strong]), labels[:known]
 
 
 def pseudo_label(
@@ -80,12 +80,13 @@ def pseudo_label(
 ) -> tuple[Tensor, Tensor]:
     """The unlabelled images once more as they are: each is its own strong view (Lee 2013)."""
     known = labelled(labels)
-    return torch.cat([images, images[~known]]), labels[known]
+    return torch.cat([images, images[known:]]), labels[:known]
 
 
-def labelled(labels: Tensor) -> Tensor:
-    """[B] bool, of labels [B] or [B, K]."""
-    return labels.flatten(1).amax(1) >= 0 if labels.ndim > 1 else labels >= 0
+def labelled(labels: Tensor) -> int:
+    """How many, of labels [B] or [B, K]; the unlabelled rows of a batch are its last."""
+    own = labels.flatten(1).amax(1) if labels.ndim > 1 else labels
+    return int((own >= 0).sum())
 
 
 STRONG = randaugment(strokes=True)  # operations that keep the class of any kind of image

@@ -66,6 +66,9 @@ def record(module: Recordable, inputs: tuple[Tensor, ...]) -> nn.Module:
     examples = tuple(x.detach().clone() for x in inputs)
     # gradients are added up in the stream that recorded; the engine waits for it, and would tell so
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+    # backward passes run in a thread of torch's own: if its first call were one of cuBLAS, it would
+    # warn that the thread has no context yet
+    torch.ones((), device=examples[0].device, requires_grad=True).mul(1).backward()
     graph = torch.cuda.make_graphed_callables(module, examples)
     for buffer, old in zip(module.buffers(), before, strict=True):
         buffer.copy_(old)

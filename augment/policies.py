@@ -110,9 +110,10 @@ def apply(images: Tensor, names: list[str], which: Tensor, strength: Tensor, spa
 
     Images are in [0, 1]; `which` -1 leaves an image as it is.
     """
-    images, drawn = images.clone(), which.cpu()
-    for place, name in enumerate(names):
-        own = (drawn == place).nonzero().flatten().to(images.device)
+    images, order = images.clone(), which.argsort(stable=True)
+    drawn = which[:, None] == torch.arange(-1, len(names), device=which.device)
+    counts = drawn.sum(0).tolist()  # the only wait for a GPU
+    for name, own in zip(["Identity", *names], order.split(counts), strict=True):
         if not len(own) or name == "Identity":
             continue
         by = strength[own] * span.get(name, 0)
