@@ -29,6 +29,11 @@ class Arm:
     pretrained: bool = False  # starts from the weights of another data set
     frozen: bool = False  # learns the last layer alone
 
+    @property
+    def closed_set(self) -> bool:
+        """Whether nothing in it was learnt from other labelled images: no weights, no policy."""
+        return not self.pretrained and self.policy != "autoaugment"
+
 
 def rival(about: str, *, policy: str | None = None, compose: str | None = None) -> Arm:
     """A way without generated images to get more out of the labelled ones, on top of classic."""
@@ -45,7 +50,9 @@ ARMS: dict[str, Arm] = {
     "synth": Arm("synthetic images alone (its accuracy is the CAS)", False, False, True, "real"),
     "real+randaugment": rival("classic, then RandAugment", policy="randaugment"),
     "real+trivialaugment": rival("classic, then TrivialAugment", policy="trivialaugment"),
-    "real+autoaugment": rival("classic, then AutoAugment's for CIFAR-10", policy="autoaugment"),
+    "real+autoaugment": rival(
+        "classic, then the policy that AutoAugment learnt on CIFAR-10", policy="autoaugment"
+    ),
     "real+randomerasing": rival("classic, then random erasing", policy="randomerasing"),
     "real+mixup": rival("classic, then mixup of the batch", compose="mixup"),
     "real+cutmix": rival("classic, then CutMix of the batch", compose="cutmix"),

@@ -101,7 +101,7 @@ def row(
         "data_sha": data.sha,
         "frac": n_labelled / len(data.pool),
         "n_labelled": n_labelled,
-        "closed_set": False if arm.pretrained else drawn.get("closed_set"),
+        "closed_set": drawn.get("closed_set") if arm.closed_set else False,
         "classic": made.policy if arm.classic else "none",
         "steps": about["steps"],
         "n_real": n_labelled if arm.real else 0,

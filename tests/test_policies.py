@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
+from augment.arms import ARMS
 from augment.policies import NARROW, RECOLOUR, WIDE, apply, erasing, usable
 
 
@@ -79,3 +80,9 @@ def test_erasing_touches_half_of_the_images_and_a_rectangle_of_each():
     one = erased[int(share.argmax()), 0]
     rows, columns = one.any(1), one.any(0)
     assert one.float().sum() > 0.95 * rows.sum() * columns.sum()
+
+
+def test_a_policy_learnt_on_other_labelled_images_is_no_closed_set():
+    assert {name for name, arm in ARMS.items() if not arm.closed_set} == {
+        "real+autoaugment", "transfer", "transfer+linear",
+    }  # fmt: skip

@@ -70,7 +70,7 @@ def test_run_on_other_data_starts_from_the_weights_of_a_run(small_run, tmp_path)
     text = markdown(summarise(again.table))
     assert "| transfer ‡ |" in text
     assert "| real+classic |" in text
-    assert "‡ starts from something pretrained" in text
+    assert "‡ uses what was learnt on other images" in text
 
 
 def pickled(place):

@@ -154,7 +154,7 @@ def probability(p: float | None) -> str:
 
 
 def mark(line: dict[str, Any]) -> str:
-    """What an arm uses beyond the labelled images: † unlabelled ones, ‡ something pretrained."""
+    """What an arm uses beyond these images: † unlabelled ones, ‡ what was learnt elsewhere."""
     arm = ARMS[line["arm"]]
     used = ("†" if arm.unlabelled else "") + ("‡" if not line["closed_set"] else "")
     return f" {used}" if used else ""
@@ -223,8 +223,9 @@ def legend(summary: pd.DataFrame) -> list[str]:
     if not any(mark(line) for line in summary.to_dict("records")):
         return []
     return [
-        "† also sees the rest of the pool, without its labels; ‡ starts from something pretrained, "
-        "not a closed set; all others see the labelled images alone."
+        "† also sees the rest of the pool, without its labels; ‡ uses what was learnt on other "
+        "images (weights, or AutoAugment's policy), not a closed set; all others see the labelled "
+        "images alone."
     ]
 
 
