@@ -16,6 +16,7 @@ from augment.errors import MachineError, UsageError
 from augment.generators.blocks import in_chunks, rows_at_once
 from augment.learn import Metrics
 from augment.runtime import autocast
+from augment.store import folder_sha
 
 # pipelines that are told by a label number or by a text
 LABELS, TEXT = ("DiTPipeline",), ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
@@ -27,6 +28,7 @@ class Pretrained:
     """A diffusers pipeline of your own, not trained further: `pretrained.folder` is its folder."""
 
     folder: str = ""
+    sha: str = ""  # of all that lies there; given, as when a run goes on, it must be that still
     prompt: str = "a photo of a {label}"  # of pipelines that take a text
     labels: tuple[int, ...] = ()  # the pipeline's label of each class, by place; (): by name
     calls: int = 20
@@ -50,7 +52,14 @@ class Pretrained:
     ) -> None:
         """What each class is called there; the weights are read when the first image is drawn."""
         self.shape, self.device, self.precision = data.shape, device, precision
-        if pipeline_index(self.folder)["_class_name"] in TEXT:
+        index, found = pipeline_index(self.folder), folder_sha(Path(self.folder))
+        if self.sha not in ("", found):
+            raise UsageError(
+                f"pretrained.folder '{self.folder}' is not what it was: put its files back, or name "
+                "the new ones in a run of their own"
+            )
+        self.sha = found
+        if index["_class_name"] in TEXT:
             if "{label}" not in self.prompt:
                 raise UsageError(f"pretrained.prompt '{self.prompt}' has no {{label}} in it")
             self.wanted = [self.prompt.replace("{label}", name) for name in data.classes]
