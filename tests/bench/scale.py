@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from augment.learn import fit
 from augment.metrics.classification import scores
 from augment.recipe import make_recipe
 from augment.report.outputs import read_results, write_results
-from augment.runtime import environment, peak_memory_mb, seed_for
+from augment.runtime import environment, seed_for
 from augment.stages import Bench, fit_generator, synthesise, train_and_score
 from augment.status import FILE, Status
 from augment.store import Store
@@ -47,6 +48,12 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
+def resident_mb() -> float:
+    """What this process holds now: reading the data took more, so its peak would hide a growth."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def planned(dataset: str, data_dir: Path | None) -> tuple[list[Cell], Rows]:
     """Ten thousand cells from a recipe, and their subsets drawn as a run does before it begins."""
     shelf, found = Shelf(data_dir), []
@@ -54,11 +61,11 @@ def planned(dataset: str, data_dir: Path | None) -> tuple[list[Cell], Rows]:
     recipe = make_recipe(**asked, seeds="589", preset="smoke").resolved("cpu")
     one = make_recipe(**asked, seeds="1", preset="smoke").resolved("cpu")
     shelf.of(expand(one)[0])  # the data are read before
-    before = peak_memory_mb(CPU)
+    before = resident_mb()
     spent = seconds(lambda: found.extend(expand(recipe))) + seconds(lambda: checked(found, shelf))
     return found, iter([
         (f"{len(found):,} cells planned", spent, 5.0, "s"),
-        ("memory taken by that", peak_memory_mb(CPU) - before, 500.0, "MB"),
+        ("memory kept by that", resident_mb() - before, 500.0, "MB"),
     ])  # fmt: skip
 
 
