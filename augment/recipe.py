@@ -105,8 +105,8 @@ class Recipe(BaseModel):
     ] = [0, 1, 2]
     ratio: Annotated[list[Positive], BeforeValidator(as_list)] = [5.0]
     guidance: Annotated[list[NonNegative], BeforeValidator(as_list)] = []
-    share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.5]
-    mixing: Many = ["constant"]
+    share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.25]
+    mixing: Many = ["falling"]
     strength: Annotated[list[Share], BeforeValidator(as_list)] = []
     filter: Many = ["none"]
     balanced: bool = False

@@ -385,7 +385,8 @@ def test_classifier_setting_makes_only_the_score_anew(name, key):
     [
         ({"ratio": 2}, (False, True, True)),
         ({"guidance": 3}, (False, True, True)),
-        ({"share": 0.25}, (False, False, True)),
+        ({"share": 0.5}, (False, False, True)),
+        ({"mixing": "constant"}, (False, False, True)),
         ({"arm": "real+classic+synth"}, (False, False, True)),
         ({"classifier": "resnet"}, (False, False, True)),
         ({"seeds": [4]}, (True, True, True)),
