@@ -55,8 +55,8 @@ class Pretrained:
         index, found = pipeline_index(self.folder), folder_sha(Path(self.folder))
         if self.sha not in ("", found):
             raise UsageError(
-                f"pretrained.folder '{self.folder}' is not what it was: put its files back, or name "
-                "the new ones in a run of their own"
+                f"pretrained.folder '{self.folder}' is not what it was: put its files back or "
+                "name the new ones in a run of their own"
             )
         self.sha = found
         if index["_class_name"] in TEXT:
