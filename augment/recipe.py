@@ -84,7 +84,7 @@ def as_seeds(value: Any) -> Any:
 Many = Annotated[list[str], BeforeValidator(as_list)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Mixed = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]  # more fills any memory
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -103,7 +103,7 @@ class Recipe(BaseModel):
     seeds: Annotated[
         list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)
     ] = [0, 1, 2]
-    ratio: Annotated[list[Positive], BeforeValidator(as_list)] = [5.0]
+    ratio: Annotated[list[Ratio], BeforeValidator(as_list)] = [5.0]
     guidance: Annotated[list[NonNegative], BeforeValidator(as_list)] = []
     share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.25]
     mixing: Many = ["falling"]

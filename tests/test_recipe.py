@@ -63,7 +63,7 @@ def test_unknown_name_is_refused_and_the_nearest_named(given_settings, says):
     [
         *(("--frac", v) for v in (0, -0.1, math.nan, "nan", 1.5, "inf", "five", True, {"a": 1})),
         *(("--per-class", v) for v in (0, -3, 1.5, "x", True)),
-        *(("--ratio", v) for v in (0, -1, math.nan, math.inf, [], "", True)),
+        *(("--ratio", v) for v in (0, -1, 10_001, math.nan, math.inf, [], "", True)),
         *(("--share", v) for v in (0, 1, -0.5, math.nan, [])),
         *(("--mixing", v) for v in ([], "", 3)),
         *(("--guidance", v) for v in (-1, math.nan, math.inf, "strong")),
