@@ -18,12 +18,13 @@ from augment.engine import Shelf, checked
 from augment.executors import choose_jobs, threads_for
 from augment.generators import GENERATORS
 from augment.judge import baseline
-from augment.learn import Learner, TrainingSet, kept_state, train
+from augment.learn import Learner, TrainingSet, train
 from augment.processes import generator_keys
 from augment.recipe import Recipe
 from augment.runtime import pick_device, pick_precision, threads
 from augment.shards import Shard, shard_of
 from augment.stages import snapshot_steps
+from augment.state import kept_state
 
 STEPS, WARMUP = 6, 2  # measured, and thrown away before
 

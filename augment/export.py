@@ -18,12 +18,12 @@ from augment.data.subset import labelled_subset
 from augment.engine import Shelf
 from augment.errors import RunFolderError, UsageError, unknown
 from augment.generators import GENERATORS
-from augment.learn import load_learner
 from augment.recipe import make_recipe
 from augment.report.outputs import read_results
 from augment.report.pictures import class_grid, save_picture, to_pillow
 from augment.runtime import pick_device, seed_for
 from augment.stages import load_images
+from augment.state import load_learner
 from augment.store import Store, read_settings, write_atomic, write_csv
 
 

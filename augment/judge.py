@@ -17,7 +17,6 @@ from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
 from augment.filters import Evidence
-from augment.learn import load_learner
 from augment.metrics.copies import feature_copies
 from augment.metrics.synthetic import (
     MOST,
@@ -29,6 +28,7 @@ from augment.metrics.synthetic import (
 )  # fmt: skip
 from augment.report.pictures import class_grid, save_picture
 from augment.stages import SYNTHETIC, Bench, Progress, train_and_score
+from augment.state import load_learner
 from augment.status import duration
 from augment.store import signature, write_atomic
 

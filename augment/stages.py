@@ -20,23 +20,19 @@ from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
 from augment.generators import GENERATORS
-from augment.learn import (
-    SNAPSHOTS,
-    Learner,
-    TrainingSet,
-    as_numbers,
-    good_state,
-    load_full_state,
-    load_learner,
-    save_learner,
-    save_weights,
-    train,
-)  # fmt: skip
+from augment.learn import SNAPSHOTS, Learner, TrainingSet, as_numbers, train
 from augment.metrics.classification import scores
 from augment.metrics.copies import copy_finder
 from augment.recover import halve_rate, mend
 from augment.report.pictures import class_grid, save_picture
 from augment.runtime import peak_memory_mb, pick_precision, seed_for
+from augment.state import (  # fmt: skip
+    good_state,
+    load_full_state,
+    load_learner,
+    save_learner,
+    save_weights,
+)
 from augment.store import (
     Store,
     TensorFile,

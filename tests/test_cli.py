@@ -13,7 +13,7 @@ import pytest
 from conftest import bars, write_folder
 from typer.testing import CliRunner
 
-from augment import cli
+from augment import cli, signals
 from augment.generators import GENERATORS
 from augment.report.comparison import MEASURES
 
@@ -298,7 +298,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path, kind, code):
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_signal_whose_exception_was_swallowed_ends_the_run_at_its_next_step(monkeypatch, kind):
-    monkeypatch.setattr(cli, "SIGNALLED", [])
+    monkeypatch.setattr(signals, "SIGNALLED", [])
     closed = []
 
     def steps():
@@ -312,8 +312,8 @@ def test_signal_whose_exception_was_swallowed_ends_the_run_at_its_next_step(monk
         finally:
             closed.append(True)
 
-    with cli.ended_by_signals():
-        seen = cli.until_signalled(steps())
+    with signals.ended_by_signals():
+        seen = signals.until_signalled(steps())
         assert next(seen) == "first"
         with pytest.raises(SystemExit) as end:
             next(seen)

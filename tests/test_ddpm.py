@@ -7,7 +7,8 @@ from conftest import bars
 from augment.arms import generator_set
 from augment.errors import UsageError
 from augment.generators.ddpm import DDPM, scheduler
-from augment.learn import fit, load_learner, save_learner, train
+from augment.learn import fit, train
+from augment.state import load_learner, save_learner
 
 LABELS, SEEDS = torch.tensor([0, 1, 2]).repeat(20), torch.arange(60)
 

@@ -25,7 +25,7 @@ from augment.engine import execute
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
 from augment.executors import Local, choose_jobs, threads_for
 from augment.generators import GENERATORS
-from augment.learn import kept_state, train, weights_name
+from augment.learn import train
 from augment.processes import (
     Worker,
     generator_keys,
@@ -36,6 +36,7 @@ from augment.processes import (
 )
 from augment.recipe import make_recipe
 from augment.runtime import seed_for
+from augment.state import kept_state, weights_name
 from augment.store import read_csv
 
 TIMES = ["generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb", "run"]

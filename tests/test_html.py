@@ -14,7 +14,7 @@ from conftest import bars, write_folder
 from PIL import Image
 
 import augment
-from augment.report.html import warnings, with_variants
+from augment.report.html import class_changes, warnings, with_variants
 
 NASTY = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -140,6 +140,27 @@ def test_lines_of_one_generator_tell_its_settings_apart():
         for g, r in ((None, None), ("ddpm", 1.0), ("ddpm", 5.0))
     ])  # fmt: skip
     assert with_variants(classes)["variant"].tolist() == ["", "ddpm ratio=1", "ddpm ratio=5"]
+
+
+def test_each_set_has_its_own_classes_worst_change_first(tmp_path):
+    def rows(arm, generator, recall):
+        return [
+            {"dataset": "digits", "asked": "10 a class", "arm": arm, "generator": generator,
+             "class": name, "seed": seed, "n_test": 50, "recall": value}
+            for name, value in recall.items() for seed in (0, 1)
+        ]  # fmt: skip
+
+    before, after = {"a": 0.5, "b": 0.6, "c": 0.7}, {"a": 0.6, "b": 0.5, "c": 0.7}
+    table = [*rows("real+classic", None, before), *rows("real+classic+synth", "ddpm", after),
+             *rows("real+classic+synth", "cvae", before)]  # fmt: skip
+    pd.DataFrame(table).to_csv(tmp_path / "per_class.csv", index=False)
+    first, second = class_changes(tmp_path)
+    assert first["title"] == "ddpm on digits, 10 a class"
+    assert [(line[0], line[-1]) for line in first["lines"]] == [
+        ("b", "-10.00"), ("c", "+0.00"), ("a", "+10.00")
+    ]  # fmt: skip
+    assert second["title"] == "cvae on digits, 10 a class"
+    assert {line[-1] for line in second["lines"]} == {"+0.00"}
 
 
 def brightness(colour):

@@ -19,11 +19,11 @@ from augment.learn import (
     draws,
     follow,
     fresh,
-    full_state,
     rise_and_fall,
     train,
-)  # fmt: skip
+)
 from augment.recover import update_in_parts
+from augment.state import full_state  # fmt: skip
 
 
 @pytest.mark.parametrize(("n", "take"), [(10, 4), (10, 10), (3, 8), (7, 1)])

@@ -15,11 +15,12 @@ from augment.classifiers import CLASSIFIERS, Airbench
 from augment.data.images import LabelledImages, to_uint8
 from augment.data.subset import hidden
 from augment.errors import UsageError
-from augment.learn import fit, load_learner, train
+from augment.learn import fit, train
 from augment.mixing import MIXINGS
 from augment.recipe import make_recipe
 from augment.runtime import seed_for
 from augment.stages import train_and_score
+from augment.state import load_learner
 
 N, M, FIRST = 5, 9, 100  # labelled images, synthetic ones, and the grey of the first of these
 

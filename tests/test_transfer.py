@@ -13,9 +13,10 @@ import augment
 from augment.arms import training_set
 from augment.classifiers import Airbench
 from augment.errors import MachineError, UsageError
-from augment.learn import fit, fresh, save_learner, train
+from augment.learn import fit, fresh, train
 from augment.recipe import make_recipe
 from augment.report.table import markdown, summarise
+from augment.state import save_learner
 from augment.weights import hub_place, read_weights, weights_file
 
 SMALL = dict(steps=30, batch=16, width=8, ema=0.9)

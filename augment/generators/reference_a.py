@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augment.classifiers import Airbench, Residual
+from augment.classifiers import Airbench
 from augment.data.images import LabelledImages
 from augment.errors import UsageError
 from augment.generators.blocks import LN2, binary_loss, decode, in_chunks, rows_at_once
 from augment.learn import Metrics, descend, fresh, steps_for
+from augment.networks import Residual
 from augment.runtime import autocast, seed_for
 
 Shape = tuple[int, int, int]

@@ -24,7 +24,8 @@ from augment.report.table import (
 )  # fmt: skip
 from augment.store import read_csv, write_atomic
 
-MOST_CLASSES = 30  # lines of the class table
+MOST_CLASSES = 30  # lines of the class table, but for LEAST_CLASSES of each synthetic set
+LEAST_CLASSES = 3
 PLAIN = {
     "helps": "Yes{alone}: the synthetic images of {who} help.",
     "hurts": "No{alone}: the synthetic images of {who} hurt.",
@@ -68,8 +69,7 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
         plots=[picture(f, "Accuracy: mean, 95 % interval and the single trials" if
                        f.stem == "accuracy" else "Gain of the synthetic images along a setting")
                for f in shown(folder / "plots", "accuracy.png", "gain.png")],
-        classes=(changes := class_changes(folder))[:MOST_CLASSES],
-        n_classes=len(changes),
+        classes=(changes := class_changes(folder)), n_classes=sum(c["n"] for c in changes),
         samples=sample_pairs(folder, done, quality),
         quality=quality_lines(quality), quality_head=QUALITY_HEAD,
         confusions=[picture(f, "Rows: true class; columns: what the classifier said; percent of "
@@ -136,8 +136,8 @@ def notes(file: Path) -> list[str]:
     return [f"{Path(line['dataset']).name}: {line['note']}" for line in lines]
 
 
-def class_changes(folder: Path) -> list[list[str]]:
-    """Recall before and after adding synthetic images, worst change first."""
+def class_changes(folder: Path) -> list[dict[str, Any]]:
+    """Recall before and after adding synthetic images: a block a set, worst change first."""
     classes = optional(folder / "per_class.csv")
     if classes.empty:
         return []
@@ -145,16 +145,20 @@ def class_changes(folder: Path) -> list[list[str]]:
     before = classes[classes["arm"] == ARMS[DECISIVE].against][[*keys, "recall"]]
     pairs = classes[classes["arm"] == DECISIVE].merge(before, on=keys, suffixes=("", "_before"))
     pairs["change"] = pairs["recall"] - pairs["recall_before"]
-    means = pairs.groupby(["dataset", "asked", "variant", "class"], sort=False)[
-        ["n_test", "recall_before", "recall", "change"]
-    ].mean()
-    means = means.reset_index().sort_values("change", kind="stable")
-    return [
-        [f"{Path(r['dataset']).name}, {r['asked']}", r["variant"], r["class"],
-         f"{r['n_test']:.0f}", percent(r["recall_before"]), percent(r["recall"]),
-         percent(r["change"], True)]
-        for r in means.to_dict("records")
-    ]  # fmt: skip
+    sets = pairs.groupby(["dataset", "asked", "variant"], sort=False)
+    most = max(LEAST_CLASSES, MOST_CLASSES // max(1, sets.ngroups))
+    blocks = []
+    for (dataset, asked, variant), own in sets:
+        means = own.groupby("class", sort=False)[["n_test", "recall_before", "recall", "change"]]
+        ordered = means.mean().sort_values("change", kind="stable").reset_index()
+        lines = [
+            [r["class"], f"{r['n_test']:.0f}", percent(r["recall_before"]), percent(r["recall"]),
+             percent(r["change"], True)]
+            for r in ordered.head(most).to_dict("records")
+        ]  # fmt: skip
+        title = f"{variant} on {Path(dataset).name}, {asked}"
+        blocks.append({"title": title, "lines": lines, "n": len(ordered)})
+    return blocks
 
 
 def sample_pairs(
