@@ -240,7 +240,7 @@ def report(
             write_beside(source, table)
         else:
             table = read_results(run_file(source, "results.csv"))
-            write_outputs(source, table)
+            table = write_outputs(source, table)
         if tensorboard:
             from augment.report.tensorboard import write_events
 
@@ -269,17 +269,20 @@ def compare(
         picture_lines,
     )  # fmt: skip
     from augment.report.outputs import read_results
+    from augment.report.table import interval_said
 
     files = [
         s if s.suffix == ".csv" and s.is_file() else run_file(s, "results.csv") for s in (a, b)
     ]
-    table = compare_tables(*(read_results(file) for file in files))
+    folders = None if a.is_file() or b.is_file() else (a, b)
+    table = compare_tables(read_results(files[0]), read_results(files[1]), folders)
     pictures = compare_pictures(a, b)
     if as_json:
         both = {"arms": table, "pictures": pictures}
         print(json.dumps({k: json.loads(v.to_json(orient="records")) for k, v in both.items()}))
     else:
         show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(HEAD))
+        talk(interval_said(table))
         if lines := picture_lines(pictures):
             show_rows("what they draw, mean of the trials", lines, list(PICTURES_HEAD))
     if sheet:

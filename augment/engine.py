@@ -117,7 +117,7 @@ def execute(
                 write_start(folder, recipe, cells, data.of)
                 bench = Bench(Store(folder), where.device, recipe.precision, recipe.seeds[0])
                 table = yield from run_cells(cells, data, bench, folder, where)
-                write_outputs(folder, table)
+                table = write_outputs(folder, table)
         finally:
             lock.release()
     failed = table[table["status"] != "ok"]

@@ -17,6 +17,7 @@ from augment.data.datasets import Dataset
 from augment.data.subset import labelled_subset, unlabelled_rest
 from augment.filters import kept
 from augment.judge import evidence, judged
+from augment.metrics.classification import BALANCED
 from augment.mixing import MIXINGS
 from augment.select import choose
 from augment.stages import (
@@ -106,7 +107,7 @@ def row(
         "steps": about["steps"],
         "n_real": n_labelled if arm.real else 0,
         "n_synth": made.n_synth,
-        "measure": "balanced accuracy" if data.skewed else "accuracy",
+        "measure": BALANCED if data.skewed else "accuracy",
         "kept_fraction": made.n_synth / made.n_drawn if made.n_drawn else None,
         **{k: about[k] for k in ("accuracy", "balanced_accuracy", "macro_precision",
                                  "macro_recall", "macro_f1")},

@@ -83,7 +83,7 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
         bad = sum(row["status"] != "ok" for row in rows.values())
         status = Status(len(cells), failed=bad, found=len(rows), ended=set(rows))
         write_atomic(out / FILE, status.record(going=False))
-        write_outputs(out, table)
+        table = write_outputs(out, table)
     finally:
         lock.release()
     return table
@@ -176,9 +176,9 @@ def link_or_copy(source: str, target: str) -> None:
 
 def join_manifests(folders: list[Path]) -> pd.DataFrame:
     """One line an image, with the trials of all shards that it is labelled in."""
-    own = ["dataset", "file", "sha256", "label", "split"]
+    own = ["dataset", "file", "sha256", "group", "label", "split"]
     read = [read_csv(folder / "manifest.csv", [*own, "seeds"]) for folder in folders]
-    lines = pd.concat(read).fillna("")
+    lines = pd.concat(read).reindex(columns=[*own, "seeds"]).astype(object).fillna("")
     seeds = lines.groupby(own, sort=False)["seeds"].agg(lambda s: set(" ".join(s).split()))
     joined = seeds.map(lambda s: " ".join(sorted(s, key=int))).reset_index()
     return joined.sort_values(["dataset", "split"], kind="stable")

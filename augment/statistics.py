@@ -1,9 +1,15 @@
 """Paired differences: how much, how sure, and what may be said.
 
-d_i = score of the arm − score of its baseline in trial i. The interval is Student's t; from n = 10
-on the bias-corrected accelerated bootstrap (Efron 1987) stands beside it, not in its place: at
-n = 10 to 12 it covered normal data about 90 % of the time, t about 95 % (600 simulations each).
-p is the exact two-sided sign-flip permutation test, corrected by Holm (1979) over a table.
+d_i = score of the arm − score of its baseline in trial i. The interval is Student's t over the
+trials. All of them are scored on the same test images, so that alone would leave out the luck of
+these: with sixty images that the trials agree on, it covered the truth in 74 % of 600 simulated
+experiments of six trials, in 56 % of those of twelve. What the images add is found as multi-reader
+multi-case studies find it for their cases: by a two-way analysis of variance, trials × images, with
+the degrees of freedom of Hillis (2007); that covered it in 93 to 97 %. The interval is never
+narrower than the one over trials. From n = 10 on the bias-corrected accelerated
+bootstrap over trials (Efron 1987) stands beside it, not in its place: at n = 10 to 12 it covered
+normal data about 90 % of the time, t about 95 % (600 simulations each). p is the exact two-sided
+sign-flip permutation test over trials, corrected by Holm (1979) over a table.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
@@ -38,6 +45,7 @@ class Contrast:
     bca: tuple[float, float] | None = None  # bootstrap interval beside it, from ten pairs on
     missing: int = 0  # trials in which one of the two cells failed
     sd: float | None = None  # of the differences, ddof = 1; None with one trial
+    se_images: float | None = None  # what the interval allows for other test images; None: nothing
 
     @property
     def verdict(self) -> str:
@@ -51,8 +59,14 @@ class Contrast:
         return "hurts" if self.high < 0 else "can't tell"
 
 
-def compare(arm: Sequence[float], baseline: Sequence[float], level: float = 0.95) -> Contrast:
-    """Contrast of paired scores; a pair with a missing value (NaN) is left out and counted."""
+def compare(
+    arm: Sequence[float], baseline: Sequence[float], level: float = 0.95,
+    se_images: float | None = None,
+) -> Contrast:  # fmt: skip
+    """Contrast of paired scores; a pair with a missing value (NaN) is left out and counted.
+
+    `se_images` is what `image_error` finds for these pairs; None where it is not known.
+    """
     if len(arm) != len(baseline):
         raise ValueError(f"{len(arm)} scores cannot be paired with {len(baseline)}")
     differences = np.round(np.asarray(arm, float) - np.asarray(baseline, float), DECIMALS)
@@ -60,18 +74,46 @@ def compare(arm: Sequence[float], baseline: Sequence[float], level: float = 0.95
     n, missing = len(d), int((~np.isfinite(differences)).sum())
     if n < 2:
         return Contrast(n, float(d.mean()) if n else math.nan, missing=missing)
-    low, high = t_interval(d, level)
+    low, high = t_interval(d, level, se_images or 0.0)
     bca = bca_interval(d, level) if n >= BOOTSTRAP_FROM else None
     sd = float(d.std(ddof=1))
-    return Contrast(n, float(d.mean()), low, high, sign_flip_p(d), None, bca, missing, sd)
+    p = sign_flip_p(d)
+    return Contrast(n, float(d.mean()), low, high, p, None, bca, missing, sd, se_images)
 
 
-def t_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Student's interval of the mean of [n ≥ 2] differences; zero spread gives width 0."""
+def image_error(differences: np.ndarray) -> float:
+    """Standard error of the mean of [trials ≥ 2, units] that comes of which units are tested.
+
+    A unit is what is drawn together: an image, or a patient's. Its entry is how much it adds to
+    the trial's difference, scaled so that a row's mean is that difference. From the mean squares of
+    trials × units without repetition: (MS_units − MS_rest) / (trials · units), 0 if negative.
+    """
+    trials, units = differences.shape
+    if units < 2:
+        return 0.0
+    of_units = differences.mean(0)
+    rest = differences - differences.mean(1, keepdims=True) - of_units + differences.mean()
+    ms_units = trials * of_units.var(ddof=1)
+    ms_rest = (rest**2).sum() / ((trials - 1) * (units - 1))
+    return math.sqrt(max(0.0, float(ms_units - ms_rest)) / (trials * units))
+
+
+def half_width(sd: Any, n: int, level: float = 0.95, se_images: float = 0.0) -> Any:
+    """Half of the interval of n ≥ 2 differences of this spread (a number or an array of them)."""
+    tail, own = 0.5 + level / 2, np.square(sd) / n
+    alone = stats.t.ppf(tail, n - 1) * np.sqrt(own)
+    if not se_images:
+        return alone
+    both = own + se_images**2
+    with np.errstate(divide="ignore"):  # without spread: as many degrees as the normal has
+        degrees = (n - 1) * np.square(both / own)
+    return np.maximum(alone, stats.t.ppf(tail, degrees) * np.sqrt(both))
+
+
+def t_interval(d: np.ndarray, level: float = 0.95, se_images: float = 0.0) -> tuple[float, float]:
+    """Interval of the mean of [n ≥ 2] differences; zero spread, known images: width 0."""
     mean, spread = float(d.mean()), float(d.std(ddof=1))
-    if spread <= 1e-12:  # rounding of equal differences
-        return mean, mean
-    half = float(stats.t.ppf(0.5 + level / 2, len(d) - 1)) * spread / math.sqrt(len(d))
+    half = float(half_width(spread if spread > 1e-12 else 0.0, len(d), level, se_images))
     return mean - half, mean + half
 
 
@@ -97,31 +139,40 @@ def sign_flip_p(d: np.ndarray) -> float:
     return float(((np.abs(signs @ d) >= observed).sum() + 1) / (PATTERNS + 1))
 
 
-def power(n: int, gain: float, sd: float, level: float = 0.95) -> float:
-    """How often the t interval of n pairs excludes 0 if the true mean is `gain`, the spread `sd`.
+def power(n: int, gain: float, sd: float, level: float = 0.95, se_images: float = 0.0) -> float:
+    """How often the interval of n pairs excludes 0 if the true mean is `gain`, the spread `sd`.
 
     The noncentral t distribution as a mean of normal ones over the sample spread (Owen 1965);
     scipy's own fails in the far tail.
     """
-    critical, shift = stats.t.ppf(0.5 + level / 2, n - 1), gain / sd * math.sqrt(n)
     quantiles = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    edge = critical * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
-    return float((stats.norm.sf(edge - shift) + stats.norm.cdf(-edge - shift)).mean())
+    spreads = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
+    halves, error = (
+        half_width(spreads, n, level, se_images),
+        math.hypot(sd / math.sqrt(n), se_images),
+    )
+    above, below = stats.norm.sf((halves - gain) / error), stats.norm.cdf((-halves - gain) / error)
+    return float((above + below).mean())
 
 
-def pairs_for(gain: float, sd: float, wanted: float = 0.8) -> int | None:
+def pairs_for(gain: float, sd: float, wanted: float = 0.8, se_images: float = 0.0) -> int | None:
     """The fewest pairs that show a true `gain` in `wanted` of all experiments; None above 1,000."""
-    if sd <= 1e-12:
+    if sd <= 1e-12 and not se_images:
         return 2
-    found = bisect.bisect_left(range(2, MOST_PAIRS + 1), wanted, key=lambda n: power(n, gain, sd))
+    found = bisect.bisect_left(
+        range(2, MOST_PAIRS + 1), wanted, key=lambda n: power(n, gain, sd, se_images=se_images)
+    )
     return found + 2 if found + 2 <= MOST_PAIRS else None
 
 
-def gain_shown(n: int, sd: float, wanted: float = 0.8) -> float:
+def gain_shown(n: int, sd: float, wanted: float = 0.8, se_images: float = 0.0) -> float:
     """The least true gain that n ≥ 2 pairs show in `wanted` of all experiments."""
-    if sd <= 1e-12:
+    unit = max(sd, se_images)
+    if unit <= 1e-12:
         return 0.0
-    return sd * float(optimize.brentq(lambda effect: power(n, effect, 1.0) - wanted, 0.0, 100.0))
+    return unit * float(optimize.brentq(
+        lambda effect: power(n, effect, sd / unit, se_images=se_images / unit) - wanted, 0.0, 100.0
+    ))  # fmt: skip
 
 
 def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
@@ -135,9 +186,11 @@ def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
     return corrected
 
 
-def spread_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Mean and t interval of single scores, for plots: (mean, low, high); NaN bounds for one."""
+def spread_interval(
+    values: Sequence[float], level: float = 0.95, se_images: float = 0.0
+) -> tuple[float, float, float]:
+    """Mean and interval of single scores, for plots: (mean, low, high); NaN bounds for one."""
     v = np.asarray([x for x in values if math.isfinite(x)], float)
     if len(v) < 2:
         return float(v[0]) if len(v) else math.nan, math.nan, math.nan
-    return float(v.mean()), *t_interval(v, level)
+    return float(v.mean()), *t_interval(v, level, se_images)

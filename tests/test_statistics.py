@@ -13,6 +13,7 @@ from augment.statistics import (
     compare,
     gain_shown,
     holm,
+    image_error,
     pairs_for,
     power,
     sign_flip_p,
@@ -210,6 +211,72 @@ def test_gain_shown_undoes_pairs_for():
     assert power(6, gain_shown(6, 0.01), 0.01) == pytest.approx(0.8, abs=1e-3)
     assert gain_shown(2, 1.0) > gain_shown(3, 1.0) > 2
     assert gain_shown(5, 0.0) == 0
+
+
+# trials × images, right more often (1), less often (-1) or as often (0) than the baseline
+WON = np.array([[1, 0, 0, 1], [1, 0, -1, 0], [1, 1, 0, 0]])
+
+
+def test_error_of_the_images_by_hand():
+    # images' means 1, 1/3, -1/3, 1/3 around 1/3: mean square 3·(8/9)/3 = 8/9; the rest: total
+    # 8/3 + 0 … = sum of squares 6 - 12/9 = 14/3, less images 8/3, less trials 4·(2·(1/6)²+(1/3)²)
+    trials = 4 * sum((row.mean() - WON.mean()) ** 2 for row in WON)
+    total = ((WON - WON.mean()) ** 2).sum()
+    rest = (total - 8 / 3 - trials) / 6
+    assert image_error(WON) == pytest.approx(math.sqrt((8 / 9 - rest) / 12))
+
+
+def test_error_of_the_images_is_that_of_a_two_way_analysis_of_variance():
+    rng = np.random.default_rng(4)
+    d = rng.normal(0, 1, 40) + rng.normal(0, 1, (5, 1)) + rng.normal(0, 2, (5, 40))
+    assert image_error(d) == pytest.approx(image_error(d[:, ::-1]))
+    assert image_error(d + 7) == pytest.approx(image_error(d))  # the mean itself is no spread
+    assert image_error(d + np.arange(5)[:, None]) == pytest.approx(image_error(d))  # nor are trials
+    many = rng.normal(0, 1, 40_000) + rng.normal(0, 2, (5, 40_000))
+    assert image_error(many) == pytest.approx(1 / math.sqrt(40_000), rel=0.03)
+
+
+def test_images_that_trials_do_not_agree_on_add_nothing():
+    d = np.array([[1, 0], [0, 1]])
+    assert image_error(d) == 0
+    assert image_error(np.ones((3, 1))) == 0  # a single unit tells nothing
+
+
+def test_interval_covers_other_test_images_too():
+    rng = np.random.default_rng(8)
+    alone, both, experiments = 0, 0, 400
+    for _ in range(experiments):  # six trials of sixty images, right and wrong alike by chance
+        latent = rng.normal(0, 0.8, 60) + rng.normal(0, 0.6, (6, 60)) + rng.normal(0, 0.1, (6, 1))
+        d = (latent > 1.3).astype(float) - (latent < -1.3)
+        means = d.mean(1).tolist()
+        for_trials = compare(means, [0.0] * 6)
+        for_both = compare(means, [0.0] * 6, se_images=image_error(d))
+        assert for_both.low <= for_trials.low <= for_trials.high <= for_both.high
+        assert (for_both.mean, for_both.p) == (for_trials.mean, for_trials.p)
+        alone += for_trials.low <= 0 <= for_trials.high
+        both += for_both.low <= 0 <= for_both.high
+    assert alone / experiments < 0.85
+    assert 0.93 <= both / experiments <= 0.99
+
+
+def test_equal_differences_are_as_unsure_as_their_test_images():
+    found = compare([0.6, 0.7], [0.5, 0.6], se_images=0.01)
+    assert (found.low, found.high) == pytest.approx((0.1 - 0.0196, 0.1 + 0.0196), abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "sd", "se"), [(3, 1.0, 0.5), (6, 1.0, 2.0), (12, 0.0, 1.0)])
+def test_power_with_test_images_is_that_of_simulated_experiments(n, sd, se):
+    rng, gain, shown = np.random.default_rng(n), 2.5, 0
+    for luck in rng.normal(0, se, 2000):
+        low, high = t_interval(rng.normal(gain + luck, sd, n), se_images=se)
+        shown += low > 0 or high < 0
+    assert power(n, gain, sd, se_images=se) == pytest.approx(shown / 2000, abs=0.03)
+    assert power(n, gain_shown(n, sd, se_images=se), sd, se_images=se) == pytest.approx(0.8)
+
+
+def test_no_number_of_pairs_makes_up_for_too_few_test_images():
+    assert pairs_for(0.5, 1.0, se_images=0.1) > pairs_for(0.5, 1.0)
+    assert pairs_for(0.5, 1.0, se_images=0.3) is None
 
 
 def test_contrast_keeps_the_spread_of_its_differences():

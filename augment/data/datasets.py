@@ -38,6 +38,7 @@ class Dataset:
     bad: list[tuple[str, str]] = field(default_factory=list)  # file, reason it was left out
     notes: list[str] = field(default_factory=list)
     pool_groups: list[str] = field(default_factory=list)  # "" or e.g. the patient of each image
+    test_groups: list[str] = field(default_factory=list)
 
     @property
     def skewed(self) -> bool:
@@ -167,10 +168,11 @@ def split(
         keep = mask.tolist()
         return own, list(compress(found.files, keep)), list(compress(groups, keep))
 
-    (pool, pool_files, pool_groups), (test, test_files, _) = side(in_pool), side(in_test)
+    (pool, pool_files, pool_groups), (test, test_files, test_groups) = side(in_pool), side(in_test)
     return Dataset(
-        name, pool, test, classic, official, pool_files, test_files, found.bad, notes, pool_groups
-    )
+        name, pool, test, classic, official, pool_files, test_files, found.bad, notes, pool_groups,
+        test_groups,
+    )  # fmt: skip
 
 
 def given_test(found: Found, notes: list[str]) -> torch.Tensor | None:

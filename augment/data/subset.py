@@ -89,7 +89,7 @@ def hidden(data: LabelledImages) -> LabelledImages:
     return LabelledImages(data.images, torch.full_like(data.labels, -1), data.classes)
 
 
-def linked(groups: Sequence[str] | None, hashes: Sequence[bytes]) -> list[Hashable]:
+def linked(groups: Sequence[str] | None, hashes: Sequence[Hashable]) -> list[Hashable]:
     """A unit for each image: one group, equal pixels, and whatever these link stay together."""
     above: dict[Hashable, Hashable] = {}
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+BALANCED = "balanced accuracy"  # what leads where the classes are very uneven
+
 # scikit-learn is imported where it is used: its second of imports would delay every command
 
 

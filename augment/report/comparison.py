@@ -11,6 +11,7 @@ import pandas as pd
 from augment.arms import ARMS
 from augment.errors import UsageError
 from augment.report.table import between, leading, percent, probability, variants
+from augment.report.tested import error_between, test_units
 from augment.statistics import compare, holm
 from augment.store import read_csv
 
@@ -33,11 +34,14 @@ MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {  # column → its na
 TRIAL = ("dataset", "asked", "arm")
 
 
-def compare_tables(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+def compare_tables(
+    a: pd.DataFrame, b: pd.DataFrame, folders: tuple[Path, Path] | None = None
+) -> pd.DataFrame:
     """Accuracy of B minus A, a row for each arm of each data set that both tables hold.
 
     Cells are paired by seed. A generator is compared with its namesake, or, where each table has
-    just one in that arm, with the other's. UsageError if a shared data set differs in its images
+    just one in that arm, with the other's. With the run folders the interval also covers which
+    images were tested. UsageError if a shared data set differs in its images
     or if nothing is shared.
     """
     check_data(a, b)
@@ -49,12 +53,17 @@ def compare_tables(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     contrasts = []
     for key in shared:
         for name_a, name_b in matched(*(list(side[key]["variant"].unique()) for side in sides)):
-            own = [
-                side[key][side[key]["variant"] == name].set_index("seed")["score"]
+            cells = [
+                side[key][side[key]["variant"] == name]
                 for side, name in zip(sides, (name_a, name_b), strict=True)
             ]
+            own = [each.set_index("seed")["score"] for each in cells]
             seeds = own[0].index.intersection(own[1].index)
-            contrast = compare(own[1][seeds].tolist(), own[0][seeds].tolist())
+            luck = None
+            if folders and len(seeds) > 1:
+                units = test_units(folders[0])[key[0]]
+                luck = error_between((folders[1], cells[1]), (folders[0], cells[0]), units)
+            contrast = compare(own[1][seeds].tolist(), own[0][seeds].tolist(), se_images=luck)
             if contrast.n:
                 contrasts.append(contrast)
                 rows.append({
@@ -68,8 +77,9 @@ def compare_tables(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
         )
     for row, contrast in zip(rows, holm(contrasts), strict=True):
         row |= {
-            "pairs": contrast.n, "difference": contrast.mean, "low": contrast.low,
-            "high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm,
+            "pairs": contrast.n, "difference": contrast.mean,
+            "se_test_images": contrast.se_images, "low": contrast.low, "high": contrast.high,
+            "p": contrast.p, "p_holm": contrast.p_holm,
             "verdict": WORDS.get(contrast.verdict, contrast.verdict),
         }  # fmt: skip
     return pd.DataFrame(rows)

@@ -15,6 +15,7 @@ from augment.report.table import (
     HEAD,
     SETTINGS,
     blocks,
+    interval_said,
     legend,
     percent,
     summarise,
@@ -55,6 +56,7 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
     rates = done["copy_rate"].dropna().astype(float)
     page = environment.get_template("report.html.j2").render(
         title=f"Do generated images help? {folder.name}",
+        intervals=interval_said(summary),
         verdicts=[
             {"kind": KINDS.get(line["verdict"], ""), "exact": sentence,
              "plain": PLAIN[line["verdict"] or "no pair"].format(

@@ -53,6 +53,7 @@ COLUMNS = [
     "macro_precision",
     "macro_recall",
     "macro_f1",
+    "se_test_images",
     "copy_rate",
     "agreement",
     "closer_to_train",
@@ -94,6 +95,7 @@ TEXT = [
     "version",
 ]
 
+NEWER = ("se_test_images",)  # empty in tables of before they were there
 
 KEYS = ("dataset", "asked", "seed", "generator", "guidance", "strength", "ratio", "share",
         "mixing", "filter", "candidates", "arm")  # fmt: skip
@@ -124,15 +126,16 @@ def write_start(
             for place in places.tolist():
                 used.setdefault(place, set()).add(str(cell.seed))
         pool = sorted(used)
-        for images, files, split, places in (
-            (data.pool, data.pool_files, "labelled", pool),
-            (data.test, data.test_files, "test", range(len(data.test))),
+        for images, files, groups, split, places in (
+            (data.pool, data.pool_files, data.pool_groups, "labelled", pool),
+            (data.test, data.test_files, data.test_groups, "test", range(len(data.test))),
         ):
             for place in places:
                 pixels = images.images[place].contiguous().numpy().data
                 lines.append({
                     "dataset": name, "file": files[place],
                     "sha256": hashlib.sha256(pixels).hexdigest(),
+                    "group": groups[place] if groups else "",
                     "label": images.classes[int(images.labels[place])], "split": split,
                     "seeds": " ".join(sorted(used[place], key=int)) if split == "labelled" else "",
                 })  # fmt: skip
@@ -162,10 +165,10 @@ def write_results(folder: Path, cells: list[Cell], rows: dict[int, dict[str, Any
 def read_results(file: Path) -> pd.DataFrame:
     """A results.csv as written; UsageError if it is another table."""
     table = read_csv(file, TEXT)
-    missing = set(COLUMNS) - set(table.columns)
+    missing = set(COLUMNS) - set(table.columns) - set(NEWER)
     if missing:
         raise UsageError(f"{file} is no results table: it lacks {', '.join(sorted(missing))}")
-    return table
+    return table.reindex(columns=[*COLUMNS, *table.columns.difference(COLUMNS, sort=False)])
 
 
 def write_beside(file: Path, table: pd.DataFrame) -> None:
@@ -180,12 +183,18 @@ def write_beside(file: Path, table: pd.DataFrame) -> None:
         save(gains, file.with_name(f"{file.stem}-gain.png"))
 
 
-def write_outputs(folder: Path, table: pd.DataFrame) -> None:
-    """Per-class scores, histories, samples, plots and the table of a run."""
+def write_outputs(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Per-class scores, histories, samples, plots and the table of a run.
+
+    Returns the results with what only all cells together tell, as results.csv has them then.
+    """
     from augment.report.html import write_html
     from augment.report.plots import draw_all
     from augment.report.table import markdown, summarise
+    from augment.report.tested import with_image_error
 
+    table = with_image_error(folder, table)
+    write_csv(folder / "results.csv", table)
     store = Store(folder)
     done = table[table["status"] == "ok"]
     classes, histories, qualities = [], [], []
@@ -221,6 +230,7 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
     write_csv(folder / "summary.csv", summary)
     write_html(folder, table)
     write_atomic(folder / "table.md", markdown(summary))  # last: its presence says all is there
+    return table
 
 
 def artefacts_of(folder: Path, kind: str) -> list[Path]:

@@ -106,8 +106,13 @@ def panels(n: int, width: float, height: float) -> tuple[Figure, list[Any]]:
 def gain_curves(done: pd.DataFrame) -> Figure | None:
     """The decisive difference along each setting that takes three values or more; None if none.
 
-    Mean and 95 % interval over the paired trials, percentage points, a panel a data set.
+    Mean and 95 % interval as in the table, percentage points, a panel a data set.
     """
+
+    def luck(cells: pd.DataFrame) -> float:
+        """Of the test images, in points; 0 where it is not known."""
+        return 100 * float(np.nan_to_num(cells["se_test_images"].astype(float).max()))
+
     keys = ["dataset", "asked", "seed"]
     done = done.assign(score=leading(done))
     baseline = done[done["arm"] == ARMS[DECISIVE].against]
@@ -131,7 +136,7 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
         ]
         for name, line in part.groupby(["generator", *others], sort=False, dropna=False):
             points = [
-                (value, *spread_interval(own["gain"].tolist()))
+                (value, *spread_interval(own["gain"].tolist(), se_images=luck(own)))
                 for value, own in line.groupby(along)
             ]
             x, mean, low, high = np.array(points, float).T

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from augment.arms import ARMS, DECISIVE
+from augment.metrics.classification import BALANCED
 from augment.statistics import (
     MOST_PAIRS,
     Contrast,
@@ -31,7 +32,7 @@ SETTINGS = (
     "filter",
 )  # what cells of one generator may differ in
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
-TESTED = ("pairs", "difference", "sd_difference", "low", "high", "p", "p_holm",
+TESTED = ("pairs", "difference", "sd_difference", "se_test_images", "low", "high", "p", "p_holm",
           *BOOTSTRAP)  # fmt: skip  # empty in baselines
 SUMMARY = ("dataset", "asked", "n_labelled", "measure", "generator", "arm", "closed_set", "n",
            "of", "mean", "sd", "mean_low", "mean_high", "against", *TESTED, "verdict",
@@ -40,7 +41,7 @@ SUMMARY = ("dataset", "asked", "n_labelled", "measure", "generator", "arm", "clo
 
 def leading(results: pd.DataFrame) -> pd.Series:
     """The score that counts of each row: balanced accuracy where the classes are very uneven."""
-    uneven = results["measure"].eq("balanced accuracy")
+    uneven = results["measure"].eq(BALANCED)
     return results["accuracy"].mask(uneven, results["balanced_accuracy"]).astype(float)
 
 
@@ -50,11 +51,13 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     Scores are those of the column `metric`, else the leading ones.
 
     Differences are paired over seeds against the arm's baseline; p is corrected by Holm over the
-    contrasts of this table. Cells that failed are counted in n ("5/6"), never averaged.
+    contrasts of this table. Cells that failed are counted in n ("5/6"), never averaged. Intervals
+    cover the luck of the test images where the results say how large it is; `metric` has none.
     """
     scores_of = results[metric].astype(float) if metric else leading(results)
     finished = scores_of.where(results["status"] == "ok")
-    results = results.assign(variant=variants(results), score=finished)
+    luck = math.nan if metric else results["se_test_images"].astype(float)
+    results = results.assign(variant=variants(results), score=finished, luck=luck)
     lines: list[dict[str, Any]] = []
     contrasts: dict[int, Contrast] = {}
     for (dataset, asked), trial in results.groupby(["dataset", "asked"], sort=False):
@@ -72,7 +75,11 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
                 against = ARMS[arm].against
                 if against and ("", against) in scores:
                     base = scores["", against].reindex(values.index)
-                    contrasts[len(lines)] = compare(values.tolist(), base.tolist())
+                    luck = of_arm[name, arm]["luck"].max()  # the same in all trials
+                    contrasts[len(lines)] = compare(
+                        values.tolist(), base.tolist(),
+                        se_images=None if math.isnan(luck) else float(luck),
+                    )  # fmt: skip
                 mean, low, high = spread_interval(values.tolist())
                 lines.append({
                     "dataset": dataset, "asked": asked, "n_labelled": labelled, "generator": name,
@@ -86,8 +93,8 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     for place, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
         lines[place] |= {
             "pairs": contrast.n, "difference": contrast.mean,
-            "sd_difference": contrast.sd, "low": contrast.low, "high": contrast.high,
-            "p": contrast.p, "p_holm": contrast.p_holm,
+            "sd_difference": contrast.sd, "se_test_images": contrast.se_images,
+            "low": contrast.low, "high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm,
             "verdict": contrast.verdict, **dict(zip(BOOTSTRAP, contrast.bca or (), strict=False)),
         }  # fmt: skip
     table = pd.DataFrame([{"verdict": "", **line} for line in lines], columns=list(SUMMARY))
@@ -210,12 +217,22 @@ def markdown(summary: pd.DataFrame) -> str:
         "",
         "Accuracy on the test set (balanced, the mean recall of the classes, where a title says "
         "so), mean ± standard deviation over n trials; differences in "
-        "percentage points, paired over trials; 95 % interval by Student's t, which alone makes "
-        "the verdict (from 10 pairs on the BCa bootstrap's stands beside it); p from the sign-flip "
-        "test, corrected by Holm for the contrasts of this table.",
+        f"percentage points, paired over trials; {interval_said(summary)}, which alone makes "
+        "the verdict (from 10 pairs on the BCa bootstrap's over trials stands beside it); p from "
+        "the sign-flip test over trials, corrected by Holm for the contrasts of this table.",
         "",
     ]
     return "\n".join(parts)
+
+
+def interval_said(summary: pd.DataFrame) -> str:
+    """What the table's intervals allow for."""
+    if summary["se_test_images"].notna().any():
+        return (
+            "95 % interval for other trials and for other test images of the same kind (two-way "
+            "analysis of variance, trials × test images)"
+        )
+    return "95 % interval by Student's t, for other trials on the same test images"
 
 
 def legend(summary: pd.DataFrame) -> list[str]:
@@ -274,9 +291,13 @@ def taken_alone(line: dict[str, Any], summary: pd.DataFrame) -> bool:
 
 def power_line(line: dict[str, Any], gain: float = 0.005) -> str:
     """What so many pairs can show with the spread seen, and how many would show `gain`."""
-    n, sd = int(line["pairs"]), line["sd_difference"]
-    needed = pairs_for(gain, sd)
+    n, sd, se = int(line["pairs"]), line["sd_difference"], line["se_test_images"]
+    se = 0.0 if math.isnan(se) else se
+    needed, least = pairs_for(gain, sd, se_images=se), gain_shown(n, sd, se_images=se)
+    said = f"takes n = {needed or f'over {MOST_PAIRS}'}"
+    if not needed and gain_shown(MOST_PAIRS, 0.0, se_images=se) > gain:
+        said = "takes more test images, however many pairs"
     return (
-        f"With this spread {n} pairs show a gain of {percent(gain_shown(n, sd))} points four times "
-        f"of five; one of {100 * gain:g} points takes n = {needed or f'over {MOST_PAIRS}'}."
+        f"With this spread {n} pairs show a gain of {percent(least)} points four times of five; "
+        f"one of {100 * gain:g} points {said}."
     )

@@ -1,0 +1,97 @@
+"""Which images were tested: how much of a difference that can be, from stored predictions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import bars, write_folder
+from safetensors.numpy import load_file
+from safetensors.torch import save_file
+
+import augment
+from augment.report.comparison import compare_tables
+from augment.report.outputs import read_results
+from augment.report.tested import test_units as units_of
+from augment.report.tested import unit_scores
+from augment.statistics import compare, image_error
+from augment.store import Store, write_csv
+
+FAST = {"generator": {"steps": 4}, "classifier": {"steps": 6, "epochs": 0}}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    learnt = {**FAST, "classifier": {"steps": 60, "epochs": 0}}
+    return augment.run(
+        dataset="digits", per_class=5, generator="noise", seeds=3, preset="smoke", set=learnt,
+        out=tmp_path_factory.mktemp("tested") / "run", jobs=1,
+    )  # fmt: skip
+
+
+def hits(run, arm):
+    """Whether each test image was recognised, a row a trial: [trials, images]."""
+    cells = run.table[run.table["arm"] == arm].sort_values("seed")
+    places = [Store(run.path).path("score", sig) for sig in cells["signature"]]
+    tensors = [load_file(place / "predictions.safetensors") for place in places]
+    return np.stack([(t["labels"] == t["predicted"]).astype(float) for t in tensors])
+
+
+def test_error_of_each_arm_is_that_of_its_predictions(run):
+    table = read_results(run.path / "results.csv")
+    pd.testing.assert_series_equal(table["se_test_images"], run.table["se_test_images"])
+    pairs = {"real+classic": "real", "real+synth": "real", "real+classic+synth": "real+classic"}
+    errors = {arm: image_error(hits(run, arm) - hits(run, base)) for arm, base in pairs.items()}
+    assert max(errors.values()) > 0
+    for arm, error in errors.items():
+        assert table.loc[table["arm"] == arm, "se_test_images"].tolist() == pytest.approx(
+            [error] * 3
+        )
+    assert table.loc[table["arm"] == "real", "se_test_images"].isna().all()
+
+
+def test_table_has_the_wider_interval_and_says_so(run):
+    line = run.summary.set_index("arm").loc["real+classic"]
+    scores = [hits(run, arm).mean(1).tolist() for arm in ("real+classic", "real")]
+    wanted = compare(*scores, se_images=line["se_test_images"])
+    assert (line["low"], line["high"]) == pytest.approx((wanted.low, wanted.high))
+    for name in ("table.md", "report.html"):
+        assert "for other test images of the same kind" in (run.path / name).read_text()
+
+
+def test_two_runs_are_compared_with_the_luck_of_their_test_images(run):
+    alone = compare_tables(run.table, run.table).set_index("arm")
+    assert alone["se_test_images"].isna().all()
+    flat = compare_tables(run.table, run.table, (run.path, run.path)).set_index("arm")
+    assert (flat["se_test_images"] == 0).all()  # a run and itself
+
+
+def test_units_are_groups_and_equal_pictures(tmp_path):
+    write_csv(tmp_path / "manifest.csv", pd.DataFrame([
+        {"dataset": "d", "sha256": sha, "group": group, "split": split}
+        for sha, group, split in (("a", "p", "test"), ("x", "p", "labelled"), ("b", "", "test"),
+                                  ("c", "p", "test"), ("b", "", "test"), ("d", "q", "test"))
+    ]))  # fmt: skip
+    assert units_of(tmp_path)["d"].tolist() == [0, 1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_what_units_add_has_the_score_as_its_mean(tmp_path, balanced):
+    labels, predicted = torch.tensor([0, 0, 0, 0, 2, 2]), torch.tensor([0, 0, 1, 0, 2, 0])
+    save_file({"labels": labels, "predicted": predicted}, tmp_path / "predictions.safetensors")
+    found = unit_scores(tmp_path, np.array([0, 1, 1, 2, 2, 0]), balanced)
+    assert len(found) == 3
+    assert found.mean() == pytest.approx((3 / 4 + 1 / 2) / 2 if balanced else 4 / 6)
+
+
+def test_images_of_a_patient_stand_in_the_manifest_as_one_group(tmp_path):
+    root = write_folder(tmp_path / "pictures", bars(12))
+    files = sorted(p.relative_to(root) for p in root.rglob("*.png"))
+    lines = [{"file_name": str(f), "label": f.parent.name, "group": f"p{i // 3}"}
+             for i, f in enumerate(files)]  # fmt: skip
+    pd.DataFrame(lines).to_csv(root / "metadata.csv", index=False)
+    out = tmp_path / "run"
+    augment.run(dataset=str(root), arm="real", seeds=1, preset="smoke", set=FAST, out=out, jobs=1)
+    (units,) = units_of(out).values()
+    listed = pd.read_csv(out / "manifest.csv")
+    tested = listed[listed["split"] == "test"]
+    assert 1 < len(set(units)) == tested["group"].nunique() < len(tested)
