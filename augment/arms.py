@@ -82,6 +82,14 @@ USUAL = ("real", "real+classic", "real+synth", "real+classic+synth", "synth")  #
 DECISIVE = "real+classic+synth"  # flips and crops are free: what counts is the gain beyond them
 
 
+def nothing_unlabelled(arm: str) -> DataError:
+    """What to say where an arm has no unlabelled images to learn from."""
+    return DataError(
+        f"arm '{arm}' needs unlabelled images and the whole pool is labelled: take a --frac below "
+        "1 or fewer --per-class"
+    )
+
+
 def training_set(
     name: str,
     labelled: LabelledImages,
@@ -105,10 +113,7 @@ def training_set(
         parts.append((synthetic, share if arm.real else 1.0))
     if arm.unlabelled:
         if unlabelled is None or not len(unlabelled):
-            raise DataError(
-                f"arm '{name}' needs unlabelled images and the whole pool is labelled: take a "
-                "--frac below 1 or fewer --per-class"
-            )
+            raise nothing_unlabelled(name)
         parts.append((unlabelled, UNLABELLED_SHARE))
     kind = classic if arm.classic else "none"
     transform = after(kind, CLASSIC[kind], arm.policy)

@@ -19,6 +19,9 @@ from augment.store import folder_sha
 FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
 
 
+WHOLE = "all of the pool"  # the amount of labelled images in which trials do not differ
+
+
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One row of the table: trial × generator × arm × settings."""
@@ -51,7 +54,9 @@ class Cell:
     @property
     def amount(self) -> str:
         """How much was asked to be labelled."""
-        return f"{self.per_class} a class" if self.per_class else f"{self.frac:.12g} of the pool"
+        if self.per_class:
+            return f"{self.per_class} a class"
+        return WHOLE if self.frac == 1 else f"{self.frac:.12g} of the pool"
 
     @property
     def trial(self) -> str:
@@ -156,7 +161,14 @@ def expand(recipe: Recipe) -> list[Cell]:
 
 
 def check_rows(recipe: Recipe, batch: int) -> None:
-    """UsageError if a kind of image would be normalised by a single one of it."""
+    """UsageError if a kind of image would not come in, or be normalised by a single one of it."""
+    for share in recipe.share:
+        if not 0.25 <= share * batch <= batch - 0.25:  # falling begins with twice as many
+            kind = "synthetic" if share < 0.5 else "labelled"
+            raise UsageError(
+                f"--share {share:g} leaves no {kind} image in a batch of {batch}: give one nearer "
+                "to 0.5"
+            )
     for share in recipe.share if "own-norm" in recipe.mixing else []:
         labelled = round((1 - share) * batch)
         if not 2 <= labelled <= batch - 2:

@@ -14,7 +14,7 @@ import typer
 from augment import __version__
 from augment.errors import AugmentError, UsageError
 from augment.show import plain, show_plan, show_result, show_rows, show_summary, talk
-from augment.signals import INTERRUPTED, SIGNALLED, ended_by_signals, until_signalled
+from augment.signals import INTERRUPTED, SIGNALLED, end_soon, ended_by_signals, until_signalled
 
 if TYPE_CHECKING:
     from augment.recipe import Recipe
@@ -27,7 +27,9 @@ app = typer.Typer(
 Out = Annotated[
     Path | None, typer.Option(help="Run folder; default results/runs/DATASET-GENERATOR.")
 ]
-DataDir = Annotated[Path | None, typer.Option(help="Cache of data sets [AUGMENT_DATA or ./data].")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Cache of data sets (default: $AUGMENT_DATA, else ./data).")
+]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or cuda:N; a named one is never replaced.")
 ]
@@ -47,12 +49,16 @@ Executor = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Ray cluster [RAY_ADDRESS, else one that runs here]; local starts one."),
+    typer.Option(
+        help="Ray cluster (default: RAY_ADDRESS, else one that runs here); local starts one."
+    ),
 ]
-Cpus = Annotated[int | None, typer.Option(min=1, help="On Ray: cores of each cell [1].")]
+Cpus = Annotated[int | None, typer.Option(min=1, help="On Ray: cores of each cell (default: 1).")]
 Gpus = Annotated[
     float | None,
-    typer.Option(min=0, max=1, help="On Ray: share of a GPU of each cell [1 where there are any]."),
+    typer.Option(
+        min=0, max=1, help="On Ray: share of a GPU of each cell (default: 1 where there are any)."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of the table.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")]
@@ -81,26 +87,26 @@ def root(
 
 @app.command()
 def run(
-    dataset: Annotated[str | None, typer.Option(help="Names (augment list) or paths, by comma [digits].")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Names (see augment list) or paths, by comma (default: digits).")] = None,
     frac: Annotated[str | None, typer.Option(help="Share of the pool that is labelled, 0…1.")] = None,
-    per_class: Annotated[str | None, typer.Option(help="Labelled images a class [10; own data: all].")] = None,
-    size: Annotated[int | None, typer.Option(help="Side in pixels [native up to 64, else 32].")] = None,
-    generator: Annotated[str | None, typer.Option(help="Names by comma (augment list) [ddpm].")] = None,
-    arm: Annotated[str | None, typer.Option(help="Names by comma (augment list) [real, real+classic, the three with synth].")] = None,
-    seeds: Annotated[str | None, typer.Option(help="How many paired trials, or which: 6, 100-105, 1,4 [3].")] = None,
-    ratio: Annotated[str | None, typer.Option(help="Synthetic images for each labelled one [5].")] = None,
-    share: Annotated[str | None, typer.Option(help="Synthetic share of mixed batches [0.25].")] = None,
-    mixing: Annotated[str | None, typer.Option(help="When and how synthetic images come into a training, by comma (augment list) [falling].")] = None,
+    per_class: Annotated[str | None, typer.Option(help="Labelled images a class (default: 10; own data: all).")] = None,
+    size: Annotated[int | None, typer.Option(help="Side in pixels (default: native up to 64, else 32).")] = None,
+    generator: Annotated[str | None, typer.Option(help="Names by comma; see augment list (default: ddpm).")] = None,
+    arm: Annotated[str | None, typer.Option(help="Names by comma; see augment list (default: real, real+classic, the three with synth).")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many paired trials, or which: 6, 100-105, 1,4 (default: 3 trials).")] = None,
+    ratio: Annotated[str | None, typer.Option(help="Synthetic images for each labelled one (default: 5).")] = None,
+    share: Annotated[str | None, typer.Option(help="Synthetic share of mixed batches (default: 0.25).")] = None,
+    mixing: Annotated[str | None, typer.Option(help="When and how synthetic images come into a training, by comma; see augment list (default: falling).")] = None,
     guidance: Annotated[str | None, typer.Option(help="Classifier-free guidance, 1 is none.")] = None,
     strength: Annotated[str | None, typer.Option(help="Noise a sample starts from: 1 is all, less varies a labelled image.")] = None,
-    filter_: Annotated[str | None, typer.Option("--filter", help="Which synthetic images are used, by comma (augment list) [none].")] = None,
+    filter_: Annotated[str | None, typer.Option("--filter", help="Which synthetic images are used, by comma; see augment list (default: none).")] = None,
     balanced: Annotated[bool | None, typer.Option("--balanced", help="Synthetic images even out the classes.")] = None,
     select: Annotated[bool | None, typer.Option("--select", help="Choose among ratios, shares, mixings, guidances, strengths and filters, or share 0, on validation.")] = None,
-    folds: Annotated[int | None, typer.Option(help="Folds of that validation [3].")] = None,
-    preset: Annotated[str | None, typer.Option(help="auto, smoke, quick (CPU) or full (GPU) [auto].")] = None,
-    classifier: Annotated[str | None, typer.Option(help="airbench, resnet or resnet18 [airbench].")] = None,
-    classic: Annotated[str | None, typer.Option(help="Classic transforms: document, natural, any-orientation, none [by data set].")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16 [auto].")] = None,
+    folds: Annotated[int | None, typer.Option(help="Folds of that validation (default: 3).")] = None,
+    preset: Annotated[str | None, typer.Option(help="auto, smoke, quick (CPU) or full (GPU) (default: auto).")] = None,
+    classifier: Annotated[str | None, typer.Option(help="airbench, resnet or resnet18 (default: airbench).")] = None,
+    classic: Annotated[str | None, typer.Option(help="Classic transforms: document, natural, any-orientation, none (default: by data set).")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16 (default: auto).")] = None,
     weights: Annotated[str | None, typer.Option(help="What --arm transfer starts from: a safetensors file, a run, or torchvision.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE, e.g. generator.lr=1e-3.")] = None,
     skip_bad: Annotated[bool | None, typer.Option("--skip-bad", help="Leave out unreadable images.")] = None,
@@ -164,19 +170,23 @@ def sweep(
 
 @app.command()
 def resume(
-    run_dir: RunDir, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
+    run_dir: RunDir,
+    seeds: Annotated[str | None, typer.Option(help="More trials than it had, those it had among them.")] = None,
+    data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
     executor: Executor = "local", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
     as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Go on with a run that was stopped; what is finished is not done again.
+    """Go on with a run that was stopped, or add trials to it; what is finished is not done again.
 
-    Example: augment resume results/runs/digits-ddpm
+    Example: augment resume results/runs/digits-ddpm --seeds 6
     """
     from augment.recipe import make_recipe
-    from augment.store import read_settings
+    from augment.store import read_settings, reading
 
     file = run_file(run_dir, "settings.json")
-    settings, shard = read_settings(file), json.loads(file.read_text()).get("shard")
+    with reading(run_dir):
+        settings, shard = dict(read_settings(file)), json.loads(file.read_text()).get("shard")
+    settings |= {"seeds": seeds} if seeds else {}
     how = dict(data_dir=data_dir, shard=tuple(shard) if shard else None)
     where = dict(device=device, jobs=jobs, executor=executor, address=address, cpus=cpus, gpus=gpus)
     carry_out(make_recipe(**settings), run_dir, how, where, False, as_json, quiet, verbose)
@@ -189,12 +199,16 @@ def status(run_dir: RunDir, as_json: Json = False) -> None:
     Example: augment status results/runs/digits-ddpm
     """
     from augment.status import read_status, status_lines
+    from augment.store import reading
 
-    about = read_status(run_dir)
+    with reading(run_dir):
+        about = read_status(run_dir)
     if as_json:
         print(json.dumps(about))
     else:
         show_rows(str(run_dir), status_lines(about))
+        if about["state"] == "stopped":
+            talk(f"augment resume {run_dir} goes on")
 
 
 @app.command()
@@ -210,8 +224,11 @@ def merge(
     """
     from augment.report.table import summarise
     from augment.shards import merge as join
+    from augment.store import reading
 
-    show_summary(summarise(join(shards, out, partial=partial)), as_json)
+    with reading(shards[0].parent):
+        table = join(shards, out, partial=partial)
+    show_summary(summarise(table), as_json)
     talk(f"results.csv, table.md, plots/ and samples/ are in {out}")
 
 
@@ -227,20 +244,25 @@ def report(
 
     Example: augment report results/runs/digits-ddpm
     """
+    from augment.report.html import unfinished
     from augment.report.outputs import read_results, write_beside, write_outputs
     from augment.report.table import summarise
-    from augment.store import room_for
+    from augment.store import Store, reading, room_for
 
     csv = source.suffix == ".csv" and source.is_file()
     if csv and tensorboard:
         raise UsageError("--tensorboard needs a run folder: a results CSV has no curves")
-    with room_for(source):
+    with room_for(source), reading(source):
         if csv:
             table = read_results(source)
             write_beside(source, table)
         else:
             table = read_results(run_file(source, "results.csv"))
+            for sig in table.loc[table["status"] == "ok", "signature"]:
+                Store(source).sound("score", str(sig))
             table = write_outputs(source, table)
+            if left := unfinished(source):
+                talk(left)
         if tensorboard:
             from augment.report.tensorboard import write_events
 
@@ -270,13 +292,15 @@ def compare(
     )  # fmt: skip
     from augment.report.outputs import read_results
     from augment.report.table import interval_said
+    from augment.store import reading
 
     files = [
         s if s.suffix == ".csv" and s.is_file() else run_file(s, "results.csv") for s in (a, b)
     ]
     folders = None if a.is_file() or b.is_file() else (a, b)
-    table = compare_tables(read_results(files[0]), read_results(files[1]), folders)
-    pictures = compare_pictures(a, b)
+    with reading(a), reading(b):
+        table = compare_tables(read_results(files[0]), read_results(files[1]), folders)
+        pictures = compare_pictures(a, b)
     if as_json:
         both = {"arms": table, "pictures": pictures}
         print(json.dumps({k: json.loads(v.to_json(orient="records")) for k, v in both.items()}))
@@ -288,10 +312,12 @@ def compare(
     if sheet:
         from augment.export import artefacts, chosen_cell
         from augment.report.pictures import side_by_side
+        from augment.store import room_for
 
         runs = [run_file(run, "results.csv").parent for run in (a, b)]
         grids = [artefacts(run, chosen_cell(run, None, None))[1] / "grid.png" for run in runs]
-        side_by_side(grids, sheet)
+        with room_for(sheet):
+            side_by_side(grids, sheet)
         talk(f"{sheet}: labelled rows of the first trial, A left, B right")
 
 
@@ -302,9 +328,9 @@ def sample(
     random: Annotated[bool, typer.Option("--random", help="Labels drawn at random.")] = False,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
     generator: Annotated[str | None, typer.Option(help="Which, if the run has several.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Other seed, other images [drawn, and printed].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Other seed, other images (default: drawn, and printed).")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance, 1 is none.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the PNGs [RUN/samples/…].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the PNGs (default: RUN/samples/…).")] = None,
     device: Device = "auto", as_json: Json = False,
 ) -> None:  # fmt: skip
     """Draw images from a run's trained generator: PNG files and one sheet.
@@ -315,9 +341,9 @@ def sample(
         raise UsageError("give one of --label CLASS and --random")
     run_file(run_dir, "settings.json")
     from augment.export import draw_samples
-    from augment.store import room_for
+    from augment.store import reading, room_for
 
-    with room_for(out or run_dir):
+    with room_for(out or run_dir), reading(run_dir):
         drawn = draw_samples(run_dir, label, n, generator, seed, guidance, out, device)
     if as_json:
         print(json.dumps(drawn))
@@ -331,7 +357,7 @@ def export(
     run_dir: RunDir,
     out: Annotated[Path, typer.Argument(help="New folder for the data set.")],
     generator: Annotated[str | None, typer.Option(help="Which, if the run has several.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Which trial [the first].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which trial (default: the first).")] = None,
     synthetic_only: Annotated[bool, typer.Option("--synthetic-only", help="Without the labelled images.")] = False,
     data_dir: DataDir = None,
 ) -> None:  # fmt: skip
@@ -341,21 +367,23 @@ def export(
     """
     run_file(run_dir, "settings.json")
     from augment.export import export_images
-    from augment.store import room_for
+    from augment.store import reading, room_for
 
     real = not synthetic_only
-    with room_for(out):
+    with room_for(out), reading(run_dir):
         counts = export_images(run_dir, out, generator, seed, data_dir, with_real=real)
     print(out)
     talk(
         f"{counts['real']} labelled and {counts['synthetic']} synthetic images, in ImageFolder layout"
     )
+    for sentence in counts["found"]:
+        talk(sentence)
 
 
 @app.command()
 def check(
     dataset: Annotated[str, typer.Argument(help="A name (augment list) or a path.")],
-    size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    size: Annotated[int | None, typer.Option(min=8, max=512, help="Side in pixels.")] = None,
     data_dir: DataDir = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Look at a data set before a run: classes, counts, unreadable files, duplicates.
@@ -402,8 +430,8 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(names))
     else:
-        for kind, entries in names.items():
-            show_rows(f"--{kind}", [[k, v] for k, v in entries.items()])
+        lines = [[f"--{kind}", k, v] for kind, entries in names.items() for k, v in entries.items()]
+        show_rows("what each flag can be given", lines)
 
 
 @app.command()
@@ -453,6 +481,8 @@ def carry_out(
     if dry_run:
         from augment.estimate import plan
 
+        if not quiet:
+            talk("a few steps of each kind of training, to see how fast they are here …")
         show_plan(plan(recipe, device=where["device"], jobs=where["jobs"], **how), as_json)
         return
     from augment.engine import execute
@@ -474,6 +504,9 @@ def carry_out(
 
 def main() -> None:
     """The command `augment`: every error a sentence and an exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an ASCII terminal shows ? for …, and no error
     try:
@@ -484,6 +517,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit:
         if SIGNALLED:
+            end_soon()
             talk(INTERRUPTED)
             raise SystemExit(SIGNALLED[0]) from None  # Ray makes it a 1
         raise

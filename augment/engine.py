@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,12 @@ import pandas as pd
 import torch
 
 from augment import store as stores
+from augment.arms import ARMS, nothing_unlabelled
 from augment.cells import Cell, expand
 from augment.data.datasets import Dataset, load_dataset
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset
+from augment.errors import UsageError
 from augment.executors import Local, place, run_cells
 from augment.generators import GENERATORS
 from augment.recipe import Recipe, make_recipe
@@ -28,6 +31,9 @@ from augment.weights import read_weights
 
 if TYPE_CHECKING:
     from augment.cluster import Cluster
+
+
+RUNS = Path("results/runs")  # where a run goes that is given no --out
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ def execute(
         if shard:
             settings["shard"] = list(shard)
         shares = where.settle([d.pool.shape for d in data.loaded.values()], len(cells))
+        refuse_inside((out or RUNS).resolve(), recipe.dataset)
         folder = out or unused_folder(recipe, settings)
         lock = stores.open_run(folder, settings)
         try:
@@ -126,13 +133,15 @@ def execute(
 
 def checked(cells: list[Cell], data: Shelf) -> None:
     """Draw every subset once: faults in the data, and in what came pretrained, show at once."""
-    seen = set()
+    seen, places = set(), torch.empty(0)
     for cell in cells:
         pool = data.of(cell).pool
         asked = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
         if asked not in seen:
             seen.add(asked)
-            labelled_subset(pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed)
+            places = labelled_subset(pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed)
+        if len(places) == len(pool) and ARMS[cell.arm].unlabelled:
+            raise nothing_unlabelled(cell.arm)
         if cell.weights and cell.weights not in seen:
             seen.add(cell.weights)
             read_weights(cell.weights)
@@ -141,6 +150,16 @@ def checked(cells: list[Cell], data: Shelf) -> None:
             seen.add(opened)
             generator = GENERATORS[cell.entry](**cell.generator_settings)
             generator.prepare(pool, seed=0, device=torch.device("cpu"))
+
+
+def refuse_inside(place: Path, datasets: list[str]) -> None:
+    """UsageError if a run would be written among the pictures that it, or a later one, reads."""
+    for name in filter(os.path.isdir, datasets):
+        if place.is_relative_to(Path(name).resolve()):
+            raise UsageError(
+                f"--out {place} lies in the data folder {name}, where its plots would be taken for "
+                "pictures: name a folder outside"
+            )
 
 
 def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
@@ -152,10 +171,11 @@ def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
             return False
         return json.loads(made_by.read_text()) == settings
 
-    names = "+".join(Path(d).name for d in recipe.dataset) + "-" + "+".join(recipe.generator)
+    names = "+".join(Path(d).resolve().name for d in recipe.dataset)
+    names += "-" + "+".join(recipe.generator)
     if "shard" in settings:
         names += "-{}-of-{}".format(*settings["shard"])
-    return stores.fresh_folder(Path("results/runs"), names, resumable)
+    return stores.fresh_folder(RUNS, names, resumable)
 
 
 class Shelf:

@@ -55,7 +55,7 @@ def plan(
             data.pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
         )
         labelled = data.pool.select(places)
-        splits[f"{cell.dataset}, {cell.amount}"] = (
+        splits[f"{cell.dataset}, {cell.amount}:"] = (
             f"{len(labelled)} labelled of a pool of {len(data.pool)}, {len(data.test)} test, "
             f"{len(data.pool.classes)} classes, {'×'.join(map(str, data.pool.shape))}"
         )

@@ -21,6 +21,7 @@ from augment.generators import GENERATORS
 from augment.recipe import make_recipe
 from augment.report.outputs import read_results
 from augment.report.pictures import class_grid, save_picture, to_pillow
+from augment.report.table import escape, summarise, variants, verdict_lines
 from augment.runtime import pick_device, seed_for
 from augment.stages import load_images
 from augment.state import load_learner
@@ -47,13 +48,11 @@ def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[
 def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[dict[str, Any], Path, Path]:
     """(the cell's record, its synthetic set, its generator)."""
     store = Store(run_dir)
-    score = store.path("score", line["signature"])
-    if not score.is_dir():
-        raise RunFolderError(f"{run_dir} has lost {score.name}: augment resume makes it again")
+    score = store.sound("score", str(line["signature"]))
     about = json.loads((score / "about.json").read_text())
-    synthetic = store.path("synthetic", about["synthetic"])
+    synthetic = store.sound("synthetic", about["synthetic"])
     made = json.loads((synthetic / "about.json").read_text())
-    return about, synthetic, store.path("generator", made["model"])
+    return about, synthetic, store.sound("generator", made["model"])
 
 
 def draw_samples(
@@ -79,6 +78,8 @@ def draw_samples(
         settings["guidance"] = guidance
     learner = load_learner(GENERATORS, model, pick_device(device), **settings)
     images = learner.sample(labels, seeds=torch.tensor([seed_for(seed, i) for i in range(n)]))
+    if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} exists: name a new or an empty folder")
     folder = out or run_dir / "samples" / f"{label_name(label or 'random')}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     for i, (image, k) in enumerate(zip(images, labels.tolist(), strict=True)):
@@ -99,7 +100,7 @@ def label_name(name: str) -> str:
 def export_images(
     run_dir: Path, out: Path, generator: str | None, seed: int | None, data_dir: Path | None,
     *, with_real: bool,
-) -> dict[str, int]:  # fmt: skip
+) -> dict[str, Any]:  # fmt: skip
     """`out/CLASS/*.png`, `out/metadata.csv` and a data card; reads back as an ImageFolder.
 
     The test set is never exported. Raises UsageError if `out` is not new or empty.
@@ -109,22 +110,41 @@ def export_images(
     line = chosen_cell(run_dir, generator, seed)
     about, synthetic, _ = artefacts(run_dir, line)
     made = json.loads((synthetic / "about.json").read_text())
+    quality = Store(run_dir).sound("quality", about["quality"])
+    seen = json.loads((quality / "about.json").read_text())
     images = load_images(synthetic, tuple(about["classes"]))
     folders = folder_names(about["classes"])
     lines: list[dict[str, Any]] = []
-    labelled = labelled_of(run_dir, about["cell"], data_dir)
+    labelled, files = labelled_of(run_dir, about["cell"], data_dir)
     out.mkdir(parents=True, exist_ok=True)
     if with_real:
-        lines += write_images(out, labelled, folders, "real")
-    lines += write_images(out, images, folders, "synthetic")
+        lines += write_images(out, labelled, folders, "real", files)
+    lines += write_images(out, images, folders, "synthetic", [""] * len(images))
     write_csv(out / "metadata.csv", pd.DataFrame(lines))
-    write_atomic(out / "README.md", data_card(line, made, len(labelled), with_real))
+    found = [*sentences(run_dir, line), *([f"Warned of: {w}."] if (w := seen["warning"]) else [])]
+    write_atomic(out / "README.md", data_card(line, made, len(labelled), with_real, found))
     real = len(labelled) if with_real else 0
-    return {"real": real, "synthetic": len(images)}
+    return {"real": real, "synthetic": len(images), "found": found}
 
 
-def labelled_of(run_dir: Path, cell: dict[str, Any], data_dir: Path | None) -> LabelledImages:
-    """The labelled images of a cell, drawn again; RunFolderError if the data are not the same."""
+def sentences(run_dir: Path, line: dict[str, Any]) -> list[str]:
+    """The verdict of the run on the generator of a row, where it has one."""
+    table = read_results(run_dir / "results.csv")
+    own = table.assign(variant=variants(table)).set_index("signature").loc[line["signature"]]
+    return [
+        said for each, said in verdict_lines(summarise(table))
+        if (each["dataset"], each["asked"], each["generator"])
+        == (own["dataset"], own["asked"], own["variant"])
+    ]  # fmt: skip
+
+
+def labelled_of(
+    run_dir: Path, cell: dict[str, Any], data_dir: Path | None
+) -> tuple[LabelledImages, list[str]]:
+    """The labelled images of a cell, drawn again, and the files that they are of.
+
+    RunFolderError if the data are not the same.
+    """
     settings = read_settings(run_dir / "settings.json")
     same = [
         c for c in expand(make_recipe(**settings))
@@ -137,7 +157,7 @@ def labelled_of(run_dir: Path, cell: dict[str, Any], data_dir: Path | None) -> L
     if data.sha not in shas:
         raise RunFolderError(f"{first.dataset} has changed since {run_dir} was run: run it again")
     places = labelled_subset(data.pool, frac=first.frac, per_class=first.per_class, seed=first.seed)
-    return data.pool.select(places)
+    return data.pool.select(places), [data.pool_files[place] for place in places.tolist()]
 
 
 def folder_names(classes: list[str]) -> list[str]:
@@ -152,7 +172,7 @@ def folder_names(classes: list[str]) -> list[str]:
 
 
 def write_images(
-    out: Path, data: LabelledImages, folders: list[str], source: str
+    out: Path, data: LabelledImages, folders: list[str], source: str, files: list[str]
 ) -> list[dict[str, Any]]:
     """PNG files by class, and their rows of metadata.csv."""
     lines = []
@@ -162,17 +182,21 @@ def write_images(
         to_pillow(image).save(file)
         lines.append({
             "file_name": file.relative_to(out).as_posix(), "label": data.classes[label],
-            "source": source, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "source": source, "original": files[place],
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         })  # fmt: skip
     return lines
 
 
-def data_card(line: dict[str, Any], made: dict[str, Any], n_labelled: int, with_real: bool) -> str:
+def data_card(
+    line: dict[str, Any], made: dict[str, Any], n_labelled: int, with_real: bool, found: list[str]
+) -> str:
     """What a user of the exported set must know, in Markdown."""
     what = f"{n_labelled} labelled images and " if with_real else ""
     learnt = f"trained on those {n_labelled} labelled images alone"
     if not made["closed_set"]:
         learnt = "trained elsewhere, on data that this card does not know"
+    said = "".join(f"- {escape(sentence)}\n" for sentence in found)
     return f"""# Augmented data set
 
 {what}{made["n"]} synthetic images, a folder a class; `metadata.csv` says which is which.
@@ -181,7 +205,7 @@ def data_card(line: dict[str, Any], made: dict[str, Any], n_labelled: int, with_
   `{line["generator"]}` (preset {line["preset"]}), {line["ratio"]:g} synthetic images for each
   labelled one, {learnt}
   (closed set: {"yes" if made["closed_set"] else "no"}).
-- **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
+{said}- **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
   {made["copy_rate"]:.1%} (share with d1/d2 < 1/3 in pixels, or nearer to a labelled image than
   99 % of those are to each other; a low rate is no proof of privacy).
 - Labels of synthetic images are what the generator was asked for; nobody looked at them.

@@ -108,8 +108,8 @@ def with_training(said: str, drawn: dict[str, Any]) -> str:
     if not said or not drawn["generator_seconds"]:  # a control: more steps cannot better it
         return said
     return (
-        f"{said}; {drawn['generator']} was trained on {drawn['images_seen']:,} images: more steps, "
-        "a filter, a lower --share or --select can lessen the harm"
+        f"{said}; {drawn['generator']} saw {drawn['images_seen']:,} images in its training, "
+        "repeats counted: more steps, a filter, a lower --share or --select can lessen the harm"
     )
 
 

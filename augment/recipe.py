@@ -104,7 +104,7 @@ class Recipe(BaseModel):
         list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)
     ] = [0, 1, 2]
     ratio: Annotated[list[Ratio], BeforeValidator(as_list)] = [5.0]
-    guidance: Annotated[list[NonNegative], BeforeValidator(as_list)] = []
+    guidance: Annotated[list[Annotated[float, Field(ge=0, le=100)]], BeforeValidator(as_list)] = []
     share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.25]
     mixing: Many = ["falling"]
     strength: Annotated[list[Share], BeforeValidator(as_list)] = []

@@ -187,7 +187,8 @@ def missing_parts(uncached: list[str], folder: Path) -> dict[str, str]:
         )
     if not torch.cuda.is_available():
         missing["GPU"] = (
-            f"torch is built for CUDA {torch.version.cuda} but sees none: does nvidia-smi?"
+            f"torch is built for CUDA {torch.version.cuda} but sees no GPU: if nvidia-smi shows "
+            "one, its driver is too old"
             if torch.version.cuda
             else "torch is built without CUDA: pytorch.org/get-started has the command for one with"
         )

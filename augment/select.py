@@ -93,10 +93,22 @@ def validated(
             pool_groups=groups or [],
         )  # fmt: skip
         for number, candidate in enumerate(among):
-            made = yield from run(candidate, part, (~held).nonzero().flatten(), silent)
+            where = f"fold {fold + 1} of {cell.folds}, candidate {number + 1} of {len(among)}"
+            steps = run(candidate, part, (~held).nonzero().flatten(), silent)
+            made = yield from renamed(steps, f"{cell.name}, {where}")
             predicted = load_file(made.score / "predictions.safetensors")
             chances[number, held] = predicted["probability"].float()
     return chances
+
+
+def renamed(steps: Generator[Progress, None, Any], name: str) -> Generator[Progress, None, Any]:
+    """The same steps under another name than their cell's."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        yield dataclasses.replace(step, cell=name)
 
 
 def judged_by_validation(

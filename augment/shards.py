@@ -159,6 +159,7 @@ def join_artefacts(source: Path, target: Path) -> None:
         place = target / artefact.parent.name / artefact.name
         if "." in artefact.name or place.exists():  # unfinished or damaged; shared
             continue
+        stores.Store(source.parent).sound(artefact.parent.name, artefact.name)
         partial = place.with_name(f"{place.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         with stores.room_for(place):

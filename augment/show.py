@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from augment.engine import Result
 
 
@@ -24,15 +26,23 @@ def show_result(result: Result, as_json: bool, quiet: bool) -> None:
 
 def show_summary(summary: Any, as_json: bool) -> None:
     """The summary as tables with the verdicts below."""
-    from augment.report.table import HEAD, blocks, verdicts
+    from augment.report.table import HEAD, LEAST, blocks, legend, verdicts
 
     if as_json:
         print(summary.to_json(orient="records"))
         return
     for title, lines in blocks(summary):
-        show_rows(title, lines, list(HEAD))
+        names, head, least = {line[0] for line in lines} - {""}, HEAD, LEAST
+        if sys.stdout.isatty():  # the other interval is in table.md
+            lines = [[cell.partition(" (BCa")[0] for cell in line] for line in lines]
+            if len(names) == 1:  # a column that says one thing
+                title, head, least = f"{title}; {names.pop()}", HEAD[1:], LEAST - 1
+                lines = [line[1:] for line in lines]
+        show_rows(title, lines, list(head), least=least)
     for sentence in verdicts(summary):
         print(sentence)
+    for sentence in legend(summary):
+        talk(sentence)
 
 
 def show_plan(about: dict[str, Any], as_json: bool) -> None:
@@ -58,8 +68,14 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def show_rows(title: str, rows: list[list[str]], head: list[str] | None = None) -> None:
-    """A table on stdout: drawn on a terminal, cell by cell if it is too wide; tabs in a pipe."""
+def show_rows(
+    title: str, rows: list[list[str]], head: list[str] | None = None, least: int = 0
+) -> None:
+    """A table on stdout: drawn on a terminal, cell by cell if it is too wide; tabs in a pipe.
+
+    With `least`, a terminal without room for all columns shows as many as it can from the left, but
+    no fewer.
+    """
     if not sys.stdout.isatty():
         print(
             "\n".join(
@@ -68,26 +84,38 @@ def show_rows(title: str, rows: list[list[str]], head: list[str] | None = None) 
             )
         )
         return
-    from rich import box
     from rich.console import Console
+
+    console = Console()
+    wide = console.options.update(width=1000)
+    for columns in range(len(rows[0]), (least or len(rows[0])) - 1, -1):
+        table = drawn(title, [line[:columns] for line in rows], head and head[:columns], least > 0)
+        if not head or console.measure(table, options=wide).minimum <= console.width:
+            console.print(table)
+            return
+    print(f"{title}\n")
+    for line in rows:
+        cells = zip(head or [], line, strict=True)
+        print("\n".join(f"{name}: {cell}" for name, cell in cells if cell), "\n")
+
+
+def drawn(title: str, rows: list[list[str]], head: list[str] | None, whole: bool) -> Table:
+    """Rows for a terminal; `whole`: no cell but those of the last column is broken into lines."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(
-        title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", show_header=bool(head)
-    )
-    for name in head or rows[0]:
-        table.add_column(name)
+        title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", show_header=bool(head),
+        pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
+    for name, *cells in zip(head or rows[0], *rows, strict=True):
+        widest = max(map(len, [name, *cells]))
+        kept = whole and name not in ("generator", (head or [""])[-1])
+        table.add_column(name, no_wrap=kept, min_width=widest if kept else None)
     for line in rows:
         table.add_row(*(escape(cell) for cell in line))
-    console = Console()
-    wide = console.options.update(width=1000)
-    if head and console.measure(table, options=wide).minimum > console.width:
-        print(f"{title}\n")
-        for line in rows:
-            print("\n".join(f"{name}: {c}" for name, c in zip(head, line, strict=True) if c), "\n")
-        return
-    console.print(table)
+    return table
 
 
 def talk(sentence: str) -> None:

@@ -20,6 +20,15 @@ GRACE = 3.0  # seconds that a command has to end by itself after a signal
 INTERRUPTED = "interrupted; run the same command, or augment resume RUN, to go on"
 
 
+def end_soon() -> None:
+    """After a signal: what is left of the process, too, ends within GRACE and undisturbed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    last = threading.Timer(GRACE, os._exit, [SIGNALLED[0]])
+    last.daemon = True
+    last.start()
+
+
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the command with 130 and 143 from wherever it is."""
@@ -29,6 +38,8 @@ def ended_by_signals() -> Iterator[None]:
 
     def stop(number: int, _: object) -> None:
         SIGNALLED.append(128 + number)
+        for each in stops:  # a second one would break into the clearing up, which GRACE bounds
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     def end_anyway() -> None:

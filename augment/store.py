@@ -24,6 +24,7 @@ from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from augment.errors import AugmentError, MachineError, RunFolderError
 
@@ -60,6 +61,11 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             partial.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def half_written(path: Path) -> bool:
+    """Whether this is what a `write_atomic` that was killed has left."""
+    return bool(re.fullmatch(r"\..+\.\d+\.partial", path.name)) and path.is_file()
 
 
 def sync_folder(folder: Path) -> None:
@@ -115,6 +121,16 @@ class Store:
                 log.write(said)
         return not fault
 
+    def sound(self, kind: str, sig: str) -> Path:
+        """Where a complete artefact lies; RunFolderError if it is not there as it was sealed."""
+        folder = self.path(kind, sig)
+        if not sig or (fault := damage(folder)):
+            raise RunFolderError(
+                f"{folder}: {fault if sig else 'no such artefact'}; "
+                f"augment resume {self.root} makes it again"
+            )
+        return folder
+
     @contextlib.contextmanager
     def making(self, kind: str, sig: str) -> Iterator[Path | None]:
         """A folder to fill; it becomes the artefact if nothing is raised, else stays to resume.
@@ -152,8 +168,8 @@ class Store:
 def damage(folder: Path) -> str | None:
     """What is wrong with an artefact: None if every file is as it was sealed."""
     try:
-        seal = json.loads((folder / SEAL).read_text())
-    except (OSError, ValueError) as error:
+        seal = dict(json.loads((folder / SEAL).read_text()))
+    except (OSError, ValueError, TypeError) as error:
         return f"no readable seal ({error})"
     for name, sha in seal.items():
         if not (folder / name).is_file():
@@ -257,7 +273,7 @@ def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
     try:
         claim(folder, settings)
         for place in (".*.partial", "*/.*.partial"):  # of a run killed while it wrote
-            for leftover in folder.glob(place):
+            for leftover in filter(half_written, folder.glob(place)):
                 leftover.unlink()
     except BaseException:
         lock.release()
@@ -266,21 +282,51 @@ def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
 
 
 def claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Write down the settings of an empty folder, or see that they are those that made it."""
+    """Write down the settings of an empty folder, or see that they are those that made it.
+
+    More trials than it has are no other settings: it goes on with them.
+    """
     made_by = folder / "settings.json"
     if made_by.exists():
         try:
-            difference = differences(json.loads(made_by.read_text(encoding="utf-8")), settings)
-        except (ValueError, AttributeError):
+            was = json.loads(made_by.read_text(encoding="utf-8"))
+            difference = differences(with_more_trials(was, settings), settings)
+        except (ValueError, AttributeError, TypeError):
             raise RunFolderError(f"{made_by} is damaged: choose another --out") from None
         if difference:
             raise RunFolderError(
                 f"{folder} was made by other settings ({difference}): choose another --out"
             )
-    elif any(p.name != ".lock" and p.suffix != ".partial" for p in folder.iterdir()):
+        if was != settings:  # more trials: the table of the fewer ones is no longer that of all
+            (folder / "table.md").unlink(missing_ok=True)
+            write_atomic(made_by, json.dumps(settings, indent=1, sort_keys=True))
+    elif any(p.name != ".lock" and not half_written(p) for p in folder.iterdir()):
         raise RunFolderError(f"{folder} holds other files: choose an empty or a new --out")
     else:
         write_atomic(made_by, json.dumps(settings, indent=1, sort_keys=True))
+
+
+def with_more_trials(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The old settings with the trials of the new ones, where these have the old trials and more.
+
+    Not in a shard, whose trials are a share of a whole.
+    """
+    grown = set(old.get("seeds", ())) < set(new.get("seeds", ()))
+    return {**old, "seeds": new["seeds"]} if grown and "shard" not in old else old
+
+
+@contextlib.contextmanager
+def reading(run: Path) -> Iterator[None]:
+    """RunFolderError for what files that are missing, cut or edited in a run folder raise."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError,
+            SafetensorError) as error:  # fmt: skip
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise RunFolderError(
+            f"{run} is damaged ({why}): augment resume {run} makes again what it can, a run into "
+            "another --out all of it"
+        ) from error
 
 
 def read_settings(file: Path) -> dict[str, Any]:

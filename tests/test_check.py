@@ -60,7 +60,7 @@ def test_repeats_and_pictures_of_two_labels_are_warned_of(tmp_path):
     put(tmp_path, "train/a/x.png", "train/a/y.png", "train/b/z.png", picture=grey())
     warnings = inspect(str(tmp_path))["warnings"]
     assert "2 images of the pool repeat another one of it, pixel by pixel" in warnings
-    assert "one picture is labelled a and b" in warnings
+    assert "one picture is labelled a (train/a/x.png) and b (train/b/z.png)" in warnings
 
 
 def test_few_images_and_imbalance_are_warned_of(tmp_path):

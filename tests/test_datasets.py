@@ -271,7 +271,7 @@ def test_a_single_class_is_an_error(tmp_path, drop):
 
 def test_dropping_down_to_one_class_is_an_error(tmp_path):
     put(tmp_path, *(f"a/{i}.png" for i in range(6)), "b/1.png")
-    with pytest.raises(DataError, match=r"--drop-small-classes leaves too few classes.*'b'"):
+    with pytest.raises(DataError, match=r"fewer than two classes are left.*'b'"):
         load_dataset(str(tmp_path), drop_small_classes=True)
 
 

@@ -102,6 +102,18 @@ def test_finished_run_is_not_done_again(small_run, monkeypatch):
     assert (again.path / "results.csv").read_text() == (first.path / "results.csv").read_text()
 
 
+def test_trials_added_later_give_the_run_of_all(small_run, tmp_path):
+    whole = augment.run(**small_run)
+    fewer = augment.run(**{**small_run, "seeds": 1, "out": tmp_path / "more"})
+    kept = {p: p.stat().st_mtime_ns for p in fewer.path.glob("artefacts/*/*/about.json")}
+    more = augment.run(**{**small_run, "out": tmp_path / "more"})
+    assert kept
+    assert kept == {p: p.stat().st_mtime_ns for p in kept}  # none was made again
+    pd.testing.assert_frame_equal(values(whole.path), values(more.path))
+    assert weights(whole.path) == weights(more.path)
+    assert (more.path / "table.md").read_text() == (whole.path / "table.md").read_text()
+
+
 def hurt_at_full_rate(self, images, labels, *, step, rng):
     """CVAE's update; at step 2 it diverges, but for half the learning rate."""
     full = self.optimisers["net"].param_groups[0].get("scale", 1.0) == 1.0

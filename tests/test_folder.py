@@ -391,7 +391,7 @@ def test_an_animation_gives_its_first_frame(tmp_path):
 @pytest.mark.parametrize(
     ("side", "asked", "expected"),
     [((64, 64), None, (64, 64)), ((20, 12), None, (12, 20)), ((65, 20), None, (32, 32)),
-     ((20, 12), 16, (16, 16)), ((1, 1), None, (1, 1))],
+     ((20, 12), 16, (16, 16)), ((5, 7), None, (7, 5)), ((4, 9), None, (32, 32))],
 )  # fmt: skip
 def test_native_size_is_kept_up_to_64(tmp_path, side, asked, expected):
     put(tmp_path, "a/1.png", "b/1.png", picture=grey(side=side))

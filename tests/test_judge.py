@@ -55,7 +55,7 @@ def test_weak_generator_is_warned_of_with_what_more_training_would_cost(small_ru
     (said,) = [progress.warning for progress in seen if progress.warning]
     about = json.loads(next(out.glob("artefacts/generator/*/about.json")).read_text())
     assert about["images_seen"] == 4 * CVAE(**CVAE.presets["smoke"]).batch
-    assert f"cvae was trained on {about['images_seen']:,} images: more steps" in said
+    assert f"cvae saw {about['images_seen']:,} images in its training, repeats counted" in said
     cost = f"; ten times the steps would take about {duration(10 * about['seconds'])}"
     assert said.endswith(cost)
     # tables of two equal runs are equal, so no time is in them

@@ -294,7 +294,7 @@ def test_matrix_of_ratios_and_shares():
 def test_without_an_amount_known_data_gives_ten_a_class_and_own_data_all():
     known, own = cells(dataset="digits,./mine", arm="real", seeds=1)
     assert (known.frac, known.per_class, known.amount) == (None, 10, "10 a class")
-    assert (own.frac, own.per_class, own.amount) == (1, None, "1 of the pool")
+    assert (own.frac, own.per_class, own.amount) == (1, None, "all of the pool")
 
 
 def test_amounts_that_differ_are_called_differently():

@@ -280,6 +280,25 @@ def test_other_settings_are_refused_with_the_difference(tmp_path):
     open_run(tmp_path / "run", {"seeds": [1, 2], "preset": "quick", "frac": 0.1}).release()
 
 
+def test_more_trials_are_no_other_settings(tmp_path):
+    folder, made_by = tmp_path / "run", tmp_path / "run/settings.json"
+    open_run(folder, {"seeds": [1, 2], "frac": 0.1}).release()
+    (folder / "table.md").write_text("of two trials")
+    open_run(folder, {"seeds": [1, 2], "frac": 0.1}).release()
+    assert (folder / "table.md").exists()
+    open_run(folder, {"seeds": [1, 2, 3], "frac": 0.1}).release()
+    assert json.loads(made_by.read_text()) == {"seeds": [1, 2, 3], "frac": 0.1}
+    assert not (folder / "table.md").exists()
+    for other in ([1, 2], [1, 3, 4], [3, 2, 1]):  # fewer, others, another order
+        with pytest.raises(RunFolderError, match="seeds"):
+            open_run(folder, {"seeds": other, "frac": 0.1})
+    with pytest.raises(RunFolderError, match="frac"):
+        open_run(folder, {"seeds": [1, 2, 3, 4], "frac": 0.2})
+    open_run(tmp_path / "part", {"seeds": [1], "shard": [1, 2]}).release()
+    with pytest.raises(RunFolderError, match="seeds"):
+        open_run(tmp_path / "part", {"seeds": [1, 2], "shard": [1, 2]})
+
+
 def test_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(RunFolderError, match="holds other files"):

@@ -104,7 +104,7 @@ def test_failed_cell_is_shown_and_not_averaged():
     assert cell["difference"] == pytest.approx(0.042)
     shown = dict(zip(HEAD, blocks(found)[0][1][-1], strict=True))
     assert shown["n"] == "5/6"
-    assert shown["difference"] == "+4.20 (5 pairs)"
+    assert shown["gain"] == "+4.20 (5 pairs)"
 
 
 def test_failed_baseline_takes_its_pair_away_and_the_line_says_so():
@@ -133,7 +133,7 @@ def test_arm_of_which_every_cell_failed_is_still_a_line():
     ))  # fmt: skip
     assert line(found, "real+classic+synth")["verdict"] == "no pair"
     shown = blocks(found)[0][1][-1]
-    assert shown[2:5] == ["", "0/6", "real+classic"]
+    assert shown[2:] == ["", "(0 pairs)", "", "no pair", "0/6", "real+classic", ""]
     assert verdicts(found) == [
         "ddpm on digits (100 labelled images): no finished pair of real+classic+synth and "
         "real+classic to compare."
@@ -203,7 +203,7 @@ def test_one_trial_has_no_interval_no_p_and_says_so():
     assert cell[["low", "high", "p", "p_holm"]].isna().all()
     assert cell["verdict"] == "one trial"
     assert blocks(found)[0][1][-1] == [
-        "ddpm", "real+classic+synth", "63.00", "1", "real+classic", "+3.00", "", "", "one trial"
+        "ddpm", "real+classic+synth", "63.00", "+3.00", "", "one trial", "1", "real+classic", ""
     ]  # fmt: skip
     assert verdicts(found) == [
         "ddpm on digits (100 labelled images): +3.00 points against classic transforms alone in "
@@ -277,10 +277,11 @@ def test_markdown_shows_the_figures(usual):
     text = markdown(summarise(usual))
     assert "**digits, 100 labelled images (10 a class)**" in text
     assert (
-        "| ddpm | real+classic+synth | 65.00 ± 1.67 | 6 | real+classic | +4.00 | +3.06 … +4.94 "
-        "| 0.062 | helps |" in text
+        "| ddpm | real+classic+synth | 65.00 ± 1.67 | +4.00 | +3.06 … +4.94 "
+        "| helps, taken alone | 6 | real+classic | 0.062 |" in text
     )
-    assert "|  | real | 52.00 ± 1.79 | 6 |  |  |  |  |  |" in text
+    assert "|  | real | 52.00 ± 1.79 |  |  |  | 6 |  |  |" in text
+    assert "(6 pairs in 2 comparisons have none below 0.062)" in text
     assert "- ddpm on digits (100 labelled images): helps: +4.00 points" in text
     assert "corrected by Holm" in text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,8 @@ def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None)
             )
         except DataError as second:
             return {"dataset": name, "problems": [*dict.fromkeys([*problems, str(second)])]}
-    twins, clashes = repeats(data.pool)
-    warnings = list(data.notes) + clashes
-    if twins:
+    warnings = list(data.notes)
+    if twins := repeats(data.pool):
         warnings.append(f"{twins} images of the pool repeat another one of it, pixel by pixel")
     counts = dict(zip(data.pool.classes, data.pool.counts().tolist(), strict=True))
     few = [f"{c} ({n})" for c, n in counts.items() if n < FEW]
@@ -42,6 +40,7 @@ def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None)
         "images": f"{'×'.join(map(str, data.pool.shape))} (channels, height, width)",
         "pool": len(data.pool),
         "test": f"{len(data.test)} ({origin(data)})",
+        "one_test_image": f"{100 / len(data.test):.2g} points of accuracy",
         "classes": len(counts),
         "pool_by_class": counts,
         "classic_transforms": data.classic,
@@ -57,15 +56,6 @@ def origin(data: Dataset) -> str:
     return "given" if data.official_test else "held out, stratified, fixed by the data's hash"
 
 
-def repeats(pool: LabelledImages) -> tuple[int, list[str]]:
-    """How many images repeat an earlier one, and the pictures that carry two labels."""
-    seen: dict[bytes, set[int]] = defaultdict(set)
-    hashes = pixel_hashes(pool.images)
-    for key, label in zip(hashes, pool.labels.tolist(), strict=True):
-        seen[key].add(label)
-    clashes = [labels for labels in seen.values() if len(labels) > 1]
-    said = [
-        "one picture is labelled " + " and ".join(pool.classes[i] for i in sorted(labels))
-        for labels in clashes[:SHOWN]
-    ]
-    return len(hashes) - len(seen), said
+def repeats(pool: LabelledImages) -> int:
+    """How many images repeat an earlier one."""
+    return len(pool) - len(set(pixel_hashes(pool.images)))

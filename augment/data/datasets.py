@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from augment.data.fetch import cached
-from augment.data.folder import Found, read_folder
+from augment.data.folder import SHOWN, Found, read_folder
 from augment.data.images import LabelledImages, pixel_hashes, resize
 from augment.data.near import near_copies
 from augment.data.npz import read_npz
@@ -103,13 +104,26 @@ def load_dataset(
         except DataError as error:
             raise DataError(f"{error}; delete {file} to have it fetched again") from None
         return split(name, found, named.classic, TEST_SHARE, drop_small=drop_small_classes)
-    if not looks_like_path(name):
+    if not name or not looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
     found = read_path(Path(os.path.expanduser(name)), size, skip_bad=skip_bad)
     classic = "natural" if found.images.shape[1] == 3 else "document"
     data = split(name, found, classic, TEST_SHARE, drop_small=drop_small_classes)
+    data.notes.extend(clashes(found))
     data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
     return data
+
+
+def clashes(found: Found) -> list[str]:
+    """The pictures that carry two labels, the first SHOWN of them."""
+    seen: dict[bytes, dict[int, str]] = defaultdict(dict)
+    for key, label, file in zip(pixel_hashes(found.images), found.labels, found.files, strict=True):
+        seen[key].setdefault(label, file)
+    return [
+        "one picture is labelled "
+        + " and ".join(f"{found.classes[i]} ({file})" for i, file in sorted(labelled.items()))
+        for labelled in [own for own in seen.values() if len(own) > 1][:SHOWN]
+    ]
 
 
 def looks_like_path(name: str) -> bool:
@@ -128,7 +142,7 @@ def read_path(path: Path, size: int | None, *, skip_bad: bool) -> Found:
         raise UsageError(f"--dataset {path}: no such folder or file")
     if path.is_dir():
         return read_folder(path, size, skip_bad=skip_bad)
-    if path.suffix == ".npz":
+    if path.suffix == ".npz" and path.is_file():
         return read_npz(path, size)
     raise DataError(f"{path} is neither a folder of images nor an .npz file")
 
@@ -179,6 +193,8 @@ def given_test(found: Found, notes: list[str]) -> torch.Tensor | None:
     """Which images the data set itself puts in its test split ([N] bool), or None."""
     given = set(found.splits)
     part = "test" if "test" in given else "val"
+    if given == {"val"}:
+        notes.append("all images are of the split val, so a test set is held out of them")
     if part not in given or given == {"val"}:
         return None
     if part == "val":
@@ -222,7 +238,9 @@ def fit_classes(
             "(equal pictures and groups stay on one side): add images or pass --drop-small-classes"
         )
     if len(kept) < 2:
-        raise DataError(f"--drop-small-classes leaves too few classes: {'; '.join(small[:3])}")
+        raise DataError(
+            f"fewer than two classes are left without the small ones: {'; '.join(small[:3])}"
+        )
     if small:
         notes.append(f"dropped small classes ({len(small)}): {'; '.join(small)}")
     for k in kept:

@@ -18,19 +18,21 @@ from torch import Tensor
 # Recognised by content, whatever the suffix; not EPS and the like, which would start a program.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA")
 MAX_PIXELS = 50_000_000  # larger pictures are refused before they are decoded
-NATIVE_LIMIT, DEFAULT_SIZE = 64, 32  # sides kept as they are up to 64 pixels, else made 32
+LEAST_SIDE, NATIVE_LIMIT, DEFAULT_SIZE = 5, 64, 32  # sides kept from 5 to 64, else made 32
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height; Pillow does it for TIFF
 
 Pixels = tuple[np.ndarray, float]  # [H, W(, 3)] uint8 and 0, or [H, W] float32 and its brightest
 
 
 def choose_size(sizes: Iterable[tuple[int, int]], size: int | None) -> tuple[int, int]:
-    """(W, H) for the set: as asked, else native if all are equal and up to 64, else 32."""
+    """(W, H) for the set: as asked, else native if all are equal and 5 to 64, else 32."""
     distinct = set(sizes)
     if size:
         return size, size
-    if len(distinct) == 1 and max(next(iter(distinct))) <= NATIVE_LIMIT:
-        return next(iter(distinct))
+    if len(distinct) == 1:
+        own = next(iter(distinct))
+        if min(own) >= LEAST_SIDE and max(own) <= NATIVE_LIMIT:
+            return own
     return DEFAULT_SIZE, DEFAULT_SIZE
 
 

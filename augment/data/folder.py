@@ -29,6 +29,7 @@ SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+COLUMNS = ("file_name", "label", "group", "split")  # of metadata.csv
 SHOWN = 3  # names of each kind in a message
 
 LeftOut = defaultdict[str, list[str]]  # kind → names
@@ -66,13 +67,16 @@ def read_folder(path: Path, size: int | None, *, skip_bad: bool = False) -> Foun
         if (path / "metadata.csv").is_file():
             entries = list(metadata_entries(path))
             classes = {e.label for e in entries}
+            left["images that metadata.csv does not name"] += unnamed(path, entries)
         else:
             entries, classes = folder_entries(path, left)
     except OSError as error:
         raise DataError(
             f"{error.filename or path} cannot be read: {error.strerror or error}"
         ) from None
-    notes = [f"left out {kind} ({len(names)}): {some(names)}" for kind, names in left.items()]
+    notes = [
+        f"left out {kind} ({len(names)}): {some(names)}" for kind, names in left.items() if names
+    ]
     if not entries:
         raise DataError(
             f"{path} holds no images ({' '.join(SUFFIXES)}): expected one folder a class, "
@@ -82,6 +86,13 @@ def read_folder(path: Path, size: int | None, *, skip_bad: bool = False) -> Foun
         if not is_text(name):
             raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
     return read_entries(entries, sorted(classes), size, notes, skip_bad=skip_bad)
+
+
+def unnamed(root: Path, entries: list[Entry]) -> list[str]:
+    """Images in the folder that no entry is of."""
+    named = {os.path.normpath(entry.path) for entry in entries}
+    found = image_files(root, root, defaultdict(list))
+    return [f.relative_to(root).as_posix() for f in found if os.path.normpath(f) not in named]
 
 
 def some(names: list[str]) -> str:
@@ -141,10 +152,17 @@ def is_dangling(item: Path) -> bool:
     return item.is_symlink() and not item.exists()
 
 
+def is_run(folder: Path) -> bool:
+    """Whether `augment` wrote this folder: its pictures are no data."""
+    return (folder / "settings.json").is_file() and (folder / "recipe.toml").is_file()
+
+
 def keep_folder(folder: Path, root: Path, left: LeftOut) -> bool:
     """False for hidden folders and links, which are counted."""
     if folder.is_symlink():
         left["links to folders or to nothing"].append(folder.relative_to(root).as_posix())
+    elif is_run(folder):
+        left["run folders"].append(folder.relative_to(root).as_posix())
     elif folder.name.startswith((".", "__MACOSX")):
         left["hidden folders"].append(folder.relative_to(root).as_posix())
     else:
@@ -183,7 +201,11 @@ def metadata_entries(root: Path) -> Iterator[Entry]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
-            missing = {"file_name", "label"} - set(reader.fieldnames or [])
+            names = [name.strip().lower() for name in reader.fieldnames or []]
+            if twice := [name for name in COLUMNS if names.count(name) > 1]:
+                raise DataError(f"{table} has the column {twice[0]} twice: leave one")
+            reader.fieldnames = names
+            missing = {"file_name", "label"} - set(names)
             if missing:
                 raise DataError(f"{table} lacks the column {' and '.join(sorted(missing))}")
             for row in reader:
@@ -204,7 +226,7 @@ def metadata_entry(root: Path, where: str, row: dict[str, str]) -> Entry:
         raise DataError(f"{where} names {name!r}, outside its folder")
     if split and split not in SPLITS:
         raise DataError(f"{where}: split '{split}' is none of {', '.join(SPLITS)}")
-    return Entry(root / name, name, label, SPLITS.get(split, ""), row.get("group", ""))
+    return Entry(root / name, name, label, SPLITS.get(split, ""), row.get("group", "").strip())
 
 
 def sizes_of(heads: list[tuple[int, int, str] | str]) -> list[tuple[int, int]]:
@@ -247,6 +269,8 @@ def read_entries(
     sizes = len(set(sizes_of(heads)))
     if sizes > 1:
         notes.append(f"{sizes} picture sizes, all resized to {wanted[0]}×{wanted[1]}")
+    elif (own := sizes_of(heads)[0]) != wanted:
+        notes.append(f"pictures of {own[0]}×{own[1]}, all resized to {wanted[0]}×{wanted[1]}")
     if bad:
         notes.append(f"left out unreadable images ({len(bad)}): {some([n for n, _ in bad])}")
     place = {name: k for k, name in enumerate(classes)}

@@ -27,6 +27,12 @@ def read_npz(path: Path, size: int | None) -> Found:
     parts = [part for part in PARTS if f"{part}_images" in arrays]
     if "train" not in parts:
         raise DataError(f"{path} has no train_images: it holds {', '.join(arrays) or 'nothing'}")
+    known = {"classes", *(f"{part}_{what}" for part in parts for what in ("images", "labels"))}
+    if unknown := sorted(arrays.keys() - known):
+        raise DataError(
+            f"{path} holds {', '.join(unknown[:3])}, which is none of train_images, train_labels, "
+            "test_images, test_labels, val_images, val_labels and classes: rename or remove it"
+        )
     images = [part_images(path, part, arrays) for part in parts]
     shapes = {tuple(i.shape[1:]) for i in images}
     if len(shapes) > 1:

@@ -58,7 +58,8 @@ def bent(images: Tensor, displacements: Tensor) -> Tensor:
     n, _, height, width = images.shape
     still = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
     grid = F.affine_grid(still, [n, 1, height, width], align_corners=False)
-    grid = grid + displacements.permute(0, 2, 3, 1)
+    # places far outside, or nowhere, crash grid_sample's backward pass; the loss shows them too
+    grid = (grid + displacements.permute(0, 2, 3, 1)).nan_to_num(0.0).clamp(-9.0, 9.0)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 

@@ -80,7 +80,8 @@ def compare_tables(
             "pairs": contrast.n, "difference": contrast.mean,
             "se_test_images": contrast.se_images, "low": contrast.low, "high": contrast.high,
             "p": contrast.p, "p_holm": contrast.p_holm,
-            "verdict": WORDS.get(contrast.verdict, contrast.verdict),
+            "verdict": "equal" if contrast.low == contrast.high == contrast.mean == 0
+            else WORDS.get(contrast.verdict, contrast.verdict),
         }  # fmt: skip
     return pd.DataFrame(rows)
 

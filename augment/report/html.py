@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import glob
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from augment.report.table import (
     variants,
     verdict_lines,
 )  # fmt: skip
+from augment.status import FILE as STATUS
 from augment.store import read_csv, write_atomic
 
 MOST_CLASSES = 30  # lines of the class table, but for LEAST_CLASSES of each synthetic set
@@ -30,8 +32,8 @@ LEAST_CLASSES = 3
 PLAIN = {
     "helps": "Yes{alone}: the synthetic images of {who} help.",
     "hurts": "No{alone}: the synthetic images of {who} hurt.",
-    "can't tell": "Not shown: whether the synthetic images of {who} help cannot be told.",
-    "one trial": "Not shown: one trial of {who} says nothing about chance.",
+    "can't tell": "Can't tell whether the synthetic images of {who} help or hurt.",
+    "one trial": "Can't tell: one trial of {who} says nothing about chance.",
     "no pair": "Not measured: no trial of {who} finished.",
 }
 KINDS = {"helps": "helps", "hurts": "hurts"}
@@ -55,6 +57,7 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
     )  # fmt: skip
     rates = done["copy_rate"].dropna().astype(float)
     page = environment.get_template("report.html.j2").render(
+        unfinished=unfinished(folder),
         title=f"Do generated images help? {folder.name}",
         intervals=interval_said(summary),
         verdicts=[
@@ -85,6 +88,17 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
     )  # fmt: skip
     write_atomic(folder / "report.html", page)
     return folder / "report.html"
+
+
+def unfinished(folder: Path) -> str:
+    """That cells are missing, if so."""
+    if not (folder / STATUS).is_file():
+        return ""
+    about = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+    ended = about["done"] + about["failed"]
+    if ended >= about["cells"]:
+        return ""
+    return f"Unfinished: {ended} of {about['cells']} cells; augment resume {folder} goes on."
 
 
 def optional(file: Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 import tomli_w
 from safetensors.numpy import load_file
 
+from augment.arms import ARMS
 from augment.cells import Cell
 from augment.data.datasets import Dataset
 from augment.data.subset import labelled_subset
@@ -168,7 +169,22 @@ def read_results(file: Path) -> pd.DataFrame:
     missing = set(COLUMNS) - set(table.columns) - set(NEWER)
     if missing:
         raise UsageError(f"{file} is no results table: it lacks {', '.join(sorted(missing))}")
+    check_rows(file, table)
     return table.reindex(columns=[*COLUMNS, *table.columns.difference(COLUMNS, sort=False)])
+
+
+def check_rows(file: Path, table: pd.DataFrame) -> None:
+    """UsageError if a results.csv says what no run writes: rows twice, unknown arms, odd scores."""
+    twice = table.duplicated([*KEYS, "preset", "classifier"])
+    scores = pd.to_numeric(table["accuracy"], errors="coerce")
+    odd = table["status"].eq("ok") & ~scores.between(0, 1)
+    strange = ~table["arm"].isin(ARMS)
+    for rows, what in ((twice, "a second row of a cell"), (odd, "an accuracy outside 0…1"),
+                       (strange, "an unknown arm")):  # fmt: skip
+        if rows.any():
+            raise UsageError(
+                f"{file} line {int(rows.argmax()) + 2}: {what}; augment resume writes it anew"
+            )
 
 
 def write_beside(file: Path, table: pd.DataFrame) -> None:
@@ -260,8 +276,8 @@ def keep_pictures(
     """Sample grids under names that a person can read."""
     place = folder / "samples"
     place.mkdir(exist_ok=True)
-    data = f"{line['dataset']}-{line['n_labelled']}".replace("/", "_").lstrip(".")
-    stem = f"{data}-{line['generator']}"
+    data = f"{line['dataset']}-{line['n_labelled']}".replace("/", "_").lstrip("._")[-100:]
+    stem = f"{data}-{line['generator']}".replace("/", "_")[:150]
     name = f"{stem}-seed{line['seed']}-{synthetic.name[:6]}.png"
     real = f"real-{data}-seed{line['seed']}.png"
     kept = {name: synthetic / "grid.png", real: synthetic / "real.png"}

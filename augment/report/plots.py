@@ -45,7 +45,7 @@ def draw_all(folder: Path, done: pd.DataFrame) -> None:
     for entry, curves in log.groupby(log["generator"].map(lambda name: split_variant(name)[0])):
         save(loss_curves(str(entry), curves), place / f"loss-{entry}.png")
     for (dataset, asked), trial in done.groupby(["dataset", "asked"], sort=False):
-        stem = "".join(c if c.isalnum() else "_" for c in f"{dataset}-{asked}").strip("_")
+        stem = "".join(c if c.isalnum() else "_" for c in f"{dataset}-{asked}").strip("_")[-150:]
         save(confusions(folder, trial), place / f"confusion-{stem}.png")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from augment.arms import ARMS, DECISIVE
+from augment.cells import WHOLE
 from augment.metrics.classification import BALANCED
 from augment.statistics import (
     MOST_PAIRS,
@@ -34,8 +35,8 @@ SETTINGS = (
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
 TESTED = ("pairs", "difference", "sd_difference", "se_test_images", "low", "high", "p", "p_holm",
           *BOOTSTRAP)  # fmt: skip  # empty in baselines
-SUMMARY = ("dataset", "asked", "n_labelled", "measure", "generator", "arm", "closed_set", "n",
-           "of", "mean", "sd", "mean_low", "mean_high", "against", *TESTED, "verdict",
+SUMMARY = ("dataset", "asked", "n_labelled", "measure", "preset", "generator", "arm", "closed_set",
+           "n", "of", "mean", "sd", "mean_low", "mean_high", "against", *TESTED, "verdict",
            "chosen")  # fmt: skip
 
 
@@ -84,6 +85,7 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
                 lines.append({
                     "dataset": dataset, "asked": asked, "n_labelled": labelled, "generator": name,
                     "measure": metric or next(iter(trial["measure"].dropna()), "accuracy"),
+                    "preset": next(iter(trial["preset"].dropna()), ""),
                     "arm": arm, "closed_set": (name, arm) not in opened,
                     "n": int(values.notna().sum()), "of": len(values),
                     "mean": mean, "sd": values.std(ddof=1), "mean_low": low, "mean_high": high,
@@ -148,8 +150,9 @@ def percent(value: float | None, sign: bool = False) -> str:
 
 
 def between(low: float | None, high: float | None) -> str:
-    """An interval of differences; empty where there is none."""
-    said = (percent(low, True), percent(high, True))
+    """An interval of differences, as far as these can go; empty where there is none."""
+    ends = (None if v is None or math.isnan(v) else max(-1.0, min(1.0, v)) for v in (low, high))
+    said = [percent(end, True) for end in ends]
     return " … ".join(said) if all(said) else ""
 
 
@@ -167,8 +170,9 @@ def mark(line: dict[str, Any]) -> str:
     return f" {used}" if used else ""
 
 
-HEAD = ("generator", "arm", "accuracy %", "n", "against", "difference", "95 % interval", "p (Holm)",
-        "verdict")  # fmt: skip
+HEAD = ("generator", "arm", "accuracy %", "gain", "95 % interval", "verdict", "n", "against",
+        "p (Holm)")  # fmt: skip
+LEAST = 6  # of these columns, up to the verdict, are in every table
 
 
 def blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
@@ -178,13 +182,13 @@ def blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
         (
             f"{dataset}, {n} labelled images ({asked})"
             + (f"; {measure}" if measure != "accuracy" else ""),
-            [shown(r) for r in block.to_dict("records")],
+            [shown(r, summary) for r in block.to_dict("records")],
         )
         for (dataset, n, asked, measure), block in summary.groupby(keys, sort=False)
     ]
 
 
-def shown(line: dict[str, Any]) -> list[str]:
+def shown(line: dict[str, Any], summary: pd.DataFrame) -> list[str]:
     """One line of the summary as text cells."""
     interval = between(line["low"], line["high"])
     if np.isfinite(line["bca_low"]):
@@ -193,9 +197,10 @@ def shown(line: dict[str, Any]) -> list[str]:
     n = str(line["n"]) if line["n"] == line["of"] else f"{line['n']}/{line['of']}"
     fewer = f" ({line['pairs']:.0f} pairs)" if line["pairs"] < line["of"] else ""
     return [
-        line["generator"], line["arm"] + mark(line), percent(line["mean"]) + sd, n, line["against"],
-        (percent(line["difference"], True) + fewer).strip(), interval, probability(line["p_holm"]),
-        line["verdict"],
+        line["generator"], line["arm"] + mark(line), percent(line["mean"]) + sd,
+        (percent(line["difference"], True) + fewer).strip(), interval,
+        line["verdict"] + (", taken alone" if taken_alone(line, summary) else ""), n,
+        line["against"], probability(line["p_holm"]),
     ]  # fmt: skip
 
 
@@ -216,10 +221,11 @@ def markdown(summary: pd.DataFrame) -> str:
     parts += [
         "",
         "Accuracy on the test set (balanced, the mean recall of the classes, where a title says "
-        "so), mean ± standard deviation over n trials; differences in "
+        "so), mean ± standard deviation over n trials; gains in "
         f"percentage points, paired over trials; {interval_said(summary)}, which alone makes "
         "the verdict (from 10 pairs on the BCa bootstrap's over trials stands beside it); p from "
-        "the sign-flip test over trials, corrected by Holm for the contrasts of this table.",
+        "the sign-flip test over trials, corrected by Holm for the contrasts of this table; a "
+        f"verdict taken alone has one above 0.05{least_p(summary)}.",
         "",
     ]
     return "\n".join(parts)
@@ -235,15 +241,35 @@ def interval_said(summary: pd.DataFrame) -> str:
     return "95 % interval by Student's t, for other trials on the same test images"
 
 
+def least_p(summary: pd.DataFrame) -> str:
+    """That so few trials cannot have a small p; empty where they can."""
+    pairs, tests = summary["pairs"].max(), summary["p"].notna().sum()
+    least = min(1.0, tests * 2.0 ** (1 - pairs)) if tests else 0.0
+    if least <= 0.05:
+        return ""
+    return f" ({pairs:.0f} pairs in {tests} comparisons have none below {probability(least)})"
+
+
 def legend(summary: pd.DataFrame) -> list[str]:
-    """The line that says what the marks mean; none where all arms see labelled images alone."""
-    if not any(mark(line) for line in summary.to_dict("records")):
-        return []
-    return [
-        "† also sees the rest of the pool, without its labels; ‡ uses what was learnt on other "
-        "images (weights, or AutoAugment's policy), not a closed set; all others see the labelled "
-        "images alone."
-    ]
+    """What this table's reader must know: what marks mean, what no interval covers."""
+    said = []
+    if any(mark(line) for line in summary.to_dict("records")):
+        said.append(
+            "† also sees the rest of the pool, without its labels; ‡ uses what was learnt on other "
+            "images (weights, or AutoAugment's policy), not a closed set; all others see the "
+            "labelled images alone."
+        )
+    if summary["asked"].eq(WHOLE).any():
+        said.append(
+            "Where all of the pool is labelled, trials differ in their random numbers alone: no "
+            "interval covers the luck of which labelled images there are (--frac 0.8 does)."
+        )
+    if summary["preset"].eq("smoke").any():
+        said.append(
+            "Preset smoke trains for seconds, to see that all works: it says nothing about what a "
+            "generator can do."
+        )
+    return said
 
 
 def escape(text: str) -> str:
@@ -297,7 +323,8 @@ def power_line(line: dict[str, Any], gain: float = 0.005) -> str:
     said = f"takes n = {needed or f'over {MOST_PAIRS}'}"
     if not needed and gain_shown(MOST_PAIRS, 0.0, se_images=se) > gain:
         said = "takes more test images, however many pairs"
+    shown = "no gain that is possible" if least >= 1 else f"a gain of {percent(least)} points"
     return (
-        f"With this spread {n} pairs show a gain of {percent(least)} points four times of five; "
+        f"With this spread {n} pairs show {shown} four times of five; "
         f"one of {100 * gain:g} points {said}."
     )
