@@ -226,7 +226,7 @@ def merge(
     from augment.shards import merge as join
     from augment.store import reading
 
-    with reading(shards[0].parent):
+    with reading(shards[0]):
         table = join(shards, out, partial=partial)
     show_summary(summarise(table), as_json)
     talk(f"results.csv, table.md, plots/ and samples/ are in {out}")

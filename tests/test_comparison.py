@@ -31,15 +31,15 @@ def test_arms_are_compared_over_the_seeds_both_have():
     assert (line["low"], line["high"]) == pytest.approx((expected.low, expected.high))
     assert (line["generator_a"], line["generator_b"]) == ("ddpm", "cgan")
     assert found.loc["real", "difference"] == 0
-    assert found.loc["real", "verdict"] == "can't tell"
+    assert found.loc["real", "verdict"] == "equal"
 
 
 def test_verdict_names_the_better_run_and_the_lines_show_it():
     better = [score + 0.05 + 0.001 * k for k, score in enumerate(CLASSIC)]
     forth = compare_tables(table(CLASSIC), table(better))
     back = compare_tables(table(better), table(CLASSIC))
-    assert forth["verdict"].tolist() == ["can't tell", "B is better"]
-    assert back["verdict"].tolist() == ["can't tell", "A is better"]
+    assert forth["verdict"].tolist() == ["equal", "B is better"]
+    assert back["verdict"].tolist() == ["equal", "A is better"]
     shown = comparison_lines(forth)[1]
     assert shown[:5] == ["digits, 10 a class", "real+classic+synth", "61.00 ddpm", "66.25 ddpm",
                          "+5.25"]  # fmt: skip
