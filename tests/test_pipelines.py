@@ -7,9 +7,8 @@ import pytest
 
 from augment.cells import expand
 from augment.recipe import Recipe, make_recipe, read_recipe
-from augment.report.outputs import COLUMNS, TEXT
+from augment.report.outputs import COLUMNS, read_results
 from augment.report.table import markdown, summarise
-from augment.store import read_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "pipelines").glob("*.toml"))
@@ -39,7 +38,7 @@ def test_recipe_is_listed_with_its_number_of_cells(recipe):
 
 @pytest.mark.parametrize("table", COMMITTED, ids=lambda p: p.stem)
 def test_committed_results_hold_each_cell_of_their_recipe_once(table):
-    found = read_csv(table, TEXT)
+    found = read_results(table)
     assert set(found.columns) == set(COLUMNS)
     # what a trial chose on validation is not what the recipe says
     found.loc[found["candidates"].notna(), ["guidance", "ratio", "share", "mixing"]] = float("nan")
@@ -57,7 +56,7 @@ def test_committed_results_hold_each_cell_of_their_recipe_once(table):
 
 @pytest.mark.parametrize("table", COMMITTED, ids=lambda p: p.stem)
 def test_committed_markdown_is_what_the_csv_renders_to(table):
-    rendered = markdown(summarise(read_csv(table, TEXT)))
+    rendered = markdown(summarise(read_results(table)))
     assert rendered in table.with_suffix(".md").read_text()
     assert table.with_suffix(".png").stat().st_size > 1000
 
