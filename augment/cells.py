@@ -162,8 +162,9 @@ def expand(recipe: Recipe) -> list[Cell]:
 
 def check_rows(recipe: Recipe, batch: int) -> None:
     """UsageError if a kind of image would not come in, or be normalised by a single one of it."""
+    least = 0.25 if recipe.mixing == ["falling"] else 0.5  # that begins with twice as many
     for share in recipe.share:
-        if not 0.25 <= share * batch <= batch - 0.25:  # falling begins with twice as many
+        if not least < share * batch < batch - least:
             kind = "synthetic" if share < 0.5 else "labelled"
             raise UsageError(
                 f"--share {share:g} leaves no {kind} image in a batch of {batch}: give one nearer "

@@ -19,12 +19,12 @@ def show_result(result: Result, as_json: bool, quiet: bool) -> None:
         summary = json.loads(result.summary.to_json(orient="records"))
         print(json.dumps({"path": str(result.path), "summary": summary, "results": rows}))
         return
-    show_summary(result.summary, as_json)
+    show_summary(result.summary, as_json, quiet)
     if not quiet:
         talk(f"results.csv, table.md, plots/ and samples/ are in {result.path}")
 
 
-def show_summary(summary: Any, as_json: bool) -> None:
+def show_summary(summary: Any, as_json: bool, quiet: bool = False) -> None:
     """The summary as tables with the verdicts below."""
     from augment.report.table import HEAD, LEAST, blocks, legend, verdicts
 
@@ -41,7 +41,7 @@ def show_summary(summary: Any, as_json: bool) -> None:
         show_rows(title, lines, list(head), least=least)
     for sentence in verdicts(summary):
         print(sentence)
-    for sentence in legend(summary):
+    for sentence in [] if quiet else legend(summary):
         talk(sentence)
 
 

@@ -147,10 +147,8 @@ def power(n: int, gain: float, sd: float, level: float = 0.95, se_images: float 
     """
     quantiles = (np.arange(QUANTILES) + 0.5) / QUANTILES
     spreads = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
-    halves, error = (
-        half_width(spreads, n, level, se_images),
-        math.hypot(sd / math.sqrt(n), se_images),
-    )
+    halves = half_width(spreads, n, level, se_images)
+    error = math.hypot(sd / math.sqrt(n), se_images)
     above, below = stats.norm.sf((halves - gain) / error), stats.norm.cdf((-halves - gain) / error)
     return float((above + below).mean())
 

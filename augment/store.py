@@ -124,11 +124,8 @@ class Store:
     def sound(self, kind: str, sig: str) -> Path:
         """Where a complete artefact lies; RunFolderError if it is not there as it was sealed."""
         folder = self.path(kind, sig)
-        if not sig or (fault := damage(folder)):
-            raise RunFolderError(
-                f"{folder}: {fault if sig else 'no such artefact'}; "
-                f"augment resume {self.root} makes it again"
-            )
+        if fault := damage(folder):
+            raise RunFolderError(f"{folder}: {fault}; augment resume {self.root} makes it again")
         return folder
 
     @contextlib.contextmanager
@@ -290,14 +287,15 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
     if made_by.exists():
         try:
             was = json.loads(made_by.read_text(encoding="utf-8"))
-            difference = differences(with_more_trials(was, settings), settings)
+            grown = with_more_trials(was, settings)
+            difference = differences(grown, settings)
         except (ValueError, AttributeError, TypeError):
             raise RunFolderError(f"{made_by} is damaged: choose another --out") from None
         if difference:
             raise RunFolderError(
                 f"{folder} was made by other settings ({difference}): choose another --out"
             )
-        if was != settings:  # more trials: the table of the fewer ones is no longer that of all
+        if grown is not was:  # the table of the fewer trials is no longer that of all
             (folder / "table.md").unlink(missing_ok=True)
             write_atomic(made_by, json.dumps(settings, indent=1, sort_keys=True))
     elif any(p.name != ".lock" and not half_written(p) for p in folder.iterdir()):

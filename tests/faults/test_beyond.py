@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -19,6 +21,7 @@ from blackbox import (
     pictures,
     rows,
     start,
+    surroundings,
     until,
     workers,
 )  # fmt: skip
@@ -160,9 +163,14 @@ def test_arm_without_unlabelled_images_is_refused_before_anything_is_trained(tmp
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("share", ["1e-9", "0.9999999"])
-def test_share_that_leaves_one_kind_out_is_refused(tmp_path, share):
-    clean(augment("run", *DIGITS, "--share", share, "--out", tmp_path / "run"), 2, "--share")
+@pytest.mark.parametrize(
+    "asked",
+    [["1e-9"], ["0.9999999"], ["0.03", "--mixing", "constant"]],  # of a batch of 16
+)
+def test_share_that_leaves_one_kind_out_is_refused(tmp_path, asked):
+    words = ["run", *DIGITS, "--share", *asked, "--out", tmp_path / "run"]
+    clean(augment(*words), 2, "--share", "image in a batch of 16")
+    assert not (tmp_path / "run").exists()
 
 
 def test_pictures_of_a_few_pixels_are_enlarged(tmp_path):
@@ -225,11 +233,6 @@ def alive(number):
 
 
 def test_closed_output_does_not_stop_a_run(tmp_path):
-    import subprocess
-    import sys
-
-    from blackbox import surroundings
-
     line = (f"{sys.executable} -m augment run {' '.join(DIGITS)} --arm real "
             f"--out {tmp_path / 'run'} 2>&- >&-")  # fmt: skip
     done = subprocess.run(["sh", "-c", line], check=False, env=surroundings(), timeout=120)
