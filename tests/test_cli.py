@@ -264,6 +264,13 @@ def test_check_exits_3_on_unreadable_images(tmp_path, monkeypatch, capsys):
     assert "--skip-bad" in err
 
 
+def test_quiet_run_says_nothing_but_its_table(tmp_path, monkeypatch, capsys):
+    words = ["--arm", "real,real+classic", "--out", tmp_path / "run"]
+    code, out, err = call(monkeypatch, capsys, "run", *FAST, *words, "-q")
+    assert (code, err) == (0, "")
+    assert "real+classic" in out
+
+
 def test_failed_cells_exit_4(tmp_path, monkeypatch, capsys):
     words = [*FAST, "--set", "generator.steps=40", "--set", "cvae.lr=1e18"]
     code, out, err = call(monkeypatch, capsys, "run", *words, "--out", tmp_path / "run", "-q")
