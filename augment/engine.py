@@ -133,14 +133,16 @@ def execute(
 
 def checked(cells: list[Cell], data: Shelf) -> None:
     """Draw every subset once: faults in the data, and in what came pretrained, show at once."""
-    seen, places = set(), torch.empty(0)
+    seen: set[Any] = set()
+    labelled: dict[Any, torch.Tensor] = {}
     for cell in cells:
         pool = data.of(cell).pool
         asked = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
-        if asked not in seen:
-            seen.add(asked)
-            places = labelled_subset(pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed)
-        if len(places) == len(pool) and ARMS[cell.arm].unlabelled:
+        if asked not in labelled:
+            labelled[asked] = labelled_subset(
+                pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
+            )
+        if len(labelled[asked]) == len(pool) and ARMS[cell.arm].unlabelled:
             raise nothing_unlabelled(cell.arm)
         if cell.weights and cell.weights not in seen:
             seen.add(cell.weights)

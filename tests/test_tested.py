@@ -11,8 +11,7 @@ from safetensors.torch import save_file
 import augment
 from augment.report.comparison import compare_tables
 from augment.report.outputs import read_results
-from augment.report.tested import test_units as units_of
-from augment.report.tested import unit_scores
+from augment.report.tested import unit_scores, units_tested
 from augment.statistics import compare, image_error
 from augment.store import Store, write_csv
 
@@ -71,7 +70,7 @@ def test_units_are_groups_and_equal_pictures(tmp_path):
         for sha, group, split in (("a", "p", "test"), ("x", "p", "labelled"), ("b", "", "test"),
                                   ("c", "p", "test"), ("b", "", "test"), ("d", "q", "test"))
     ]))  # fmt: skip
-    assert units_of(tmp_path)["d"].tolist() == [0, 1, 0, 1, 2]
+    assert units_tested(tmp_path)["d"].tolist() == [0, 1, 0, 1, 2]
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -91,7 +90,7 @@ def test_images_of_a_patient_stand_in_the_manifest_as_one_group(tmp_path):
     pd.DataFrame(lines).to_csv(root / "metadata.csv", index=False)
     out = tmp_path / "run"
     augment.run(dataset=str(root), arm="real", seeds=1, preset="smoke", set=FAST, out=out, jobs=1)
-    (units,) = units_of(out).values()
+    (units,) = units_tested(out).values()
     listed = pd.read_csv(out / "manifest.csv")
     tested = listed[listed["split"] == "test"]
     assert 1 < len(set(units)) == tested["group"].nunique() < len(tested)

@@ -67,6 +67,7 @@ def read_folder(path: Path, size: int | None, *, skip_bad: bool = False) -> Foun
         if (path / "metadata.csv").is_file():
             entries = list(metadata_entries(path))
             classes = {e.label for e in entries}
+            refuse_twice(path, entries)
             left["images that metadata.csv does not name"] += unnamed(path, entries)
         else:
             entries, classes = folder_entries(path, left)
@@ -86,6 +87,13 @@ def read_folder(path: Path, size: int | None, *, skip_bad: bool = False) -> Foun
         if not is_text(name):
             raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
     return read_entries(entries, sorted(classes), size, notes, skip_bad=skip_bad)
+
+
+def refuse_twice(root: Path, entries: list[Entry]) -> None:
+    """DataError if a file has two lines: it would count twice, or under two labels."""
+    names = Counter(os.path.normpath(entry.path) for entry in entries)
+    if twice := [e.name for e in entries if names[os.path.normpath(e.path)] > 1]:
+        raise DataError(f"{root / 'metadata.csv'} names {twice[0]} twice: leave one line of it")
 
 
 def unnamed(root: Path, entries: list[Entry]) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from augment.arms import ARMS
 from augment.errors import UsageError
 from augment.report.table import between, leading, percent, probability, variants
-from augment.report.tested import error_between, test_units
+from augment.report.tested import error_between, units_tested
 from augment.statistics import compare, holm
 from augment.store import read_csv
 
@@ -61,7 +61,7 @@ def compare_tables(
             seeds = own[0].index.intersection(own[1].index)
             luck = None
             if folders and len(seeds) > 1:
-                units = test_units(folders[0])[key[0]]
+                units = units_tested(folders[0])[key[0]]
                 luck = error_between((folders[1], cells[1]), (folders[0], cells[0]), units)
             contrast = compare(own[1][seeds].tolist(), own[0][seeds].tolist(), se_images=luck)
             if contrast.n:

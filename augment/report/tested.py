@@ -23,7 +23,7 @@ def with_image_error(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     It is of an arm, not of a trial: equal in all of its finished rows. Empty in baselines, and
     where fewer than two pairs are finished.
     """
-    units, errors = test_units(folder), pd.Series(np.nan, index=table.index)
+    units, errors = units_tested(folder), pd.Series(np.nan, index=table.index)
     done = table.assign(variant=variants(table))[table["status"] == "ok"]
     for (dataset, _), trial in done.groupby(["dataset", "asked"], sort=False):
         of_arm = dict(list(trial.groupby(["variant", "arm"], sort=False)))
@@ -55,7 +55,7 @@ def error_between(
     return image_error(scores[0] - scores[1])
 
 
-def test_units(folder: Path) -> dict[str, np.ndarray]:
+def units_tested(folder: Path) -> dict[str, np.ndarray]:
     """Of each data set, the number of the unit that each test image belongs to.
 
     A unit is what is drawn together: a group (a patient), or pictures that are equal.

@@ -127,6 +127,15 @@ def test_column_twice_is_refused(tmp_path):
     clean(augment("run", "--dataset", data, *ONE_ARM, "--out", tmp_path / "run"), 3, "twice")
 
 
+@pytest.mark.parametrize("other", ["across/000.png,down", "./across/000.png,across"])
+def test_file_on_two_lines_of_the_metadata_is_refused(tmp_path, other):
+    data = pictures(tmp_path / "data")
+    lines = [f"{p.relative_to(data)},{p.parent.name}" for p in sorted(data.rglob("*.png"))]
+    (data / "metadata.csv").write_text("\n".join(["file_name,label", *lines, other, ""]))
+    words = ["run", "--dataset", data, *ONE_ARM, "--out", tmp_path / "run"]
+    clean(augment(*words), 3, "metadata.csv", "across/000.png twice")
+
+
 def test_npz_with_a_misspelt_part_is_refused(tmp_path):
     images, labels = np.zeros((8, 8, 8), np.uint8), np.arange(8) % 2
     images[:, 0, 0] = np.arange(8)
@@ -161,6 +170,14 @@ def test_arm_without_unlabelled_images_is_refused_before_anything_is_trained(tmp
     words = ["run", "--dataset", data, "--seeds", "1", *SMOKE, "--arm", "real,real+classic,ssl"]
     clean(augment(*words, "--out", tmp_path / "run"), 3, "'ssl'", "--frac")
     assert not (tmp_path / "run").exists()
+
+
+def test_unlabelled_images_are_looked_for_in_each_amount(tmp_path):
+    data = pictures(tmp_path / "data", n=20)
+    words = ["run", "--dataset", data, "--seeds", "1", *SMOKE, "--arm", "real,ssl"]
+    clean(augment(*words, "--frac", "1,0.5", "--out", tmp_path / "run"), 3, "'ssl'")
+    assert not (tmp_path / "run").exists()
+    fine(augment(*words, "--frac", "0.5", "--out", tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
