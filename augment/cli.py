@@ -181,7 +181,7 @@ def resume(
     Example: augment resume results/runs/digits-ddpm --seeds 6
     """
     from augment.recipe import make_recipe
-    from augment.store import read_settings, reading
+    from augment.run_folder import read_settings, reading
 
     file = run_file(run_dir, "settings.json")
     with reading(run_dir):
@@ -198,8 +198,8 @@ def status(run_dir: RunDir, as_json: Json = False) -> None:
 
     Example: augment status results/runs/digits-ddpm
     """
+    from augment.run_folder import reading
     from augment.status import read_status, status_lines
-    from augment.store import reading
 
     with reading(run_dir):
         about = read_status(run_dir)
@@ -223,8 +223,8 @@ def merge(
     Example: augment merge results/runs/ablation-1-of-2 results/runs/ablation-2-of-2 --out merged
     """
     from augment.report.table import summarise
+    from augment.run_folder import reading
     from augment.shards import merge as join
-    from augment.store import reading
 
     with reading(shards[0]):
         table = join(shards, out, partial=partial)
@@ -247,7 +247,8 @@ def report(
     from augment.report.html import unfinished
     from augment.report.outputs import read_results, write_beside, write_outputs
     from augment.report.table import summarise
-    from augment.store import Store, reading, room_for
+    from augment.run_folder import reading
+    from augment.store import Store, room_for
 
     csv = source.suffix == ".csv" and source.is_file()
     if csv and tensorboard:
@@ -292,7 +293,7 @@ def compare(
     )  # fmt: skip
     from augment.report.outputs import read_results
     from augment.report.table import interval_said
-    from augment.store import reading
+    from augment.run_folder import reading
 
     files = [
         s if s.suffix == ".csv" and s.is_file() else run_file(s, "results.csv") for s in (a, b)
@@ -341,7 +342,8 @@ def sample(
         raise UsageError("give one of --label CLASS and --random")
     run_file(run_dir, "settings.json")
     from augment.export import draw_samples
-    from augment.store import reading, room_for
+    from augment.run_folder import reading
+    from augment.store import room_for
 
     with room_for(out or run_dir), reading(run_dir):
         drawn = draw_samples(run_dir, label, n, generator, seed, guidance, out, device)
@@ -367,7 +369,8 @@ def export(
     """
     run_file(run_dir, "settings.json")
     from augment.export import export_images
-    from augment.store import reading, room_for
+    from augment.run_folder import reading
+    from augment.store import room_for
 
     real = not synthetic_only
     with room_for(out), reading(run_dir):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from augment import store as stores
 from augment.arms import ARMS, nothing_unlabelled
 from augment.cells import Cell, expand
 from augment.data.datasets import Dataset, load_dataset
@@ -23,10 +22,11 @@ from augment.executors import Local, place, run_cells
 from augment.generators import GENERATORS
 from augment.recipe import Recipe, make_recipe
 from augment.report.outputs import write_outputs, write_start
+from augment.run_folder import fresh_folder, open_run
 from augment.runtime import environment
 from augment.shards import Shard, parse_shard, shard_of
 from augment.stages import Bench, Progress, load_images
-from augment.store import Store
+from augment.store import Store, room_for, write_atomic
 from augment.weights import read_weights
 
 if TYPE_CHECKING:
@@ -113,14 +113,14 @@ def execute(
         shares = where.settle([d.pool.shape for d in data.loaded.values()], len(cells))
         refuse_inside((out or RUNS).resolve(), recipe.dataset)
         folder = out or unused_folder(recipe, settings)
-        lock = stores.open_run(folder, settings)
+        lock = open_run(folder, settings)
         try:
-            with stores.room_for(folder):
+            with room_for(folder):
                 if announce:
                     notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
                     announce(folder, len(cells), notes)
                 about = {**environment(where.device), **shares}
-                stores.write_atomic(folder / "environment.json", json.dumps(about, indent=1))
+                write_atomic(folder / "environment.json", json.dumps(about, indent=1))
                 write_start(folder, recipe, cells, data.of)
                 bench = Bench(Store(folder), where.device, recipe.precision, recipe.seeds[0])
                 table = yield from run_cells(cells, data, bench, folder, where)
@@ -177,7 +177,7 @@ def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
     names += "-" + "+".join(recipe.generator)
     if "shard" in settings:
         names += "-{}-of-{}".format(*settings["shard"])
-    return stores.fresh_folder(RUNS, names, resumable)
+    return fresh_folder(RUNS, names, resumable)
 
 
 class Shelf:

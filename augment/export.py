@@ -22,10 +22,11 @@ from augment.recipe import make_recipe
 from augment.report.outputs import read_results
 from augment.report.pictures import class_grid, save_picture, to_pillow
 from augment.report.table import escape, summarise, variants, verdict_lines
+from augment.run_folder import read_settings
 from augment.runtime import pick_device, seed_for
 from augment.stages import load_images
 from augment.state import load_learner
-from augment.store import Store, read_settings, write_atomic, write_csv
+from augment.store import Store, write_atomic, write_csv
 
 
 def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[str, Any]:

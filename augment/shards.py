@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from augment import store as stores
 from augment.cells import Cell, expand
 from augment.errors import RunFolderError, UsageError
 from augment.experiment import SETTINGS, identity
 from augment.recipe import make_recipe
 from augment.report.outputs import read_results, write_outputs, write_results
+from augment.run_folder import differences, open_run
 from augment.status import FILE, Status
-from augment.store import read_csv, write_atomic, write_csv
+from augment.store import Store, read_csv, room_for, write_atomic, write_csv
 
 Shard = tuple[int, int]  # which, from 1; of how many
 KEY = ("dataset", "asked", "seed", "generator", "candidates", "arm")
@@ -69,7 +69,7 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
             f"the shards were made by augment {' and '.join(sorted(versions))}: run them again "
             "with one version"
         )
-    lock = stores.open_run(out, settings)
+    lock = open_run(out, settings)
     try:
         for folder in folders:
             join_artefacts(folder / "artefacts", out / "artefacts")
@@ -108,7 +108,7 @@ def common_settings(shards: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]
     for folder, other in others:
         own = {k: v for k, v in other.items() if k not in ("data", "shard")}
         seen = {name: sha for name, sha in data.items() if name in other["data"]}
-        difference = stores.differences(
+        difference = differences(
             {**plain, "shards": settings["shard"][1], "data": seen},
             {**own, "shards": other["shard"][1], "data": {k: other["data"][k] for k in seen}},
         )
@@ -159,10 +159,10 @@ def join_artefacts(source: Path, target: Path) -> None:
         place = target / artefact.parent.name / artefact.name
         if "." in artefact.name or place.exists():  # unfinished or damaged; shared
             continue
-        stores.Store(source.parent).sound(artefact.parent.name, artefact.name)
+        Store(source.parent).sound(artefact.parent.name, artefact.name)
         partial = place.with_name(f"{place.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        with stores.room_for(place):
+        with room_for(place):
             shutil.copytree(artefact, partial, copy_function=link_or_copy)
             partial.rename(place)
 

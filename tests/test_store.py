@@ -17,15 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from augment import store as stores
+from augment import run_folder
 from augment.errors import AugmentError, MachineError, RunFolderError
+from augment.run_folder import fresh_folder, open_run
 from augment.store import (
     Store,
     TensorFile,
     damage,
-    fresh_folder,
     load_checkpoint,
-    open_run,
     read_csv,
     save_checkpoint,
     signature,
@@ -383,7 +382,7 @@ def test_folder_that_cannot_be_written_is_refused(code, call, tmp_path, monkeypa
 
 def test_failure_to_write_the_settings_gives_the_lock_back(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(stores, "write_atomic", broken(errno.EIO))
+        patch.setattr(run_folder, "write_atomic", broken(errno.EIO))
         with pytest.raises(OSError, match="Input/output"):
             open_run(tmp_path, {})
     open_run(tmp_path, {}).release()
