@@ -59,25 +59,49 @@ ARMS: dict[str, Arm] = {
     "real+compose": rival("classic, then foregrounds on other grounds", compose="compose"),
     "pseudo-label": Arm(
         "classic; unlabelled images of the pool besides, labelled by the classifier itself",
-        True, True, False, "real+classic", compose="pseudo-label", unlabelled=True,
+        True,
+        True,
+        False,
+        "real+classic",
+        compose="pseudo-label",
+        unlabelled=True,
     ),
     "ssl": Arm(
         "FixMatch: classic; unlabelled images of the pool besides",
-        True, True, False, "real+classic", compose="fixmatch", unlabelled=True,
+        True,
+        True,
+        False,
+        "real+classic",
+        compose="fixmatch",
+        unlabelled=True,
     ),
     "ssl+synth": Arm(
         "FixMatch with labelled and synthetic images; unlabelled images of the pool besides",
-        True, True, True, "ssl", compose="fixmatch", unlabelled=True,
+        True,
+        True,
+        True,
+        "ssl",
+        compose="fixmatch",
+        unlabelled=True,
     ),
     "transfer": Arm(
         "classic; the classifier starts from pretrained weights and is fine-tuned",
-        True, True, False, "real+classic", pretrained=True,
+        True,
+        True,
+        False,
+        "real+classic",
+        pretrained=True,
     ),
     "transfer+linear": Arm(
         "classic; pretrained weights stay and the last layer alone is learnt (linear probe)",
-        True, True, False, "real+classic", pretrained=True, frozen=True,
+        True,
+        True,
+        False,
+        "real+classic",
+        pretrained=True,
+        frozen=True,
     ),
-}  # fmt: skip
+}
 USUAL = ("real", "real+classic", "real+synth", "real+classic+synth", "synth")  # unless asked
 DECISIVE = "real+classic+synth"  # flips and crops are free: what counts is the gain beyond them
 
@@ -139,6 +163,4 @@ def generator_set(labelled: LabelledImages, classic: str, transformed: float) ->
         LabelledImages(labelled.images, labelled.labels, classes),
         LabelledImages(labelled.images, labelled.labels + len(labelled.classes), classes),
     )
-    return TrainingSet(
-        parts, (1 - transformed, transformed), (CLASSIC["none"], CLASSIC[classic])
-    )  # fmt: skip
+    return TrainingSet(parts, (1 - transformed, transformed), (CLASSIC["none"], CLASSIC[classic]))

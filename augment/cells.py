@@ -131,9 +131,8 @@ def expand(recipe: Recipe) -> list[Cell]:
     if recipe.preset == "auto":
         raise ValueError("resolve the recipe first")
     classifier = hyperparameters(
-        CLASSIFIERS, recipe.classifier, recipe.preset,
-        recipe.overrides(recipe.classifier),
-    )  # fmt: skip
+        CLASSIFIERS, recipe.classifier, recipe.preset, recipe.overrides(recipe.classifier)
+    )
     check_rows(recipe, classifier["batch"])
     settings = {
         name: hyperparameters(
@@ -146,10 +145,16 @@ def expand(recipe: Recipe) -> list[Cell]:
         recipe.dataset, amounts(recipe), recipe.seeds
     ):
         common: dict[str, Any] = dict(
-            dataset=dataset, size=recipe.size, seed=seed, preset=recipe.preset,
-            classic=recipe.classic, classifier=recipe.classifier, classifier_settings=classifier,
-            skip_bad=recipe.skip_bad, drop_small_classes=recipe.drop_small_classes,
-        )  # fmt: skip
+            dataset=dataset,
+            size=recipe.size,
+            seed=seed,
+            preset=recipe.preset,
+            classic=recipe.classic,
+            classifier=recipe.classifier,
+            classifier_settings=classifier,
+            skip_bad=recipe.skip_bad,
+            drop_small_classes=recipe.drop_small_classes,
+        )
         common["frac"], common["per_class"] = frac, per_class
         if (frac, per_class) == (None, None):  # of one's own all, of a known one few
             known = dataset in DATASETS
@@ -204,9 +209,16 @@ def arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, An
         among = variants(recipe, name, settings, arm, common)
         if ARMS[arm].real:  # without real images a share of 0 leaves nothing to learn from
             chooser = dataclasses.replace(
-                among[0], ratio=None, share=None, mixing=None, guidance=None, strength=None,
-                filter=None, candidates=tuple(among), folds=recipe.folds,
-            )  # fmt: skip
+                among[0],
+                ratio=None,
+                share=None,
+                mixing=None,
+                guidance=None,
+                strength=None,
+                filter=None,
+                candidates=tuple(among),
+                folds=recipe.folds,
+            )
             cells.append(chooser)
         else:
             cells.append(among[0])
@@ -219,18 +231,28 @@ def variants(
     """Every combination of the settings of one generator in one arm of one trial."""
     cells = []
     for ratio, share, mixing, guidance, strength, kept in itertools.product(
-        recipe.ratio, recipe.share, recipe.mixing, recipe.guidance or [None],
-        recipe.strength or [None], recipe.filter,
-    ):  # fmt: skip
+        recipe.ratio,
+        recipe.share,
+        recipe.mixing,
+        recipe.guidance or [None],
+        recipe.strength or [None],
+        recipe.filter,
+    ):
         asked = {"guidance": guidance, "strength": strength}
         own = settings[name]
         own = own | {k: v for k, v in asked.items() if k in own and v is not None}
         cells.append(
             Cell(
-                arm=arm, generator=name, generator_settings=own, ratio=ratio,
+                arm=arm,
+                generator=name,
+                generator_settings=own,
+                ratio=ratio,
                 share=share if ARMS[arm].real else None,
-                mixing=mixing if ARMS[arm].real else None, filter=kept, balanced=recipe.balanced,
-                **{k: own.get(k) for k in asked}, **common,
+                mixing=mixing if ARMS[arm].real else None,
+                filter=kept,
+                balanced=recipe.balanced,
+                **{k: own.get(k) for k in asked},
+                **common,
             )
-        )  # fmt: skip
+        )
     return cells

@@ -67,9 +67,12 @@ class Classifier:
         self.optimisers = {
             "net": torch.optim.SGD(
                 [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain}],
-                lr=self.lr, momentum=self.momentum, nesterov=True, fused=True,
+                lr=self.lr,
+                momentum=self.momentum,
+                nesterov=True,
+                fused=True,
             )
-        }  # fmt: skip
+        }
 
     def adopt(self, source: str, *, frozen: bool) -> None:
         """Start from the weights of another training, all but the last layer; `frozen` keeps them.
@@ -81,9 +84,10 @@ class Classifier:
         backbone = net[:-1]
         found = {k.removeprefix("ema."): v for k, v in read_weights(source).items()}
         wanted = {  # old files lack the counts of batches, which nothing here looks at
-            name: own for name, own in backbone.state_dict().items()
+            name: own
+            for name, own in backbone.state_dict().items()
             if name in found or not name.endswith("num_batches_tracked")
-        }  # fmt: skip
+        }
         for name, own in wanted.items():
             shape = tuple(found[name].shape) if name in found else "missing"
             if shape != tuple(own.shape):
@@ -167,10 +171,10 @@ class ResNet(Classifier):
     """A small residual network (He et al. 2016): three stages, one block each."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=100,  batch=32, epochs=1,  width=16),
-        "quick": dict(steps=600,  batch=32, epochs=12, width=24),
-        "full":  dict(steps=4000, batch=64, epochs=20, width=64),
-    }  # fmt: skip
+        "smoke": dict(steps=100, batch=32, epochs=1, width=16),
+        "quick": dict(steps=600, batch=32, epochs=12, width=24),
+        "full": dict(steps=4000, batch=64, epochs=20, width=64),
+    }
 
     def network(self, data: LabelledImages) -> nn.Module:
         channels, height, width = data.shape
@@ -192,10 +196,10 @@ class Airbench(Classifier):
     """A lean net after airbench (Jordan 2024): whitened 2×2 patches, pooling early, no stride."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=100,  batch=32, epochs=1,  width=16),
-        "quick": dict(steps=600,  batch=32, epochs=20, width=16),
-        "full":  dict(steps=3000, batch=64, epochs=20, width=64, weight_decay=1e-3),
-    }  # fmt: skip
+        "smoke": dict(steps=100, batch=32, epochs=1, width=16),
+        "quick": dict(steps=600, batch=32, epochs=20, width=16),
+        "full": dict(steps=3000, batch=64, epochs=20, width=64, weight_decay=1e-3),
+    }
 
     def network(self, data: LabelledImages) -> nn.Module:
         w = self.width
@@ -204,9 +208,13 @@ class Airbench(Classifier):
         if max(data.shape[1:]) > 16:
             stages.append(pooled(4 * w, 4 * w))
         return nn.Sequential(
-            first, nn.GELU(), *stages, nn.AdaptiveMaxPool2d(1), nn.Flatten(),
+            first,
+            nn.GELU(),
+            *stages,
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
             nn.Linear(4 * w, len(data.classes)),
-        )  # fmt: skip
+        )
 
 
 @dataclass
@@ -217,10 +225,10 @@ class ResNet18(Classifier):
     lr: float = 0.02
     width: int = field(default=64, init=False, repr=False)  # as its weights have it
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=100,  batch=32, epochs=1,  side=32),
-        "quick": dict(steps=600,  batch=32, epochs=12, side=64),
-        "full":  dict(steps=4000, batch=64, epochs=20, side=224),
-    }  # fmt: skip
+        "smoke": dict(steps=100, batch=32, epochs=1, side=32),
+        "quick": dict(steps=600, batch=32, epochs=12, side=64),
+        "full": dict(steps=4000, batch=64, epochs=20, side=224),
+    }
 
     def network(self, data: LabelledImages) -> nn.Module:
         from torchvision.models import resnet18

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from augment.recipe import Recipe
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+)
 
 Out = Annotated[
     Path | None, typer.Option(help="Run folder; default results/runs/DATASET-GENERATOR.")
@@ -87,35 +89,117 @@ def root(
 
 @app.command()
 def run(
-    dataset: Annotated[str | None, typer.Option(help="Names (see augment list) or paths, by comma (default: digits).")] = None,
-    frac: Annotated[str | None, typer.Option(help="Share of the pool that is labelled, 0…1.")] = None,
-    per_class: Annotated[str | None, typer.Option(help="Labelled images a class (default: 10; own data: all).")] = None,
-    size: Annotated[int | None, typer.Option(help="Side in pixels (default: native up to 64, else 32).")] = None,
-    generator: Annotated[str | None, typer.Option(help="Names by comma; see augment list (default: ddpm).")] = None,
-    arm: Annotated[str | None, typer.Option(help="Names by comma; see augment list (default: real, real+classic, the three with synth).")] = None,
-    seeds: Annotated[str | None, typer.Option(help="How many paired trials, or which: 6, 100-105, 1,4 (default: 3 trials).")] = None,
-    ratio: Annotated[str | None, typer.Option(help="Synthetic images for each labelled one (default: 5).")] = None,
-    share: Annotated[str | None, typer.Option(help="Synthetic share of mixed batches (default: 0.25).")] = None,
-    mixing: Annotated[str | None, typer.Option(help="When and how synthetic images come into a training, by comma; see augment list (default: falling).")] = None,
-    guidance: Annotated[str | None, typer.Option(help="Classifier-free guidance, 1 is none.")] = None,
-    strength: Annotated[str | None, typer.Option(help="Noise a sample starts from: 1 is all, less varies a labelled image.")] = None,
-    filter_: Annotated[str | None, typer.Option("--filter", help="Which synthetic images are used, by comma; see augment list (default: none).")] = None,
-    balanced: Annotated[bool | None, typer.Option("--balanced", help="Synthetic images even out the classes.")] = None,
-    select: Annotated[bool | None, typer.Option("--select", help="Choose among ratios, shares, mixings, guidances, strengths and filters, or share 0, on validation.")] = None,
-    folds: Annotated[int | None, typer.Option(help="Folds of that validation (default: 3).")] = None,
-    preset: Annotated[str | None, typer.Option(help="auto, smoke, quick (CPU) or full (GPU) (default: auto).")] = None,
-    classifier: Annotated[str | None, typer.Option(help="airbench, resnet or resnet18 (default: airbench).")] = None,
-    classic: Annotated[str | None, typer.Option(help="Classic transforms: document, natural, any-orientation, none (default: by data set).")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16 (default: auto).")] = None,
-    weights: Annotated[str | None, typer.Option(help="What --arm transfer starts from: a safetensors file, a run, or torchvision.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE, e.g. generator.lr=1e-3.")] = None,
-    skip_bad: Annotated[bool | None, typer.Option("--skip-bad", help="Leave out unreadable images.")] = None,
-    drop_small_classes: Annotated[bool | None, typer.Option("--drop-small-classes", help="Leave out classes of too few images.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Names (see augment list) or paths, by comma (default: digits)."),
+    ] = None,
+    frac: Annotated[
+        str | None, typer.Option(help="Share of the pool that is labelled, 0…1.")
+    ] = None,
+    per_class: Annotated[
+        str | None, typer.Option(help="Labelled images a class (default: 10; own data: all).")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side in pixels (default: native up to 64, else 32).")
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option(help="Names by comma; see augment list (default: ddpm).")
+    ] = None,
+    arm: Annotated[
+        str | None,
+        typer.Option(
+            help="Names by comma; see augment list (default: real, real+classic, the three with synth)."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="How many paired trials, or which: 6, 100-105, 1,4 (default: 3 trials)."),
+    ] = None,
+    ratio: Annotated[
+        str | None, typer.Option(help="Synthetic images for each labelled one (default: 5).")
+    ] = None,
+    share: Annotated[
+        str | None, typer.Option(help="Synthetic share of mixed batches (default: 0.25).")
+    ] = None,
+    mixing: Annotated[
+        str | None,
+        typer.Option(
+            help="When and how synthetic images come into a training, by comma; see augment list (default: falling)."
+        ),
+    ] = None,
+    guidance: Annotated[
+        str | None, typer.Option(help="Classifier-free guidance, 1 is none.")
+    ] = None,
+    strength: Annotated[
+        str | None,
+        typer.Option(help="Noise a sample starts from: 1 is all, less varies a labelled image."),
+    ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            help="Which synthetic images are used, by comma; see augment list (default: none).",
+        ),
+    ] = None,
+    balanced: Annotated[
+        bool | None, typer.Option("--balanced", help="Synthetic images even out the classes.")
+    ] = None,
+    select: Annotated[
+        bool | None,
+        typer.Option(
+            "--select",
+            help="Choose among ratios, shares, mixings, guidances, strengths and filters, or share 0, on validation.",
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Folds of that validation (default: 3).")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="auto, smoke, quick (CPU) or full (GPU) (default: auto).")
+    ] = None,
+    classifier: Annotated[
+        str | None, typer.Option(help="airbench, resnet or resnet18 (default: airbench).")
+    ] = None,
+    classic: Annotated[
+        str | None,
+        typer.Option(
+            help="Classic transforms: document, natural, any-orientation, none (default: by data set)."
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto, fp32 or bf16 (default: auto).")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="What --arm transfer starts from: a safetensors file, a run, or torchvision."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="SECTION.KEY=VALUE, e.g. generator.lr=1e-3.")
+    ] = None,
+    skip_bad: Annotated[
+        bool | None, typer.Option("--skip-bad", help="Leave out unreadable images.")
+    ] = None,
+    drop_small_classes: Annotated[
+        bool | None,
+        typer.Option("--drop-small-classes", help="Leave out classes of too few images."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML recipe; flags go over it.")] = None,
-    out: Out = None, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
-    shard: ShardOf = None, executor: Executor = "local", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
-    dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
-) -> None:  # fmt: skip
+    out: Out = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    shard: ShardOf = None,
+    executor: Executor = "local",
+    address: Address = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
     """Compare training on real images alone with real plus synthetic ones.
 
     Example: augment run --dataset cifar10 --frac 0.05 --generator ddpm
@@ -124,12 +208,30 @@ def run(
     from augment.shards import parse_shard
 
     flags = dict(
-        dataset=dataset, frac=frac, per_class=per_class, size=size, generator=generator, arm=arm,
-        seeds=seeds, ratio=ratio, share=share, mixing=mixing, guidance=guidance, strength=strength,
-        filter=filter_, balanced=balanced, select=select, folds=folds, preset=preset, classic=classic,
-        classifier=classifier, precision=precision, weights=weights, skip_bad=skip_bad,
+        dataset=dataset,
+        frac=frac,
+        per_class=per_class,
+        size=size,
+        generator=generator,
+        arm=arm,
+        seeds=seeds,
+        ratio=ratio,
+        share=share,
+        mixing=mixing,
+        guidance=guidance,
+        strength=strength,
+        filter=filter_,
+        balanced=balanced,
+        select=select,
+        folds=folds,
+        preset=preset,
+        classic=classic,
+        classifier=classifier,
+        precision=precision,
+        weights=weights,
+        skip_bad=skip_bad,
         drop_small_classes=drop_small_classes,
-    )  # fmt: skip
+    )
     settings = read_recipe(config) if config else {}
     given = {key: value for key, value in flags.items() if value is not None}
     if given.keys() & {"frac", "per_class"}:  # one flag goes over either key of the file
@@ -148,10 +250,20 @@ def sweep(
     recipe: Annotated[Path, typer.Argument(help="A TOML recipe, e.g. pipelines/smoke.toml.")],
     preset: Annotated[str | None, typer.Option(help="Another preset than the recipe's.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Other trials than the recipe's.")] = None,
-    out: Out = None, data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
-    shard: ShardOf = None, executor: Executor = "local", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
-    dry_run: DryRun = False, as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
-) -> None:  # fmt: skip
+    out: Out = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    shard: ShardOf = None,
+    executor: Executor = "local",
+    address: Address = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
     """Run every cell of a recipe.
 
     Example: augment sweep pipelines/ablation.toml --out results/runs/ablation
@@ -171,11 +283,20 @@ def sweep(
 @app.command()
 def resume(
     run_dir: RunDir,
-    seeds: Annotated[str | None, typer.Option(help="More trials than it had, those it had among them.")] = None,
-    data_dir: DataDir = None, device: Device = "auto", jobs: Jobs = None,
-    executor: Executor = "local", address: Address = None, cpus: Cpus = None, gpus: Gpus = None,
-    as_json: Json = False, verbose: Verbose = 0, quiet: Quiet = False,
-) -> None:  # fmt: skip
+    seeds: Annotated[
+        str | None, typer.Option(help="More trials than it had, those it had among them.")
+    ] = None,
+    data_dir: DataDir = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    executor: Executor = "local",
+    address: Address = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
     """Go on with a run that was stopped, or add trials to it; what is finished is not done again.
 
     Example: augment resume results/runs/digits-ddpm --seeds 6
@@ -213,11 +334,15 @@ def status(run_dir: RunDir, as_json: Json = False) -> None:
 
 @app.command()
 def merge(
-    shards: Annotated[list[Path], typer.Argument(help="The run folders of all shards.", metavar="RUN…")],
+    shards: Annotated[
+        list[Path], typer.Argument(help="The run folders of all shards.", metavar="RUN…")
+    ],
     out: Annotated[Path, typer.Option(help="The run folder to make of them.")],
-    partial: Annotated[bool, typer.Option("--partial", help="Join what is there: shards or cells may be missing.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Join what is there: shards or cells may be missing.")
+    ] = False,
     as_json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Join the shards of a run into one run folder, as if it had been run in one.
 
     Example: augment merge results/runs/ablation-1-of-2 results/runs/ablation-2-of-2 --out merged
@@ -237,9 +362,11 @@ def report(
     source: Annotated[
         Path, typer.Argument(help="A run folder, or a results CSV.", metavar="RUN|CSV")
     ],
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Curves as TensorBoard events too.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Curves as TensorBoard events too.")
+    ] = False,
     as_json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make table and plots again: of a run from its artefacts, of a CSV beside it.
 
     Example: augment report results/runs/digits-ddpm
@@ -276,9 +403,11 @@ def report(
 def compare(
     a: Annotated[Path, typer.Argument(help="A run folder, or a results CSV.", metavar="A")],
     b: Annotated[Path, typer.Argument(help="Another on the same data.", metavar="B")],
-    sheet: Annotated[Path | None, typer.Option(help="PNG of what both runs draw: A left, B right.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="PNG of what both runs draw: A left, B right.")
+    ] = None,
     as_json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Compare two runs, arm by arm, paired over the trials that both have; then their pictures.
 
     Example: augment compare results/runs/digits-ddpm results/runs/digits-cgan
@@ -290,7 +419,7 @@ def compare(
         compare_tables,
         comparison_lines,
         picture_lines,
-    )  # fmt: skip
+    )
     from augment.report.outputs import read_results
     from augment.report.table import interval_said
     from augment.run_folder import reading
@@ -329,11 +458,18 @@ def sample(
     random: Annotated[bool, typer.Option("--random", help="Labels drawn at random.")] = False,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
     generator: Annotated[str | None, typer.Option(help="Which, if the run has several.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Other seed, other images (default: drawn, and printed).")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance, 1 is none.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the PNGs (default: RUN/samples/…).")] = None,
-    device: Device = "auto", as_json: Json = False,
-) -> None:  # fmt: skip
+    seed: Annotated[
+        int | None, typer.Option(help="Other seed, other images (default: drawn, and printed).")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(min=0, help="Classifier-free guidance, 1 is none.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the PNGs (default: RUN/samples/…).")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
     """Draw images from a run's trained generator: PNG files and one sheet.
 
     Example: augment sample results/runs/digits-ddpm --label 7 -n 16
@@ -360,9 +496,11 @@ def export(
     out: Annotated[Path, typer.Argument(help="New folder for the data set.")],
     generator: Annotated[str | None, typer.Option(help="Which, if the run has several.")] = None,
     seed: Annotated[int | None, typer.Option(help="Which trial (default: the first).")] = None,
-    synthetic_only: Annotated[bool, typer.Option("--synthetic-only", help="Without the labelled images.")] = False,
+    synthetic_only: Annotated[
+        bool, typer.Option("--synthetic-only", help="Without the labelled images.")
+    ] = False,
     data_dir: DataDir = None,
-) -> None:  # fmt: skip
+) -> None:
     """Hand over the augmented data set: a folder a class, metadata.csv and a data card.
 
     Example: augment export results/runs/digits-ddpm ./augmented
@@ -387,8 +525,9 @@ def export(
 def check(
     dataset: Annotated[str, typer.Argument(help="A name (augment list) or a path.")],
     size: Annotated[int | None, typer.Option(min=8, max=512, help="Side in pixels.")] = None,
-    data_dir: DataDir = None, as_json: Json = False,
-) -> None:  # fmt: skip
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
     """Look at a data set before a run: classes, counts, unreadable files, duplicates.
 
     Example: augment check ./images
@@ -474,9 +613,15 @@ def run_file(run_dir: Path, name: str) -> Path:
 
 
 def carry_out(
-    recipe: Recipe, out: Path | None, how: dict[str, Any], where: dict[str, Any], dry_run: bool,
-    as_json: bool, quiet: bool, verbose: int,
-) -> None:  # fmt: skip
+    recipe: Recipe,
+    out: Path | None,
+    how: dict[str, Any],
+    where: dict[str, Any],
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+) -> None:
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
     from augment.executors import place
 

@@ -85,10 +85,12 @@ def run(
     machine or the run folder.
     """
     steps = execute(
-        make_recipe(**settings), out=Path(out) if out else None,
-        data_dir=Path(data_dir) if data_dir else None, shard=parse_shard(shard),
+        make_recipe(**settings),
+        out=Path(out) if out else None,
+        data_dir=Path(data_dir) if data_dir else None,
+        shard=parse_shard(shard),
         where=place(executor, device, jobs=jobs, address=address, cpus=cpus, gpus=gpus),
-    )  # fmt: skip
+    )
     while True:
         try:
             next(steps)
@@ -97,9 +99,14 @@ def run(
 
 
 def execute(
-    recipe: Recipe, *, out: Path | None, data_dir: Path | None, where: Local | Cluster,
-    shard: Shard | None = None, announce: Callable[[Path, int, list[str]], None] | None = None,
-) -> Generator[Progress, None, Result]:  # fmt: skip
+    recipe: Recipe,
+    *,
+    out: Path | None,
+    data_dir: Path | None,
+    where: Local | Cluster,
+    shard: Shard | None = None,
+    announce: Callable[[Path, int, list[str]], None] | None = None,
+) -> Generator[Progress, None, Result]:
     """Run what is missing of a recipe in its folder; yields progress, returns a Result."""
     with where:
         recipe = where.resolved(recipe)
@@ -192,7 +199,10 @@ class Shelf:
         key = (cell.dataset, cell.size, cell.skip_bad, cell.drop_small_classes)
         if key not in self.loaded:
             self.loaded[key] = load_dataset(
-                cell.dataset, size=cell.size, data_dir=self.data_dir,
-                skip_bad=cell.skip_bad, drop_small_classes=cell.drop_small_classes,
-            )  # fmt: skip
+                cell.dataset,
+                size=cell.size,
+                data_dir=self.data_dir,
+                skip_bad=cell.skip_bad,
+                drop_small_classes=cell.drop_small_classes,
+            )
         return self.loaded[key]

@@ -30,9 +30,13 @@ STEPS, WARMUP = 6, 2  # measured, and thrown away before
 
 
 def plan(
-    recipe: Recipe, *, data_dir: Path | None, device: str, jobs: int | None,
+    recipe: Recipe,
+    *,
+    data_dir: Path | None,
+    device: str,
+    jobs: int | None,
     shard: Shard | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Splits, cells, seconds and megabytes; each distinct stage is measured for a few steps.
 
     To the stages comes the start: what this process took to get here is what the run itself will
@@ -75,10 +79,15 @@ def plan(
             leads = leads or measure is not measure_score
         tasks.append((generator_keys(cell) if cell.generator else None, leads, spent))
     return {
-        "splits": splits, "preset": recipe.preset, "device": str(where), "processes": jobs,
-        "stages": len(made), "estimated_seconds": round(begun + makespan(tasks, jobs)),
-        "disk_mb": round(disk), "cells": [c.name for c in cells],
-    }  # fmt: skip
+        "splits": splits,
+        "preset": recipe.preset,
+        "device": str(where),
+        "processes": jobs,
+        "stages": len(made),
+        "estimated_seconds": round(begun + makespan(tasks, jobs)),
+        "disk_mb": round(disk),
+        "cells": [c.name for c in cells],
+    }
 
 
 Task = tuple[Any, bool, float]  # the images of a cell, whether it makes them, its seconds
@@ -107,8 +116,9 @@ def stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
         once = [stage for own in cell.candidates for stage in stages(own)]
         in_folds = [
             (name, f"{key} fold {fold}", measure, own)
-            for fold in range(cell.folds) for name, key, measure, own in once
-        ]  # fmt: skip
+            for fold in range(cell.folds)
+            for name, key, measure, own in once
+        ]
         return [*in_folds, *stages(cell.candidates[0])]
     amount = (cell.dataset, cell.amount, cell.size)
     found = []
@@ -145,9 +155,13 @@ def seconds_for(learner: Any, data: TrainingSet, device: torch.device) -> float:
 
 
 def built(
-    registry: Any, name: str, settings: dict[str, Any], labelled: LabelledImages,
-    device: torch.device, precision: str,
-) -> Any:  # fmt: skip
+    registry: Any,
+    name: str,
+    settings: dict[str, Any],
+    labelled: LabelledImages,
+    device: torch.device,
+    precision: str,
+) -> Any:
     """A prepared learner."""
     learner = registry[name](**settings)
     learner.prepare(labelled, seed=0, device=device, precision=precision)
@@ -187,9 +201,13 @@ def measure_sampling(
 
 
 def measure_score(
-    cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str,
+    cell: Cell,
+    labelled: LabelledImages,
+    policy: str,
+    device: torch.device,
+    precision: str,
     n_test: int,
-) -> tuple[float, float]:  # fmt: skip
+) -> tuple[float, float]:
     """Training one classifier and predicting the test set."""
     learner = built(
         CLASSIFIERS, cell.classifier, cell.classifier_settings, labelled, device, precision

@@ -20,14 +20,7 @@ from augment.judge import evidence, judged
 from augment.metrics.classification import BALANCED
 from augment.mixing import MIXINGS
 from augment.select import choose
-from augment.stages import (
-    Bench,
-    Progress,
-    fit_generator,
-    load_images,
-    synthesise,
-    train_and_score,
-)  # fmt: skip
+from augment.stages import Bench, Progress, fit_generator, load_images, synthesise, train_and_score
 
 
 def run_cell(cell: Cell, data: Dataset, bench: Bench) -> Generator[Progress, None, dict[str, Any]]:
@@ -68,8 +61,9 @@ def learn_and_score(
     learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0, unlabelled)
     if cell.mixing and chances is not None:
         learnt = MIXINGS[cell.mixing](learnt, chances)
-    score = yield from train_and_score(cell, learnt, labelled, data.test, origin, quality, bench,
-                                       bench.precision_for(data))  # fmt: skip
+    score = yield from train_and_score(
+        cell, learnt, labelled, data.test, origin, quality, bench, bench.precision_for(data)
+    )
     return Made(score, origin, quality, policy, n_drawn, len(synthetic) if synthetic else 0)
 
 
@@ -86,9 +80,13 @@ class Made:
 
 
 def row(
-    cell: Cell, chosen: Cell, data: Dataset, n_labelled: int, made: Made,
+    cell: Cell,
+    chosen: Cell,
+    data: Dataset,
+    n_labelled: int,
+    made: Made,
     choice: dict[str, Any] | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The cell's row of results.csv, read from its artefacts."""
     about = json.loads((made.score / "about.json").read_text())
     drawn = json.loads((made.origin / "about.json").read_text()) if made.origin else {}
@@ -109,8 +107,16 @@ def row(
         "n_synth": made.n_synth,
         "measure": BALANCED if data.skewed else "accuracy",
         "kept_fraction": made.n_synth / made.n_drawn if made.n_drawn else None,
-        **{k: about[k] for k in ("accuracy", "balanced_accuracy", "macro_precision",
-                                 "macro_recall", "macro_f1")},
+        **{
+            k: about[k]
+            for k in (
+                "accuracy",
+                "balanced_accuracy",
+                "macro_precision",
+                "macro_recall",
+                "macro_f1",
+            )
+        },
         "copy_rate": drawn.get("copy_rate"),
         "agreement": seen.get("agreement"),
         "closer_to_train": seen.get("closer_to_train"),
@@ -123,7 +129,7 @@ def row(
         "precision_mode": about["precision"],
         "status": "ok",
         "signature": made.score.name,
-    }  # fmt: skip
+    }
 
 
 SETTINGS = ("guidance", "strength", "ratio", "share", "mixing", "filter")  # of synthesis and mixing

@@ -57,9 +57,15 @@ def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[dict[str, Any], Path
 
 
 def draw_samples(
-    run_dir: Path, label: str | None, n: int, generator: str | None, seed: int | None,
-    guidance: float | None, out: Path | None, device: str,
-) -> dict[str, Any]:  # fmt: skip
+    run_dir: Path,
+    label: str | None,
+    n: int,
+    generator: str | None,
+    seed: int | None,
+    guidance: float | None,
+    out: Path | None,
+    device: str,
+) -> dict[str, Any]:
     """PNG files of fresh samples and a sheet of them; without a label the classes are drawn."""
     about, synthetic, model = artefacts(run_dir, chosen_cell(run_dir, generator, None))
     classes = about["classes"]
@@ -88,9 +94,12 @@ def draw_samples(
     sheet = folder / "sheet.png"
     save_picture(class_grid(images, min(n, 8)), sheet)
     return {
-        "sheet": str(sheet), "folder": str(folder), "generator": about["cell"]["generator"],
-        "seed": seed, "labels": [classes[k] for k in labels.tolist()],
-    }  # fmt: skip
+        "sheet": str(sheet),
+        "folder": str(folder),
+        "generator": about["cell"]["generator"],
+        "seed": seed,
+        "labels": [classes[k] for k in labels.tolist()],
+    }
 
 
 def label_name(name: str) -> str:
@@ -99,9 +108,14 @@ def label_name(name: str) -> str:
 
 
 def export_images(
-    run_dir: Path, out: Path, generator: str | None, seed: int | None, data_dir: Path | None,
-    *, with_real: bool,
-) -> dict[str, Any]:  # fmt: skip
+    run_dir: Path,
+    out: Path,
+    generator: str | None,
+    seed: int | None,
+    data_dir: Path | None,
+    *,
+    with_real: bool,
+) -> dict[str, Any]:
     """`out/CLASS/*.png`, `out/metadata.csv` and a data card; reads back as an ImageFolder.
 
     The test set is never exported. Raises UsageError if `out` is not new or empty.
@@ -133,10 +147,11 @@ def sentences(run_dir: Path, line: dict[str, Any]) -> list[str]:
     table = read_results(run_dir / "results.csv")
     own = table.assign(variant=variants(table)).set_index("signature").loc[line["signature"]]
     return [
-        said for each, said in verdict_lines(summarise(table))
+        said
+        for each, said in verdict_lines(summarise(table))
         if (each["dataset"], each["asked"], each["generator"])
         == (own["dataset"], own["asked"], own["variant"])
-    ]  # fmt: skip
+    ]
 
 
 def labelled_of(
@@ -148,10 +163,11 @@ def labelled_of(
     """
     settings = read_settings(run_dir / "settings.json")
     same = [
-        c for c in expand(make_recipe(**settings))
-        if (c.dataset, c.seed, c.frac, c.per_class) ==
-        (cell["dataset"], cell["seed"], cell["frac"], cell["per_class"])
-    ]  # fmt: skip
+        c
+        for c in expand(make_recipe(**settings))
+        if (c.dataset, c.seed, c.frac, c.per_class)
+        == (cell["dataset"], cell["seed"], cell["frac"], cell["per_class"])
+    ]
     first: Cell = same[0]
     data = Shelf(data_dir).of(first)
     shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
@@ -181,11 +197,15 @@ def write_images(
         file = out / folders[label] / f"{source}-{place:06d}.png"
         file.parent.mkdir(exist_ok=True)
         to_pillow(image).save(file)
-        lines.append({
-            "file_name": file.relative_to(out).as_posix(), "label": data.classes[label],
-            "source": source, "original": files[place],
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        })  # fmt: skip
+        lines.append(
+            {
+                "file_name": file.relative_to(out).as_posix(),
+                "label": data.classes[label],
+                "source": source,
+                "original": files[place],
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            }
+        )
     return lines
 
 

@@ -25,7 +25,7 @@ from augment.metrics.synthetic import (
     measures,
     random_features,
     warning,
-)  # fmt: skip
+)
 from augment.report.pictures import class_grid, save_picture
 from augment.stages import SYNTHETIC, Bench, Progress, train_and_score
 from augment.state import load_learner
@@ -39,16 +39,33 @@ BEST = 32  # pictures on the sheet of the best
 def baseline(cell: Cell) -> Cell:
     """The cell of the same trial that the decisive arm is measured against."""
     return dataclasses.replace(
-        cell, arm=str(ARMS[DECISIVE].against), generator=None, generator_settings={}, ratio=None,
-        share=None, mixing=None, guidance=None, strength=None, filter=None, balanced=False,
-        candidates=(), folds=0, weights=None,
-    )  # fmt: skip
+        cell,
+        arm=str(ARMS[DECISIVE].against),
+        generator=None,
+        generator_settings={},
+        ratio=None,
+        share=None,
+        mixing=None,
+        guidance=None,
+        strength=None,
+        filter=None,
+        balanced=False,
+        candidates=(),
+        folds=0,
+        weights=None,
+    )
 
 
 def judged(
-    cell: Cell, synthetic: LabelledImages, origin: Path, labelled: LabelledImages,
-    places: torch.Tensor, data: Dataset, policy: str, bench: Bench,
-) -> Generator[Progress, None, Path]:  # fmt: skip
+    cell: Cell,
+    synthetic: LabelledImages,
+    origin: Path,
+    labelled: LabelledImages,
+    places: torch.Tensor,
+    data: Dataset,
+    policy: str,
+    bench: Bench,
+) -> Generator[Progress, None, Path]:
     """Measure a synthetic set with the trial's real+classic classifier, before it is learnt from.
 
     Real images to compare with are the pool's that are not labelled; without such the labelled ones
@@ -56,8 +73,9 @@ def judged(
     """
     twin = baseline(cell)
     learnt = training_set(twin.arm, labelled, None, policy, 0.0)
-    score = yield from train_and_score(twin, learnt, labelled, data.test, None, None, bench,
-                                       bench.precision_for(data))  # fmt: skip
+    score = yield from train_and_score(
+        twin, learnt, labelled, data.test, None, None, bench, bench.precision_for(data)
+    )
     sig = signature({"synthetic": origin.name, "judge": score.name, "data": data.sha})
     path = bench.store.path("quality", sig)
     with bench.store.making("quality", sig) as folder:
@@ -83,7 +101,8 @@ def judged(
         drawn = json.loads((origin / "about.json").read_text())
         about: dict[str, Any] = {
             "against": "unlabelled pool" if enough else "labelled",
-            "agreement": whole, "agreement_by_class": by_class,
+            "agreement": whole,
+            "agreement_by_class": by_class,
             "agreement_floor": agreement(real_chances, real.labels, k)[0],
             "copy_rate": drawn["copy_rate"],
             "copy_rate_features": feature_copies(
@@ -91,15 +110,19 @@ def judged(
             ),
             "closer_to_train": closer_to_train(synthetic.images, labelled, others),
             "spaces": measures(synthetic, real, spaces),
-        }  # fmt: skip
+        }
         about["warning"] = with_training(warning(about), drawn)
         save_picture(closest_pairs(origin, synthetic, labelled), folder / "closest.png")
         save_picture(class_grid(best_of(synthetic, chances), 8), folder / "best.png")
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     yield Progress(
-        "quality", cell.name, 1, 1, {"agreement": about["agreement"]},
+        "quality",
+        cell.name,
+        1,
+        1,
+        {"agreement": about["agreement"]},
         warning=with_cost(about["warning"], drawn),
-    )  # fmt: skip
+    )
     return path
 
 

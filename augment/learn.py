@@ -93,9 +93,13 @@ class TrainingSet:
 
 
 def draws(
-    n: int, take: int, seed: int, position: int, cache: dict[int, Tensor],
+    n: int,
+    take: int,
+    seed: int,
+    position: int,
+    cache: dict[int, Tensor],
     device: torch.device | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Places of the `take` images drawn from n after `position` others: each once an epoch.
 
     The order of epoch e depends on (seed, e) alone, so that a resumed run draws the same.
@@ -115,9 +119,14 @@ def draws(
 
 
 def train(
-    learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, start: int = 0,
+    learner: Learner,
+    data: TrainingSet,
+    *,
+    seed: int,
+    device: torch.device,
+    start: int = 0,
     micro_batch: int = 0,
-) -> Iterator[tuple[int, Metrics]]:  # fmt: skip
+) -> Iterator[tuple[int, Metrics]]:
     """The loop: yields (steps done, metrics) after each step; who iterates logs, draws, stops.
 
     Step s is a pure function of the learner's state, the data, the seed and s: nothing else is
@@ -137,8 +146,9 @@ def train(
         images, labels = [], []
         for number, (part, take) in enumerate(zip(data.parts, counts[step], strict=True)):
             if take:
-                places = draws(len(part), take, seed_for(seed, number), drawn[number],
-                               caches[number], device)  # fmt: skip
+                places = draws(
+                    len(part), take, seed_for(seed, number), drawn[number], caches[number], device
+                )
                 drawn[number] += take
                 images.append(data.transforms[number](to_float(part.images[places]), rng))
                 labels.append(known[number][places])

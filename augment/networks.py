@@ -63,9 +63,12 @@ class Residual(nn.Module):
 def pooled(channels: int, out: int) -> nn.Sequential:
     """Convolution, 2×2 max pooling, then a residual pair at the lower resolution."""
     return nn.Sequential(
-        nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.MaxPool2d(2),
-        nn.BatchNorm2d(out), nn.GELU(), Pair(out),
-    )  # fmt: skip
+        nn.Conv2d(channels, out, 3, padding=1, bias=False),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(out),
+        nn.GELU(),
+        Pair(out),
+    )
 
 
 class Pair(nn.Module):
@@ -74,9 +77,12 @@ class Pair(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU(),
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width),
-        )  # fmt: skip
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.gelu(x + self.body(x))

@@ -17,12 +17,34 @@ from torch import Tensor
 from augment.classic import Transform, uniform
 
 Span = dict[str, float]  # the largest magnitude of each operation; shifts as a share of the side
-NARROW: Span = dict(ShearX=0.3, ShearY=0.3, TranslateX=150 / 331, TranslateY=150 / 331, Rotate=30,
-                    Brightness=0.9, Contrast=0.9, Sharpness=0.9, Identity=0, AutoContrast=0,
-                    Color=0.9, Posterize=4, Solarize=1, Equalize=0)  # fmt: skip
-WIDE: Span = NARROW | dict(ShearX=0.99, ShearY=0.99, TranslateX=1, TranslateY=1, Rotate=135,
-                           Brightness=0.99, Contrast=0.99, Sharpness=0.99, Color=0.99,
-                           Posterize=6)  # fmt: skip
+NARROW: Span = dict(
+    ShearX=0.3,
+    ShearY=0.3,
+    TranslateX=150 / 331,
+    TranslateY=150 / 331,
+    Rotate=30,
+    Brightness=0.9,
+    Contrast=0.9,
+    Sharpness=0.9,
+    Identity=0,
+    AutoContrast=0,
+    Color=0.9,
+    Posterize=4,
+    Solarize=1,
+    Equalize=0,
+)
+WIDE: Span = NARROW | dict(
+    ShearX=0.99,
+    ShearY=0.99,
+    TranslateX=1,
+    TranslateY=1,
+    Rotate=135,
+    Brightness=0.99,
+    Contrast=0.99,
+    Sharpness=0.99,
+    Color=0.99,
+    Posterize=6,
+)
 RECOLOUR = ("Color", "Posterize", "Solarize", "Equalize", "Invert")
 
 

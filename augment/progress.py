@@ -16,7 +16,7 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
-)  # fmt: skip
+)
 from rich.table import Column
 from rich.text import Text
 
@@ -73,9 +73,13 @@ def iter_with_bars(steps: Iterator[Step], screen: Console) -> Result:
             if step.number not in bars:
                 bars[step.number] = shown.add_task("", rate="", note="")
             shown.update(
-                bars[step.number], description=f"{step.stage} · {step.cell}", total=step.steps,
-                completed=step.step, rate=rate(step, begun), note=note(step),
-            )  # fmt: skip
+                bars[step.number],
+                description=f"{step.stage} · {step.cell}",
+                total=step.steps,
+                completed=step.step,
+                rate=rate(step, begun),
+                note=note(step),
+            )
 
 
 class Name(ProgressColumn):

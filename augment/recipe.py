@@ -23,7 +23,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     model_validator,
-)  # fmt: skip
+)
 
 from augment.arms import ARMS, USUAL
 from augment.classic import CLASSIC
@@ -40,8 +40,13 @@ PRESETS = ("auto", "smoke", "quick", "full")
 SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
 MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # of the whole numbers to set
 SHARES = (
-    "transformed", "dropout", "label_dropout", "strength", "vae_share", "threshold",
-)  # fmt: skip  # from 0 to 1
+    "transformed",
+    "dropout",
+    "label_dropout",
+    "strength",
+    "vae_share",
+    "threshold",
+)  # from 0 to 1
 
 
 def as_list(value: Any) -> Any:

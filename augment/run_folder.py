@@ -84,8 +84,14 @@ def reading(run: Path) -> Iterator[None]:
     """RunFolderError for what files that are missing, cut or edited in a run folder raise."""
     try:
         yield
-    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError,
-            SafetensorError) as error:  # fmt: skip
+    except (
+        FileNotFoundError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
         why = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise RunFolderError(
             f"{run} is damaged ({why}): augment resume {run} makes again what it can, a run into "

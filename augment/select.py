@@ -49,29 +49,46 @@ def choose(
     labelled = data.pool.select(places)
     none = dataclasses.replace(baseline(cell), arm=str(ARMS[cell.arm].against))
     among = (none, *cell.candidates)
-    record = {"among": repr(among), "folds": cell.folds, "labelled": labelled.sha,
-              "precision": bench.precision_for(data), "classic": data.classic}  # fmt: skip
+    record = {
+        "among": repr(among),
+        "folds": cell.folds,
+        "labelled": labelled.sha,
+        "precision": bench.precision_for(data),
+        "classic": data.classic,
+    }
     sig = signature(record)
     path = bench.store.path("selection", sig)
     with bench.store.making("selection", sig) as folder:
         if folder is not None:
             chances = yield from validated(cell, among, data, labelled, places, bench, run)
             table = judged_by_validation(among, chances, labelled.labels.cpu())
-            about = {"dataset": cell.dataset, "asked": cell.amount, "seed": cell.seed,
-                     "generator": cell.generator, "arm": cell.arm, "candidates": table}  # fmt: skip
+            about = {
+                "dataset": cell.dataset,
+                "asked": cell.amount,
+                "seed": cell.seed,
+                "generator": cell.generator,
+                "arm": cell.arm,
+                "candidates": table,
+            }
             write_atomic(folder / "about.json", json.dumps(about, indent=1))
     table = json.loads((path / "about.json").read_text())["candidates"]
     best = next(n for n, line in enumerate(table) if line["chosen"])
     said = {
-        "validation_accuracy": table[best]["accuracy"], "validation_baseline": table[0]["accuracy"],
-    }  # fmt: skip
+        "validation_accuracy": table[best]["accuracy"],
+        "validation_baseline": table[0]["accuracy"],
+    }
     return among[best], said | ({} if best else {"share": 0.0})
 
 
 def validated(
-    cell: Cell, among: tuple[Cell, ...], data: Dataset, labelled: LabelledImages, places: Tensor,
-    bench: Bench, run: Run,
-) -> Generator[Progress, None, Tensor]:  # fmt: skip
+    cell: Cell,
+    among: tuple[Cell, ...],
+    data: Dataset,
+    labelled: LabelledImages,
+    places: Tensor,
+    bench: Bench,
+    run: Run,
+) -> Generator[Progress, None, Tensor]:
     """[M, N, K]: class probabilities of each labelled image by candidates that did not see it."""
     groups = [data.pool_groups[i] for i in places.tolist()] if data.pool_groups else None
     units = linked(groups, pixel_hashes(labelled.images.cpu()))
@@ -89,9 +106,13 @@ def validated(
                     "groups stay together): label more of it, or leave --select out"
                 )
         part = dataclasses.replace(
-            data, pool=labelled, test=labelled.select(held), pool_files=[], test_files=[],
+            data,
+            pool=labelled,
+            test=labelled.select(held),
+            pool_files=[],
+            test_files=[],
             pool_groups=groups or [],
-        )  # fmt: skip
+        )
         for number, candidate in enumerate(among):
             where = f"fold {fold + 1} of {cell.folds}, candidate {number + 1} of {len(among)}"
             steps = run(candidate, part, (~held).nonzero().flatten(), silent)
@@ -122,12 +143,18 @@ def judged_by_validation(
     best = int(losses.mean(1).where(sure, losses[0].mean()).argmin())  # the first of equals
     said = [scores(labels.numpy(), own.argmax(1).numpy()) for own in chances]
     return [
-        {**{k: getattr(cell, k) for k in CHOSEN}, "share": cell.share or 0.0,
-         **said[n], "loss": float(losses[n].mean()),
-         "gain": float(gains[n].mean()), "standard_error": float(errors[n]),
-         "n": len(labels), "chosen": n == best}
+        {
+            **{k: getattr(cell, k) for k in CHOSEN},
+            "share": cell.share or 0.0,
+            **said[n],
+            "loss": float(losses[n].mean()),
+            "gain": float(gains[n].mean()),
+            "standard_error": float(errors[n]),
+            "n": len(labels),
+            "chosen": n == best,
+        }
         for n, cell in enumerate(among)
-    ]  # fmt: skip
+    ]
 
 
 def calibrated_losses(chances: Tensor, labels: Tensor) -> Tensor:

@@ -106,9 +106,13 @@ def drawn(title: str, rows: list[list[str]], head: list[str] | None, whole: bool
     from rich.table import Table
 
     table = Table(
-        title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", show_header=bool(head),
-        pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
+        title=escape(title),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        show_header=bool(head),
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for name, *cells in zip(head or rows[0], *rows, strict=True):
         widest = max(map(len, [name, *cells]))
         kept = whole and name not in ("generator", (head or [""])[-1])

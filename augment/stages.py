@@ -26,13 +26,7 @@ from augment.metrics.copies import copy_finder
 from augment.recover import halve_rate, mend
 from augment.report.pictures import class_grid, save_picture
 from augment.runtime import peak_memory_mb, pick_precision, seed_for
-from augment.state import (  # fmt: skip
-    good_state,
-    load_full_state,
-    load_learner,
-    save_learner,
-    save_weights,
-)
+from augment.state import good_state, load_full_state, load_learner, save_learner, save_weights
 from augment.store import (
     Store,
     TensorFile,
@@ -111,12 +105,18 @@ def fit_generator(
             yield progress
         save_learner(learner, cell.entry, data.parts[0], folder, precision)
         about = {
-            "cell": cell.trial, "generator": cell.generator, "closed_set": learner.closed_set,
-            "seconds": seconds, "precision": precision, "device": str(bench.device),
-            "images_seen": learner.steps * learner.batch, "classic": policy, "seed": cell.seed,
+            "cell": cell.trial,
+            "generator": cell.generator,
+            "closed_set": learner.closed_set,
+            "seconds": seconds,
+            "precision": precision,
+            "device": str(bench.device),
+            "images_seen": learner.steps * learner.batch,
+            "classic": policy,
+            "seed": cell.seed,
             "peak_memory_mb": peak_memory_mb(bench.device),
             **changed,
-        }  # fmt: skip
+        }
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     return path
 
@@ -160,11 +160,17 @@ def synthesise(
         about = json.loads((model / "about.json").read_text())
         seen = sampling.get("snapshot", 1.0)
         about |= {
-            "generator_seconds": about.pop("seconds"), "sample_seconds": seconds, "n": len(labels),
-            "generator": cell.generator, "copy_rate": copy_rate, "ratio": cell.ratio,
-            "settings": sampling, "images_seen": round(about["images_seen"] * seen),
-            "model": model.name, "generator_memory_mb": about.pop("peak_memory_mb"),
-        }  # fmt: skip
+            "generator_seconds": about.pop("seconds"),
+            "sample_seconds": seconds,
+            "n": len(labels),
+            "generator": cell.generator,
+            "copy_rate": copy_rate,
+            "ratio": cell.ratio,
+            "settings": sampling,
+            "images_seen": round(about["images_seen"] * seen),
+            "model": model.name,
+            "generator_memory_mb": about.pop("peak_memory_mb"),
+        }
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
         save_picture(class_grid(*shown_by_class(images, labels)), folder / "grid.png")
         shown = shown_by_class(labelled.images.cpu(), labelled.labels.cpu())
@@ -173,9 +179,14 @@ def synthesise(
 
 
 def drawn_into(
-    path: Path, generator: Any, labels: torch.Tensor, seeds: torch.Tensor,
-    labelled: LabelledImages, policy: str, cell: Cell,
-) -> Generator[Progress, None, float]:  # fmt: skip
+    path: Path,
+    generator: Any,
+    labels: torch.Tensor,
+    seeds: torch.Tensor,
+    labelled: LabelledImages,
+    policy: str,
+    cell: Cell,
+) -> Generator[Progress, None, float]:
     """Draw an image for each label and seed into a file, looking for copies on the way.
 
     No more than DRAWN images are held at once. Returns the seconds that drawing alone took.
@@ -183,10 +194,17 @@ def drawn_into(
     known = labelled.images.cpu()
     find = copy_finder(known, mirrored=policy in ("natural", "any-orientation"))
     n, seconds = len(labels), 0.0
-    file = TensorFile(path, {
-        "labels": ("I64", (n,)), "seeds": ("I64", (n,)), "nearest": ("I64", (n,)),
-        "d1_d2": ("F32", (n,)), "images": ("U8", (n, *known.shape[1:])), "copied": ("BOOL", (n,)),
-    })  # fmt: skip
+    file = TensorFile(
+        path,
+        {
+            "labels": ("I64", (n,)),
+            "seeds": ("I64", (n,)),
+            "nearest": ("I64", (n,)),
+            "d1_d2": ("F32", (n,)),
+            "images": ("U8", (n, *known.shape[1:])),
+            "copied": ("BOOL", (n,)),
+        },
+    )
     with contextlib.closing(file):
         for start in range(0, n, DRAWN):
             yield Progress("synthetic", cell.name, start, n)
@@ -236,9 +254,15 @@ def load_images(folder: Path, classes: tuple[str, ...]) -> LabelledImages:
 
 
 def train_and_score(
-    cell: Cell, learnt: TrainingSet, labelled: LabelledImages, test: LabelledImages,
-    origin: Path | None, quality: Path | None, bench: Bench, precision: str,
-) -> Generator[Progress, None, Path]:  # fmt: skip
+    cell: Cell,
+    learnt: TrainingSet,
+    labelled: LabelledImages,
+    test: LabelledImages,
+    origin: Path | None,
+    quality: Path | None,
+    bench: Bench,
+    precision: str,
+) -> Generator[Progress, None, Path]:
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
     record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
     record["transform"] = learnt.transforms[0].__name__
@@ -268,21 +292,32 @@ def train_and_score(
         )
         save_learner(learner, cell.classifier, labelled, folder, precision)
         about = {
-            "cell": asdict(cell), "steps": done, "batch": learner.batch, "seconds": seconds,
-            "precision": precision, "device": str(bench.device), "classes": list(labelled.classes),
-            "peak_memory_mb": peak_memory_mb(bench.device), **changed,
+            "cell": asdict(cell),
+            "steps": done,
+            "batch": learner.batch,
+            "seconds": seconds,
+            "precision": precision,
+            "device": str(bench.device),
+            "classes": list(labelled.classes),
+            "peak_memory_mb": peak_memory_mb(bench.device),
+            **changed,
             "synthetic": origin.name if origin else None,
             "quality": quality.name if quality else None,
             **scores(test.labels.cpu().numpy(), predicted.numpy()),
-        }  # fmt: skip
+        }
         write_atomic(folder / "about.json", json.dumps(about, indent=1))
     return path
 
 
 def trained(
-    learner: Learner, data: TrainingSet, seed: int, device: torch.device, folder: Path,
-    stage: str, cell: Cell,
-) -> Steps:  # fmt: skip
+    learner: Learner,
+    data: TrainingSet,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    stage: str,
+    cell: Cell,
+) -> Steps:
     """The loop with a log and checkpoints; goes on where an earlier try was stopped.
 
     A log point whose numbers are all finite is what `mend` goes back to. Checkpoints are taken

@@ -60,9 +60,11 @@ class Contrast:
 
 
 def compare(
-    arm: Sequence[float], baseline: Sequence[float], level: float = 0.95,
+    arm: Sequence[float],
+    baseline: Sequence[float],
+    level: float = 0.95,
     se_images: float | None = None,
-) -> Contrast:  # fmt: skip
+) -> Contrast:
     """Contrast of paired scores; a pair with a missing value (NaN) is left out and counted.
 
     `se_images` is what `image_error` finds for these pairs; None where it is not known.
@@ -122,9 +124,13 @@ def bca_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     if d.std() <= 1e-12:
         return float(d.mean()), float(d.mean())
     result = stats.bootstrap(
-        (d,), np.mean, confidence_level=level, method="BCa", n_resamples=9999,
+        (d,),
+        np.mean,
+        confidence_level=level,
+        method="BCa",
+        n_resamples=9999,
         rng=np.random.default_rng(0),
-    )  # fmt: skip
+    )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
@@ -168,9 +174,13 @@ def gain_shown(n: int, sd: float, wanted: float = 0.8, se_images: float = 0.0) -
     unit = max(sd, se_images)
     if unit <= 1e-12:
         return 0.0
-    return unit * float(optimize.brentq(
-        lambda effect: power(n, effect, sd / unit, se_images=se_images / unit) - wanted, 0.0, 100.0
-    ))  # fmt: skip
+    return unit * float(
+        optimize.brentq(
+            lambda effect: power(n, effect, sd / unit, se_images=se_images / unit) - wanted,
+            0.0,
+            100.0,
+        )
+    )
 
 
 def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:

@@ -57,15 +57,20 @@ class Status:
     def record(self, *, going: bool) -> str:
         """The text of status.json."""
         about = {
-            "cells": self.cells, "done": len(self.ended) - self.failed, "failed": self.failed,
-            "found": self.found, "per_second": self.per_second, "seconds_left": self.seconds_left,
-            "time": time.time(), "machine": platform.node(),
+            "cells": self.cells,
+            "done": len(self.ended) - self.failed,
+            "failed": self.failed,
+            "found": self.found,
+            "per_second": self.per_second,
+            "seconds_left": self.seconds_left,
+            "time": time.time(),
+            "machine": platform.node(),
             "process": os.getpid() if going else None,
             "stages": [
                 {k: getattr(step, k) for k in ("cell", "stage", "step", "steps", "seconds")}
                 for step in self.running.values()
             ],
-        }  # fmt: skip
+        }
         return json.dumps(about, indent=1)
 
 
@@ -83,9 +88,12 @@ def read_status(run: Path) -> dict[str, Any]:
     state = "running" if going else "finished" if ended == about["cells"] else "stopped"
     running = len(about["stages"]) if going else 0
     return {
-        "state": state, **about, "seconds_left": about["seconds_left"] if going else None,
-        "running": running, "left": about["cells"] - ended - running,
-    }  # fmt: skip
+        "state": state,
+        **about,
+        "seconds_left": about["seconds_left"] if going else None,
+        "running": running,
+        "left": about["cells"] - ended - running,
+    }
 
 
 def gone(process: int) -> bool:
@@ -107,9 +115,12 @@ def status_lines(about: dict[str, Any]) -> list[list[str]]:
     found = f" ({about['found']} by earlier tries)" if about["found"] else ""
     lines = [
         ["state", f"{about['state']}{where}, last sign {ago} ago"],
-        ["cells", f"{about['done']} of {about['cells']} done{found}, {about['failed']} failed, "
-                  f"{about['running']} running, {about['left']} left"],
-    ]  # fmt: skip
+        [
+            "cells",
+            f"{about['done']} of {about['cells']} done{found}, {about['failed']} failed, "
+            f"{about['running']} running, {about['left']} left",
+        ],
+    ]
     if about["per_second"]:
         lines.append(["rate", speed(about["per_second"])])
     if about["seconds_left"] is not None:

@@ -29,9 +29,14 @@ from augment.errors import AugmentError, MachineError, RunFolderError
 
 SEAL = "seal.json"  # sha256 of each file of an artefact, written last
 UNWRITABLE = (
-    errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ELOOP,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ELOOP,
     errno.ENAMETOOLONG,
-)  # fmt: skip
+)
 NEW_PANDAS = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)  # exact, and warns if asked
 TO_LAST_DIGIT: dict[str, Any] = {} if NEW_PANDAS else {"float_precision": "round_trip"}
 WIDTHS = {"I64": 8, "F32": 4, "U8": 1, "BOOL": 1}  # bytes of safetensors' dtypes
@@ -184,8 +189,9 @@ def file_sha(path: Path) -> str:
 def folder_sha(folder: Path) -> str:
     """SHA-256 of the names and contents of all files in a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    about = [(p.relative_to(folder).as_posix(), p.stat().st_size, p.stat().st_mtime_ns)
-             for p in files]  # fmt: skip
+    about = [
+        (p.relative_to(folder).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files
+    ]
     return contents_sha(folder, tuple(about))
 
 

@@ -54,20 +54,21 @@ class Recorder:
 @pytest.fixture(scope="session")
 def pipeline_folder(tmp_path_factory):
     """A diffusers pipeline that draws 8×8 pictures for one of 1000 labels, of random weights."""
-    from diffusers import (
-        AutoencoderKL,
-        DDPMScheduler,
-        DiTPipeline,
-        DiTTransformer2DModel,
-    )
+    from diffusers import AutoencoderKL, DDPMScheduler, DiTPipeline, DiTTransformer2DModel
 
     from augment.learn import fresh
 
     def build():
         network = DiTTransformer2DModel(
-            num_attention_heads=2, attention_head_dim=8, num_layers=1, sample_size=8, patch_size=2,
-            num_embeds_ada_norm=1000, out_channels=8, norm_num_groups=4,
-        )  # fmt: skip
+            num_attention_heads=2,
+            attention_head_dim=8,
+            num_layers=1,
+            sample_size=8,
+            patch_size=2,
+            num_embeds_ada_norm=1000,
+            out_channels=8,
+            norm_num_groups=4,
+        )
         pictures = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, sample_size=8)
         return DiTPipeline(transformer=network, vae=pictures, scheduler=DDPMScheduler())
 
@@ -107,9 +108,16 @@ SMOKE = {"generator": {"steps": 4}, "classifier": {"steps": 6, "batch": 16, "wid
 def small_run(tmp_path):
     """Keyword arguments of a run on digits that takes a second or two."""
     return dict(
-        dataset="digits", per_class=3, generator="cvae", preset="smoke", seeds=2, jobs=1,
-        set=SMOKE, ratio=2, out=tmp_path / "run",
-    )  # fmt: skip
+        dataset="digits",
+        per_class=3,
+        generator="cvae",
+        preset="smoke",
+        seeds=2,
+        jobs=1,
+        set=SMOKE,
+        ratio=2,
+        out=tmp_path / "run",
+    )
 
 
 def write_folder(root: Path, data: LabelledImages) -> Path:

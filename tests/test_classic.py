@@ -121,9 +121,7 @@ def test_mirror_turns_about_half():
     assert 160 < turned.sum() < 240
 
 
-@pytest.mark.parametrize(
-    ("transform", "views"), [(mirror, 2), (natural, 2), (any_orientation, 8)]
-)  # fmt: skip
+@pytest.mark.parametrize(("transform", "views"), [(mirror, 2), (natural, 2), (any_orientation, 8)])
 def test_orientations_are_those_of_the_policy(transform, views):
     # gradients at the centre survive shifts: their signs and order name the orientation
     out = transform(numbered(400, 16, 16), seeded(0))[:, 0]

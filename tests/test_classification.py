@@ -28,13 +28,15 @@ def test_scores_are_scikit_learn_s():
     said[:80] = true[:80]
     found = scores(true, said)
     average = {"average": "macro"}
-    assert found == pytest.approx({
-        "accuracy": metrics.accuracy_score(true, said),
-        "balanced_accuracy": metrics.balanced_accuracy_score(true, said),
-        "macro_precision": metrics.precision_score(true, said, **average),
-        "macro_recall": metrics.recall_score(true, said, **average),
-        "macro_f1": metrics.f1_score(true, said, **average),
-    })  # fmt: skip
+    assert found == pytest.approx(
+        {
+            "accuracy": metrics.accuracy_score(true, said),
+            "balanced_accuracy": metrics.balanced_accuracy_score(true, said),
+            "macro_precision": metrics.precision_score(true, said, **average),
+            "macro_recall": metrics.recall_score(true, said, **average),
+            "macro_f1": metrics.f1_score(true, said, **average),
+        }
+    )
 
 
 def test_class_that_the_test_set_lacks_counts_in_no_average():

@@ -26,9 +26,13 @@ FAST = (
 def command(*words, cwd=None, **environment):
     """(exit code, stdout, stderr) of the real command."""
     done = subprocess.run(
-        [sys.executable, "-m", "augment", *words], capture_output=True, text=True, cwd=cwd,
-        env={**os.environ, **environment}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "augment", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -289,10 +293,12 @@ def test_folder_of_other_settings_exits_6(run_dir, monkeypatch, capsys):
 def test_interrupted_run_says_how_to_go_on(tmp_path, kind, code):
     words = ["run", "--generator", "cvae", "--preset", "quick", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "augment", *words, "--jobs", "1"], stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "augment", *words, "--jobs", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
         # a shell that runs this suite in the background has its children ignore Ctrl-C
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     while not list(tmp_path.glob("run/artefacts/*/*")):
         assert process.poll() is None
         time.sleep(0.05)
@@ -364,7 +370,8 @@ def test_compare_draws_both_runs_on_one_sheet(run_dir, tmp_path, monkeypatch, ca
     (grid,) = run_dir.glob("artefacts/synthetic/*/grid.png")
     with Image.open(grid) as one, Image.open(sheet) as both:
         assert (both.width, both.height) == (2 * one.width + 24, one.height)
-    code, _, err = call(monkeypatch, capsys, "compare", run_dir / "results.csv", run_dir,
-                        "--sheet", sheet)  # fmt: skip
+    code, _, err = call(
+        monkeypatch, capsys, "compare", run_dir / "results.csv", run_dir, "--sheet", sheet
+    )
     assert code == 2
     assert "no run folder" in err

@@ -41,8 +41,13 @@ def test_verdict_names_the_better_run_and_the_lines_show_it():
     assert forth["verdict"].tolist() == ["equal", "B is better"]
     assert back["verdict"].tolist() == ["equal", "A is better"]
     shown = comparison_lines(forth)[1]
-    assert shown[:5] == ["digits, 10 a class", "real+classic+synth", "61.00 ddpm", "66.25 ddpm",
-                         "+5.25"]  # fmt: skip
+    assert shown[:5] == [
+        "digits, 10 a class",
+        "real+classic+synth",
+        "61.00 ddpm",
+        "66.25 ddpm",
+        "+5.25",
+    ]
     assert shown[6] == "6"
 
 
@@ -77,11 +82,21 @@ def test_runs_that_cannot_be_paired_are_refused(b, says):
 def test_pictures_of_two_runs_stand_in_one_table(tmp_path):
     for name, agreement in (("a", (0.2, 0.4)), ("b", (0.5, 0.7))):
         (tmp_path / name).mkdir()
-        pd.DataFrame({
-            "dataset": "digits", "asked": "3 a class", "seed": [0, 1], "generator": name,
-            "features": "x", "agreement": agreement, "diversity": 0.5, "twins": 0.25, "kid": 0.1,
-            "copy_rate": 0.0, "warning": None,
-        }).to_csv(tmp_path / name / "quality.csv", index=False)  # fmt: skip
+        pd.DataFrame(
+            {
+                "dataset": "digits",
+                "asked": "3 a class",
+                "seed": [0, 1],
+                "generator": name,
+                "features": "x",
+                "agreement": agreement,
+                "diversity": 0.5,
+                "twins": 0.25,
+                "kid": 0.1,
+                "copy_rate": 0.0,
+                "warning": None,
+            }
+        ).to_csv(tmp_path / name / "quality.csv", index=False)
     found = compare_pictures(tmp_path / "a", tmp_path / "b")
     assert found["measure"].tolist() == ["agreement", "copy_rate", "diversity", "twins", "kid"]
     assert found.loc[0, ["a", "b", "n_a", "n_b"]].tolist() == pytest.approx([0.3, 0.6, 2, 2])

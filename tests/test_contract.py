@@ -18,13 +18,7 @@ from augment.generators.pretrained import Pretrained
 from augment.learn import TrainingSet, fit, train
 from augment.policies import POLICIES
 from augment.recipe import hyperparameters
-from augment.state import (  # fmt: skip
-    full_state,
-    kept_state,
-    load_full_state,
-    load_learner,
-    save_learner,
-)
+from augment.state import full_state, kept_state, load_full_state, load_learner, save_learner
 
 SHAPES = {"grey 8×8": (1, 8, 8), "grey 28×28": (1, 28, 28), "colour 13×20": (3, 13, 20)}
 GENERATOR_CASES = [(name, shape) for name in GENERATORS for shape in SHAPES.values()]

@@ -126,9 +126,12 @@ def test_three_images_against_many_keep_one_on_each_side(tmp_path, n):
         [1, 4, 16, 64]
     )
     found = Found(
-        (images % 256).to(torch.uint8), [0] * n + [1] * 3, ["many", "few"],
-        [""] * (n + 3), [str(i) for i in range(n + 3)],
-    )  # fmt: skip
+        (images % 256).to(torch.uint8),
+        [0] * n + [1] * 3,
+        ["many", "few"],
+        [""] * (n + 3),
+        [str(i) for i in range(n + 3)],
+    )
     data = split("x", found, "natural", 0.2)
     assert (data.pool.counts()[1].item(), data.test.counts()[1].item()) == (2, 1)
 
@@ -373,11 +376,17 @@ def test_what_is_no_npz_is_refused(tmp_path, kind):
     with (tmp_path / "array.npy").open("wb") as handle:
         np.save(handle, noise(4))
     np.savez(tmp_path / "zip.npz", b=noise(3))
-    file.write_bytes({
-        "text": b"train_images", "empty": b"", "npy": (tmp_path / "array.npy").read_bytes(),
-        "pickle": pickle.dumps(Bomb()), "cut": file.read_bytes()[:-100], "flipped": bytes(raw),
-        "other zip": (tmp_path / "zip.npz").read_bytes(),
-    }[kind])  # fmt: skip
+    file.write_bytes(
+        {
+            "text": b"train_images",
+            "empty": b"",
+            "npy": (tmp_path / "array.npy").read_bytes(),
+            "pickle": pickle.dumps(Bomb()),
+            "cut": file.read_bytes()[:-100],
+            "flipped": bytes(raw),
+            "other zip": (tmp_path / "zip.npz").read_bytes(),
+        }[kind]
+    )
     with pytest.raises(DataError, match=r"set\.npz"):
         read_npz(file, None)
 

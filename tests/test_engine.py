@@ -26,14 +26,7 @@ from augment.errors import DataError, MachineError, RunFolderError, UsageError
 from augment.executors import Local, choose_jobs, threads_for
 from augment.generators import GENERATORS
 from augment.learn import train
-from augment.processes import (
-    Worker,
-    generator_keys,
-    gpu_slot,
-    signals_held,
-    stage_keys,
-    urgency,
-)
+from augment.processes import Worker, generator_keys, gpu_slot, signals_held, stage_keys, urgency
 from augment.recipe import make_recipe
 from augment.runtime import seed_for
 from augment.state import kept_state, weights_name
@@ -59,18 +52,29 @@ def test_run_fills_its_folder(small_run):
     result = augment.run(**small_run)
     names = {p.name for p in result.path.iterdir()}
     assert names >= {
-        "recipe.toml", "environment.json", "manifest.csv", "notes.csv", "results.csv",
+        "recipe.toml",
+        "environment.json",
+        "manifest.csv",
+        "notes.csv",
+        "results.csv",
         "per_class.csv",
-        "history.csv", "summary.csv", "table.md", "plots", "samples", "artefacts",
-    }  # fmt: skip
+        "history.csv",
+        "summary.csv",
+        "table.md",
+        "plots",
+        "samples",
+        "artefacts",
+    }
     assert len(result.table) == 10  # two trials, five arms
     assert result.failed == 0
     assert result.table["signature"].is_unique
     assert result.table["accuracy"].between(0, 1).all()
     assert len(result.synthetic) == 60
     assert {p.name for p in (result.path / "plots").iterdir()} == {
-        "accuracy.png", "loss-cvae.png", "confusion-digits_3_a_class.png",
-    }  # fmt: skip
+        "accuracy.png",
+        "loss-cvae.png",
+        "confusion-digits_3_a_class.png",
+    }
 
 
 def test_arms_of_a_trial_take_the_same_steps(small_run):
@@ -161,8 +165,23 @@ def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, job
     threads(threads_for(jobs))
     whole = augment.run(**small_run)
     out = tmp_path / "killed"
-    flags = ["--per-class", "3", "--generator", "cvae", "--preset", "smoke", "--seeds", "2",
-             "--jobs", str(jobs), "--ratio", "2", "--out", str(out), "-q"]  # fmt: skip
+    flags = [
+        "--per-class",
+        "3",
+        "--generator",
+        "cvae",
+        "--preset",
+        "smoke",
+        "--seeds",
+        "2",
+        "--jobs",
+        str(jobs),
+        "--ratio",
+        "2",
+        "--out",
+        str(out),
+        "-q",
+    ]
     flags += [f"--set={s}.{k}={v}" for s, line in SMOKE.items() for k, v in line.items()]
     command = [sys.executable, "-m", "augment", "run", *flags]
     for kind in ("generator", "synthetic", "quality", "score"):
@@ -178,16 +197,19 @@ def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, job
 
 def test_ways_of_drawing_share_one_training_and_a_snapshot_is_what_it_was_on_the_way(tmp_path):
     names = ["ddpm snapshot=0.25", "ddpm guidance=2", "ddpm"]
-    settings = dict(dataset="digits", per_class=3, generator=names, arm="synth", seeds=1,
-                    preset="smoke")  # fmt: skip
+    settings = dict(
+        dataset="digits", per_class=3, generator=names, arm="synth", seeds=1, preset="smoke"
+    )
     result = augment.run(**settings, jobs=1, out=tmp_path / "run")
     assert result.table["generator"].tolist() == names
     artefacts = result.path / "artefacts"
     (model,) = [path.parent for path in artefacts.glob("generator/*/about.json")]
     told = [json.loads(path.read_text()) for path in artefacts.glob("synthetic/*/about.json")]
     assert {one["generator"]: one["images_seen"] for one in told} == {
-        "ddpm snapshot=0.25": 480, "ddpm guidance=2": 1920, "ddpm": 1920,
-    }  # fmt: skip
+        "ddpm snapshot=0.25": 480,
+        "ddpm guidance=2": 1920,
+        "ddpm": 1920,
+    }
     drawn = [load_file(file)["images"] for file in artefacts.glob("synthetic/*/synthetic.*")]
     assert len({tuple(images.flatten().tolist()) for images in drawn}) == 3
 
@@ -302,8 +324,11 @@ def test_cells_whose_generator_is_not_trained_yet_come_first():
     made = set(generator_keys(next(c for c in cells if c.generator and c.seed == 0)))
     order = sorted(cells, key=lambda c: urgency(c, made))
     assert [(c.arm, c.seed) for c in order] == [
-        ("synth", 1), ("synth", 0), ("real", 0), ("real", 1),
-    ]  # fmt: skip
+        ("synth", 1),
+        ("synth", 0),
+        ("real", 0),
+        ("real", 1),
+    ]
 
 
 def test_processes_by_picture_size(cpu):
@@ -315,10 +340,12 @@ def test_processes_by_picture_size(cpu):
 @pytest.mark.parametrize(
     ("visible", "device", "seen"),
     [
-        ("", "cuda", ["0", "1", "0"]), ("4,7", "cuda", ["4", "7", "4"]),
-        ("4,7", "cuda:1", [None] * 3), ("4,7", "cpu", [None] * 3),
+        ("", "cuda", ["0", "1", "0"]),
+        ("4,7", "cuda", ["4", "7", "4"]),
+        ("4,7", "cuda:1", [None] * 3),
+        ("4,7", "cpu", [None] * 3),
     ],
-)  # fmt: skip
+)
 def test_processes_share_out_the_gpus_that_are_seen(monkeypatch, visible, device, seen):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -364,8 +391,11 @@ def test_run_on_changed_pictures_is_refused(tmp_path, small_run):
 def test_run_tells_what_was_left_out_of_the_data(tmp_path, small_run):
     root = write_folder(tmp_path / "images", bars(8, ("scratch", "fine")))
     (root / ".cache").mkdir()
-    recipe = make_recipe(**settings({**small_run, "dataset": str(root), "per_class": None,
-                                     "arm": "real", "seeds": 1}))  # fmt: skip
+    recipe = make_recipe(
+        **settings(
+            {**small_run, "dataset": str(root), "per_class": None, "arm": "real", "seeds": 1}
+        )
+    )
     told = []
     for _ in execute(
         recipe,

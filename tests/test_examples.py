@@ -64,9 +64,13 @@ def folder(tmp_path_factory):
 def augment(here, *words):
     """The real command in that folder; it must end well."""
     done = subprocess.run(
-        [sys.executable, "-m", "augment", *words], capture_output=True, text=True, cwd=here,
-        env={**os.environ, "AUGMENT_DATA": "data"}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "augment", *words],
+        capture_output=True,
+        text=True,
+        cwd=here,
+        env={**os.environ, "AUGMENT_DATA": "data"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout
@@ -88,7 +92,10 @@ def test_bash_completes_a_command():
         '_augment_completion augment; echo "${COMPREPLY[@]}"'
     )
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PATH": path},
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
         check=True,
-    )  # fmt: skip
+    )
     assert done.stdout.split() == ["run"], done.stderr

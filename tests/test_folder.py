@@ -57,8 +57,11 @@ def test_a_folder_is_a_class_and_folders_below_it_belong_to_it(tmp_path):
     found = read_folder(tmp_path, None)
     assert found.classes == ["cat", "dog"]
     assert dict(zip(found.files, found.labels, strict=True)) == {
-        "cat/1.png": 0, "cat/more/deep/2.PNG": 0, "dog/3.jpeg": 1, "dog/4.bmp": 1,
-    }  # fmt: skip
+        "cat/1.png": 0,
+        "cat/more/deep/2.PNG": 0,
+        "dog/3.jpeg": 1,
+        "dog/4.bmp": 1,
+    }
     assert (found.notes, found.bad, set(found.splits)) == ([], [], {""})
     assert found.images.shape == (4, 1, 8, 8)
 
@@ -196,14 +199,18 @@ BAD = {
     "text.tga": (lambda f: f.write_text("hello, I am a text\n" * 9), "not an image"),
     "bomb.png": (header_only, "pixels"),
     "large.png": (lambda f: header_only(f, 8_000, 8_000), "more than 50,000,000 pixels"),
-    "script.png": (lambda f: f.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n"
-                                           b"%%EndComments\n"), "not an image"),
+    "script.png": (
+        lambda f: f.write_bytes(
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
+        ),
+        "not an image",
+    ),
     "float.tif": (floats, "no stated range"),
     "negative.tif": (negative, "negative"),
     "gone.png": (lambda f: f.symlink_to(f.parent / "nowhere.png"), "broken link"),
     "loop.png": (lambda f: f.symlink_to(f), "broken link"),
     "pipe.png": (os.mkfifo, "no regular file"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -367,9 +374,15 @@ def test_exif_rotation_is_made_upright(tmp_path, turn, suffix, options):
     upright[:, :8] = 120
     upright[:4, :8] = 220
     stored = {
-        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
-        5: upright.T, 6: np.rot90(upright), 7: upright[::-1, ::-1].T, 8: np.rot90(upright, -1),
-    }[turn]  # fmt: skip
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[turn]
     exif = Image.Exif()
     exif[0x0112] = turn
     picture = Image.fromarray(np.ascontiguousarray(stored))
@@ -390,9 +403,15 @@ def test_an_animation_gives_its_first_frame(tmp_path):
 
 @pytest.mark.parametrize(
     ("side", "asked", "expected"),
-    [((64, 64), None, (64, 64)), ((20, 12), None, (12, 20)), ((65, 20), None, (32, 32)),
-     ((20, 12), 16, (16, 16)), ((5, 7), None, (7, 5)), ((4, 9), None, (32, 32))],
-)  # fmt: skip
+    [
+        ((64, 64), None, (64, 64)),
+        ((20, 12), None, (12, 20)),
+        ((65, 20), None, (32, 32)),
+        ((20, 12), 16, (16, 16)),
+        ((5, 7), None, (7, 5)),
+        ((4, 9), None, (32, 32)),
+    ],
+)
 def test_native_size_is_kept_up_to_64(tmp_path, side, asked, expected):
     put(tmp_path, "a/1.png", "b/1.png", picture=grey(side=side))
     assert tuple(read_folder(tmp_path, asked).images.shape[-2:]) == expected
@@ -461,8 +480,11 @@ def table(root, rows, head=("file_name", "label")):
 
 def test_metadata_gives_labels_groups_and_splits(tmp_path):
     put(tmp_path, "x/1.png", "2.png", "3.png")
-    rows = [("x/1.png", "cat\nnew", "p1", "train"), ("2.png", "dog", "p2", "Test"),
-            ("3.png", "dog", "", "")]  # fmt: skip
+    rows = [
+        ("x/1.png", "cat\nnew", "p1", "train"),
+        ("2.png", "dog", "p2", "Test"),
+        ("3.png", "dog", "", ""),
+    ]
     found = read_folder(table(tmp_path, rows, ("file_name", "label", "group", "split")), None)
     assert found.classes == ["cat\nnew", "dog"]
     assert (found.labels, found.groups) == ([0, 1, 1], ["p1", "p2", ""])

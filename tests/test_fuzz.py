@@ -32,11 +32,20 @@ def encoded(mode, kind, **options):
 EXIF = Image.Exif()
 EXIF[0x0112] = 6  # turned
 PICTURES = [
-    encoded("L", "PNG"), encoded("RGBA", "PNG"), encoded("P", "PNG"), encoded("I;16", "PNG"),
-    encoded("RGB", "PNG", exif=EXIF), encoded("L", "JPEG"), encoded("RGB", "JPEG", exif=EXIF),
-    encoded("CMYK", "JPEG"), encoded("RGB", "JPEG", progressive=True), encoded("P", "GIF"),
-    encoded("RGB", "TIFF"), encoded("RGB", "WEBP"), encoded("RGB", "BMP"),
-]  # fmt: skip
+    encoded("L", "PNG"),
+    encoded("RGBA", "PNG"),
+    encoded("P", "PNG"),
+    encoded("I;16", "PNG"),
+    encoded("RGB", "PNG", exif=EXIF),
+    encoded("L", "JPEG"),
+    encoded("RGB", "JPEG", exif=EXIF),
+    encoded("CMYK", "JPEG"),
+    encoded("RGB", "JPEG", progressive=True),
+    encoded("P", "GIF"),
+    encoded("RGB", "TIFF"),
+    encoded("RGB", "WEBP"),
+    encoded("RGB", "BMP"),
+]
 
 
 def mutated(original, unit):
@@ -56,8 +65,10 @@ def mutated(original, unit):
 
 
 @pytest.mark.slow
-@given(raw=mutated(st.sampled_from(PICTURES), st.binary(max_size=8)), name=st.sampled_from(
-    ["a.png", "a.jpg", "a.tga"]))  # fmt: skip
+@given(
+    raw=mutated(st.sampled_from(PICTURES), st.binary(max_size=8)),
+    name=st.sampled_from(["a.png", "a.jpg", "a.tga"]),
+)
 @settings(max_examples=500, deadline=None)
 def test_a_damaged_picture_is_read_or_refused(raw, name):
     with tempfile.TemporaryDirectory() as root, warnings.catch_warnings():
@@ -71,17 +82,20 @@ def test_a_damaged_picture_is_read_or_refused(raw, name):
 
 
 VALUES = st.recursive(
-    st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
     | st.sampled_from(["digits", "ddpm", "real", "real+synth", "0-3", "1,4", "ddpm calls=5"]),
     lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=6), v, max_size=2),
     max_leaves=4,
-)  # fmt: skip
+)
 KEYS = st.sampled_from([*Recipe.model_fields, "sets"])
 TEXTS = mutated(
     st.sampled_from([p.read_text() for p in PIPELINES])
     | st.dictionaries(KEYS, VALUES, max_size=3).map(tomli_w.dumps),
     st.text("=[]{}\"'\n.,-0129eE_#té\0", max_size=8) | st.just(""),
-)  # fmt: skip
+)
 
 
 @pytest.mark.slow
@@ -112,9 +126,7 @@ def test_trials_without_number_are_refused_before_they_are_counted_out(seeds):
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=40
-).filter(
-    lambda name: not name.startswith((".", "__MACOSX")) and name.lower() not in SPLITS
-)  # fmt: skip
+).filter(lambda name: not name.startswith((".", "__MACOSX")) and name.lower() not in SPLITS)
 
 
 @given(counts=st.dictionaries(NAMES, st.integers(1, 3), min_size=1, max_size=6))

@@ -33,9 +33,10 @@ def started(name, policy="natural", micro_batch=0):
     learnt = (
         generator_set(data, policy, learner.transformed)
         if hasattr(learner, "transformed")
-        else training_set("real+classic+synth", data, bars(99, shape=(3, 32, 32), seed=1), policy,
-                          0.25)
-    )  # fmt: skip
+        else training_set(
+            "real+classic+synth", data, bars(99, shape=(3, 32, 32), seed=1), policy, 0.25
+        )
+    )
     learner.prepare(learnt.parts[0], seed=3, device=device, precision="bf16")
     return learner, train(learner, learnt, seed=3, device=device, micro_batch=micro_batch)
 
@@ -111,7 +112,10 @@ def test_what_is_recorded_leaves_parts_of_the_network_in_their_mode():
     net[0].eval()  # frozen, as in a linear probe
     module = graphs.Recordable(net, None)
     assert [module.training, net.training, net[0].training, net[1].training] == [
-        True, True, False, True,
-    ]  # fmt: skip
+        True,
+        True,
+        False,
+        True,
+    ]
     x = torch.randn(5, 3)
     assert torch.equal(module(x), net(x))

@@ -27,9 +27,15 @@ def run(tmp_path_factory):
     data = write_folder(place / "pictures", bars(12, (NASTY, "down")))
     settings = {"generator": {"steps": 10}, "classifier": {"steps": 10, "epochs": 0}}
     return augment.run(
-        dataset=str(data), generator="cvae", seeds=2, preset="smoke", set=settings, ratio=2,
-        out=place / "run", jobs=1,
-    )  # fmt: skip
+        dataset=str(data),
+        generator="cvae",
+        seeds=2,
+        preset="smoke",
+        set=settings,
+        ratio=2,
+        out=place / "run",
+        jobs=1,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +116,17 @@ def test_conversions_are_counted(tmp_path):
 def test_sets_that_begin_alike_are_shown_once_beside_real_ones_and_named(tmp_path):
     settings = {"generator": {"steps": 2}, "classifier": {"steps": 2, "epochs": 0}}
     run = augment.run(
-        dataset="digits", per_class=12, generator="cvae,noise", ratio=[1, 2], seeds=2, jobs=1,
-        arm="real+classic,real+classic+synth", preset="smoke", set=settings, out=tmp_path / "run",
-    )  # fmt: skip
+        dataset="digits",
+        per_class=12,
+        generator="cvae,noise",
+        ratio=[1, 2],
+        seeds=2,
+        jobs=1,
+        arm="real+classic,real+classic+synth",
+        preset="smoke",
+        set=settings,
+        out=tmp_path / "run",
+    )
     said = re.findall(r"<figcaption>(.*?)</figcaption>", (run.path / "report.html").read_text())
     shown = [i for i, caption in enumerate(said) if caption.startswith("synthetic: ")]
     assert {said[i] for i in shown} == {
@@ -122,43 +136,73 @@ def test_sets_that_begin_alike_are_shown_once_beside_real_ones_and_named(tmp_pat
 
 
 def test_warnings_of_several_trials_are_one_line_in_the_words_of_the_worst():
-    quality = pd.DataFrame([
-        {"dataset": "digits", "asked": "10 a class", "seed": s, "variant": g, "warning": said,
-         "agreement": agreement, "synthetic": f"{g}{s}", "features": f}
-        for g, s, said, agreement in (("cgan", 0, "odd A", 0.7), ("cgan", 1, None, 0.9),
-                                      ("cgan", 2, "odd C", 0.4), ("cvae", 0, None, 0.3))
-        for f in ("one", "two")
-    ])  # fmt: skip
+    quality = pd.DataFrame(
+        [
+            {
+                "dataset": "digits",
+                "asked": "10 a class",
+                "seed": s,
+                "variant": g,
+                "warning": said,
+                "agreement": agreement,
+                "synthetic": f"{g}{s}",
+                "features": f,
+            }
+            for g, s, said, agreement in (
+                ("cgan", 0, "odd A", 0.7),
+                ("cgan", 1, None, 0.9),
+                ("cgan", 2, "odd C", 0.4),
+                ("cvae", 0, None, 0.3),
+            )
+            for f in ("one", "two")
+        ]
+    )
     assert warnings(quality) == [
         "cgan on digits, 10 a class, trial 2, the worst (2 of 3 trials are warned of): odd C"
     ]
 
 
 def test_lines_of_one_generator_tell_its_settings_apart():
-    classes = pd.DataFrame([
-        {"dataset": "digits", "asked": "10 a class", "generator": g, "ratio": r, "class": "7"}
-        for g, r in ((None, None), ("ddpm", 1.0), ("ddpm", 5.0))
-    ])  # fmt: skip
+    classes = pd.DataFrame(
+        [
+            {"dataset": "digits", "asked": "10 a class", "generator": g, "ratio": r, "class": "7"}
+            for g, r in ((None, None), ("ddpm", 1.0), ("ddpm", 5.0))
+        ]
+    )
     assert with_variants(classes)["variant"].tolist() == ["", "ddpm ratio=1", "ddpm ratio=5"]
 
 
 def test_each_set_has_its_own_classes_worst_change_first(tmp_path):
     def rows(arm, generator, recall):
         return [
-            {"dataset": "digits", "asked": "10 a class", "arm": arm, "generator": generator,
-             "class": name, "seed": seed, "n_test": 50, "recall": value}
-            for name, value in recall.items() for seed in (0, 1)
-        ]  # fmt: skip
+            {
+                "dataset": "digits",
+                "asked": "10 a class",
+                "arm": arm,
+                "generator": generator,
+                "class": name,
+                "seed": seed,
+                "n_test": 50,
+                "recall": value,
+            }
+            for name, value in recall.items()
+            for seed in (0, 1)
+        ]
 
     before, after = {"a": 0.5, "b": 0.6, "c": 0.7}, {"a": 0.6, "b": 0.5, "c": 0.7}
-    table = [*rows("real+classic", None, before), *rows("real+classic+synth", "ddpm", after),
-             *rows("real+classic+synth", "cvae", before)]  # fmt: skip
+    table = [
+        *rows("real+classic", None, before),
+        *rows("real+classic+synth", "ddpm", after),
+        *rows("real+classic+synth", "cvae", before),
+    ]
     pd.DataFrame(table).to_csv(tmp_path / "per_class.csv", index=False)
     first, second = class_changes(tmp_path)
     assert first["title"] == "ddpm on digits, 10 a class"
     assert [(line[0], line[-1]) for line in first["lines"]] == [
-        ("b", "-10.00"), ("c", "+0.00"), ("a", "+10.00")
-    ]  # fmt: skip
+        ("b", "-10.00"),
+        ("c", "+0.00"),
+        ("a", "+10.00"),
+    ]
     assert second["title"] == "cvae on digits, 10 a class"
     assert {line[-1] for line in second["lines"]} == {"+0.00"}
 
@@ -182,12 +226,24 @@ def test_text_has_contrast(page, name):
 def test_browser_shows_it_without_a_complaint(run, size, tmp_path):
     shot = tmp_path / "shot.png"
     done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-         "--enable-logging=stderr", "--disable-background-networking", f"--window-size={size}",
-         f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}",
-         (run.path / "report.html").as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--enable-logging=stderr",
+            "--disable-background-networking",
+            f"--window-size={size}",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--screenshot={shot}",
+            (run.path / "report.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     assert "CONSOLE" not in done.stderr
     colours = Image.open(shot).convert("RGB").getcolors(2**24)
     assert colours is not None

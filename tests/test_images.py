@@ -6,14 +6,7 @@ import torch
 from conftest import bars
 
 from augment.data.decode import choose_size
-from augment.data.images import (
-    LabelledImages,
-    pad_sides,
-    pixel_hashes,
-    resize,
-    to_float,
-    to_uint8,
-)
+from augment.data.images import LabelledImages, pad_sides, pixel_hashes, resize, to_float, to_uint8
 
 
 def test_all_256_levels_survive_the_round_trip():

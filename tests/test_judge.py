@@ -29,10 +29,16 @@ def test_duplicates_are_called_copies_that_agree(small_run):
 
 def test_noise_is_warned_of_before_its_classifier_is_trained(small_run):
     out = small_run.pop("out")
-    recipe = make_recipe(**{
-        **{k: v for k, v in small_run.items() if k != "jobs"}, "per_class": 10, "set": LONGER,
-        "seeds": 1, "generator": "noise", "arm": ["real+classic", "synth"],
-    })  # fmt: skip
+    recipe = make_recipe(
+        **{
+            **{k: v for k, v in small_run.items() if k != "jobs"},
+            "per_class": 10,
+            "set": LONGER,
+            "seeds": 1,
+            "generator": "noise",
+            "arm": ["real+classic", "synth"],
+        }
+    )
     seen = list(execute(recipe, out=out, data_dir=None, where=Local("cpu", 1)))
     warned = next(i for i, progress in enumerate(seen) if progress.warning)
     trained = [i for i, p in enumerate(seen) if p.stage == "score" and "synth" in p.cell]
@@ -47,10 +53,15 @@ def test_noise_is_warned_of_before_its_classifier_is_trained(small_run):
 
 def test_weak_generator_is_warned_of_with_what_more_training_would_cost(small_run):
     out = small_run.pop("out")
-    recipe = make_recipe(**{
-        **{k: v for k, v in small_run.items() if k != "jobs"}, "per_class": 10, "seeds": 1,
-        "arm": "synth", "set": {**LONGER, "generator": {"steps": 4}},
-    })  # fmt: skip
+    recipe = make_recipe(
+        **{
+            **{k: v for k, v in small_run.items() if k != "jobs"},
+            "per_class": 10,
+            "seeds": 1,
+            "arm": "synth",
+            "set": {**LONGER, "generator": {"steps": 4}},
+        }
+    )
     seen = execute(recipe, out=out, data_dir=None, where=Local("cpu", 1))
     (said,) = [progress.warning for progress in seen if progress.warning]
     about = json.loads(next(out.glob("artefacts/generator/*/about.json")).read_text())
@@ -69,12 +80,14 @@ def test_judge_is_the_baseline_cell_of_the_trial(small_run, tmp_path):
     alone = run(small_run, arm="synth", out=tmp_path / "alone")
     assert len(list((alone.path / "artefacts/score").iterdir())) == 2  # one more than its cells
     pd.testing.assert_series_equal(
-        both.table.iloc[1].drop(["run", "generator_seconds", "sample_seconds",
-                                 "classifier_seconds", "peak_memory_mb"]),
-        alone.table.iloc[0].drop(["run", "generator_seconds", "sample_seconds",
-                                  "classifier_seconds", "peak_memory_mb"]),
+        both.table.iloc[1].drop(
+            ["run", "generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"]
+        ),
+        alone.table.iloc[0].drop(
+            ["run", "generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"]
+        ),
         check_names=False,
-    )  # fmt: skip
+    )
 
 
 def test_own_images_without_a_rest_are_measured_against_the_labelled(small_run):

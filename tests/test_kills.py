@@ -20,19 +20,33 @@ from augment.status import read_status
 from augment.store import damage
 
 SETTINGS = dict(
-    dataset="digits", per_class=3, generator="cvae", preset="smoke", seeds=3, ratio=2,
+    dataset="digits",
+    per_class=3,
+    generator="cvae",
+    preset="smoke",
+    seeds=3,
+    ratio=2,
     set={"generator": {"steps": 40}, "classifier": {"steps": 25, "batch": 16, "width": 8}},
-)  # fmt: skip
+)
 CELLS = 15
 # by stage: kills at least, how likely one is at each of its steps, how many seconds later at most
 HAZARD = {
-    "generator": (18, 0.06, 0.05), "synthetic": (4, 0.6, 0.02), "quality": (8, 0.5, 0.3),
-    "score": (20, 0.03, 0.05), "cell": (5, 0.1, 0.01), "outputs": (5, 0.9, 0.5),
-}  # fmt: skip
+    "generator": (18, 0.06, 0.05),
+    "synthetic": (4, 0.6, 0.02),
+    "quality": (8, 0.5, 0.3),
+    "score": (20, 0.03, 0.05),
+    "cell": (5, 0.1, 0.01),
+    "outputs": (5, 0.9, 0.5),
+}
 RUNS = 20  # each takes what kills it can; a kill may land a stage later than it was meant for
 TIMED = {
-    "results.csv", "environment.json", "status.json", "about.json", "seal.json", "report.html",
-}  # fmt: skip  # these say when or for how long
+    "results.csv",
+    "environment.json",
+    "status.json",
+    "about.json",
+    "seal.json",
+    "report.html",
+}  # these say when or for how long
 
 
 def attempt(launcher, out, left, chance):
@@ -82,9 +96,11 @@ def test_sixty_kills_leave_no_trace(tmp_path):
     chance, killed, runs = random.Random(0), Counter(), []
     left = Counter({stage: kills for stage, (kills, *_) in HAZARD.items()})
     with subprocess.Popen(
-        [sys.executable, script, json.dumps(SETTINGS)], text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as launcher:  # fmt: skip
+        [sys.executable, script, json.dumps(SETTINGS)],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as launcher:
         assert attempt(launcher, tmp_path / "whole", Counter(), chance) is None
         while max(left.values()) > 0 and len(runs) < RUNS:
             runs.append(tmp_path / f"killed-{len(runs)}")

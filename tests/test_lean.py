@@ -67,9 +67,13 @@ def test_trained_network_listens_to_level_and_label(what, cpu):
 
 @pytest.mark.parametrize(
     ("shape", "fold", "grid"),
-    [((1, 8, 8), 2, (2, 2)), ((3, 32, 32), 2, (8, 8)), ((3, 50, 64), 4, (7, 8)),
-     ((1, 96, 80), 4, (HUB_GRID, HUB_GRID))],
-)  # fmt: skip
+    [
+        ((1, 8, 8), 2, (2, 2)),
+        ((3, 32, 32), 2, (8, 8)),
+        ((3, 50, 64), 4, (7, 8)),
+        ((1, 96, 80), 4, (HUB_GRID, HUB_GRID)),
+    ],
+)
 def test_patch_and_hub_follow_the_size_of_the_images(shape, fold, grid, cpu):
     model = prepared(cpu, shape)
     assert model.fold == fold
@@ -108,11 +112,13 @@ def test_high_noise_is_drawn_more_often_with_a_small_power(cpu, monkeypatch):
         seen = []
         original = model.modules["net"].forward
         monkeypatch.setattr(
-            model.modules["net"], "forward",
+            model.modules["net"],
+            "forward",
             lambda x, t, seen=seen, original=original, **more: (
-                seen.append(t), original(x, t, **more),
+                seen.append(t),
+                original(x, t, **more),
             )[1],
-        )  # fmt: skip
+        )
         rng = torch.Generator().manual_seed(0)
         images = torch.zeros(512, *model.shape)
         model.update(images, torch.zeros(512, dtype=torch.int64), step=0, rng=rng)

@@ -23,7 +23,7 @@ from augment.learn import (
     train,
 )
 from augment.recover import update_in_parts
-from augment.state import full_state  # fmt: skip
+from augment.state import full_state
 
 
 @pytest.mark.parametrize(("n", "take"), [(10, 4), (10, 10), (3, 8), (7, 1)])

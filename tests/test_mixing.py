@@ -64,10 +64,14 @@ def test_constant_mixing_draws_what_it_always_drew(share, cpu):
     expected = []
     for part, n in enumerate((N, M)):
         orders = [
-            torch.randperm(n, generator=torch.Generator().manual_seed(
-                seed_for(seed_for(3, part), "epoch", epoch)
-            )) for epoch in range(20)
-        ]  # fmt: skip
+            torch.randperm(
+                n,
+                generator=torch.Generator().manual_seed(
+                    seed_for(seed_for(3, part), "epoch", epoch)
+                ),
+            )
+            for epoch in range(20)
+        ]
         expected.append(torch.cat(orders) + FIRST * part)
     take = round(8 * (1 - share))
     seen = batches(mixed("constant", share), cpu)
@@ -125,10 +129,14 @@ def test_images_that_come_in_changing_numbers_still_come_once_an_epoch(cpu):
 def test_arms_without_labelled_or_without_synthetic_images_have_no_mixing():
     cells = expand(make_recipe(mixing="constant,falling", seeds=1).resolved("cpu"))
     assert [(c.arm, c.mixing) for c in cells] == [
-        ("real", None), ("real+classic", None), ("real+synth", "constant"),
-        ("real+synth", "falling"), ("real+classic+synth", "constant"),
-        ("real+classic+synth", "falling"), ("synth", None),
-    ]  # fmt: skip
+        ("real", None),
+        ("real+classic", None),
+        ("real+synth", "constant"),
+        ("real+synth", "falling"),
+        ("real+classic+synth", "constant"),
+        ("real+classic+synth", "falling"),
+        ("synth", None),
+    ]
 
 
 def test_score_of_constant_mixing_is_named_as_before_there_was_a_choice():
@@ -182,8 +190,15 @@ def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, m
         return train_and_score(cell, data, *rest)
 
     monkeypatch.setattr("augment.experiment.train_and_score", spy)
-    result = augment.run(**{**small_run, "arm": "real+classic,real+classic+synth", "seeds": 1,
-                            "mixing": "soft", "filter": "confidence"})  # fmt: skip
+    result = augment.run(
+        **{
+            **small_run,
+            "arm": "real+classic,real+classic+synth",
+            "seeds": 1,
+            "mixing": "soft",
+            "filter": "confidence",
+        }
+    )
     assert result.failed == 0
     (data,) = (data for cell, data in learnt if cell.mixing == "soft")
     baseline = result.path / "artefacts/score" / result.table.iloc[0]["signature"]
@@ -243,8 +258,14 @@ def test_own_norm_of_a_single_image_is_refused():
 
 
 def test_table_has_a_row_for_each_mixing_and_names_it(small_run):
-    result = augment.run(**{**small_run, "arm": "real+classic,real+classic+synth", "seeds": 1,
-                            "mixing": list(MIXINGS)})  # fmt: skip
+    result = augment.run(
+        **{
+            **small_run,
+            "arm": "real+classic,real+classic+synth",
+            "seeds": 1,
+            "mixing": list(MIXINGS),
+        }
+    )
     assert result.failed == 0
     assert result.table["mixing"].fillna("").tolist() == ["", *MIXINGS]
     assert result.table["steps"].nunique() == 1

@@ -35,8 +35,13 @@ def test_run_on_cached_data_connects_to_nothing(small_run, tmp_path, cut_off):
         )
     }
     np.savez(tmp_path / "mnist.npz", classes=np.array([str(k) for k in range(10)]), **arrays)
-    run = {**small_run, "dataset": "mnist", "seeds": 1, "generator": "ddpm,cvae",
-           "arm": "real,real+classic+synth"}  # fmt: skip
+    run = {
+        **small_run,
+        "dataset": "mnist",
+        "seeds": 1,
+        "generator": "ddpm,cvae",
+        "arm": "real,real+classic+synth",
+    }
     result = augment.run(**run, data_dir=tmp_path)
     assert result.failed == 0
     assert (result.path / "report.html").is_file()

@@ -8,15 +8,21 @@ from augment.statistics import spread_interval
 
 
 def at_amounts(*amounts):
-    return results(*(
-        part
-        for k, n in enumerate(amounts)
-        for part in (
-            rows("real+classic", CLASSIC, n_labelled=n, asked=f"{n} in all"),
-            rows("real+classic+synth", [c + 0.01 * k for c in CLASSIC], n_labelled=n,
-                 asked=f"{n} in all"),
+    return results(
+        *(
+            part
+            for k, n in enumerate(amounts)
+            for part in (
+                rows("real+classic", CLASSIC, n_labelled=n, asked=f"{n} in all"),
+                rows(
+                    "real+classic+synth",
+                    [c + 0.01 * k for c in CLASSIC],
+                    n_labelled=n,
+                    asked=f"{n} in all",
+                ),
+            )
         )
-    ))  # fmt: skip
+    )
 
 
 def test_gain_is_drawn_along_what_varies():

@@ -43,9 +43,12 @@ def test_operation_is_torchvisions(name, strength):
 def test_posterise_keeps_the_high_bits(strength, bits):
     images = (pictures() * 255).round().to(torch.uint8)
     found = apply(
-        images / 255, ["Posterize"], torch.zeros(3, dtype=torch.int64),
-        torch.full((3,), strength), NARROW,
-    )  # fmt: skip
+        images / 255,
+        ["Posterize"],
+        torch.zeros(3, dtype=torch.int64),
+        torch.full((3,), strength),
+        NARROW,
+    )
     assert torch.equal((found * 255).round().to(torch.uint8), tv.posterize(images, bits))
 
 
@@ -84,5 +87,7 @@ def test_erasing_touches_half_of_the_images_and_a_rectangle_of_each():
 
 def test_a_policy_learnt_on_other_labelled_images_is_no_closed_set():
     assert {name for name, arm in ARMS.items() if not arm.closed_set} == {
-        "real+autoaugment", "transfer", "transfer+linear",
-    }  # fmt: skip
+        "real+autoaugment",
+        "transfer",
+        "transfer+linear",
+    }

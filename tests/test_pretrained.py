@@ -22,10 +22,17 @@ def own(pipeline_folder, tmp_path):
 def run(small_run, folder, out, **changed):
     settings = {"folder": str(folder), "calls": 2}
     return augment.run(
-        **{**small_run, "arm": "real,real+classic+synth", "generator": "pretrained", "seeds": 1,
-           "set": {"classifier": SMOKE["classifier"], "pretrained": settings}, "ratio": 1,
-           "out": out, **changed}
-    )  # fmt: skip
+        **{
+            **small_run,
+            "arm": "real,real+classic+synth",
+            "generator": "pretrained",
+            "seeds": 1,
+            "set": {"classifier": SMOKE["classifier"], "pretrained": settings},
+            "ratio": 1,
+            "out": out,
+            **changed,
+        }
+    )
 
 
 def edit(file, **changed):
@@ -166,21 +173,36 @@ def text_folder(pipeline_folder, tmp_path):
         str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), model_max_length=24
     )
     config = transformers.CLIPTextConfig(
-        vocab_size=len(tokens), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=24,
-        bos_token_id=end - 1, eos_token_id=end, pad_token_id=end,
-    )  # fmt: skip
+        vocab_size=len(tokens),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=24,
+        bos_token_id=end - 1,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
     network = UNet2DConditionModel(
-        sample_size=8, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), cross_attention_dim=16,
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=4,
-    )  # fmt: skip
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        cross_attention_dim=16,
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=4,
+    )
     pipe = StableDiffusionPipeline(
-        vae=DiTPipeline.from_pretrained(pipeline_folder).vae, unet=network, tokenizer=tokenizer,
+        vae=DiTPipeline.from_pretrained(pipeline_folder).vae,
+        unet=network,
+        tokenizer=tokenizer,
         text_encoder=transformers.CLIPTextModel(config),
         scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipe.save_pretrained(tmp_path / "text")
     return tmp_path / "text"
 

@@ -51,8 +51,9 @@ def test_lines_say_the_same(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "0/4 cells"
     assert lines[1] == f"0/4 cells · {NAME.format(0)}: generator 0/40  loss 0.4"
-    assert re.fullmatch(r"0/4 cells · .* seed 1: .*: generator 2/40 [\d.]+/s \d+ s left loss 0.4",
-                        lines[6])  # fmt: skip
+    assert re.fullmatch(
+        r"0/4 cells · .* seed 1: .*: generator 2/40 [\d.]+/s \d+ s left loss 0.4", lines[6]
+    )
     assert re.fullmatch(
         r"1/4 cells [\d.]+/(s|min) \d+ s left · .*: score 5/30  loss 0.2", lines[-1]
     )

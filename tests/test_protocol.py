@@ -59,9 +59,11 @@ def test_test_images_replaced_by_noise_change_nothing_that_is_learnt(digits, mon
     noisy = with_test(digits, noise, digits.test.labels)
     second = run_on(noisy, monkeypatch, tmp_path / "b", generator="cvae")
     third = run_on(
-        with_test(digits, digits.test.images, shuffled), monkeypatch, tmp_path / "c",
+        with_test(digits, digits.test.images, shuffled),
+        monkeypatch,
+        tmp_path / "c",
         generator="cvae",
-    )  # fmt: skip
+    )
     sides = [training_side(r.path) for r in (first, second, third)]
     assert len(sides[0]) == 2 + 1 + 5 * 2
     assert sides[0] == sides[1] == sides[2]
@@ -90,9 +92,16 @@ class RealAgain(Duplicate):
 def test_real_set_as_synthetic_set_scores_like_real(digits, monkeypatch, tmp_path):
     monkeypatch.setitem(GENERATORS, "again", RealAgain)
     result = run_on(
-        digits, monkeypatch, tmp_path / "run", generator="again", ratio=1, arm="real,synth",
-        seeds=4, per_class=10, set=SET,
-    )  # fmt: skip
+        digits,
+        monkeypatch,
+        tmp_path / "run",
+        generator="again",
+        ratio=1,
+        arm="real,synth",
+        seeds=4,
+        per_class=10,
+        set=SET,
+    )
     line = result.summary.set_index("arm").loc["synth"]
     assert line["low"] <= 0 <= line["high"]
     assert line["mean"] > 0.7
@@ -110,9 +119,14 @@ def test_generator_that_copies_is_flagged_and_no_better_than_duplicate(
 
     monkeypatch.setitem(GENERATORS, "copier", Copier)
     result = run_on(
-        digits, monkeypatch, tmp_path / "run", generator="copier,duplicate,noise", seeds=4,
-        arm="real+classic,real+classic+synth", set=SET,
-    )  # fmt: skip
+        digits,
+        monkeypatch,
+        tmp_path / "run",
+        generator="copier,duplicate,noise",
+        seeds=4,
+        arm="real+classic,real+classic+synth",
+        set=SET,
+    )
     rates = result.table.dropna(subset=["generator"]).groupby("generator")["copy_rate"].mean()
     assert rates["copier"] == 1.0
     assert rates["duplicate"] == 1.0

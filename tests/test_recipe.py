@@ -126,10 +126,17 @@ def test_frac_and_per_class_exclude_each_other():
 @pytest.mark.parametrize(
     ("given_seeds", "wanted"),
     [
-        (3, [0, 1, 2]), ("3", [0, 1, 2]), (" 3 ", [0, 1, 2]), ("100-102", [100, 101, 102]),
-        ("7-7", [7]), ("1,4", [1, 4]), ("6,", [6]), ([5, 2], [5, 2]), (range(2, 4), [2, 3]),
+        (3, [0, 1, 2]),
+        ("3", [0, 1, 2]),
+        (" 3 ", [0, 1, 2]),
+        ("100-102", [100, 101, 102]),
+        ("7-7", [7]),
+        ("1,4", [1, 4]),
+        ("6,", [6]),
+        ([5, 2], [5, 2]),
+        (range(2, 4), [2, 3]),
     ],
-)  # fmt: skip
+)
 def test_seeds_are_a_number_a_range_or_a_list(given_seeds, wanted):
     assert make_recipe(seeds=given_seeds).seeds == wanted
 
@@ -240,18 +247,29 @@ def some(values):
 
 
 @given(
-    arm=some(SCRATCH), generator=some(list(GENERATORS)), seeds=some([0, 1, 7]),
-    ratio=some([1.0, 5.0]), share=some([0.25, 0.5]), guidance=st.just([]) | some([1.0, 3.0]),
-    dataset=some(["digits", "mnist"]), frac=st.just([]) | some([0.05, 0.5]),
-)  # fmt: skip
+    arm=some(SCRATCH),
+    generator=some(list(GENERATORS)),
+    seeds=some([0, 1, 7]),
+    ratio=some([1.0, 5.0]),
+    share=some([0.25, 0.5]),
+    guidance=st.just([]) | some([1.0, 3.0]),
+    dataset=some(["digits", "mnist"]),
+    frac=st.just([]) | some([0.05, 0.5]),
+)
 @settings(max_examples=40, deadline=None)
 def test_each_cell_once(arm, generator, seeds, ratio, share, guidance, dataset, frac):
     if "ddpm" not in generator:
         guidance = []  # refused where nothing is guided
     made = cells(
-        arm=arm, generator=generator, seeds=seeds, ratio=ratio, share=share, guidance=guidance,
-        dataset=dataset, frac=frac,
-    )  # fmt: skip
+        arm=arm,
+        generator=generator,
+        seeds=seeds,
+        ratio=ratio,
+        share=share,
+        guidance=guidance,
+        dataset=dataset,
+        frac=frac,
+    )
     keys = [
         (c.dataset, c.frac, c.per_class, c.seed, c.arm, c.generator, c.ratio, c.share, c.guidance)
         for c in made
@@ -305,9 +323,15 @@ def test_amounts_that_differ_are_called_differently():
 
 def test_resolved_recipe_comes_back_from_json_and_from_toml(tmp_path):
     recipe = make_recipe(
-        question="Is it so?", dataset="digits,./ä b", frac="0.05,1", seeds="3-5", guidance=2,
-        generator="ddpm,noise", skip_bad=True, set={"ddpm": {"widths": [8, 16], "lr": 1e-3}},
-    ).resolved("cpu")  # fmt: skip
+        question="Is it so?",
+        dataset="digits,./ä b",
+        frac="0.05,1",
+        seeds="3-5",
+        guidance=2,
+        generator="ddpm,noise",
+        skip_bad=True,
+        set={"ddpm": {"widths": [8, 16], "lr": 1e-3}},
+    ).resolved("cpu")
     again = make_recipe(**json.loads(json.dumps(recipe.model_dump(mode="json"))))
     assert again == recipe
     assert expand(again) == expand(recipe)
@@ -410,8 +434,13 @@ def test_records_hang_on_data_test_set_and_precision():
     (cell,) = cells(arm="synth", seeds=1)
     asked = [("d", "a"), ("e", "a"), ("d", "b")]
     assert len({signature(cell.generator_record(*a)) for a in asked}) == 3
-    asked = [("d", "t", "s", "a"), ("e", "t", "s", "a"), ("d", "u", "s", "a"), ("d", "t", "r", "a"),
-             ("d", "t", "s", "b")]  # fmt: skip
+    asked = [
+        ("d", "t", "s", "a"),
+        ("e", "t", "s", "a"),
+        ("d", "u", "s", "a"),
+        ("d", "t", "r", "a"),
+        ("d", "t", "s", "b"),
+    ]
     assert len({signature(cell.score_record(*a)) for a in asked}) == 5
 
 
@@ -428,9 +457,11 @@ def test_more_trials_than_anyone_means_are_refused():
 
 def test_one_generator_with_several_settings_is_several_generators():
     recipe = make_recipe(
-        generator="cvae lr=1e-3 z=4,cvae lr=1e-4,duplicate", arm="synth", seeds=1,
+        generator="cvae lr=1e-3 z=4,cvae lr=1e-4,duplicate",
+        arm="synth",
+        seeds=1,
         set={"generator": {"lr": 0.5, "batch": 8}},
-    ).resolved("cpu")  # fmt: skip
+    ).resolved("cpu")
     first, second, control = expand(recipe)
     assert [c.generator for c in (first, second, control)] == recipe.generator
     assert {c.entry for c in (first, second)} == {"cvae"}

@@ -55,8 +55,10 @@ def test_b1_generator_has_the_layers_of_the_report():
     assert kinds == [*between, *between, nn.ConvTranspose2d, nn.Tanh]
     ups = [m for m in rest if isinstance(m, nn.ConvTranspose2d)]
     assert [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in ups] == [
-        (256, 128, 3, 2), (128, 64, 3, 1), (64, 1, 3, 2),
-    ]  # fmt: skip
+        (256, 128, 3, 2),
+        (128, 64, 3, 1),
+        (64, 1, 3, 2),
+    ]
     z, labels = torch.randn(2, 100), torch.tensor([3, 7])
     torch.testing.assert_close(g(z, labels), g.body(z * g.label(labels)))
     assert g(z, labels).shape == (2, 1, 28, 28)
@@ -90,8 +92,9 @@ def test_a_discriminator_is_a_resnet_18(cpu):
 @pytest.mark.parametrize("name", ["a1-gan", "a2-cgan", "b1-cgan"])
 def test_losses_start_near_ln_2(name, cpu):
     _, metrics = taught(name, bars(8, CLASSES), cpu, steps=1, batch=16)
-    assert math.isclose(sum(GENERATORS[name].start.values()) / len(GENERATORS[name].start),
-                        math.log(2))  # fmt: skip
+    assert math.isclose(
+        sum(GENERATORS[name].start.values()) / len(GENERATORS[name].start), math.log(2)
+    )
     for loss in GENERATORS[name].start:
         assert float(metrics[0][loss]) == pytest.approx(math.log(2), abs=0.4)
 
@@ -221,10 +224,17 @@ def test_run_leaves_curves_grids_and_the_best_pictures(small_run):
 
 def test_curves_have_the_names_of_the_report_and_a_line_at_ln_2():
     variants = ["a2-cgan lr=1e-3", "a2-cgan lr=1e-4"]
-    log = pd.DataFrame({
-        "metric": ["d_real", "mse_simu"] * 2, "step": 1, "value": 0.7, "dataset": "x", "seed": 0,
-        "artefact": "y", "generator": [v for v in variants for _ in range(2)],
-    })  # fmt: skip
+    log = pd.DataFrame(
+        {
+            "metric": ["d_real", "mse_simu"] * 2,
+            "step": 1,
+            "value": 0.7,
+            "dataset": "x",
+            "seed": 0,
+            "artefact": "y",
+            "generator": [v for v in variants for _ in range(2)],
+        }
+    )
     axes = loss_curves("a2-cgan", log).axes
     said = [f"{v}: {title}" for v in variants for title in ("D loss on real", "mse_simu")]
     assert [axis.get_title() for axis in axes] == said

@@ -64,10 +64,15 @@ def _gpus(monkeypatch, request):
 @pytest.mark.usefixtures("_gpus")
 @pytest.mark.parametrize(
     ("_gpus", "name", "wanted"),
-    [(0, "auto", "cpu"), (0, "cpu", "cpu"), (1, "auto", "cuda"), (1, "cpu", "cpu"),
-     (2, "cuda:1", "cuda:1")],
+    [
+        (0, "auto", "cpu"),
+        (0, "cpu", "cpu"),
+        (1, "auto", "cuda"),
+        (1, "cpu", "cpu"),
+        (2, "cuda:1", "cuda:1"),
+    ],
     indirect=["_gpus"],
-)  # fmt: skip
+)
 def test_device_is_the_one_asked_for(name, wanted):
     assert str(pick_device(name)) == wanted
 

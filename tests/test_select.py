@@ -30,8 +30,14 @@ def selecting(small_run):
 
 
 def test_useless_images_are_left_out_and_the_answer_is_the_baseline(selecting):
-    result = augment.run(**{**selecting, "generator": "noise", "per_class": 8,
-                            "set": {"classifier": selecting["set"]["classifier"]}})  # fmt: skip
+    result = augment.run(
+        **{
+            **selecting,
+            "generator": "noise",
+            "per_class": 8,
+            "set": {"classifier": selecting["set"]["classifier"]},
+        }
+    )
     baseline, chosen = result.table.to_dict("records")
     assert chosen["share"] == 0
     assert chosen["n_synth"] == 0

@@ -21,8 +21,16 @@ def shards(tmp_path_factory):
     from conftest import SMOKE
 
     root = tmp_path_factory.mktemp("shards")
-    run = dict(dataset="digits", per_class=3, generator="cvae", preset="smoke", seeds=2, jobs=1,
-               set=SMOKE, ratio=2)  # fmt: skip
+    run = dict(
+        dataset="digits",
+        per_class=3,
+        generator="cvae",
+        preset="smoke",
+        seeds=2,
+        jobs=1,
+        set=SMOKE,
+        ratio=2,
+    )
     augment.run(**run, out=root / "whole")
     for number in (1, 2):
         augment.run(**run, out=root / f"shard-{number}", shard=f"{number}/2")

@@ -68,9 +68,11 @@ def test_bootstrap_interval_stands_beside_from_ten_pairs_on(n):
 def test_p_is_scipy_s_exact_permutation_test(n):
     arm, base = 0.5 + drawn(n), 0.5 + drawn(n, seed=1)
     wanted = stats.permutation_test(
-        (arm, base), lambda a, b: np.mean(a) - np.mean(b),
-        permutation_type="samples", n_resamples=np.inf,
-    )  # fmt: skip
+        (arm, base),
+        lambda a, b: np.mean(a) - np.mean(b),
+        permutation_type="samples",
+        n_resamples=np.inf,
+    )
     assert compare(arm.tolist(), base.tolist()).p == pytest.approx(wanted.pvalue, abs=1e-12)
 
 
@@ -129,8 +131,12 @@ def test_pair_with_a_missing_half_is_left_out_and_counted():
     found, whole = compare(holes_arm, holes_base), compare(ARM, BASE)
     assert found.missing == 3
     assert (found.n, found.mean, found.low, found.high, found.p) == (
-        8, whole.mean, whole.low, whole.high, whole.p,
-    )  # fmt: skip
+        8,
+        whole.mean,
+        whole.low,
+        whole.high,
+        whole.p,
+    )
 
 
 def test_scores_of_different_lengths_are_no_pairs():

@@ -40,8 +40,10 @@ def test_status_follows_a_run_and_outlives_it(small_run):
     assert seen["generator"][0] == ("running", 2, 0, 1, 7)
     (stage,) = seen["generator"][1]
     assert {k: stage[k] for k in ("stage", "step", "steps")} == {
-        "stage": "generator", "step": 3, "steps": 4,
-    }  # fmt: skip
+        "stage": "generator",
+        "step": 3,
+        "steps": 4,
+    }
     assert stage["cell"] == "digits, 3 a class, seed 0: real+synth (cvae)"
     assert seen["cell"][0] == ("running", 3, 0, 0, 7)
     assert counts(run) == ("finished", 10, 0, 0, 0)
@@ -97,10 +99,15 @@ def test_status_of_no_run_names_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("shown", "words"),
     [
-        (speed(12), "12/s"), (speed(0.05), "3/min"), (speed(1e-3), "3.6/h"), (duration(0), "0 s"),
-        (duration(99), "99 s"), (duration(600), "10 min"), (duration(9000), "2.5 h"),
+        (speed(12), "12/s"),
+        (speed(0.05), "3/min"),
+        (speed(1e-3), "3.6/h"),
+        (duration(0), "0 s"),
+        (duration(99), "99 s"),
+        (duration(600), "10 min"),
+        (duration(9000), "2.5 h"),
         (duration(9 * 86400), "9 d"),
     ],
-)  # fmt: skip
+)
 def test_times_as_people_say_them(shown, words):
     assert shown == words

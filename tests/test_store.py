@@ -38,10 +38,35 @@ JSON = st.recursive(
     max_leaves=10,
 )
 NASTY = [
-    "=HYPERLINK(1)", "@SUM(1)", "+1", "-5", "-0.02", "\tx", "\rx", "'=1", "''=1", "'quoted'", "'",
-    'a"b', "a,b", "two\nlines", "a\rb", "a\r\nb", "<script>", "ä ☃ 猫", "NA", "nan", "None", "null",
-    " ", "007", "1e5", "True", "\\", "#",
-]  # fmt: skip
+    "=HYPERLINK(1)",
+    "@SUM(1)",
+    "+1",
+    "-5",
+    "-0.02",
+    "\tx",
+    "\rx",
+    "'=1",
+    "''=1",
+    "'quoted'",
+    "'",
+    'a"b',
+    "a,b",
+    "two\nlines",
+    "a\rb",
+    "a\r\nb",
+    "<script>",
+    "ä ☃ 猫",
+    "NA",
+    "nan",
+    "None",
+    "null",
+    " ",
+    "007",
+    "1e5",
+    "True",
+    "\\",
+    "#",
+]
 TEXTS = st.sampled_from(NASTY) | st.text(
     st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=6
 )
@@ -74,9 +99,11 @@ def filled(store, sig="abc"):
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_signature_is_the_same_in_any_key_order(record):
-    assert signature(record) == signature(backwards(record)) == signature(json.loads(
-        json.dumps(record)
-    ))  # fmt: skip
+    assert (
+        signature(record)
+        == signature(backwards(record))
+        == signature(json.loads(json.dumps(record)))
+    )
 
 
 def test_signature_is_what_it_was_and_hangs_on_every_value():
@@ -211,9 +238,13 @@ def test_checkpoint_with_a_flipped_bit_is_an_error(place, tmp_path):
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize(
     ("code", "says"),
-    [(errno.ENOSPC, "no space left for"), (errno.EDQUOT, "no space"),
-     (errno.EROFS, "cannot be written"), (errno.EACCES, "choose another --out")],
-)  # fmt: skip
+    [
+        (errno.ENOSPC, "no space left for"),
+        (errno.EDQUOT, "no space"),
+        (errno.EROFS, "cannot be written"),
+        (errno.EACCES, "choose another --out"),
+    ],
+)
 def test_failed_write_is_one_sentence_and_the_old_file_stays(
     code, says, call, tmp_path, monkeypatch
 ):
@@ -352,8 +383,10 @@ with FileLock(sys.argv[1]):
     open_run(tmp_path, {}).release()
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(tmp_path / ".lock")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as other:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
         assert other.stdout.readline() == "mine\n"
         with pytest.raises(RunFolderError, match="in use"):
             open_run(tmp_path, {})
@@ -430,18 +463,18 @@ def test_nasty_text_and_all_numbers_survive_a_csv(rows):
 
 
 def test_risky_text_is_guarded_and_numbers_are_not(tmp_path):
-    table = pd.DataFrame({
-        "class": ["=1+1", "@SUM(1)", "-x", "+x", "\tx", "fine", None],
-        "value": [-0.02, 1.0, 2.0, 0.1 + 0.2, 1e-300, -5, None],
-        "mixed": ["=2", -0.02, None, 3, True, "x", -7],
-        "count": range(-3, 4),
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "class": ["=1+1", "@SUM(1)", "-x", "+x", "\tx", "fine", None],
+            "value": [-0.02, 1.0, 2.0, 0.1 + 0.2, 1e-300, -5, None],
+            "mixed": ["=2", -0.02, None, 3, True, "x", -7],
+            "count": range(-3, 4),
+        }
+    )
     kept = table.copy()
     write_csv(tmp_path / "t.csv", table)
     lines = (tmp_path / "t.csv").read_text().splitlines()
-    assert lines[:3] == [
-        "class,value,mixed,count", "'=1+1,-0.02,'=2,-3", "'@SUM(1),1.0,-0.02,-2"
-    ]  # fmt: skip
+    assert lines[:3] == ["class,value,mixed,count", "'=1+1,-0.02,'=2,-3", "'@SUM(1),1.0,-0.02,-2"]
     assert [line[:2] for line in lines[3:6]] == ["'-", "'+", "'\t"]
     found = read_csv(tmp_path / "t.csv", ["class"])
     assert found["class"].tolist()[:6] == table["class"].tolist()[:6]

@@ -6,13 +6,7 @@ from conftest import bars
 
 from augment.metrics import synthetic
 from augment.metrics.copies import nearest_two
-from augment.metrics.synthetic import (
-    agreement,
-    closer_to_train,
-    measures,
-    random_features,
-    warning,
-)
+from augment.metrics.synthetic import agreement, closer_to_train, measures, random_features, warning
 
 CLASSES = ("a", "b", "c")
 
@@ -72,9 +66,10 @@ def test_random_features_are_the_same_each_time(cpu):
 
 def seen(agreement=0.95, coverage=0.9):
     return {
-        "agreement": agreement, "agreement_floor": 0.96,
+        "agreement": agreement,
+        "agreement_floor": 0.96,
         "spaces": {"x": {"coverage": coverage, "coverage_floor": 0.95}},
-    }  # fmt: skip
+    }
 
 
 def test_warning_only_where_something_is_wrong():

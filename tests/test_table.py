@@ -29,17 +29,29 @@ def rows(arm, scores, **others):
     """A finished row a seed; None is a cell that failed."""
     generated = "synth" in arm
     shared = {
-        "dataset": "digits", "asked": "10 a class", "n_labelled": 100, "preset": "quick",
-        "generator": "ddpm" if generated else None, "ratio": 5.0 if generated else None,
-        "share": 0.5 if generated else None, "guidance": 1.0 if generated else None,
-    }  # fmt: skip
+        "dataset": "digits",
+        "asked": "10 a class",
+        "n_labelled": 100,
+        "preset": "quick",
+        "generator": "ddpm" if generated else None,
+        "ratio": 5.0 if generated else None,
+        "share": 0.5 if generated else None,
+        "guidance": 1.0 if generated else None,
+    }
     return [
         {**shared, "arm": arm, "seed": seed, "accuracy": score, "status": "ok", **others}
         if score is not None
-        else {**shared, "arm": arm, "seed": seed, "status": "failed", "error": "boom", **others,
-              "n_labelled": None}
+        else {
+            **shared,
+            "arm": arm,
+            "seed": seed,
+            "status": "failed",
+            "error": "boom",
+            **others,
+            "n_labelled": None,
+        }
         for seed, score in enumerate(scores)
-    ]  # fmt: skip
+    ]
 
 
 def results(*parts):
@@ -81,9 +93,12 @@ def test_each_arm_stands_against_its_own_baseline(usual):
     found = summarise(pd.concat([usual, more]))
     against = dict(zip(found["arm"], found["against"], strict=True))
     assert against == {
-        "real": "", "real+classic": "real", "real+synth": "real",
-        "real+classic+synth": "real+classic", "synth": "real",
-    }  # fmt: skip
+        "real": "",
+        "real+classic": "real",
+        "real+synth": "real",
+        "real+classic+synth": "real+classic",
+        "synth": "real",
+    }
     assert list(found["arm"]) == list(against)
     real = line(found, "real")
     assert real[["pairs", "difference", "low", "high", "p", "p_holm"]].isna().all()
@@ -94,10 +109,13 @@ def test_each_arm_stands_against_its_own_baseline(usual):
 
 
 def test_failed_cell_is_shown_and_not_averaged():
-    found = summarise(results(
-        rows("real", REAL), rows("real+classic", CLASSIC),
-        rows("real+classic+synth", [None, *BOTH[1:]]),
-    ))  # fmt: skip
+    found = summarise(
+        results(
+            rows("real", REAL),
+            rows("real+classic", CLASSIC),
+            rows("real+classic+synth", [None, *BOTH[1:]]),
+        )
+    )
     cell = line(found, "real+classic+synth")
     assert (cell["n"], cell["of"], cell["pairs"]) == (5, 6, 5)
     assert cell["mean"] == pytest.approx(sum(BOTH[1:]) / 5)
@@ -108,9 +126,11 @@ def test_failed_cell_is_shown_and_not_averaged():
 
 
 def test_failed_baseline_takes_its_pair_away_and_the_line_says_so():
-    found = summarise(results(
-        rows("real+classic", [*CLASSIC[:4], None, CLASSIC[5]]), rows("real+classic+synth", BOTH),
-    ))  # fmt: skip
+    found = summarise(
+        results(
+            rows("real+classic", [*CLASSIC[:4], None, CLASSIC[5]]), rows("real+classic+synth", BOTH)
+        )
+    )
     cell = line(found, "real+classic+synth")
     assert (cell["n"], cell["of"], cell["pairs"]) == (6, 6, 5)
     assert cell["difference"] == pytest.approx(0.042)
@@ -128,9 +148,9 @@ def test_score_of_an_unfinished_cell_counts_for_nothing(status, usual):
 
 
 def test_arm_of_which_every_cell_failed_is_still_a_line():
-    found = summarise(results(
-        rows("real+classic", CLASSIC), rows("real+classic+synth", [None] * 6),
-    ))  # fmt: skip
+    found = summarise(
+        results(rows("real+classic", CLASSIC), rows("real+classic+synth", [None] * 6))
+    )
     assert line(found, "real+classic+synth")["verdict"] == "no pair"
     shown = blocks(found)[0][1][-1]
     assert shown[2:] == ["", "(0 pairs)", "", "no pair", "0/6", "real+classic", ""]
@@ -145,14 +165,20 @@ def test_data_sets_and_amounts_have_a_block_each():
     def part(**where):
         return rows("real", REAL, **where) + rows("real+classic", CLASSIC, **where)
 
-    found = summarise(results(
-        part(), part(asked="20 a class", n_labelled=200), part(dataset="mnist"),
-        part(dataset="mnist", asked="0.1 of the pool"),  # as many images, asked otherwise
-    ))  # fmt: skip
+    found = summarise(
+        results(
+            part(),
+            part(asked="20 a class", n_labelled=200),
+            part(dataset="mnist"),
+            part(dataset="mnist", asked="0.1 of the pool"),  # as many images, asked otherwise
+        )
+    )
     assert [title for title, _ in blocks(found)] == [
-        "digits, 100 labelled images (10 a class)", "digits, 200 labelled images (20 a class)",
-        "mnist, 100 labelled images (10 a class)", "mnist, 100 labelled images (0.1 of the pool)",
-    ]  # fmt: skip
+        "digits, 100 labelled images (10 a class)",
+        "digits, 200 labelled images (20 a class)",
+        "mnist, 100 labelled images (10 a class)",
+        "mnist, 100 labelled images (0.1 of the pool)",
+    ]
     assert all(len(lines) == 2 for _, lines in blocks(found))
     assert set(found["pairs"].dropna()) == {6}
     # four contrasts of p = 2/64 in one table
@@ -160,9 +186,11 @@ def test_data_sets_and_amounts_have_a_block_each():
 
 
 def test_pairs_never_cross_amounts():
-    found = summarise(results(
-        rows("real", REAL), rows("real+classic", CLASSIC, asked="20 a class", n_labelled=200),
-    ))  # fmt: skip
+    found = summarise(
+        results(
+            rows("real", REAL), rows("real+classic", CLASSIC, asked="20 a class", n_labelled=200)
+        )
+    )
     assert line(found, "real+classic")["against"] == ""
     assert found["difference"].isna().all()
 
@@ -170,16 +198,26 @@ def test_pairs_never_cross_amounts():
 def test_variants_are_named_by_the_settings_that_differ():
     frame = results(
         rows("real", REAL[:2]),
-        *(rows("real+synth", REAL[:2], ratio=r, guidance=g)
-          for r in (1.0, 5.0) for g in (1.0, 3.0)),
+        *(
+            rows("real+synth", REAL[:2], ratio=r, guidance=g)
+            for r in (1.0, 5.0)
+            for g in (1.0, 3.0)
+        ),
         *(rows("synth", REAL[:2], ratio=r, share=None, guidance=1.0) for r in (1.0, 5.0)),
-        *(rows("real+synth", REAL[:2], ratio=r, generator="noise", guidance=None)
-          for r in (1.0, 5.0)),
-    )  # fmt: skip
+        *(
+            rows("real+synth", REAL[:2], ratio=r, generator="noise", guidance=None)
+            for r in (1.0, 5.0)
+        ),
+    )
     assert sorted(set(variants(frame))) == [
-        "", "ddpm guidance=1 ratio=1", "ddpm guidance=1 ratio=5", "ddpm guidance=3 ratio=1",
-        "ddpm guidance=3 ratio=5", "noise ratio=1", "noise ratio=5",
-    ]  # fmt: skip
+        "",
+        "ddpm guidance=1 ratio=1",
+        "ddpm guidance=1 ratio=5",
+        "ddpm guidance=3 ratio=1",
+        "ddpm guidance=3 ratio=5",
+        "noise ratio=1",
+        "noise ratio=5",
+    ]
     found = summarise(frame)
     assert found["generator"].iloc[0] == ""
     assert (found["of"] == 2).all()
@@ -196,15 +234,21 @@ def test_ratios_that_differ_in_the_seventh_digit_are_two_variants():
 
 
 def test_one_trial_has_no_interval_no_p_and_says_so():
-    found = summarise(results(
-        rows("real+classic", [0.6]), rows("real+classic+synth", [0.63]),
-    ))  # fmt: skip
+    found = summarise(results(rows("real+classic", [0.6]), rows("real+classic+synth", [0.63])))
     cell = line(found, "real+classic+synth")
     assert cell[["low", "high", "p", "p_holm"]].isna().all()
     assert cell["verdict"] == "one trial"
     assert blocks(found)[0][1][-1] == [
-        "ddpm", "real+classic+synth", "63.00", "+3.00", "", "one trial", "1", "real+classic", ""
-    ]  # fmt: skip
+        "ddpm",
+        "real+classic+synth",
+        "63.00",
+        "+3.00",
+        "",
+        "one trial",
+        "1",
+        "real+classic",
+        "",
+    ]
     assert verdicts(found) == [
         "ddpm on digits (100 labelled images): +3.00 points against classic transforms alone in "
         "one trial; no interval without more seeds."
@@ -240,10 +284,13 @@ def test_verdict_that_could_be_luck_among_several_says_so(usual):
     alone = summarise(usual[usual["arm"] != "real"])
     assert "Taken alone" not in verdicts(alone)[0]
     seven = [score + 0.03 for score in [*CLASSIC, 0.6]]  # p is 0.016, twice that below 0.05
-    sure = summarise(results(
-        rows("real", [*REAL, 0.5]), rows("real+classic", [*CLASSIC, 0.6]),
-        rows("real+classic+synth", seven),
-    ))  # fmt: skip
+    sure = summarise(
+        results(
+            rows("real", [*REAL, 0.5]),
+            rows("real+classic", [*CLASSIC, 0.6]),
+            rows("real+classic+synth", seven),
+        )
+    )
     assert ": helps" in verdicts(sure)[0]
     assert "Taken alone" not in verdicts(sure)[0]
 
@@ -290,10 +337,12 @@ def test_markdown_shows_the_figures(usual):
     "name", ["a|b", "two\nlines", "a\rb", "<script>alert(1)</script>", "a\\|b"]
 )
 def test_markdown_cells_hold_whatever_a_name_holds(name):
-    found = summarise(results(
-        rows("real+classic", CLASSIC, dataset=name),
-        rows("real+classic+synth", BOTH, dataset=name, generator=name),
-    ))  # fmt: skip
+    found = summarise(
+        results(
+            rows("real+classic", CLASSIC, dataset=name),
+            rows("real+classic+synth", BOTH, dataset=name, generator=name),
+        )
+    )
     text = markdown(found)
     assert "<" not in text.replace("<0.001", "")
     assert "\r" not in text
@@ -316,17 +365,22 @@ def test_table_from_the_csv_is_the_table_of_the_run(usual, tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "sign", "wanted"),
-    [(0.12345, False, "12.35"), (0.01, True, "+1.00"), (-0.0002, True, "-0.02"),
-     (math.nan, True, ""), (None, False, "")],
-)  # fmt: skip
+    [
+        (0.12345, False, "12.35"),
+        (0.01, True, "+1.00"),
+        (-0.0002, True, "-0.02"),
+        (math.nan, True, ""),
+        (None, False, ""),
+    ],
+)
 def test_percent(value, sign, wanted):
     assert percent(value, sign) == wanted
 
 
 @pytest.mark.parametrize(
-    ("p", "wanted"), [(0.25, "0.250"), (0.00099, "<0.001"), (0.0, "<0.001"), (None, ""),
-                      (math.nan, "")],
-)  # fmt: skip
+    ("p", "wanted"),
+    [(0.25, "0.250"), (0.00099, "<0.001"), (0.0, "<0.001"), (None, ""), (math.nan, "")],
+)
 def test_p_is_never_shown_as_zero(p, wanted):
     assert probability(p) == wanted
 

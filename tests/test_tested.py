@@ -22,9 +22,15 @@ FAST = {"generator": {"steps": 4}, "classifier": {"steps": 6, "epochs": 0}}
 def run(tmp_path_factory):
     learnt = {**FAST, "classifier": {"steps": 60, "epochs": 0}}
     return augment.run(
-        dataset="digits", per_class=5, generator="noise", seeds=3, preset="smoke", set=learnt,
-        out=tmp_path_factory.mktemp("tested") / "run", jobs=1,
-    )  # fmt: skip
+        dataset="digits",
+        per_class=5,
+        generator="noise",
+        seeds=3,
+        preset="smoke",
+        set=learnt,
+        out=tmp_path_factory.mktemp("tested") / "run",
+        jobs=1,
+    )
 
 
 def hits(run, arm):
@@ -65,11 +71,22 @@ def test_two_runs_are_compared_with_the_luck_of_their_test_images(run):
 
 
 def test_units_are_groups_and_equal_pictures(tmp_path):
-    write_csv(tmp_path / "manifest.csv", pd.DataFrame([
-        {"dataset": "d", "sha256": sha, "group": group, "split": split}
-        for sha, group, split in (("a", "p", "test"), ("x", "p", "labelled"), ("b", "", "test"),
-                                  ("c", "p", "test"), ("b", "", "test"), ("d", "q", "test"))
-    ]))  # fmt: skip
+    write_csv(
+        tmp_path / "manifest.csv",
+        pd.DataFrame(
+            [
+                {"dataset": "d", "sha256": sha, "group": group, "split": split}
+                for sha, group, split in (
+                    ("a", "p", "test"),
+                    ("x", "p", "labelled"),
+                    ("b", "", "test"),
+                    ("c", "p", "test"),
+                    ("b", "", "test"),
+                    ("d", "q", "test"),
+                )
+            ]
+        ),
+    )
     assert units_tested(tmp_path)["d"].tolist() == [0, 1, 0, 1, 2]
 
 
@@ -85,8 +102,10 @@ def test_what_units_add_has_the_score_as_its_mean(tmp_path, balanced):
 def test_images_of_a_patient_stand_in_the_manifest_as_one_group(tmp_path):
     root = write_folder(tmp_path / "pictures", bars(12))
     files = sorted(p.relative_to(root) for p in root.rglob("*.png"))
-    lines = [{"file_name": str(f), "label": f.parent.name, "group": f"p{i // 3}"}
-             for i, f in enumerate(files)]  # fmt: skip
+    lines = [
+        {"file_name": str(f), "label": f.parent.name, "group": f"p{i // 3}"}
+        for i, f in enumerate(files)
+    ]
     pd.DataFrame(lines).to_csv(root / "metadata.csv", index=False)
     out = tmp_path / "run"
     augment.run(dataset=str(root), arm="real", seeds=1, preset="smoke", set=FAST, out=out, jobs=1)

@@ -60,9 +60,15 @@ def test_run_on_other_data_starts_from_the_weights_of_a_run(small_run, tmp_path)
     file = first.path / "artefacts/score" / line / "weights.safetensors"
     assert weights_file(run) == file
     again = augment.run(
-        **{**small_run, "arm": "real+classic,transfer,transfer+linear", "weights": run,
-           "per_class": 2, "set": SMOKE, "out": tmp_path / "again"}
-    )  # fmt: skip
+        **{
+            **small_run,
+            "arm": "real+classic,transfer,transfer+linear",
+            "weights": run,
+            "per_class": 2,
+            "set": SMOKE,
+            "out": tmp_path / "again",
+        }
+    )
     assert again.failed == 0
     rows = again.table.set_index("arm")
     assert rows.loc["transfer", "closed_set"].eq(False).all()
@@ -123,9 +129,15 @@ def test_torchvision_weights_come_from_the_cache(small_run, hub_cache):
     # as the file of old has it
     torch.save({k: v for k, v in state.items() if "num_batches" not in k}, hub_cache)
     result = augment.run(
-        **{**small_run, "arm": "transfer,transfer+linear", "weights": "torchvision", "seeds": 1,
-           "classifier": "resnet18", "set": {"classifier": {"steps": 2, "batch": 4}}}
-    )  # fmt: skip
+        **{
+            **small_run,
+            "arm": "transfer,transfer+linear",
+            "weights": "torchvision",
+            "seeds": 1,
+            "classifier": "resnet18",
+            "set": {"classifier": {"steps": 2, "batch": 4}},
+        }
+    )
     assert result.failed == 0
     assert result.table["closed_set"].eq(False).all()
     signature = result.table.set_index("arm").loc["transfer+linear", "signature"]

@@ -168,8 +168,10 @@ def split(
         found.classes,
         torch.bincount(labels[in_pool], minlength=len(found.classes)).tolist(),
         torch.bincount(labels[in_test], minlength=len(found.classes)).tolist(),
-        notes, official=official, drop_small=drop_small,
-    )  # fmt: skip
+        notes,
+        official=official,
+        drop_small=drop_small,
+    )
     new = torch.full((len(found.classes),), -1)
     new[kept] = torch.arange(len(kept))
     labels, classes = new[labels], tuple(found.classes[k] for k in kept)
@@ -184,9 +186,18 @@ def split(
 
     (pool, pool_files, pool_groups), (test, test_files, test_groups) = side(in_pool), side(in_test)
     return Dataset(
-        name, pool, test, classic, official, pool_files, test_files, found.bad, notes, pool_groups,
+        name,
+        pool,
+        test,
+        classic,
+        official,
+        pool_files,
+        test_files,
+        found.bad,
+        notes,
+        pool_groups,
         test_groups,
-    )  # fmt: skip
+    )
 
 
 def given_test(found: Found, notes: list[str]) -> torch.Tensor | None:
@@ -215,9 +226,14 @@ def given_test(found: Found, notes: list[str]) -> torch.Tensor | None:
 
 
 def fit_classes(
-    classes: list[str], n_pool: list[int], n_test: list[int], notes: list[str],
-    *, official: bool, drop_small: bool,
-) -> list[int]:  # fmt: skip
+    classes: list[str],
+    n_pool: list[int],
+    n_test: list[int],
+    notes: list[str],
+    *,
+    official: bool,
+    drop_small: bool,
+) -> list[int]:
     """Places of the classes that can be learnt: two images of the pool, and one to test on.
 
     A given test split may lack a class (noted); a class that only it has cannot be learnt.

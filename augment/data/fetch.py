@@ -18,9 +18,13 @@ from augment.errors import MachineError
 
 TIMEOUT = 10  # seconds of silence; offline must not mean waiting for ever
 FAULTS = (
-    OSError, RuntimeError, EOFError, http.client.HTTPException, tarfile.TarError,
+    OSError,
+    RuntimeError,
+    EOFError,
+    http.client.HTTPException,
+    tarfile.TarError,
     zipfile.BadZipFile,
-)  # fmt: skip
+)
 
 
 def cached(name: str, source: str, options: Sequence[dict[str, Any]], folder: Path) -> Path:

@@ -92,9 +92,11 @@ def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
         return images
     chunks = [
         F.interpolate(part.float(), sides, mode="bilinear", antialias=True)
-        .round_().clamp_(0, 255).to(torch.uint8)
+        .round_()
+        .clamp_(0, 255)
+        .to(torch.uint8)
         for part in images.split(1024)
-    ]  # fmt: skip
+    ]
     return torch.cat(chunks)
 
 

@@ -91,9 +91,14 @@ class Decoder(nn.Module):
 
 @torch.inference_mode()
 def decode(
-    decoder: nn.Module, z: int, shape: tuple[int, int, int], labels: Tensor, seeds: Tensor,
-    device: torch.device, precision: str,
-) -> Tensor:  # fmt: skip
+    decoder: nn.Module,
+    z: int,
+    shape: tuple[int, int, int],
+    labels: Tensor,
+    seeds: Tensor,
+    device: torch.device,
+    precision: str,
+) -> Tensor:
     """One picture a label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
 
     def draw(own: Tensor, keys: Tensor) -> Tensor:

@@ -60,11 +60,17 @@ class CGAN:
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=60,    batch=32,  width=16),
-        "quick": dict(steps=1000,  batch=32,  width=32),
-        "full":  dict(steps=40000, batch=64,  width=96, lr=2e-4, ema=0.9995,
-                      diffaugment=("colour", "translation", "cutout")),
-    }  # fmt: skip
+        "smoke": dict(steps=60, batch=32, width=16),
+        "quick": dict(steps=1000, batch=32, width=32),
+        "full": dict(
+            steps=40000,
+            batch=64,
+            width=96,
+            lr=2e-4,
+            ema=0.9995,
+            diffaugment=("colour", "translation", "cutout"),
+        ),
+    }
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
@@ -115,9 +121,11 @@ class CGAN:
         self.optimisers["g"].step()
         follow(self.modules["ema"], g, step, self.ema)
         return {
-            "d_real": d_real.detach(), "d_fake": d_fake.detach(), "g": g_loss.detach(),
+            "d_real": d_real.detach(),
+            "d_fake": d_fake.detach(),
+            "g": g_loss.detach(),
             "spread": spread.mean().detach(),
-        }  # fmt: skip
+        }
 
     def disturb(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """DiffAugment: the same kinds of disturbance for all that D sees, gradients go through."""

@@ -78,10 +78,10 @@ class CVAE:
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = ()
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=60,    batch=32,  width=16),
-        "quick": dict(steps=1000,  batch=32,  width=32),
-        "full":  dict(steps=20000, batch=128, width=96, z=64, lr=1e-3),
-    }  # fmt: skip
+        "smoke": dict(steps=60, batch=32, width=16),
+        "quick": dict(steps=1000, batch=32, width=32),
+        "full": dict(steps=20000, batch=128, width=96, z=64, lr=1e-3),
+    }
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"

@@ -60,22 +60,33 @@ class DDPM:
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = (
-        "sampler", "calls", "guidance", "strength", "interpolate", "snapshot",
-    )  # fmt: skip
+        "sampler",
+        "calls",
+        "guidance",
+        "strength",
+        "interpolate",
+        "snapshot",
+    )
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=60,    batch=32,  widths=(16, 32),  hub=64),
-        "quick": dict(steps=1200,  batch=64,  widths=(32, 64)),
-        "full":  dict(steps=9000, batch=256, widths=(128, 256), hub=0,
-                      lr=1e-3, dropout=0.1, ema=0.999, clip=1.0),
-    }  # fmt: skip
+        "smoke": dict(steps=60, batch=32, widths=(16, 32), hub=64),
+        "quick": dict(steps=1200, batch=64, widths=(32, 64)),
+        "full": dict(
+            steps=9000,
+            batch=256,
+            widths=(128, 256),
+            hub=0,
+            lr=1e-3,
+            dropout=0.1,
+            ema=0.999,
+            clip=1.0,
+        ),
+    }
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
         """Build network, average and optimiser for images [*, C, H, W] of K classes."""
-        for key, known in (
-            ("sampler", SAMPLERS), ("network", NETWORKS), ("snapshot", SNAPSHOTS)
-        ):  # fmt: skip
+        for key, known in (("sampler", SAMPLERS), ("network", NETWORKS), ("snapshot", SNAPSHOTS)):
             if (value := getattr(self, key)) not in known:
                 raise UsageError(f"ddpm.{key} '{value}' is none of {', '.join(map(str, known))}")
         self.shape, self.null = data.shape, len(data.classes)
@@ -104,8 +115,10 @@ class DDPM:
     def build(self, n_classes: int) -> nn.Module:
         """The network for images of this shape; one class more, the null class."""
         channels, height, width = self.shape
-        sides = (-(-height // self.multiple) * self.multiple // self.fold,
-                 -(-width // self.multiple) * self.multiple // self.fold)  # fmt: skip
+        sides = (
+            -(-height // self.multiple) * self.multiple // self.fold,
+            -(-width // self.multiple) * self.multiple // self.fold,
+        )
         return NETWORKS[self.network](self, channels * self.fold**2, sides, n_classes + 1)
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
@@ -146,8 +159,11 @@ class DDPM:
         """One batch through the sampler."""
         labels = labels.to(self.device)
         channels, height, width = self.shape
-        x = noise_for(seeds, (channels, height + -height % self.multiple,
-                              width + -width % self.multiple), self.device)  # fmt: skip
+        x = noise_for(
+            seeds,
+            (channels, height + -height % self.multiple, width + -width % self.multiple),
+            self.device,
+        )
         x = F.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last)
         plan = scheduler(self.sampler)
         plan.set_timesteps(self.calls, device=self.device)
@@ -201,9 +217,14 @@ def velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
 def lean(model: DDPM, channels: int, sides: tuple[int, int], n_classes: int) -> nn.Module:
     """LeanUNet."""
     return LeanUNet(
-        channels, sides, model.widths, n_classes,
-        hub=model.hub, attention=model.attention, dropout=model.dropout,
-    )  # fmt: skip
+        channels,
+        sides,
+        model.widths,
+        n_classes,
+        hub=model.hub,
+        attention=model.attention,
+        dropout=model.dropout,
+    )
 
 
 def unet2d(model: DDPM, channels: int, sides: tuple[int, int], n_classes: int) -> nn.Module:
@@ -244,9 +265,11 @@ def scheduler(name: str) -> Any:
     from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
     common: dict[str, Any] = dict(
-        num_train_timesteps=LEVELS, beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction", timestep_spacing="trailing",
-    )  # fmt: skip
+        num_train_timesteps=LEVELS,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+    )
     if name == "dpm++":
         return DPMSolverMultistepScheduler(**common, solver_order=2, final_sigmas_type="zero")
     if name == "ddim":

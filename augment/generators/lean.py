@@ -83,15 +83,23 @@ class LeanUNet(nn.Module):
     rates: Tensor
 
     def __init__(
-        self, channels: int, sides: tuple[int, int], widths: tuple[int, ...], n_classes: int,
-        *, hub: int, attention: bool, dropout: float,
-    ) -> None:  # fmt: skip
+        self,
+        channels: int,
+        sides: tuple[int, int],
+        widths: tuple[int, ...],
+        n_classes: int,
+        *,
+        hub: int,
+        attention: bool,
+        dropout: float,
+    ) -> None:
         super().__init__()
         size = 4 * widths[0]
         self.register_buffer(
-            "rates", torch.exp(-math.log(10000) * torch.arange(FREQUENCIES) / FREQUENCIES),
+            "rates",
+            torch.exp(-math.log(10000) * torch.arange(FREQUENCIES) / FREQUENCIES),
             persistent=False,
-        )  # fmt: skip
+        )
         self.level = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, size), nn.SiLU(), nn.Linear(size, size)
         )

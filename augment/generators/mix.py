@@ -81,10 +81,10 @@ class Mix:
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = ("reach",)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=60,   batch=32,  width=16),
-        "quick": dict(steps=1000, batch=64,  width=32),
-        "full":  dict(steps=5000, batch=128, width=64),
-    }  # fmt: skip
+        "smoke": dict(steps=60, batch=32, width=16),
+        "quick": dict(steps=1000, batch=64, width=32),
+        "full": dict(steps=5000, batch=128, width=64),
+    }
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"

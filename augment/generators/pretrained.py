@@ -44,8 +44,8 @@ class Pretrained:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(calls=4),
         "quick": dict(calls=20),
-        "full":  dict(calls=50),
-    }  # fmt: skip
+        "full": dict(calls=50),
+    }
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
@@ -87,8 +87,10 @@ class Pretrained:
             drawn = self.pipe(
                 **{argument: [self.wanted[k] for k in labels.tolist()]},
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds.tolist()],
-                num_inference_steps=self.calls, guidance_scale=self.guidance, output_type="pt",
-            ).images  # fmt: skip
+                num_inference_steps=self.calls,
+                guidance_scale=self.guidance,
+                output_type="pt",
+            ).images
         return like(self.shape, to_uint8(2 * drawn.float() - 1))
 
 
@@ -142,8 +144,9 @@ def label_numbers(
         index = pipeline_index(str(folder))
         names = {
             name.strip(): int(number)
-            for number, line in (index.get("id2label") or {}).items() for name in line.split(",")
-        }  # fmt: skip
+            for number, line in (index.get("id2label") or {}).items()
+            for name in line.split(",")
+        }
         strange = [name for name in classes if names and name not in names]
         if strange:
             raise UsageError(f"{said} has no label called '{strange[0]}': {way_out}")

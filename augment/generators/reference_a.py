@@ -40,9 +40,11 @@ class Painter(nn.Module):
             raised(2 * z if n_classes else z, 4 * width, 1, 0),  # 4×4
             raised(4 * width, 2 * width, 2, 1),
             raised(2 * width, width, 2, 1),
-            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(64 * width, shape[0] * shape[1] * shape[2]),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(64 * width, shape[0] * shape[1] * shape[2]),
             nn.Tanh(),
-        )  # fmt: skip
+        )
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         x = self.noise(z)
@@ -68,14 +70,23 @@ class Discriminator(nn.Module):
         self.sides, w = shape[1:], width
         self.label = nn.Embedding(n_classes, shape[1] * shape[2]) if n_classes else None
         self.body = nn.Sequential(
-            nn.Conv2d(shape[0] + bool(n_classes), w, 7, 2, 3, bias=False), nn.BatchNorm2d(w),
-            nn.ReLU(), nn.MaxPool2d(3, 2, 1),
-            Residual(w, w), Residual(w, w),
-            Residual(w, 2 * w, 2), Residual(2 * w, 2 * w),
-            Residual(2 * w, 4 * w, 2), Residual(4 * w, 4 * w),
-            Residual(4 * w, 8 * w, 2), Residual(8 * w, 8 * w),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * w, 1), nn.Sigmoid(),
-        )  # fmt: skip
+            nn.Conv2d(shape[0] + bool(n_classes), w, 7, 2, 3, bias=False),
+            nn.BatchNorm2d(w),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, 1),
+            Residual(w, w),
+            Residual(w, w),
+            Residual(w, 2 * w, 2),
+            Residual(2 * w, 2 * w),
+            Residual(2 * w, 4 * w, 2),
+            Residual(4 * w, 4 * w),
+            Residual(4 * w, 8 * w, 2),
+            Residual(8 * w, 8 * w),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8 * w, 1),
+            nn.Sigmoid(),
+        )
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         x = images
@@ -104,8 +115,10 @@ class Rivals:
     start: ClassVar[dict[str, float]] = {"d_real": LN2, "d_fake": LN2, "g": LN2}
     in_parts: ClassVar[bool] = False  # an update is several steps
     curves: ClassVar[dict[str, str]] = {
-        "d_real": "D loss on real", "d_fake": "D loss on generated", "g": "G loss",
-    }  # fmt: skip
+        "d_real": "D loss on real",
+        "d_fake": "D loss on generated",
+        "g": "G loss",
+    }
 
     def pairs(self, data: LabelledImages) -> list[tuple[Painter, Discriminator]]:
         """G and D of each model."""
@@ -177,8 +190,8 @@ class A1GAN(Rivals):
         "smoke": dict(steps=40, batch=16, width=8, tries=8),
         # reduced: a quarter of the width, few steps, so eight times the rates
         "quick": dict(epochs=30, batch=32, width=16, lr=4e-4, d_lr=1.6e-4),
-        "full":  {},
-    }  # fmt: skip
+        "full": {},
+    }
 
     def pairs(self, data: LabelledImages) -> list[tuple[Painter, Discriminator]]:
         """One pair, or one a class."""
@@ -260,8 +273,8 @@ class A2CGAN(Rivals):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=40, batch=16, width=8),
         "quick": dict(epochs=30, batch=32, width=16, lr=4e-4, d_lr=4e-4),  # reduced, as A1
-        "full":  {},
-    }  # fmt: skip
+        "full": {},
+    }
 
     def pairs(self, data: LabelledImages) -> list[tuple[Painter, Discriminator]]:
         """One pair that sees the labels."""

@@ -41,11 +41,17 @@ class Painter(nn.Module):
         rows, columns = grid(shape)
         self.label = nn.Embedding(n_classes, beside or z) if n_classes else None
         self.body = nn.Sequential(
-            nn.Linear(z + beside, 256 * rows * columns), nn.Unflatten(1, (256, rows, columns)),
-            nn.ConvTranspose2d(256, 128, 3, 2, 1, 1), norm(128), nn.LeakyReLU(),
-            nn.ConvTranspose2d(128, 64, 3, 1, 1), norm(64), nn.LeakyReLU(),
-            nn.ConvTranspose2d(64, shape[0], 3, 2, 1, 1), nn.Tanh(),
-        )  # fmt: skip
+            nn.Linear(z + beside, 256 * rows * columns),
+            nn.Unflatten(1, (256, rows, columns)),
+            nn.ConvTranspose2d(256, 128, 3, 2, 1, 1),
+            norm(128),
+            nn.LeakyReLU(),
+            nn.ConvTranspose2d(128, 64, 3, 1, 1),
+            norm(64),
+            nn.LeakyReLU(),
+            nn.ConvTranspose2d(64, shape[0], 3, 2, 1, 1),
+            nn.Tanh(),
+        )
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         if self.label is not None:
@@ -65,11 +71,17 @@ class Reader(nn.Module):
         self.sides = (4 * rows, 4 * columns)
         self.label = nn.Embedding(n_classes, 16 * rows * columns) if n_classes else None
         self.body = nn.Sequential(
-            nn.Conv2d(shape[0] + bool(n_classes), 64, 3, 2, 1), nn.LeakyReLU(),
-            nn.Conv2d(64, 64, 3, 2, 1), norm(64), nn.LeakyReLU(),
-            nn.Conv2d(64, 128, 3, 2), norm(128), nn.LeakyReLU(),
-            nn.Flatten(), nn.Linear((rows - 1) // 2 * ((columns - 1) // 2) * 128, outputs),
-        )  # fmt: skip
+            nn.Conv2d(shape[0] + bool(n_classes), 64, 3, 2, 1),
+            nn.LeakyReLU(),
+            nn.Conv2d(64, 64, 3, 2, 1),
+            norm(64),
+            nn.LeakyReLU(),
+            nn.Conv2d(64, 128, 3, 2),
+            norm(128),
+            nn.LeakyReLU(),
+            nn.Flatten(),
+            nn.Linear((rows - 1) // 2 * ((columns - 1) // 2) * 128, outputs),
+        )
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         margins = (0, self.sides[1] - images.shape[3], 0, self.sides[0] - images.shape[2])
@@ -96,14 +108,16 @@ class B1CGAN:
     sampling: ClassVar[tuple[str, ...]] = ()
     in_parts: ClassVar[bool] = False  # an update is several steps
     curves: ClassVar[dict[str, str]] = {
-        "d_real": "D loss on real", "d_fake": "D loss on generated", "g": "G loss",
-    }  # fmt: skip
+        "d_real": "D loss on real",
+        "d_fake": "D loss on generated",
+        "g": "G loss",
+    }
     start: ClassVar[dict[str, float]] = {"d_real": LN2}  # D has moved before the other two
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=40,  batch=16),
+        "smoke": dict(steps=40, batch=16),
         "quick": dict(epochs=20, batch=16),  # reduced: minutes of one core for 1,000 images
-        "full":  {},
-    }  # fmt: skip
+        "full": {},
+    }
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
@@ -205,7 +219,7 @@ class B2VAE:
             output = decoder(mean + eps * (0.5 * log_variance).exp(), labels)
         reconstruction = F.binary_cross_entropy(
             (output.float() + 1) / 2, (images + 1) / 2, reduction="sum"
-        ) / len(images)  # fmt: skip
+        ) / len(images)
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean()
         loss = reconstruction + kl
         descend(self.optimisers["vae"], loss)
@@ -245,10 +259,10 @@ class B4VAECGAN(B1CGAN):
     vae_share: float = 0.5  # of the steps come first and train the VAE alone
     latent: int = 2  # dimensions of the VAE
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=40,  batch=16),
+        "smoke": dict(steps=40, batch=16),
         "quick": dict(epochs=40, batch=16),
-        "full":  {},
-    }  # fmt: skip
+        "full": {},
+    }
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"

@@ -98,6 +98,7 @@ def spread(features: Tensor, labels: Tensor) -> float:
 def fidelity(real: Tensor, synthetic: Tensor) -> dict[str, float]:
     """All of the above but the spread, of two sets with more than NEIGHBOURS rows each."""
     return {
-        "kid": kid(real, synthetic), "fd": frechet_distance(real, synthetic),
+        "kid": kid(real, synthetic),
+        "fd": frechet_distance(real, synthetic),
         **balls(real, synthetic),
-    }  # fmt: skip
+    }

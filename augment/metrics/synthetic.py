@@ -39,10 +39,12 @@ def measures(
         twin = float(radii(other, 1).quantile(SAME))
         usual = spread(other, second.labels)
         found[name] = {
-            "n": n, **fidelity(known, made), **floor,
+            "n": n,
+            **fidelity(known, made),
+            **floor,
             "diversity": spread(made, chosen.labels) / usual if usual else float("nan"),
             "twins": float((radii(made, 1) < twin).float().mean()),
-        }  # fmt: skip
+        }
     return found
 
 
@@ -73,11 +75,17 @@ def random_features(channels: int, device: torch.device) -> Any:
     """A fixed network of random weights: images [N, C, H, W] uint8 → [N, 512] on the CPU."""
     net = fresh(
         lambda: nn.Sequential(
-            nn.Conv2d(channels, 32, 3, 1, 1), nn.GELU(), nn.Conv2d(32, 64, 3, 2, 1), nn.GELU(),
-            nn.Conv2d(64, 128, 3, 2, 1), nn.GELU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+            nn.Conv2d(channels, 32, 3, 1, 1),
+            nn.GELU(),
+            nn.Conv2d(32, 64, 3, 2, 1),
+            nn.GELU(),
+            nn.Conv2d(64, 128, 3, 2, 1),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
         ),
         seed=0,
-    )  # fmt: skip
+    )
     net = net.to(device=device, memory_format=torch.channels_last)
 
     @torch.inference_mode()

@@ -66,23 +66,32 @@ def compare_tables(
             contrast = compare(own[1][seeds].tolist(), own[0][seeds].tolist(), se_images=luck)
             if contrast.n:
                 contrasts.append(contrast)
-                rows.append({
-                    **dict(zip(TRIAL, key, strict=True)), "generator_a": name_a,
-                    "generator_b": name_b, "mean_a": own[0][seeds].mean(),
-                    "mean_b": own[1][seeds].mean(),
-                })  # fmt: skip
+                rows.append(
+                    {
+                        **dict(zip(TRIAL, key, strict=True)),
+                        "generator_a": name_a,
+                        "generator_b": name_b,
+                        "mean_a": own[0][seeds].mean(),
+                        "mean_b": own[1][seeds].mean(),
+                    }
+                )
     if not rows:
         raise UsageError(
             "the runs share no finished pair of data set, amount, arm and seed: nothing to compare"
         )
     for row, contrast in zip(rows, holm(contrasts), strict=True):
         row |= {
-            "pairs": contrast.n, "difference": contrast.mean,
-            "se_test_images": contrast.se_images, "low": contrast.low, "high": contrast.high,
-            "p": contrast.p, "p_holm": contrast.p_holm,
-            "verdict": "equal" if contrast.low == contrast.high == contrast.mean == 0
+            "pairs": contrast.n,
+            "difference": contrast.mean,
+            "se_test_images": contrast.se_images,
+            "low": contrast.low,
+            "high": contrast.high,
+            "p": contrast.p,
+            "p_holm": contrast.p_holm,
+            "verdict": "equal"
+            if contrast.low == contrast.high == contrast.mean == 0
             else WORDS.get(contrast.verdict, contrast.verdict),
-        }  # fmt: skip
+        }
     return pd.DataFrame(rows)
 
 
@@ -113,13 +122,19 @@ def comparison_lines(table: pd.DataFrame) -> list[list[str]]:
     """Lines of text cells under HEAD."""
     lines = []
     for r in table.to_dict("records"):
-        lines.append([
-            f"{r['dataset']}, {r['asked']}", r["arm"],
-            f"{percent(r['mean_a'])} {r['generator_a']}".strip(),
-            f"{percent(r['mean_b'])} {r['generator_b']}".strip(),
-            percent(r["difference"], True), between(r["low"], r["high"]), str(r["pairs"]),
-            probability(r["p_holm"]), r["verdict"],
-        ])  # fmt: skip
+        lines.append(
+            [
+                f"{r['dataset']}, {r['asked']}",
+                r["arm"],
+                f"{percent(r['mean_a'])} {r['generator_a']}".strip(),
+                f"{percent(r['mean_b'])} {r['generator_b']}".strip(),
+                percent(r["difference"], True),
+                between(r["low"], r["high"]),
+                str(r["pairs"]),
+                probability(r["p_holm"]),
+                r["verdict"],
+            ]
+        )
     return lines
 
 
@@ -149,8 +164,9 @@ def compare_pictures(a: Path, b: Path) -> pd.DataFrame:
             }
             rows += [
                 {**said, "measure": measure, "a": means[0][measure], "b": means[1][measure]}
-                for measure in MEASURES if all(measure in mean for mean in means)
-            ]  # fmt: skip
+                for measure in MEASURES
+                if all(measure in mean for mean in means)
+            ]
     return pd.DataFrame(rows)
 
 
@@ -159,9 +175,13 @@ def picture_lines(table: pd.DataFrame) -> list[list[str]]:
     lines = []
     for r in table.to_dict("records"):
         label, shown = MEASURES[r["measure"]]
-        lines.append([
-            f"{Path(r['dataset']).name}, {r['asked']}", r["features"], label,
-            *(f"{shown(r[s])} {r[f'generator_{s}']}".strip() for s in "ab"),
-            " ".join(dict.fromkeys(str(r[f"n_{s}"]) for s in "ab")),
-        ])  # fmt: skip
+        lines.append(
+            [
+                f"{Path(r['dataset']).name}, {r['asked']}",
+                r["features"],
+                label,
+                *(f"{shown(r[s])} {r[f'generator_{s}']}".strip() for s in "ab"),
+                " ".join(dict.fromkeys(str(r[f"n_{s}"]) for s in "ab")),
+            ]
+        )
     return lines

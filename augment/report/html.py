@@ -23,7 +23,7 @@ from augment.report.table import (
     taken_alone,
     variants,
     verdict_lines,
-)  # fmt: skip
+)
 from augment.status import FILE as STATUS
 from augment.store import read_csv, write_atomic
 
@@ -37,13 +37,28 @@ PLAIN = {
     "no pair": "Not measured: no trial of {who} finished.",
 }
 KINDS = {"helps": "helps", "hurts": "hurts"}
-SHEETS = {"best": "the images that the real+classic classifier is surest of, for each class",
-          "closest": "the images most like a labelled one, each above that one"}  # fmt: skip
+SHEETS = {
+    "best": "the images that the real+classic classifier is surest of, for each class",
+    "closest": "the images most like a labelled one, each above that one",
+}
 HASH = "[0-9a-f]" * 6  # of a synthetic set, at the end of its pictures' names
-QUALITY = {"agreement": "right class %", "precision": "precision %", "coverage": "coverage %",
-           "kid": "KID", "fd": "Fréchet distance"}  # fmt: skip
-QUALITY_HEAD = ("data", "generator", "trial", "features", "n", *QUALITY.values(), "copies %",
-                "nearer to labelled %")  # fmt: skip
+QUALITY = {
+    "agreement": "right class %",
+    "precision": "precision %",
+    "coverage": "coverage %",
+    "kid": "KID",
+    "fd": "Fréchet distance",
+}
+QUALITY_HEAD = (
+    "data",
+    "generator",
+    "trial",
+    "features",
+    "n",
+    *QUALITY.values(),
+    "copies %",
+    "nearer to labelled %",
+)
 
 
 def write_html(folder: Path, table: pd.DataFrame) -> Path:
@@ -52,40 +67,61 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
     done = table[table["status"] == "ok"]
     quality = optional(folder / "quality.csv")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
     rates = done["copy_rate"].dropna().astype(float)
     page = environment.get_template("report.html.j2").render(
         unfinished=unfinished(folder),
         title=f"Do generated images help? {folder.name}",
         intervals=interval_said(summary),
         verdicts=[
-            {"kind": KINDS.get(line["verdict"], ""), "exact": sentence,
-             "plain": PLAIN[line["verdict"] or "no pair"].format(
-                 alone=", taken alone" if taken_alone(line, summary) else "",
-                 who=f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},")}
+            {
+                "kind": KINDS.get(line["verdict"], ""),
+                "exact": sentence,
+                "plain": PLAIN[line["verdict"] or "no pair"].format(
+                    alone=", taken alone" if taken_alone(line, summary) else "",
+                    who=f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},",
+                ),
+            }
             for line, sentence in verdict_lines(summary)
         ],
-        warnings=warnings(quality), notes=notes(folder / "notes.csv"),
+        warnings=warnings(quality),
+        notes=notes(folder / "notes.csv"),
         arms=[(name, arm.about) for name, arm in ARMS.items() if name in set(table["arm"])],
-        head=HEAD, legend=legend(summary),
+        head=HEAD,
+        legend=legend(summary),
         blocks=[{"title": title, "lines": lines} for title, lines in blocks(summary)],
-        plots=[picture(f, "Accuracy: mean, 95 % interval and the single trials" if
-                       f.stem == "accuracy" else "Gain of the synthetic images along a setting")
-               for f in shown(folder / "plots", "accuracy.png", "gain.png")],
-        classes=(changes := class_changes(folder)), n_classes=sum(c["n"] for c in changes),
+        plots=[
+            picture(
+                f,
+                "Accuracy: mean, 95 % interval and the single trials"
+                if f.stem == "accuracy"
+                else "Gain of the synthetic images along a setting",
+            )
+            for f in shown(folder / "plots", "accuracy.png", "gain.png")
+        ],
+        classes=(changes := class_changes(folder)),
+        n_classes=sum(c["n"] for c in changes),
         samples=sample_pairs(folder, done, quality),
-        quality=quality_lines(quality), quality_head=QUALITY_HEAD,
-        confusions=[picture(f, "Rows: true class; columns: what the classifier said; percent of "
-                            f"the row. {f.stem}")
-                    for f in shown(folder / "plots", "confusion-*.png")],
+        quality=quality_lines(quality),
+        quality_head=QUALITY_HEAD,
+        confusions=[
+            picture(
+                f,
+                "Rows: true class; columns: what the classifier said; percent of "
+                f"the row. {f.stem}",
+            )
+            for f in shown(folder / "plots", "confusion-*.png")
+        ],
         cost=cost_lines(done),
         copying=f" (copy rate here: {100 * rates.mean():.1f} %)" if len(rates) else "",
         folder=folder,
         recipe=(folder / "recipe.toml").read_text(),
         environment=(folder / "environment.json").read_text(),
-    )  # fmt: skip
+    )
     write_atomic(folder / "report.html", page)
     return folder / "report.html"
 
@@ -168,10 +204,15 @@ def class_changes(folder: Path) -> list[dict[str, Any]]:
         means = own.groupby("class", sort=False)[["n_test", "recall_before", "recall", "change"]]
         ordered = means.mean().sort_values("change", kind="stable").reset_index()
         lines = [
-            [r["class"], f"{r['n_test']:.0f}", percent(r["recall_before"]), percent(r["recall"]),
-             percent(r["change"], True)]
+            [
+                r["class"],
+                f"{r['n_test']:.0f}",
+                percent(r["recall_before"]),
+                percent(r["recall"]),
+                percent(r["change"], True),
+            ]
             for r in ordered.head(most).to_dict("records")
-        ]  # fmt: skip
+        ]
         title = f"{variant} on {Path(dataset).name}, {asked}"
         blocks.append({"title": title, "lines": lines, "n": len(ordered)})
     return blocks
@@ -196,8 +237,10 @@ def sample_pairs(
             alike.setdefault(made.read_bytes(), []).append(made)
         for sets in alike.values():
             name = ", ".join(names.get(f.stem[-6:], f.stem.removeprefix(f"{stem}-")) for f in sets)
-            pair = [picture(real, f"labelled: {stem}, trial {seed}", True),
-                    picture(sets[0], f"synthetic: {name}", True)]  # fmt: skip
+            pair = [
+                picture(real, f"labelled: {stem}, trial {seed}", True),
+                picture(sets[0], f"synthetic: {name}", True),
+            ]
             for sheet, said in SHEETS.items():
                 for file in shown(folder / "samples", f"{sheet}-{glob.escape(sets[0].stem)}.png"):
                     pair.append(picture(file, f"{name}: {said}", True))
@@ -219,12 +262,18 @@ def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
             else:
                 cells.append(f"{percent(value)} ({percent(floor)})")
         n = r.get("n")
-        lines.append([
-            f"{Path(r['dataset']).name}, {r['asked']}", r["variant"], str(r["seed"]),
-            r["features"] if isinstance(r["features"], str) else "",
-            "" if n is None or pd.isna(n) else f"{n:.0f}", *cells, percent(r["copy_rate"]),
-            percent(r.get("closer_to_train")),
-        ])  # fmt: skip
+        lines.append(
+            [
+                f"{Path(r['dataset']).name}, {r['asked']}",
+                r["variant"],
+                str(r["seed"]),
+                r["features"] if isinstance(r["features"], str) else "",
+                "" if n is None or pd.isna(n) else f"{n:.0f}",
+                *cells,
+                percent(r["copy_rate"]),
+                percent(r.get("closer_to_train")),
+            ]
+        )
     return lines
 
 
@@ -234,7 +283,12 @@ def cost_lines(done: pd.DataFrame) -> list[list[str]]:
     keys = ["dataset", "asked", "variant", "arm", "device"]
     means = with_variants(done).groupby(keys, sort=False)[columns].mean().reset_index()
     return [
-        [f"{Path(r['dataset']).name}, {r['asked']}", r["variant"], r["arm"],
-         *("" if pd.isna(r[c]) else f"{r[c]:.1f}" for c in columns), r["device"]]
+        [
+            f"{Path(r['dataset']).name}, {r['asked']}",
+            r["variant"],
+            r["arm"],
+            *("" if pd.isna(r[c]) else f"{r[c]:.1f}" for c in columns),
+            r["device"],
+        ]
         for r in means.to_dict("records")
-    ]  # fmt: skip
+    ]

@@ -98,8 +98,20 @@ TEXT = [
 
 NEWER = ("se_test_images",)  # empty in tables of before they were there
 
-KEYS = ("dataset", "asked", "seed", "generator", "guidance", "strength", "ratio", "share",
-        "mixing", "filter", "candidates", "arm")  # fmt: skip
+KEYS = (
+    "dataset",
+    "asked",
+    "seed",
+    "generator",
+    "guidance",
+    "strength",
+    "ratio",
+    "share",
+    "mixing",
+    "filter",
+    "candidates",
+    "arm",
+)
 OF_ARMS = (
     "arm",
     "share",
@@ -133,13 +145,19 @@ def write_start(
         ):
             for place in places:
                 pixels = images.images[place].contiguous().numpy().data
-                lines.append({
-                    "dataset": name, "file": files[place],
-                    "sha256": hashlib.sha256(pixels).hexdigest(),
-                    "group": groups[place] if groups else "",
-                    "label": images.classes[int(images.labels[place])], "split": split,
-                    "seeds": " ".join(sorted(used[place], key=int)) if split == "labelled" else "",
-                })  # fmt: skip
+                lines.append(
+                    {
+                        "dataset": name,
+                        "file": files[place],
+                        "sha256": hashlib.sha256(pixels).hexdigest(),
+                        "group": groups[place] if groups else "",
+                        "label": images.classes[int(images.labels[place])],
+                        "split": split,
+                        "seeds": " ".join(sorted(used[place], key=int))
+                        if split == "labelled"
+                        else "",
+                    }
+                )
         for file, why in data.bad:
             lines.append({"dataset": name, "file": file, "split": f"left out: {why}"})
     write_csv(folder / "manifest.csv", pd.DataFrame(lines))
@@ -179,8 +197,11 @@ def check_rows(file: Path, table: pd.DataFrame) -> None:
     scores = pd.to_numeric(table["accuracy"], errors="coerce")
     odd = table["status"].eq("ok") & ~scores.between(0, 1)
     strange = ~table["arm"].isin(ARMS)
-    for rows, what in ((twice, "a second row of a cell"), (odd, "an accuracy outside 0…1"),
-                       (strange, "an unknown arm")):  # fmt: skip
+    for rows, what in (
+        (twice, "a second row of a cell"),
+        (odd, "an accuracy outside 0…1"),
+        (strange, "an unknown arm"),
+    ):
         if rows.any():
             raise UsageError(
                 f"{file} line {int(rows.argmax()) + 2}: {what}; augment resume writes it anew"

@@ -17,9 +17,10 @@ def class_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
     n, channels, height, width = images.shape
     rows = -(-n // columns)
     sheet = torch.full(
-        (channels, rows * (height + gap) + gap, columns * (width + gap) + gap), 255,
+        (channels, rows * (height + gap) + gap, columns * (width + gap) + gap),
+        255,
         dtype=torch.uint8,
-    )  # fmt: skip
+    )
     for place, image in enumerate(images):
         top = gap + (place // columns) * (height + gap)
         left = gap + (place % columns) * (width + gap)

@@ -27,9 +27,13 @@ from augment.store import Store, read_csv, write_atomic
 
 SHOWN_CLASSES = 25  # confusion matrices carry names up to here
 COLUMNS = 3  # panels side by side
-ALONG = {"n_labelled": "labelled images", "ratio": "synthetic images a labelled one",
-         "guidance": "guidance", "strength": "strength",
-         "share": "synthetic share of a batch"}  # fmt: skip
+ALONG = {
+    "n_labelled": "labelled images",
+    "ratio": "synthetic images a labelled one",
+    "guidance": "guidance",
+    "strength": "strength",
+    "share": "synthetic share of a batch",
+}
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
 
 
@@ -144,9 +148,14 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
                 f"{v:.4g}" if isinstance(v, float) else str(v) for v in name if pd.notna(v)
             )
             axis.errorbar(
-                x, mean, np.nan_to_num([mean - low, high - mean]), fmt="o-", ms=4, capsize=3,
+                x,
+                mean,
+                np.nan_to_num([mean - low, high - mean]),
+                fmt="o-",
+                ms=4,
+                capsize=3,
                 label=label,
-            )  # fmt: skip
+            )
         axis.axhline(0, color="black", lw=0.8)
         if along in ("n_labelled", "ratio"):
             axis.set_xscale("log")

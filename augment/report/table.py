@@ -21,7 +21,7 @@ from augment.statistics import (
     holm,
     pairs_for,
     spread_interval,
-)  # fmt: skip
+)
 
 SETTINGS = (
     "preset",
@@ -33,11 +33,37 @@ SETTINGS = (
     "filter",
 )  # what cells of one generator may differ in
 BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
-TESTED = ("pairs", "difference", "sd_difference", "se_test_images", "low", "high", "p", "p_holm",
-          *BOOTSTRAP)  # fmt: skip  # empty in baselines
-SUMMARY = ("dataset", "asked", "n_labelled", "measure", "preset", "generator", "arm", "closed_set",
-           "n", "of", "mean", "sd", "mean_low", "mean_high", "against", *TESTED, "verdict",
-           "chosen")  # fmt: skip
+TESTED = (
+    "pairs",
+    "difference",
+    "sd_difference",
+    "se_test_images",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    *BOOTSTRAP,
+)  # empty in baselines
+SUMMARY = (
+    "dataset",
+    "asked",
+    "n_labelled",
+    "measure",
+    "preset",
+    "generator",
+    "arm",
+    "closed_set",
+    "n",
+    "of",
+    "mean",
+    "sd",
+    "mean_low",
+    "mean_high",
+    "against",
+    *TESTED,
+    "verdict",
+    "chosen",
+)
 
 
 def leading(results: pd.DataFrame) -> pd.Series:
@@ -78,27 +104,44 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
                     base = scores["", against].reindex(values.index)
                     luck = of_arm[name, arm]["luck"].max()  # the same in all trials
                     contrasts[len(lines)] = compare(
-                        values.tolist(), base.tolist(),
+                        values.tolist(),
+                        base.tolist(),
                         se_images=None if math.isnan(luck) else float(luck),
-                    )  # fmt: skip
+                    )
                 mean, low, high = spread_interval(values.tolist())
-                lines.append({
-                    "dataset": dataset, "asked": asked, "n_labelled": labelled, "generator": name,
-                    "measure": metric or next(iter(trial["measure"].dropna()), "accuracy"),
-                    "preset": next(iter(trial["preset"].dropna()), ""),
-                    "arm": arm, "closed_set": (name, arm) not in opened,
-                    "n": int(values.notna().sum()), "of": len(values),
-                    "mean": mean, "sd": values.std(ddof=1), "mean_low": low, "mean_high": high,
-                    "against": against if len(lines) in contrasts else "",
-                    "chosen": choices(of_arm[name, arm]),
-                })  # fmt: skip
+                lines.append(
+                    {
+                        "dataset": dataset,
+                        "asked": asked,
+                        "n_labelled": labelled,
+                        "generator": name,
+                        "measure": metric or next(iter(trial["measure"].dropna()), "accuracy"),
+                        "preset": next(iter(trial["preset"].dropna()), ""),
+                        "arm": arm,
+                        "closed_set": (name, arm) not in opened,
+                        "n": int(values.notna().sum()),
+                        "of": len(values),
+                        "mean": mean,
+                        "sd": values.std(ddof=1),
+                        "mean_low": low,
+                        "mean_high": high,
+                        "against": against if len(lines) in contrasts else "",
+                        "chosen": choices(of_arm[name, arm]),
+                    }
+                )
     for place, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
         lines[place] |= {
-            "pairs": contrast.n, "difference": contrast.mean,
-            "sd_difference": contrast.sd, "se_test_images": contrast.se_images,
-            "low": contrast.low, "high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm,
-            "verdict": contrast.verdict, **dict(zip(BOOTSTRAP, contrast.bca or (), strict=False)),
-        }  # fmt: skip
+            "pairs": contrast.n,
+            "difference": contrast.mean,
+            "sd_difference": contrast.sd,
+            "se_test_images": contrast.se_images,
+            "low": contrast.low,
+            "high": contrast.high,
+            "p": contrast.p,
+            "p_holm": contrast.p_holm,
+            "verdict": contrast.verdict,
+            **dict(zip(BOOTSTRAP, contrast.bca or (), strict=False)),
+        }
     table = pd.DataFrame([{"verdict": "", **line} for line in lines], columns=list(SUMMARY))
     return table.astype(dict.fromkeys(TESTED, float))
 
@@ -108,13 +151,15 @@ def variants(results: pd.DataFrame) -> list[str]:
 
     Settings that were chosen on validation are no variants: they can differ from trial to trial.
     """
-    results = results.assign(**{c: results[c].where(results["candidates"].isna())
-                                for c in SETTINGS if c != "preset"})  # fmt: skip
+    results = results.assign(
+        **{c: results[c].where(results["candidates"].isna()) for c in SETTINGS if c != "preset"}
+    )
     with_images = results[results["generator"].notna()]
     varied = [
-        c for c in SETTINGS
+        c
+        for c in SETTINGS
         if with_images.dropna(subset=[c]).groupby("generator")[c].nunique().gt(1).any()
-    ]  # fmt: skip
+    ]
     names = []
     for line in results.to_dict("records"):
         said = [line["generator"]] if isinstance(line["generator"], str) else []
@@ -127,8 +172,9 @@ def settings_of(line: dict[str, Any], names: Iterable[str]) -> list[str]:
     """`key=value` for each setting that a row has."""
     return [
         f"{c}={line[c]:.12g}" if isinstance(line[c], float) else f"{c}={line[c]}"
-        for c in names if pd.notna(line[c])
-    ]  # fmt: skip
+        for c in names
+        if pd.notna(line[c])
+    ]
 
 
 def choices(cells: pd.DataFrame) -> str:
@@ -170,8 +216,17 @@ def mark(line: dict[str, Any]) -> str:
     return f" {used}" if used else ""
 
 
-HEAD = ("generator", "arm", "accuracy %", "gain", "95 % interval", "verdict", "n", "against",
-        "p (Holm)")  # fmt: skip
+HEAD = (
+    "generator",
+    "arm",
+    "accuracy %",
+    "gain",
+    "95 % interval",
+    "verdict",
+    "n",
+    "against",
+    "p (Holm)",
+)
 LEAST = 6  # of these columns, up to the verdict, are in every table
 
 
@@ -197,11 +252,16 @@ def shown(line: dict[str, Any], summary: pd.DataFrame) -> list[str]:
     n = str(line["n"]) if line["n"] == line["of"] else f"{line['n']}/{line['of']}"
     fewer = f" ({line['pairs']:.0f} pairs)" if line["pairs"] < line["of"] else ""
     return [
-        line["generator"], line["arm"] + mark(line), percent(line["mean"]) + sd,
-        (percent(line["difference"], True) + fewer).strip(), interval,
-        line["verdict"] + (", taken alone" if taken_alone(line, summary) else ""), n,
-        line["against"], probability(line["p_holm"]),
-    ]  # fmt: skip
+        line["generator"],
+        line["arm"] + mark(line),
+        percent(line["mean"]) + sd,
+        (percent(line["difference"], True) + fewer).strip(),
+        interval,
+        line["verdict"] + (", taken alone" if taken_alone(line, summary) else ""),
+        n,
+        line["against"],
+        probability(line["p_holm"]),
+    ]
 
 
 def markdown(summary: pd.DataFrame) -> str:

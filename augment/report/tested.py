@@ -47,11 +47,9 @@ def error_between(
         return math.nan
     balanced = arm[1]["measure"].iloc[0] == BALANCED
     scores = [
-        np.stack([
-            unit_scores(Store(folder).path("score", own[s]), units, balanced) for s in seeds
-        ])
+        np.stack([unit_scores(Store(folder).path("score", own[s]), units, balanced) for s in seeds])
         for (folder, _), own in zip((arm, base), cells, strict=True)
-    ]  # fmt: skip
+    ]
     return image_error(scores[0] - scores[1])
 
 

@@ -50,14 +50,7 @@ from augment.judge import baseline, judged
 from augment.learn import TrainingSet, fit, train
 from augment.recipe import make_recipe
 from augment.runtime import environment, peak_memory_mb, pick_precision
-from augment.stages import (
-    SYNTHETIC,
-    Bench,
-    fit_generator,
-    load_images,
-    synthesise,
-    train_and_score,
-)
+from augment.stages import SYNTHETIC, Bench, fit_generator, load_images, synthesise, train_and_score
 from augment.store import Store
 
 AMOUNTS = {"digits": 10, "mnist": 50, "cifar10": 100}  # labelled images a class
@@ -119,12 +112,18 @@ def speed(name: str, data: LabelledImages, policy: str, repeats: int, seconds: f
             sampled = timed(partial(rival.sample, labels, CALLS), seconds) * len(labels) * CALLS
             precision = rival.model.precision if isinstance(rival, Ours) else "fp32"
             yield dict(
-                figure="speed", dataset=name, contender=key, repeat=repeat, precision=precision,
-                train_images_per_second=trained, call_images_per_second=sampled,
-                gflop_per_image=flops[key], first_step_seconds=first[key],
+                figure="speed",
+                dataset=name,
+                contender=key,
+                repeat=repeat,
+                precision=precision,
+                train_images_per_second=trained,
+                call_images_per_second=sampled,
+                gflop_per_image=flops[key],
+                first_step_seconds=first[key],
                 train_share_of_peak=3 * flops[key] * trained / peaks[precision],
                 sampling_share_of_peak=flops[key] * sampled / peaks[precision],
-            )  # fmt: skip
+            )
 
 
 def convolution_peak(dtype: torch.dtype, channels: int = 64, side: int = 16) -> float:
@@ -170,14 +169,22 @@ def stream(dataset: str, data_dir: Path | None) -> Rows:
         command = [sys.executable, __file__, "--stream", str(n), "--dataset", dataset]
         command += ["--data-dir", str(data_dir)] if data_dir else []
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        yield dict(figure="stream", dataset=dataset, contender=f"{n:,} images",
-                   **json.loads(done.stdout))  # fmt: skip
+        yield dict(
+            figure="stream", dataset=dataset, contender=f"{n:,} images", **json.loads(done.stdout)
+        )
 
 
 def stream_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
     """In a process of its own: the synthetic stage of a cell that asks for n images."""
-    recipe = make_recipe(dataset=dataset, per_class="10", generator="noise", arm="synth", seeds="1",
-                         ratio=str(n / 100), preset="smoke")  # fmt: skip
+    recipe = make_recipe(
+        dataset=dataset,
+        per_class="10",
+        generator="noise",
+        arm="synth",
+        seeds="1",
+        ratio=str(n / 100),
+        preset="smoke",
+    )
     cell, data = expand(recipe)[0], load_dataset(dataset, data_dir=data_dir)
     labelled = data.pool.select(labelled_subset(data.pool, per_class=10, seed=cell.seed))
     begun = time.perf_counter()
@@ -196,15 +203,26 @@ def judging(dataset: str, data_dir: Path | None) -> Rows:
     command = [sys.executable, __file__, "--judge", "50000", "--dataset", dataset]
     command += ["--data-dir", str(data_dir)] if data_dir else []
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    yield dict(figure="judging", dataset=dataset, contender="50,000 images against 5,000",
-               **json.loads(done.stdout))  # fmt: skip
+    yield dict(
+        figure="judging",
+        dataset=dataset,
+        contender="50,000 images against 5,000",
+        **json.loads(done.stdout),
+    )
 
 
 def judge_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
     """In a process of its own: the quality stage, with a classifier that is barely trained."""
-    recipe = make_recipe(dataset=dataset, per_class="500", generator="noise", arm="synth", seeds=1,
-                         ratio=str(n / 5000), preset="quick",
-                         set={"classifier": {"steps": 1, "epochs": 0}})  # fmt: skip
+    recipe = make_recipe(
+        dataset=dataset,
+        per_class="500",
+        generator="noise",
+        arm="synth",
+        seeds=1,
+        ratio=str(n / 5000),
+        preset="quick",
+        set={"classifier": {"steps": 1, "epochs": 0}},
+    )
     cell, data = expand(recipe)[0], load_dataset(dataset, data_dir=data_dir)
     places = labelled_subset(data.pool, per_class=500, seed=cell.seed)
     labelled = data.pool.select(places)
@@ -215,16 +233,21 @@ def judge_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
         origin = list(returned(synthesise(cell, model, labelled, data.classic, bench)))[-1]
         drawn = load_images(origin, labelled.classes)
         learnt = training_set("real+classic", labelled, None, data.classic, 0.0)
-        for _ in train_and_score(baseline(cell), learnt, labelled, data.test, None, None, bench,
-                                 precision):  # fmt: skip
+        for _ in train_and_score(
+            baseline(cell), learnt, labelled, data.test, None, None, bench, precision
+        ):
             pass
         begun = time.perf_counter()
         stage = judged(cell, drawn, origin, labelled, places, data, data.classic, bench)
         made = list(returned(stage))[-1]
         seconds = time.perf_counter() - begun
         spaces = json.loads((made / "about.json").read_text())["spaces"]
-    return dict(seconds=seconds, peak_memory_mb=peak_memory_mb(CPU), anonymous_mb=anonymous_mb(),
-                measured_at_n=next(iter(spaces.values()))["n"])  # fmt: skip
+    return dict(
+        seconds=seconds,
+        peak_memory_mb=peak_memory_mb(CPU),
+        anonymous_mb=anonymous_mb(),
+        measured_at_n=next(iter(spaces.values()))["n"],
+    )
 
 
 def returned(steps: Any) -> Iterator[Any]:
@@ -249,16 +272,23 @@ def trial(source: Dataset, per_class: int, seed: int) -> tuple[LabelledImages, L
 
 
 def cas(
-    images: Tensor, labels: Tensor, judges: LabelledImages, policy: str, seed: int,
+    images: Tensor,
+    labels: Tensor,
+    judges: LabelledImages,
+    policy: str,
+    seed: int,
     precision: str = "auto",
-) -> float:  # fmt: skip
+) -> float:
     """Accuracy of the quick classifier trained on these images alone, in percent."""
     classifier = Airbench(**Airbench.presets["quick"])
     synthetic = LabelledImages(images, labels, judges.classes)
     fit(
-        classifier, TrainingSet((synthetic,), (1.0,), (CLASSIC[policy],)), seed=seed, device=CPU,
+        classifier,
+        TrainingSet((synthetic,), (1.0,), (CLASSIC[policy],)),
+        seed=seed,
+        device=CPU,
         precision=pick_precision(precision, CPU, max(judges.shape[1:])),
-    )  # fmt: skip
+    )
     guessed = torch.cat(list(classifier.predict(judges.images))).argmax(1)
     return 100 * float((guessed == judges.labels).float().mean())
 
@@ -278,10 +308,15 @@ def race(dataset: str, minutes: float, seeds: list[int], data_dir: Path | None) 
                 images = rival.sample(labels, calls)
                 drawn = now() - begun
                 yield dict(
-                    figure="race", dataset=dataset, contender=key, seed=seed,
-                    train_seconds=trained, sample_seconds=drawn, seconds=trained + drawn,
+                    figure="race",
+                    dataset=dataset,
+                    contender=key,
+                    seed=seed,
+                    train_seconds=trained,
+                    sample_seconds=drawn,
+                    seconds=trained + drawn,
                     cas=cas(images, labels, judges, source.classic, seed),
-                )  # fmt: skip
+                )
 
 
 def networks(dataset: str, seconds: float, seeds: list[int], data_dir: Path | None) -> Rows:
@@ -303,9 +338,14 @@ def networks(dataset: str, seconds: float, seeds: list[int], data_dir: Path | No
             trained, labels = take(rival, steps), data.labels.repeat(2)
             images = rival.sample(labels, CALLS)
             yield dict(
-                figure="networks", dataset=dataset, contender=key, seed=seed, steps=steps,
-                train_seconds=trained, cas=cas(images, labels, judges, source.classic, seed),
-            )  # fmt: skip
+                figure="networks",
+                dataset=dataset,
+                contender=key,
+                seed=seed,
+                steps=steps,
+                train_seconds=trained,
+                cas=cas(images, labels, judges, source.classic, seed),
+            )
 
 
 def precisions(dataset: str, steps: int, seeds: list[int], data_dir: Path | None) -> Rows:
@@ -317,12 +357,20 @@ def precisions(dataset: str, steps: int, seeds: list[int], data_dir: Path | None
         rival = Ours(data, source.classic, seed=seed, steps=steps, precision=precision)
         trained, labels = take(rival, steps), data.labels.repeat(2)
         images = rival.sample(labels, DDPM.calls)
-        yield dict(**common, contender=f"ddpm, {precision}", train_seconds=trained,
-                   cas=cas(images, labels, judges, source.classic, seed))  # fmt: skip
+        yield dict(
+            **common,
+            contender=f"ddpm, {precision}",
+            train_seconds=trained,
+            cas=cas(images, labels, judges, source.classic, seed),
+        )
         begun = now()
         right = cas(data.images, data.labels, judges, source.classic, seed, precision)
-        yield dict(**common, contender=f"classifier, {precision}", train_seconds=now() - begun,
-                   accuracy=right)  # fmt: skip
+        yield dict(
+            **common,
+            contender=f"classifier, {precision}",
+            train_seconds=now() - begun,
+            accuracy=right,
+        )
 
 
 def samplers(dataset: str, steps: int, seeds: list[int], data_dir: Path | None) -> Rows:
@@ -339,10 +387,13 @@ def samplers(dataset: str, steps: int, seeds: list[int], data_dir: Path | None) 
             begun = now()
             images = ours.sample(labels, calls)
             yield dict(
-                figure="samplers", dataset=dataset, contender=f"{sampler}, {calls} calls",
-                seed=seed, sample_seconds=now() - begun,
+                figure="samplers",
+                dataset=dataset,
+                contender=f"{sampler}, {calls} calls",
+                seed=seed,
+                sample_seconds=now() - begun,
                 cas=cas(images, labels, judges, source.classic, seed),
-            )  # fmt: skip
+            )
 
 
 RACERS = ("augment (lean)", "diffusers", "denoising-diffusion-pytorch", *TEXTBOOK)
@@ -395,8 +446,9 @@ def plain_loops(dataset: str, source: Dataset, repeats: int, seconds: float) -> 
     against the fully connected ones of textbooks, which do a fraction of the work."""
     data, _ = trial(source, AMOUNTS[dataset], 0)
     precision = pick_precision("auto", CPU, max(data.shape[1:]))
-    loops: dict[str, Any] = {key: build(data, source.classic, seed=0, batch=32)
-                             for key, build in TEXTBOOK.items()}  # fmt: skip
+    loops: dict[str, Any] = {
+        key: build(data, source.classic, seed=0, batch=32) for key, build in TEXTBOOK.items()
+    }
     for name in ("cgan", "cvae"):
         loops[f"augment ({name})"] = Fast(name, data, source.classic, precision)
         loops[f"plain loop ({name})"] = Plain(name, data, source.classic)
@@ -406,9 +458,12 @@ def plain_loops(dataset: str, source: Dataset, repeats: int, seconds: float) -> 
         for key, loop in loops.items():
             rate = timed(loop.step, seconds) * 32
             yield dict(
-                figure="plain", dataset=dataset, contender=key, repeat=repeat,
+                figure="plain",
+                dataset=dataset,
+                contender=key,
+                repeat=repeat,
                 train_images_per_second=rate,
-            )  # fmt: skip
+            )
 
 
 def classifier_race(source: Dataset, per_class: int, seeds: list[int], minutes: float) -> Rows:
@@ -426,16 +481,20 @@ def classifier_race(source: Dataset, per_class: int, seeds: list[int], minutes: 
         guessed = torch.cat(list(learner.predict(judges.images))).argmax(1)
         common = dict(figure="classifier", dataset=source.name, seed=seed)
         yield dict(
-            **common, contender="augment (airbench)", seconds=ours,
+            **common,
+            contender="augment (airbench)",
+            seconds=ours,
             accuracy=100 * float((guessed == judges.labels).float().mean()),
-        )  # fmt: skip
+        )
         rival = ResNet18(data, source.classic, seed=seed)
         for fraction in (1 / 8, 1 / 4, 1 / 2, 1):
             spent = until(rival, 60 * minutes * fraction)
             yield dict(
-                **common, contender="torchvision resnet18", seconds=spent,
+                **common,
+                contender="torchvision resnet18",
+                seconds=spent,
                 accuracy=rival.accuracy(judges),
-            )  # fmt: skip
+            )
 
 
 def scaling(source: Dataset, repeats: int) -> Rows:
@@ -474,11 +533,13 @@ def report(table: pd.DataFrame, about: dict[str, Any]) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
     device = "" if about["device"] == "cpu" else f", {about['device']}"
     lines = [
-        "# Bench", "",
+        "# Bench",
+        "",
         f"{about['processor']}, {about['threads']} threads{device}, {versions}. Medians of "
         "interleaved repeats (of seeds for networks and samplers) in one run by `make bench`; "
-        "compare ratios, not seconds. CAS and accuracy on pool images that are not labelled.", "",
-    ]  # fmt: skip
+        "compare ratios, not seconds. CAS and accuracy on pool images that are not labelled.",
+        "",
+    ]
     for (figure, dataset), part in table.groupby(["figure", "dataset"], sort=False):
         numbers = part.dropna(axis=1, how="all").drop(columns=["figure", "dataset"])
         if figure in ("race", "classifier"):  # points of a curve, not repeats

@@ -18,9 +18,15 @@ RUNS = {  # what is run, each as its own process from the command line
     "mnist, ddpm, one trial": ("--dataset", "mnist", *ONE),
     "mnist, cvae, one trial": ("--dataset", "mnist", "--generator", "cvae", *ONE),
     "cifar10 1 %, ddpm, two arms": (
-        "--dataset", "cifar10", "--frac", "0.01", "--arm", "real,real+synth", *ONE,
+        "--dataset",
+        "cifar10",
+        "--frac",
+        "0.01",
+        "--arm",
+        "real,real+synth",
+        *ONE,
     ),
-}  # fmt: skip
+}
 
 
 def estimates(data_dir: Path | None) -> Iterator[dict[str, Any]]:
@@ -35,6 +41,10 @@ def estimates(data_dir: Path | None) -> Iterator[dict[str, Any]]:
             spent = time.perf_counter() - begun
         estimated = json.loads(told.stdout)["estimated_seconds"]
         yield dict(
-            figure="estimate", dataset=name.partition(",")[0].split()[0], contender=name,
-            estimated_seconds=estimated, seconds=spent, ratio=estimated / spent,
-        )  # fmt: skip
+            figure="estimate",
+            dataset=name.partition(",")[0].split()[0],
+            contender=name,
+            estimated_seconds=estimated,
+            seconds=spent,
+            ratio=estimated / spent,
+        )

@@ -63,9 +63,11 @@ def endless(
     """Batches of a DataLoader, epoch after epoch; a set smaller than a batch is repeated."""
     pictures = Pictures(data, policy)
     sampler = torch.utils.data.RandomSampler(
-        pictures, replacement=False, num_samples=max(len(pictures), batch) // batch * batch,
+        pictures,
+        replacement=False,
+        num_samples=max(len(pictures), batch) // batch * batch,
         generator=torch.Generator().manual_seed(seed),
-    )  # fmt: skip
+    )
     batches = itertools.chain.from_iterable(
         iter(lambda: DataLoader(pictures, batch, sampler=sampler), None)
     )
@@ -76,9 +78,16 @@ class Ours:
     """augment's ddpm with its defaults, or with some changed."""
 
     def __init__(
-        self, data: LabelledImages, policy: str, *, seed: int, batch: int = 64, steps: int = 10**6,
-        precision: str = "fp32", **changed: Any,
-    ) -> None:  # fmt: skip
+        self,
+        data: LabelledImages,
+        policy: str,
+        *,
+        seed: int,
+        batch: int = 64,
+        steps: int = 10**6,
+        precision: str = "fp32",
+        **changed: Any,
+    ) -> None:
         self.batch, self.data = batch, data
         self.model = DDPM(steps=steps, batch=batch, widths=WIDTHS, **changed)
         learnt = generator_set(data, policy, self.model.transformed)
@@ -113,16 +122,23 @@ class DiffusersLoop:
         self.batch, self.fold, self.k = batch, fold, len(data.classes)
         channels, side = data.shape[0] * fold**2, data.shape[1] // fold
         self.net = UNet2DModel(
-            sample_size=side, in_channels=channels, out_channels=channels,
-            layers_per_block=1, block_out_channels=WIDTHS, down_block_types=("DownBlock2D",) * 2,
-            up_block_types=("UpBlock2D",) * 2, norm_num_groups=8, attention_head_dim=32,
+            sample_size=side,
+            in_channels=channels,
+            out_channels=channels,
+            layers_per_block=1,
+            block_out_channels=WIDTHS,
+            down_block_types=("DownBlock2D",) * 2,
+            up_block_types=("UpBlock2D",) * 2,
+            norm_num_groups=8,
+            attention_head_dim=32,
             num_class_embeds=self.k + 1,
-        ).to(DEVICE)  # fmt: skip
+        ).to(DEVICE)
         self.shape = (channels, side, side)
         kind: dict[str, Any] = dict(
-            beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction",
+            beta_schedule="squaredcos_cap_v2",
+            prediction_type="v_prediction",
             timestep_spacing="trailing",
-        )  # fmt: skip
+        )
         self.noising: Any = DDPMScheduler(**kind)
         self.denoising: Any = DDIMScheduler(**kind)
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=1e-3)
@@ -185,14 +201,21 @@ class Lucidrains:
                 return v, v
 
         self.net = Unguided(
-            dim=WIDTHS[0], num_classes=len(data.classes), dim_mults=(1, 2), channels=channels,
+            dim=WIDTHS[0],
+            num_classes=len(data.classes),
+            dim_mults=(1, 2),
+            channels=channels,
             cond_drop_prob=0.1,
-        ).to(DEVICE)  # fmt: skip
+        ).to(DEVICE)
         self.shape = (channels, height, height)
         self.diffusion = GaussianDiffusion(
-            self.net, image_size=height, timesteps=1000, sampling_timesteps=20,
-            objective="pred_v", beta_schedule="cosine",
-        ).to(DEVICE)  # fmt: skip
+            self.net,
+            image_size=height,
+            timesteps=1000,
+            sampling_timesteps=20,
+            objective="pred_v",
+            beta_schedule="cosine",
+        ).to(DEVICE)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-3)
         self.batches = endless(data, policy, batch, seed, DEVICE)
 
@@ -225,10 +248,14 @@ class FlowMatching:
         torch.manual_seed(seed)
         self.batch, self.shape = batch, data.shape
         self.net = UNetModel(
-            dim=data.shape, num_channels=WIDTHS[0], num_res_blocks=1, channel_mult=(1, 2),
-            num_classes=len(data.classes), class_cond=True,
+            dim=data.shape,
+            num_channels=WIDTHS[0],
+            num_res_blocks=1,
+            channel_mult=(1, 2),
+            num_classes=len(data.classes),
+            class_cond=True,
             attention_resolutions=str(data.shape[1] // 2),
-        ).to(DEVICE)  # fmt: skip
+        ).to(DEVICE)
         self.matcher = ConditionalFlowMatcher(sigma=0.0)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-3)
         self.batches = endless(data, policy, batch, seed, DEVICE)
@@ -270,10 +297,16 @@ class SmallDiffusion:
         self.batch, (channels, height, _) = batch, data.shape
         self.sd, self.shape = sd, data.shape
         self.net = sd.Scaled(sd.Unet)(
-            height, channels, channels, ch=WIDTHS[0], ch_mult=(1, 2), num_res_blocks=1,
-            attn_resolutions=(height // 2,), dropout=0.0,
+            height,
+            channels,
+            channels,
+            ch=WIDTHS[0],
+            ch_mult=(1, 2),
+            num_res_blocks=1,
+            attn_resolutions=(height // 2,),
+            dropout=0.0,
             cond_embed=sd.CondEmbedderLabel(4 * WIDTHS[0], len(data.classes), 0.1),
-        ).to(DEVICE)  # fmt: skip
+        ).to(DEVICE)
         self.schedule = sd.ScheduleLogLinear(1000, sigma_min=0.01, sigma_max=20)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-3)
         self.batches = endless(data, policy, batch, seed, DEVICE)
@@ -320,11 +353,16 @@ class TextbookGAN:
             layers += [nn.Linear(a, b), nn.BatchNorm1d(b), nn.LeakyReLU(0.2)]
         self.g = nn.Sequential(*layers, nn.Linear(1024, pixels), nn.Tanh())
         self.d = nn.Sequential(
-            nn.Linear(k + pixels, 512), nn.LeakyReLU(0.2),
-            nn.Linear(512, 512), nn.Dropout(0.4), nn.LeakyReLU(0.2),
-            nn.Linear(512, 512), nn.Dropout(0.4), nn.LeakyReLU(0.2),
+            nn.Linear(k + pixels, 512),
+            nn.LeakyReLU(0.2),
+            nn.Linear(512, 512),
+            nn.Dropout(0.4),
+            nn.LeakyReLU(0.2),
+            nn.Linear(512, 512),
+            nn.Dropout(0.4),
+            nn.LeakyReLU(0.2),
             nn.Linear(512, 1),
-        )  # fmt: skip
+        )
         rate: dict[str, Any] = dict(lr=2e-4, betas=(0.5, 0.999))
         self.opt_g = torch.optim.Adam([*self.g.parameters(), *self.label_g.parameters()], **rate)
         self.opt_d = torch.optim.Adam([*self.d.parameters(), *self.label_d.parameters()], **rate)

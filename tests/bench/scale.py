@@ -63,10 +63,12 @@ def planned(dataset: str, data_dir: Path | None) -> tuple[list[Cell], Rows]:
     shelf.of(expand(one)[0])  # the data are read before
     before = resident_mb()
     spent = seconds(lambda: found.extend(expand(recipe))) + seconds(lambda: checked(found, shelf))
-    return found, iter([
-        (f"{len(found):,} cells planned", spent, 5.0, "s"),
-        ("memory kept by that", resident_mb() - before, 500.0, "MB"),
-    ])  # fmt: skip
+    return found, iter(
+        [
+            (f"{len(found):,} cells planned", spent, 5.0, "s"),
+            ("memory kept by that", resident_mb() - before, 500.0, "MB"),
+        ]
+    )
 
 
 def finished(cells: list[Cell], folder: Path) -> Rows:
@@ -103,9 +105,12 @@ def overhead(folder: Path) -> Rows:
         return seconds(work)
 
     policy = data.classic
-    yield "generator", staged(
-        "generator", fit_generator(cell, labelled, policy, bench, "fp32")
-    ), 0.3, "s"  # fmt: skip
+    yield (
+        "generator",
+        staged("generator", fit_generator(cell, labelled, policy, bench, "fp32")),
+        0.3,
+        "s",
+    )
     spent = staged("synthetic", synthesise(cell, made["generator"], labelled, policy, bench))
     bare = json.loads((made["synthetic"] / "about.json").read_text())["sample_seconds"]
     yield "synthetic", spent - bare, 0.3, "s"

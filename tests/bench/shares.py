@@ -63,7 +63,10 @@ def shares(
         seconds, gflop = profiled(work)
         for kind, own in sorted(seconds.items(), key=lambda pair: -pair[1]):
             yield dict(
-                figure="profile", dataset=name, contender=f"{phase}: {kind}",
-                precision=ours.model.precision, share_of_time=own / sum(seconds.values()),
+                figure="profile",
+                dataset=name,
+                contender=f"{phase}: {kind}",
+                precision=ours.model.precision,
+                share_of_time=own / sum(seconds.values()),
                 share_of_peak=gflop / own / highest if kind == "convolution" else None,
-            )  # fmt: skip
+            )

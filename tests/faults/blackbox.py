@@ -42,15 +42,23 @@ def surroundings(**changed):
 def augment(*words, cwd=None, timeout=120, code="", **changed):
     """Run the command to its end."""
     return subprocess.run(
-        prepared(code, *words) if code else command(*words), capture_output=True, text=True,
-        encoding="utf-8", cwd=cwd, check=False, env=surroundings(**changed), timeout=timeout,
-    )  # fmt: skip
+        prepared(code, *words) if code else command(*words),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=cwd,
+        check=False,
+        env=surroundings(**changed),
+        timeout=timeout,
+    )
 
 
 def peak_mb(*words):
     """What `augment` takes at its peak; a small process asks, whose own size does not count in."""
-    ask = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True); "
-           "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")  # fmt: skip
+    ask = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], capture_output=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
     started = command(*words)
     asked = [started[0], "-c", ask, *started]
     told = subprocess.run(asked, capture_output=True, text=True, check=True, env=surroundings())
@@ -61,8 +69,13 @@ def on_a_terminal(*words, columns=40, **changed):
     """What the command writes to a terminal of so many columns."""
     ours, its = os.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(command(*words), stdin=its, stdout=its, stderr=its,
-                               env=surroundings(TERM="xterm", **changed))  # fmt: skip
+    process = subprocess.Popen(
+        command(*words),
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        env=surroundings(TERM="xterm", **changed),
+    )
     os.close(its)
     said = b""
     try:
@@ -78,9 +91,13 @@ def on_a_terminal(*words, columns=40, **changed):
 def start(*words, code="", **options):
     """Start the command and go on."""
     return subprocess.Popen(
-        prepared(code, *words) if code else command(*words), stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, env=surroundings(), **options,
-    )  # fmt: skip
+        prepared(code, *words) if code else command(*words),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=surroundings(),
+        **options,
+    )
 
 
 def until(process, happened):

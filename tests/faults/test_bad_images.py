@@ -13,8 +13,10 @@ from PIL import Image
 
 from augment.store import read_csv
 
-DUPLICATE = ("--preset smoke --jobs 1 --seeds 1 --generator duplicate --ratio 1 --arm real+synth "
-             "--set classifier.steps=2 --set classifier.width=8").split()  # fmt: skip
+DUPLICATE = (
+    "--preset smoke --jobs 1 --seeds 1 --generator duplicate --ratio 1 --arm real+synth "
+    "--set classifier.steps=2 --set classifier.width=8"
+).split()
 
 
 def manifest(out):
@@ -30,8 +32,9 @@ def bomb(file, side=30_000):
 
     body = zlib.compress(bytes(side * (1 + side // 8)), 9)
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body)
-                     + chunk(b"IEND", b""))  # fmt: skip
+    file.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
 
 
 def cut_jpeg(file):
@@ -138,9 +141,13 @@ def test_04_16_bit_grey_keeps_its_levels(learnt_from):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "colour"),
-    [("a/rgb.png", (200, 0, 0)), ("a/rgba.png", (127, 127, 127)), ("b/cmyk.jpg", (255, 0, 0)),
-     ("b/palette.png", (0, 0, 200))],
-)  # fmt: skip
+    [
+        ("a/rgb.png", (200, 0, 0)),
+        ("a/rgba.png", (127, 127, 127)),
+        ("b/cmyk.jpg", (255, 0, 0)),
+        ("b/palette.png", (0, 0, 200)),
+    ],
+)
 def test_05_modes_become_colour_and_are_counted(learnt_from, name, colour):
     said, pixels = learnt_from
     assert np.abs(pixels[name].astype(int) - colour).max() <= 3
@@ -158,10 +165,13 @@ def test_06_a_turned_photograph_is_upright(learnt_from):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "kept", "said"),
-    [(3, 1, "class 'third' has 1"), (3, 0, "class 'third' has 0"),
-     (1, 8, "a single class ('across')")],
+    [
+        (3, 1, "class 'third' has 1"),
+        (3, 0, "class 'third' has 0"),
+        (1, 8, "a single class ('across')"),
+    ],
     ids=["one-image", "empty-folder", "single-class"],
-)  # fmt: skip
+)
 def test_07_class_too_small_is_named_with_its_count(tmp_path, classes, kept, said):
     names = ("across", "down", "third")[:classes]
     root, out = pictures(tmp_path / "pictures", classes=names), tmp_path / "run"

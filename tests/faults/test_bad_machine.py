@@ -23,7 +23,7 @@ from blackbox import (
     start,
     until,
     workers,
-)  # fmt: skip
+)
 
 from augment.store import save_checkpoint
 
@@ -36,8 +36,11 @@ def made(folder):
     """What a run computed, without times: rows, and the contents of all tensors by name."""
     table = rows(folder).drop(columns=["run", "peak_memory_mb"])
     times = [name for name in table if name.endswith("_seconds")]
-    tensors = {name: about[2] for name, about in fingerprint(folder / "artefacts").items()
-               if name.endswith(".safetensors")}  # fmt: skip
+    tensors = {
+        name: about[2]
+        for name, about in fingerprint(folder / "artefacts").items()
+        if name.endswith(".safetensors")
+    }
     return table.drop(columns=times).to_csv(), tensors
 
 
@@ -76,15 +79,24 @@ def stuck(*_, **__):
     ("place", "number"),
     [
         ("judge.closer_to_train", signal.SIGTERM),
-        *(pytest.param(place, number, marks=pytest.mark.slow)
-          for place, number in (("CVAE.update", signal.SIGINT), ("CVAE.sample", signal.SIGTERM),
-                                ("Airbench.predict", signal.SIGINT))),
+        *(
+            pytest.param(place, number, marks=pytest.mark.slow)
+            for place, number in (
+                ("CVAE.update", signal.SIGINT),
+                ("CVAE.sample", signal.SIGTERM),
+                ("Airbench.predict", signal.SIGINT),
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_16_call_into_c_that_does_not_end_is_ended_and_made_again(tmp_path, place, number):
     words = ["run", *DIGITS, "--arm", "real+classic,real+classic+synth", "--out", "run"]
-    process = start(*words, cwd=tmp_path, code=f"{STUCK}{place} = stuck",
-                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    process = start(
+        *words,
+        cwd=tmp_path,
+        code=f"{STUCK}{place} = stuck",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     until(process, (tmp_path / "stuck").exists)
     process.send_signal(number)
     said = process.communicate(timeout=five_seconds())[1]
@@ -99,8 +111,11 @@ def test_16_call_into_c_that_does_not_end_is_ended_and_made_again(tmp_path, plac
 @pytest.mark.parametrize("wait", [0.0, 0.5, 1.0, 2.0, 4.0])
 def test_16_worker_processes_end_while_they_are_being_started(tmp_path, wait):
     words = ["run", *DIGITS, "--jobs", "2", "--out", tmp_path / "run"]
-    process = start(*words, start_new_session=True,
-                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    process = start(
+        *words,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     until(process, lambda: workers(process))
     time.sleep(wait)
     begun = workers(process)
@@ -116,8 +131,12 @@ def test_16_run_stopped_in_every_stage_ends_as_if_it_had_not(tmp_path):
     fine(augment("run", *LONGER, "--out", tmp_path / "whole"))
     out = tmp_path / "run"
     words = ["run", *LONGER, "--out", out]
-    for kind, number in (("generator", signal.SIGINT), ("synthetic", signal.SIGTERM),
-                         ("quality", signal.SIGINT), ("score", signal.SIGTERM)):  # fmt: skip
+    for kind, number in (
+        ("generator", signal.SIGINT),
+        ("synthetic", signal.SIGTERM),
+        ("quality", signal.SIGINT),
+        ("score", signal.SIGTERM),
+    ):
         code, said = stopped(out, words, kind, number)
         assert code == 128 + number, said
         assert "Traceback" not in said
@@ -253,8 +272,14 @@ def test_29_archive_that_leads_out_or_unpacks_to_too_much_is_refused(tmp_path, k
 def test_30_offline_is_told_with_files_checksums_and_where_they_go(tmp_path):
     words = ["run", "--dataset", "mnist", *ONE_ARM, "--per-class", "3", "--data-dir", tmp_path]
     done = augment(*words, timeout=30, cwd=tmp_path, **OFFLINE)
-    clean(done, 5, f"mnist is not in {tmp_path}", "put mnist.npz there", tmp_path / "raw",
-          "train-images-idx3-ubyte.gz (md5 f68b3c2dcbeaaa9fbdd348bbdeb94873)")  # fmt: skip
+    clean(
+        done,
+        5,
+        f"mnist is not in {tmp_path}",
+        "put mnist.npz there",
+        tmp_path / "raw",
+        "train-images-idx3-ubyte.gz (md5 f68b3c2dcbeaaa9fbdd348bbdeb94873)",
+    )
     assert not (tmp_path / "results").exists()
 
 

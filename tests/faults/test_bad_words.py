@@ -19,12 +19,11 @@ from blackbox import (
     pictures,
     rows,
     start,
-)  # fmt: skip
+)
 
 from augment.store import read_csv
 
-NASTY = ("=HYPERLINK('x')", "@SUM(1)", "<script>alert(1)",
-         "-0.02", " ä ☃,\n\"q\" & 'r' ")  # fmt: skip
+NASTY = ("=HYPERLINK('x')", "@SUM(1)", "<script>alert(1)", "-0.02", " ä ☃,\n\"q\" & 'r' ")
 
 
 @pytest.mark.slow
@@ -38,10 +37,13 @@ def test_13_fraction_out_of_range_is_refused(tmp_path, frac):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("datset = 'digits'", "did you mean 'dataset'"),
-     ("[set.cvae]\nstep = 3", "did you mean 'steps'"),
-     ("seeds = 'three'", "--seeds three"), ("[set.cvae]\nlr = 'fast'", "cvae.lr = 'fast'")],
-)  # fmt: skip
+    [
+        ("datset = 'digits'", "did you mean 'dataset'"),
+        ("[set.cvae]\nstep = 3", "did you mean 'steps'"),
+        ("seeds = 'three'", "--seeds three"),
+        ("[set.cvae]\nlr = 'fast'", "cvae.lr = 'fast'"),
+    ],
+)
 def test_14_recipe_with_a_wrong_key_or_type_is_refused(tmp_path, text, said):
     recipe = tmp_path / "mine.toml"
     recipe.write_text(text)

@@ -24,7 +24,7 @@ from blackbox import (
     surroundings,
     until,
     workers,
-)  # fmt: skip
+)
 
 from augment.store import read_csv, write_csv
 
@@ -72,10 +72,12 @@ def test_run_folder_among_the_classes_is_no_class(tmp_path, whole):
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
-    [("artefacts/synthetic/*/synthetic.safetensors", ["export", "RUN", "OUT"]),
-     ("artefacts/generator/*/weights.safetensors", ["sample", "RUN", "--label", "7"]),
-     ("artefacts/score/*/predictions.safetensors", ["report", "RUN"])],
-)  # fmt: skip
+    [
+        ("artefacts/synthetic/*/synthetic.safetensors", ["export", "RUN", "OUT"]),
+        ("artefacts/generator/*/weights.safetensors", ["sample", "RUN", "--label", "7"]),
+        ("artefacts/score/*/predictions.safetensors", ["report", "RUN"]),
+    ],
+)
 def test_damaged_artefact_is_not_handed_on(run, tmp_path, pattern, words):
     file = turn_a_bit(run, pattern)
     places = {"RUN": run, "OUT": tmp_path / "out"}
@@ -86,10 +88,15 @@ def test_damaged_artefact_is_not_handed_on(run, tmp_path, pattern, words):
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
-    [("settings.json", "", ["resume", "RUN"]), ("status.json", "[]", ["status", "RUN"]),
-     ("results.csv", "", ["report", "RUN"]), ("results.csv", None, ["sample", "RUN", "--random"]),
-     ("recipe.toml", None, ["report", "RUN"]), ("settings.json", "[]", ["export", "RUN", "OUT"])],
-)  # fmt: skip
+    [
+        ("settings.json", "", ["resume", "RUN"]),
+        ("status.json", "[]", ["status", "RUN"]),
+        ("results.csv", "", ["report", "RUN"]),
+        ("results.csv", None, ["sample", "RUN", "--random"]),
+        ("recipe.toml", None, ["report", "RUN"]),
+        ("settings.json", "[]", ["export", "RUN", "OUT"]),
+    ],
+)
 def test_damaged_run_folder_is_one_sentence(run, tmp_path, name, text, words):
     (run / name).unlink()
     if text is not None:
@@ -100,9 +107,11 @@ def test_damaged_run_folder_is_one_sentence(run, tmp_path, name, text, words):
 
 def test_table_that_no_run_writes_is_refused(whole, tmp_path):
     table = read_csv(whole / "results.csv")
-    for name, changed in (("twice", pd.concat([table, table])),
-                          ("high", table.assign(accuracy=99.0)),
-                          ("arm", table.assign(arm="mine"))):  # fmt: skip
+    for name, changed in (
+        ("twice", pd.concat([table, table])),
+        ("high", table.assign(accuracy=99.0)),
+        ("arm", table.assign(arm="mine")),
+    ):
         write_csv(tmp_path / f"{name}.csv", changed)
         clean(augment("report", tmp_path / f"{name}.csv"), 2, f"{name}.csv line")
 
@@ -110,8 +119,10 @@ def test_table_that_no_run_writes_is_refused(whole, tmp_path):
 def test_groups_and_splits_are_heard_however_their_columns_are_written(tmp_path):
     data = pictures(tmp_path / "data", n=12)
     files = sorted(p.relative_to(data).as_posix() for p in data.rglob("*.png"))
-    lines = [{"file_name": f, "label": f.split("/")[0], "Group ": f"p{i // 2}" + " " * (i % 2)}
-             for i, f in enumerate(files[:-1])]  # fmt: skip
+    lines = [
+        {"file_name": f, "label": f.split("/")[0], "Group ": f"p{i // 2}" + " " * (i % 2)}
+        for i, f in enumerate(files[:-1])
+    ]
     pd.DataFrame(lines).to_csv(data / "metadata.csv", index=False)
     done = fine(augment("run", "--dataset", data, *ONE_ARM, "--out", tmp_path / "run"))
     assert "images that metadata.csv does not name (1)" in done.stderr
@@ -250,8 +261,10 @@ def alive(number):
 
 
 def test_closed_output_does_not_stop_a_run(tmp_path):
-    line = (f"{sys.executable} -m augment run {' '.join(DIGITS)} --arm real "
-            f"--out {tmp_path / 'run'} 2>&- >&-")  # fmt: skip
+    line = (
+        f"{sys.executable} -m augment run {' '.join(DIGITS)} --arm real "
+        f"--out {tmp_path / 'run'} 2>&- >&-"
+    )
     done = subprocess.run(["sh", "-c", line], check=False, env=surroundings(), timeout=120)
     assert done.returncode == 0
     assert (tmp_path / "run/table.md").exists()

@@ -40,9 +40,13 @@ def nodes():
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         around = surroundings(RAY_TMPDIR=folder, **AUTH)
         with subprocess.Popen(
-            [sys.executable, "-c", NODES], env=around, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        ) as process:  # fmt: skip
+            [sys.executable, "-c", NODES],
+            env=around,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
             yield process, ["--executor", "ray", "--address", process.stdout.readline().strip()]
         assert process.returncode == 0
 
@@ -58,9 +62,12 @@ def alone(tmp_path_factory):
 def begin(words, out, pattern, count):
     """Start the command on the nodes, and go on once there are so many of these artefacts."""
     process = subprocess.Popen(
-        command(*words, "--out", out), env=surroundings(**AUTH), text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        command(*words, "--out", out),
+        env=surroundings(**AUTH),
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     while len(list(out.glob(f"artefacts/{pattern}"))) < count:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)

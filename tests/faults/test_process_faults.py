@@ -7,8 +7,16 @@ import signal
 import pytest
 from blackbox import SMOKE, augment, fine, finished, rows, start, until, workers
 
-SLOWER = ["--per-class", "3", "--preset", "smoke", "--arm", "real,real+classic",
-          "--set", "classifier.steps=400"]  # fmt: skip
+SLOWER = [
+    "--per-class",
+    "3",
+    "--preset",
+    "smoke",
+    "--arm",
+    "real,real+classic",
+    "--set",
+    "classifier.steps=400",
+]
 
 
 NAN = """
@@ -32,8 +40,20 @@ CVAE.prepare, CVAE.update = hurt_prepare, hurt_update
 
 def test_26_nan_is_tried_once_more_then_costs_its_own_cells(tmp_path):
     out = tmp_path / "run"
-    words = ["run", "--per-class", "3", *SMOKE, "--set", "generator.steps=40", "--seeds", "3",
-             "--arm", "real,synth", "--out", out]  # fmt: skip
+    words = [
+        "run",
+        "--per-class",
+        "3",
+        *SMOKE,
+        "--set",
+        "generator.steps=40",
+        "--seeds",
+        "3",
+        "--arm",
+        "real,synth",
+        "--out",
+        out,
+    ]
     done = augment(*words, code=NAN)
     assert done.returncode == 4, done.stderr
     assert "Traceback" not in done.stderr
@@ -78,8 +98,14 @@ CVAE.update = update
 def test_27_batch_that_memory_does_not_hold_is_learnt_from_in_parts(tmp_path):
     out = tmp_path / "run"
     words = ["run", "--per-class", "3", *SMOKE, "--seeds", "1", "--arm", "real", "--out", out]
-    batch = ["--set", "classifier.batch=16384", "--set", "classifier.steps=1",
-             "--set", "classifier.width=32"]  # fmt: skip
+    batch = [
+        "--set",
+        "classifier.batch=16384",
+        "--set",
+        "classifier.steps=1",
+        "--set",
+        "classifier.width=32",
+    ]
     done = fine(augment(*words, *batch, code=LITTLE))
     assert "out of memory: " in done.stderr
     (about,) = [json.loads(f.read_text()) for f in out.glob("artefacts/score/*/about.json")]
