@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.3.0"
 
 if TYPE_CHECKING:
-    from augment.engine import Result, run
+    from augment.engine.run import Result, run
 
 __all__ = ["Result", "__version__", "run"]
 
@@ -16,7 +16,7 @@ __all__ = ["Result", "__version__", "run"]
 def __getattr__(name: str) -> Any:
     """torch is imported on first use, so that `augment --help` is fast."""
     if name in ("run", "Result"):
-        from augment import engine
+        from augment.engine import run as engine
 
         return getattr(engine, name)
     raise AttributeError(f"module 'augment' has no attribute '{name}'")

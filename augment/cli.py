@@ -17,7 +17,7 @@ from augment.show import plain, show_plan, show_result, show_rows, show_summary,
 from augment.signals import INTERRUPTED, SIGNALLED, end_soon, ended_by_signals, until_signalled
 
 if TYPE_CHECKING:
-    from augment.recipe import Recipe
+    from augment.experiment.recipe import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -204,8 +204,9 @@ def run(
 
     Example: augment run --dataset cifar10 --frac 0.05 --generator ddpm
     """
-    from augment.recipe import make_recipe, parse_set, read_recipe
-    from augment.shards import parse_shard
+    from augment.engine.shards import parse_shard
+    from augment.experiment.hyperparameters import parse_set
+    from augment.experiment.recipe import make_recipe, read_recipe
 
     flags = dict(
         dataset=dataset,
@@ -268,8 +269,8 @@ def sweep(
 
     Example: augment sweep pipelines/ablation.toml --out results/runs/ablation
     """
-    from augment.recipe import make_recipe, read_recipe
-    from augment.shards import parse_shard
+    from augment.engine.shards import parse_shard
+    from augment.experiment.recipe import make_recipe, read_recipe
 
     settings = read_recipe(recipe)
     settings |= {k: v for k, v in {"preset": preset, "seeds": seeds}.items() if v is not None}
@@ -301,8 +302,8 @@ def resume(
 
     Example: augment resume results/runs/digits-ddpm --seeds 6
     """
-    from augment.recipe import make_recipe
-    from augment.run_folder import read_settings, reading
+    from augment.experiment.recipe import make_recipe
+    from augment.storage.run_folder import read_settings, reading
 
     file = run_file(run_dir, "settings.json")
     with reading(run_dir):
@@ -319,8 +320,8 @@ def status(run_dir: RunDir, as_json: Json = False) -> None:
 
     Example: augment status results/runs/digits-ddpm
     """
-    from augment.run_folder import reading
-    from augment.status import read_status, status_lines
+    from augment.engine.status import read_status, status_lines
+    from augment.storage.run_folder import reading
 
     with reading(run_dir):
         about = read_status(run_dir)
@@ -347,9 +348,9 @@ def merge(
 
     Example: augment merge results/runs/ablation-1-of-2 results/runs/ablation-2-of-2 --out merged
     """
+    from augment.engine.shards import merge as join
     from augment.report.table import summarise
-    from augment.run_folder import reading
-    from augment.shards import merge as join
+    from augment.storage.run_folder import reading
 
     with reading(shards[0]):
         table = join(shards, out, partial=partial)
@@ -372,10 +373,11 @@ def report(
     Example: augment report results/runs/digits-ddpm
     """
     from augment.report.html import unfinished
-    from augment.report.outputs import read_results, write_beside, write_outputs
+    from augment.report.run_outputs import read_results, write_beside, write_outputs
     from augment.report.table import summarise
-    from augment.run_folder import reading
-    from augment.store import Store, room_for
+    from augment.storage.artifacts import Store
+    from augment.storage.atomic import room_for
+    from augment.storage.run_folder import reading
 
     csv = source.suffix == ".csv" and source.is_file()
     if csv and tensorboard:
@@ -420,9 +422,9 @@ def compare(
         comparison_lines,
         picture_lines,
     )
-    from augment.report.outputs import read_results
+    from augment.report.run_outputs import read_results
     from augment.report.table import interval_said
-    from augment.run_folder import reading
+    from augment.storage.run_folder import reading
 
     files = [
         s if s.suffix == ".csv" and s.is_file() else run_file(s, "results.csv") for s in (a, b)
@@ -440,9 +442,9 @@ def compare(
         if lines := picture_lines(pictures):
             show_rows("what they draw, mean of the trials", lines, list(PICTURES_HEAD))
     if sheet:
-        from augment.export import artefacts, chosen_cell
-        from augment.report.pictures import side_by_side
-        from augment.store import room_for
+        from augment.data.grids import side_by_side
+        from augment.report.export import artefacts, chosen_cell
+        from augment.storage.atomic import room_for
 
         runs = [run_file(run, "results.csv").parent for run in (a, b)]
         grids = [artefacts(run, chosen_cell(run, None, None))[1] / "grid.png" for run in runs]
@@ -477,9 +479,9 @@ def sample(
     if (label is None) == (not random):
         raise UsageError("give one of --label CLASS and --random")
     run_file(run_dir, "settings.json")
-    from augment.export import draw_samples
-    from augment.run_folder import reading
-    from augment.store import room_for
+    from augment.report.export import draw_samples
+    from augment.storage.atomic import room_for
+    from augment.storage.run_folder import reading
 
     with room_for(out or run_dir), reading(run_dir):
         drawn = draw_samples(run_dir, label, n, generator, seed, guidance, out, device)
@@ -506,9 +508,9 @@ def export(
     Example: augment export results/runs/digits-ddpm ./augmented
     """
     run_file(run_dir, "settings.json")
-    from augment.export import export_images
-    from augment.run_folder import reading
-    from augment.store import room_for
+    from augment.report.export import export_images
+    from augment.storage.atomic import room_for
+    from augment.storage.run_folder import reading
 
     real = not synthetic_only
     with room_for(out), reading(run_dir):
@@ -549,13 +551,13 @@ def list_(as_json: Json = False) -> None:
 
     Example: augment list
     """
-    from augment.arms import ARMS
-    from augment.classic import CLASSIC
-    from augment.classifiers import CLASSIFIERS
+    from augment.classifiers.models import CLASSIFIERS
     from augment.data.datasets import DATASETS
-    from augment.filters import FILTERS
+    from augment.experiment.arms import ARMS
+    from augment.experiment.filters import FILTERS
+    from augment.experiment.mixing import MIXINGS
     from augment.generators import GENERATORS
-    from augment.mixing import MIXINGS
+    from augment.transforms.geometric import CLASSIC
 
     def first_line(thing: Any) -> str:
         return (thing.__doc__ or "").strip().splitlines()[0]
@@ -585,8 +587,10 @@ def doctor(data_dir: DataDir = None, as_json: Json = False) -> None:
     import shutil
 
     from augment.data.datasets import DATASETS
-    from augment.runtime import cpu_features, environment, missing_parts, pick_device
-    from augment.runtime import data_dir as default_data_dir
+    from augment.runtime.device import pick_device
+    from augment.runtime.machine import data_dir as default_data_dir
+    from augment.runtime.machine import environment, missing_parts
+    from augment.training.precision import cpu_features
 
     folder = default_data_dir(data_dir).resolve()
     cached = [k for k, v in DATASETS.items() if not v.torchvision or (folder / f"{k}.npz").exists()]
@@ -623,17 +627,17 @@ def carry_out(
     verbose: int,
 ) -> None:
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
-    from augment.executors import place
+    from augment.engine.executors import place
 
     there = place(**where)
     if dry_run:
-        from augment.estimate import plan
+        from augment.engine.estimate import plan
 
         if not quiet:
             talk("a few steps of each kind of training, to see how fast they are here …")
         show_plan(plan(recipe, device=where["device"], jobs=where["jobs"], **how), as_json)
         return
-    from augment.engine import execute
+    from augment.engine.run import execute
     from augment.progress import watch
 
     def announce(folder: Path, cells: int, notes: list[str]) -> None:

@@ -20,11 +20,12 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from augment.status import CELL, Status, duration, speed
+from augment.engine.status import CELL, Status
+from augment.runtime.units import duration, speed
 
 if TYPE_CHECKING:
-    from augment.engine import Result
-    from augment.stages import Progress as Step
+    from augment.engine.run import Result
+    from augment.experiment.context import Progress as Step
 
 LINE_SECONDS = 15.0  # between lines where there is no terminal
 WIDE, WIDEST = 72, 110  # columns of a terminal from which there is room for bars, for metrics too

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from augment.engine import Result
+    from augment.engine.run import Result
 
 
 def show_result(result: Result, as_json: bool, quiet: bool) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from augment.show import talk
 
 if TYPE_CHECKING:
-    from augment.engine import Result
-    from augment.stages import Progress
+    from augment.engine.run import Result
+    from augment.experiment.context import Progress
 
 SIGNALLED: list[int] = []  # exit codes of the signals that came
 GRACE = 3.0  # seconds that a command has to end by itself after a signal

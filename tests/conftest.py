@@ -56,7 +56,7 @@ def pipeline_folder(tmp_path_factory):
     """A diffusers pipeline that draws 8×8 pictures for one of 1000 labels, of random weights."""
     from diffusers import AutoencoderKL, DDPMScheduler, DiTPipeline, DiTTransformer2DModel
 
-    from augment.learn import fresh
+    from augment.training.learner import fresh
 
     def build():
         network = DiTTransformer2DModel(
@@ -122,7 +122,7 @@ def small_run(tmp_path):
 
 def write_folder(root: Path, data: LabelledImages) -> Path:
     """Images as PNG files, a folder a class."""
-    from augment.report.pictures import to_pillow
+    from augment.data.grids import to_pillow
 
     for place, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
         folder = root / data.classes[label]

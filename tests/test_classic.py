@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from augment.classic import CLASSIC, any_orientation, document, mirror, natural, shift
+from augment.transforms.geometric import CLASSIC, any_orientation, document, mirror, natural, shift
 
 MOVING = [name for name in CLASSIC if name != "none"]
 SHAPES = [(4, 1, 8, 8), (4, 3, 16, 16), (3, 1, 8, 40), (3, 3, 21, 13)]

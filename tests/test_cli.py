@@ -176,7 +176,7 @@ def test_dry_run_estimates_and_writes_nothing(generator, tmp_path, monkeypatch, 
 
 
 def test_estimate_knows_that_a_generator_is_waited_for():
-    from augment.estimate import makespan
+    from augment.engine.estimate import makespan
 
     one = [(None, False, 2.0), ("a", True, 10.0), ("a", False, 2.0), ("a", False, 2.0)]
     assert makespan(one, 1) == 16
@@ -245,7 +245,7 @@ def test_doctor_names_versions_and_room(monkeypatch, capsys):
 def test_doctor_says_how_to_get_what_is_missing(tmp_path, monkeypatch, capsys):
     (tmp_path / "mnist.npz").touch()
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("augment.runtime.EXTRAS", ("json", "no_such_extra"))
+    monkeypatch.setattr("augment.runtime.machine.EXTRAS", ("json", "no_such_extra"))
     code, out, _ = call(monkeypatch, capsys, "doctor", "--data-dir", tmp_path)
     lines = dict(line.split("\t") for line in out.splitlines())
     assert code == 0

@@ -5,6 +5,7 @@ import pytest
 from test_table import CLASSIC, REAL, results, rows
 
 from augment.errors import UsageError
+from augment.metrics.paired import compare
 from augment.report.comparison import (
     PICTURES_HEAD,
     compare_pictures,
@@ -12,7 +13,6 @@ from augment.report.comparison import (
     comparison_lines,
     picture_lines,
 )
-from augment.statistics import compare
 
 
 def table(scores, generator="ddpm", sha="x", **others):

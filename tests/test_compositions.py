@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from augment.compositions import COMPOSITIONS, compose, cutmix, fixmatch, mixup, pseudo_label
+from augment.transforms.batch_mixing import (
+    COMPOSITIONS,
+    compose,
+    cutmix,
+    fixmatch,
+    mixup,
+    pseudo_label,
+)
 
 LABELLED = [n for n in COMPOSITIONS if n in ("mixup", "cutmix", "compose")]
 

@@ -7,18 +7,25 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.arms import ARMS, UNLABELLED_SHARE, USUAL, generator_set, training_set
-from augment.classic import CLASSIC
-from augment.classifiers import CLASSIFIERS
+from augment.classifiers.models import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.data.subset import hidden
+from augment.experiment.arms import ARMS, UNLABELLED_SHARE, USUAL, generator_set, training_set
+from augment.experiment.hyperparameters import hyperparameters
 from augment.generators import GENERATORS
 from augment.generators.blocks import rows_at_once
 from augment.generators.pretrained import Pretrained
-from augment.learn import TrainingSet, fit, train
-from augment.policies import POLICIES
-from augment.recipe import hyperparameters
-from augment.state import full_state, kept_state, load_full_state, load_learner, save_learner
+from augment.training.loop import fit, train
+from augment.training.serialization import (
+    full_state,
+    kept_state,
+    load_full_state,
+    load_learner,
+    save_learner,
+)
+from augment.training.training_set import TrainingSet
+from augment.transforms.autoaugment import POLICIES
+from augment.transforms.geometric import CLASSIC
 
 SHAPES = {"grey 8×8": (1, 8, 8), "grey 28×28": (1, 28, 28), "colour 13×20": (3, 13, 20)}
 GENERATOR_CASES = [(name, shape) for name in GENERATORS for shape in SHAPES.values()]

@@ -12,11 +12,12 @@ import torchvision.datasets as sources
 from PIL import Image
 from test_folder import grey, noted, put, table, two_classes
 
-from augment.data.datasets import DATASETS, load_dataset, split
-from augment.data.fetch import originals, to_arrays
+from augment.data.datasets import DATASETS, load_dataset
+from augment.data.download import originals, to_arrays
 from augment.data.folder import Found
 from augment.data.images import pixel_hashes
 from augment.data.npz import read_npz
+from augment.data.split import split
 from augment.errors import DataError, MachineError, UsageError
 
 FETCHED = [name for name, named in DATASETS.items() if named.torchvision]
@@ -215,7 +216,7 @@ def test_nearly_flat_pictures_are_no_near_copies(tmp_path):
 
 
 def test_too_many_images_to_compare_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.data.near.MOST_PAIRS", 3)
+    monkeypatch.setattr("augment.data.near_duplicates.MOST_PAIRS", 3)
     assert noted(load_dataset(str(two_classes(tmp_path))).notes, "too many images")
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.arms import generator_set
 from augment.errors import UsageError
+from augment.experiment.arms import generator_set
 from augment.generators.ddpm import DDPM, scheduler
-from augment.learn import fit, train
-from augment.state import load_learner, save_learner
+from augment.training.loop import fit, train
+from augment.training.serialization import load_learner, save_learner
 
 LABELS, SEEDS = torch.tensor([0, 1, 2]).repeat(20), torch.arange(60)
 

@@ -16,21 +16,22 @@ from conftest import SMOKE, bars, write_folder
 from safetensors.torch import load_file
 
 import augment
-from augment import stages
-from augment.arms import generator_set
-from augment.cells import expand
 from augment.data.datasets import load_dataset
 from augment.data.subset import labelled_subset
-from augment.engine import execute
+from augment.engine.local import Local, choose_jobs, threads_for
+from augment.engine.processes import Worker, gpu_slot, signals_held
+from augment.engine.run import execute
+from augment.engine.scheduling import generator_keys, stage_keys, urgency
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
-from augment.executors import Local, choose_jobs, threads_for
+from augment.experiment import stages
+from augment.experiment.arms import generator_set
+from augment.experiment.cells import expand
+from augment.experiment.recipe import make_recipe
 from augment.generators import GENERATORS
-from augment.learn import train
-from augment.processes import Worker, generator_keys, gpu_slot, signals_held, stage_keys, urgency
-from augment.recipe import make_recipe
-from augment.runtime import seed_for
-from augment.state import kept_state, weights_name
-from augment.store import read_csv
+from augment.runtime.seeds import seed_for
+from augment.storage.tables import read_csv
+from augment.training.loop import train
+from augment.training.serialization import kept_state, weights_name
 
 TIMES = ["generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb", "run"]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import augment
-from augment.filters import FILTERS, Evidence, best_half, kept
-from augment.recipe import make_recipe
-from augment.store import read_csv
+from augment.experiment.filters import FILTERS, Evidence, best_half, kept
+from augment.experiment.recipe import make_recipe
+from augment.storage.tables import read_csv
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from augment.cells import expand
 from augment.data.folder import SPLITS, read_folder
 from augment.errors import AugmentError, DataError
-from augment.recipe import MOST_SEEDS, Recipe, make_recipe, read_recipe
+from augment.experiment.cells import expand
+from augment.experiment.recipe import MOST_SEEDS, Recipe, make_recipe, read_recipe
 
 PIPELINES = sorted((Path(__file__).parents[1] / "pipelines").glob("*.toml"))
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from conftest import bars
 
-from augment import classifiers, graphs
-from augment.arms import generator_set, training_set
-from augment.classifiers import CLASSIFIERS
-from augment.engine import run
+from augment.classifiers import models as classifiers
+from augment.classifiers.models import CLASSIFIERS
+from augment.engine.run import run
+from augment.experiment.arms import generator_set, training_set
 from augment.generators import GENERATORS, ddpm, mix
-from augment.learn import train
+from augment.training import cuda_graphs as graphs
+from augment.training.loop import train
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 STEPS = 12

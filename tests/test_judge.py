@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 import augment
-from augment.engine import execute
-from augment.executors import Local
+from augment.engine.local import Local
+from augment.engine.run import execute
+from augment.experiment.recipe import make_recipe
 from augment.generators.cvae import CVAE
-from augment.recipe import make_recipe
-from augment.status import duration
+from augment.runtime.units import duration
 
 LONGER = {"classifier": {"steps": 150, "batch": 32, "width": 16, "epochs": 0}}
 

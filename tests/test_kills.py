@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from test_engine import values
 
-from augment.report.outputs import read_results
-from augment.status import read_status
-from augment.store import damage
+from augment.engine.status import read_status
+from augment.report.run_outputs import read_results
+from augment.storage.artifacts import damage
 
 SETTINGS = dict(
     dataset="digits",

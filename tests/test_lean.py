@@ -9,7 +9,7 @@ from augment.data.images import LabelledImages
 from augment.errors import UsageError
 from augment.generators.blocks import normalise
 from augment.generators.ddpm import DDPM
-from augment.generators.lean import HUB_GRID, LeanUNet
+from augment.generators.unet import HUB_GRID, LeanUNet
 
 SMALL = dict(widths=(8, 16), hub=16, batch=4, steps=6)
 

@@ -7,23 +7,16 @@ import torch
 from conftest import Recorder, bars
 from torch import nn
 
-from augment.classic import CLASSIC
-from augment.classifiers import ResNet
+from augment.classifiers.models import ResNet
 from augment.errors import Diverged
-from augment.graphs import PLAIN
-from augment.learn import (
-    TrainingSet,
-    as_numbers,
-    average_of,
-    descend,
-    draws,
-    follow,
-    fresh,
-    rise_and_fall,
-    train,
-)
-from augment.recover import update_in_parts
-from augment.state import full_state
+from augment.training.cuda_graphs import PLAIN
+from augment.training.learner import fresh
+from augment.training.loop import as_numbers, train
+from augment.training.optim import average_of, descend, follow, rise_and_fall
+from augment.training.recovery import update_in_parts
+from augment.training.serialization import full_state
+from augment.training.training_set import TrainingSet, draws
+from augment.transforms.geometric import CLASSIC
 
 
 @pytest.mark.parametrize(("n", "take"), [(10, 4), (10, 10), (3, 8), (7, 1)])

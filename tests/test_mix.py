@@ -4,10 +4,10 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.arms import generator_set
 from augment.data.images import to_uint8
-from augment.generators.mix import Mix, bent
-from augment.learn import fit
+from augment.experiment.arms import generator_set
+from augment.generators.morph import Mix, bent
+from augment.training.loop import fit
 
 
 def displaced(image, across=0.0, down=0.0):

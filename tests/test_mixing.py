@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from conftest import Recorder, bars
 
 import augment
-from augment.arms import training_set
-from augment.cells import expand
-from augment.classifiers import CLASSIFIERS, Airbench
+from augment.classifiers.models import CLASSIFIERS, Airbench
 from augment.data.images import LabelledImages, to_uint8
 from augment.data.subset import hidden
 from augment.errors import UsageError
-from augment.learn import fit, train
-from augment.mixing import MIXINGS
-from augment.recipe import make_recipe
-from augment.runtime import seed_for
-from augment.stages import train_and_score
-from augment.state import load_learner
+from augment.experiment.arms import training_set
+from augment.experiment.cells import expand
+from augment.experiment.mixing import MIXINGS
+from augment.experiment.recipe import make_recipe
+from augment.experiment.stages import train_and_score
+from augment.runtime.seeds import seed_for
+from augment.training.loop import fit, train
+from augment.training.serialization import load_learner
 
 N, M, FIRST = 5, 9, 100  # labelled images, synthetic ones, and the grey of the first of these
 
@@ -189,7 +189,7 @@ def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, m
         learnt.append((cell, data))
         return train_and_score(cell, data, *rest)
 
-    monkeypatch.setattr("augment.experiment.train_and_score", spy)
+    monkeypatch.setattr("augment.experiment.method.train_and_score", spy)
     result = augment.run(
         **{
             **small_run,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from augment.report.pictures import class_grid, save_picture, to_pillow
+from augment.data.grids import class_grid, save_picture, to_pillow
 
 
 @pytest.mark.parametrize("channels", [1, 3])

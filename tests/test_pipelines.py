@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from augment.cells import expand
-from augment.recipe import Recipe, make_recipe, read_recipe
-from augment.report.outputs import COLUMNS, read_results
+from augment.experiment.cells import expand
+from augment.experiment.recipe import Recipe, make_recipe, read_recipe
+from augment.report.run_outputs import COLUMNS, read_results
 from augment.report.table import markdown, summarise
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,8 +3,8 @@
 import pytest
 from test_table import CLASSIC, results, rows
 
+from augment.metrics.paired import spread_interval
 from augment.report.plots import accuracy_by_arm, gain_curves
-from augment.statistics import spread_interval
 
 
 def at_amounts(*amounts):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from augment.arms import ARMS
-from augment.policies import NARROW, RECOLOUR, WIDE, apply, erasing, usable
+from augment.experiment.arms import ARMS
+from augment.transforms.autoaugment import NARROW, RECOLOUR, WIDE, apply, erasing, usable
 
 
 def pictures(n=3, channels=3, side=16):

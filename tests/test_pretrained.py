@@ -9,8 +9,8 @@ from conftest import SMOKE, bars
 
 import augment
 from augment.errors import MachineError, UsageError
-from augment.export import draw_samples
 from augment.generators.pretrained import Pretrained
+from augment.report.export import draw_samples
 
 
 @pytest.fixture

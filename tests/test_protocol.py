@@ -9,11 +9,12 @@ from conftest import SMOKE
 
 import augment
 from augment.data import datasets
-from augment.data.datasets import Dataset, embedded_digits, split
+from augment.data.datasets import embedded_digits
 from augment.data.images import LabelledImages
+from augment.data.split import Dataset, split
 from augment.generators import GENERATORS
 from augment.generators.controls import Duplicate
-from augment.statistics import compare
+from augment.metrics.paired import compare
 
 SET = {"classifier": {"steps": 250, "width": 12, "batch": 32}}
 
@@ -25,7 +26,7 @@ def digits():
 
 def run_on(data: Dataset, monkeypatch, out, **changed):
     """A run on this data set under the name of digits."""
-    monkeypatch.setattr("augment.engine.load_dataset", lambda name, **_: data)
+    monkeypatch.setattr("augment.engine.run.load_dataset", lambda name, **_: data)
     settings = dict(dataset="digits", per_class=5, preset="smoke", seeds=1, jobs=1, set=SMOKE)
     return augment.run(**{**settings, **changed, "out": out})
 

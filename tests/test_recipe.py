@@ -8,14 +8,15 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.arms import ARMS
-from augment.cells import expand
-from augment.classifiers import CLASSIFIERS
+from augment.classifiers.models import CLASSIFIERS
 from augment.errors import UsageError
+from augment.experiment.arms import ARMS
+from augment.experiment.cells import expand
+from augment.experiment.hyperparameters import hyperparameters, parse_set
+from augment.experiment.recipe import make_recipe, read_recipe
 from augment.generators import GENERATORS
 from augment.generators.pretrained import Pretrained
-from augment.recipe import hyperparameters, make_recipe, parse_set, read_recipe
-from augment.store import signature
+from augment.storage.artifacts import signature
 
 SCRATCH = [name for name, arm in ARMS.items() if not arm.pretrained]  # the rest need a file
 REAL = [name for name in SCRATCH if not ARMS[name].synthetic]

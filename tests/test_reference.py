@@ -9,16 +9,17 @@ from conftest import bars
 from torch import nn
 
 import augment
-from augment.classic import CLASSIC
 from augment.data.images import LabelledImages
 from augment.errors import UsageError
+from augment.experiment.quality import best_of
+from augment.experiment.stages import grid_steps
 from augment.generators import GENERATORS
-from augment.generators.reference_b import Discriminator, Painter
-from augment.judge import best_of
-from augment.learn import TrainingSet, train
+from augment.generators.reference.mnist_cgan import Discriminator, Painter
 from augment.report.plots import loss_curves
-from augment.runtime import seed_for
-from augment.stages import grid_steps
+from augment.runtime.seeds import seed_for
+from augment.training.loop import train
+from augment.training.training_set import TrainingSet
+from augment.transforms.geometric import CLASSIC
 
 CLASSES = ("a", "b", "c")
 SMALL = {"a1-gan": dict(width=8), "a2-cgan": dict(width=8)}

@@ -7,18 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment import runtime
 from augment.errors import MachineError, UsageError, unknown
-from augment.runtime import (
-    autocast,
-    data_dir,
-    environment,
-    noise_for,
-    peak_memory_mb,
-    pick_device,
-    pick_precision,
-    seed_for,
-)
+from augment.runtime import machine as runtime
+from augment.runtime.device import peak_memory_mb, pick_device
+from augment.runtime.machine import data_dir, environment
+from augment.runtime.seeds import noise_for, seed_for
+from augment.training.precision import autocast, pick_precision
 
 PARTS = st.lists(st.one_of(st.integers(), st.text(max_size=4)), max_size=3)
 

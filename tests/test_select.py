@@ -9,16 +9,16 @@ import torch
 from conftest import bars, write_folder
 
 import augment
-from augment.cells import expand
 from augment.data.datasets import load_dataset
 from augment.data.subset import folds
-from augment.engine import Shelf
 from augment.errors import UsageError
-from augment.recipe import make_recipe
-from augment.runtime import pick_device
-from augment.select import calibrated_losses, choose, judged_by_validation
-from augment.stages import Bench
-from augment.store import Store, read_csv
+from augment.experiment.cells import expand
+from augment.experiment.context import Bench, Shelf
+from augment.experiment.recipe import make_recipe
+from augment.experiment.selection import calibrated_losses, choose, judged_by_validation
+from augment.runtime.device import pick_device
+from augment.storage.artifacts import Store
+from augment.storage.tables import read_csv
 
 ARMS = "real+classic,real+classic+synth"
 
@@ -217,7 +217,7 @@ def test_select_without_a_mixed_arm_is_refused():
 
 
 def test_dry_run_counts_the_folds(tmp_path):
-    from augment.estimate import plan
+    from augment.engine.estimate import plan
 
     recipe = make_recipe(arm=ARMS, generator="cvae", preset="smoke", select=True, seeds=1)
     plain = recipe.model_copy(update={"select": False})

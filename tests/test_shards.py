@@ -8,11 +8,11 @@ import pytest
 from test_engine import values, weights
 
 import augment
-from augment.cells import expand
+from augment.engine.shards import merge, parse_shard, shard_of
 from augment.errors import RunFolderError, UsageError
-from augment.recipe import make_recipe
-from augment.shards import merge, parse_shard, shard_of
-from augment.store import read_csv
+from augment.experiment.cells import expand
+from augment.experiment.recipe import make_recipe
+from augment.storage.tables import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_merged_shards_are_the_whole_run(shards, tmp_path):
 
 
 def test_merged_run_is_finished_and_can_be_gone_on_with(shards, tmp_path, monkeypatch):
-    from augment import stages
+    from augment.experiment import stages
 
     merge([shards / "shard-1", shards / "shard-2"], tmp_path / "merged")
     monkeypatch.setattr(stages, "trained", None)  # nothing may be trained

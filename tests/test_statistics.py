@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from augment.statistics import (
+from augment.metrics.paired import (
     Contrast,
     compare,
     gain_shown,

@@ -8,17 +8,18 @@ import pytest
 from conftest import SMOKE
 
 import augment
-from augment.engine import execute
+from augment.engine.local import Local
+from augment.engine.run import execute
+from augment.engine.shards import merge
+from augment.engine.status import FILE, read_status, status_lines
 from augment.errors import UsageError
-from augment.executors import Local
-from augment.recipe import make_recipe
-from augment.shards import merge
-from augment.status import FILE, duration, read_status, speed, status_lines
+from augment.experiment.recipe import make_recipe
+from augment.runtime.units import duration, speed
 
 
 @pytest.fixture(autouse=True)
 def _written_at_each_step(monkeypatch):
-    monkeypatch.setattr("augment.executors.WRITE_SECONDS", -1.0)
+    monkeypatch.setattr("augment.engine.run.WRITE_SECONDS", -1.0)
 
 
 def counts(run):

@@ -17,20 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from augment import run_folder
 from augment.errors import AugmentError, MachineError, RunFolderError
-from augment.run_folder import fresh_folder, open_run
-from augment.store import (
-    Store,
-    TensorFile,
-    damage,
-    load_checkpoint,
-    read_csv,
-    save_checkpoint,
-    signature,
-    write_atomic,
-    write_csv,
-)
+from augment.storage import run_folder
+from augment.storage.artifacts import Store, damage, signature
+from augment.storage.atomic import write_atomic
+from augment.storage.run_folder import fresh_folder, open_run
+from augment.storage.tables import read_csv, write_csv
+from augment.storage.tensors import TensorFile, load_checkpoint, save_checkpoint
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

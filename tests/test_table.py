@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from augment.report.outputs import COLUMNS, TEXT
+from augment.metrics.paired import compare, gain_shown, pairs_for
+from augment.report.run_outputs import COLUMNS, TEXT
 from augment.report.table import (
     HEAD,
     blocks,
@@ -17,8 +18,7 @@ from augment.report.table import (
     variants,
     verdicts,
 )
-from augment.statistics import compare, gain_shown, pairs_for
-from augment.store import read_csv, write_csv
+from augment.storage.tables import read_csv, write_csv
 
 REAL = [0.50, 0.52, 0.54, 0.50, 0.52, 0.54]
 CLASSIC = [0.60, 0.61, 0.62, 0.60, 0.61, 0.62]

@@ -9,11 +9,12 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 import augment
+from augment.metrics.paired import compare, image_error
 from augment.report.comparison import compare_tables
-from augment.report.outputs import read_results
-from augment.report.tested import unit_scores, units_tested
-from augment.statistics import compare, image_error
-from augment.store import Store, write_csv
+from augment.report.run_outputs import read_results
+from augment.report.test_set_error import unit_scores, units_tested
+from augment.storage.artifacts import Store
+from augment.storage.tables import write_csv
 
 FAST = {"generator": {"steps": 4}, "classifier": {"steps": 6, "epochs": 0}}
 

@@ -10,14 +10,15 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
 import augment
-from augment.arms import training_set
-from augment.classifiers import Airbench
+from augment.classifiers.models import Airbench
+from augment.classifiers.pretrained import hub_place, read_weights, weights_file
 from augment.errors import MachineError, UsageError
-from augment.learn import fit, fresh, train
-from augment.recipe import make_recipe
+from augment.experiment.arms import training_set
+from augment.experiment.recipe import make_recipe
 from augment.report.table import markdown, summarise
-from augment.state import save_learner
-from augment.weights import hub_place, read_weights, weights_file
+from augment.training.learner import fresh
+from augment.training.loop import fit, train
+from augment.training.serialization import save_learner
 
 SMALL = dict(steps=30, batch=16, width=8, ema=0.9)
 

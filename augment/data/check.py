@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from augment.data.datasets import Dataset, load_dataset
+from augment.data.datasets import load_dataset
 from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.split import Dataset
 from augment.errors import DataError
 
 SHOWN = 10  # of each kind of finding

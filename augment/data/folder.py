@@ -19,7 +19,7 @@ from torch import Tensor
 
 from augment.data.decode import choose_size, decode, head, stack
 from augment.errors import DataError
-from augment.store import unguarded
+from augment.storage.tables import unguarded
 
 SUFFIXES = (
     ".png",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augment.data.images import LabelledImages
 from augment.errors import UsageError
-from augment.runtime import seed_for
+from augment.runtime.seeds import seed_for
 
 
 def labelled_subset(

@@ -10,11 +10,11 @@ from augment.generators.cgan import CGAN
 from augment.generators.controls import Duplicate, Noise
 from augment.generators.cvae import CVAE
 from augment.generators.ddpm import DDPM
-from augment.generators.mix import Mix
+from augment.generators.morph import Mix
 from augment.generators.pretrained import Pretrained
-from augment.generators.reference_a import A1GAN, A2CGAN
-from augment.generators.reference_b import B1CGAN, B2VAE, B3CVAE, B4VAECGAN
-from augment.learn import Learner
+from augment.generators.reference.cifar_gan import A1GAN, A2CGAN
+from augment.generators.reference.mnist_cgan import B1CGAN, B2VAE, B3CVAE, B4VAECGAN
+from augment.training.learner import Learner
 
 
 class Generator(Learner, Protocol):

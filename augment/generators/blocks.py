@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.data.images import to_uint8
-from augment.runtime import autocast, noise_for
+from augment.runtime.seeds import noise_for
+from augment.training.precision import autocast
 
 LN2 = math.log(2)  # `binary_loss` of a discriminator that cannot tell
 

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from augment.classic import shift, uniform
 from augment.data.images import LabelledImages, pad_sides
 from augment.generators.blocks import Decoder, decode, doublings
-from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
-from augment.runtime import autocast
+from augment.training.learner import Metrics, fresh
+from augment.training.optim import average_of, follow, rise_and_fall, set_rate
+from augment.training.precision import autocast
+from augment.transforms.geometric import shift, uniform
 
 
 class Critic(nn.Module):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float, to_uint8
-from augment.learn import Metrics
-from augment.runtime import noise_for
+from augment.runtime.seeds import noise_for
+from augment.training.learner import Metrics
 
 
 class Memory(nn.Module):

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, pad_sides
 from augment.generators.blocks import Decoder, Normalised, decode, doublings
-from augment.learn import Metrics, average_of, follow, fresh, rise_and_fall, set_rate
-from augment.runtime import autocast
+from augment.training.learner import Metrics, fresh
+from augment.training.optim import average_of, follow, rise_and_fall, set_rate
+from augment.training.precision import autocast
 
 
 class Encoder(nn.Module):

@@ -13,19 +13,12 @@ from augment.data.images import LabelledImages, pad_sides, to_uint8
 from augment.errors import UsageError
 from augment.generators.blocks import in_chunks, rows_at_once
 from augment.generators.controls import Memory
-from augment.generators.lean import LeanUNet
-from augment.graphs import recorded
-from augment.learn import (
-    SNAPSHOTS,
-    Metrics,
-    average_of,
-    follow,
-    fresh,
-    in_mode,
-    rise_and_fall,
-    set_rate,
-)
-from augment.runtime import autocast, noise_for, seed_for, seeded
+from augment.generators.unet import LeanUNet
+from augment.runtime.seeds import noise_for, seed_for, seeded
+from augment.training.cuda_graphs import recorded
+from augment.training.learner import SNAPSHOTS, Metrics, fresh, in_mode
+from augment.training.optim import average_of, follow, rise_and_fall, set_rate
+from augment.training.precision import autocast
 
 LEVELS = 1000  # noise levels of the training schedule
 

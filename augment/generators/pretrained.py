@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from augment.data.images import LabelledImages, resize, to_uint8
 from augment.errors import MachineError, UsageError
 from augment.generators.blocks import in_chunks, rows_at_once
-from augment.learn import Metrics
-from augment.runtime import autocast
-from augment.store import folder_sha
+from augment.storage.artifacts import folder_sha
+from augment.training.learner import Metrics
+from augment.training.precision import autocast
 
 # pipelines that are told by a label number or by a text
 LABELS, TEXT = ("DiTPipeline",), ("StableDiffusionPipeline", "StableDiffusionXLPipeline")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float
-from augment.learn import fresh
 from augment.metrics.copies import nearest_two
 from augment.metrics.fidelity import NEIGHBOURS, fidelity, radii, spread
+from augment.training.learner import fresh
 
 MOST = 5000  # images of each side in the measures
 SAME = 0.01  # of real images have a neighbour this near; a synthetic twin is nearer still

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from augment.arms import ARMS
 from augment.errors import UsageError
+from augment.experiment.arms import ARMS
+from augment.metrics.paired import compare, holm
 from augment.report.table import between, leading, percent, probability, variants
-from augment.report.tested import error_between, units_tested
-from augment.statistics import compare, holm
-from augment.store import read_csv
+from augment.report.test_set_error import error_between, units_tested
+from augment.storage.tables import read_csv
 
 HEAD = ("data", "arm", "A", "B", "B − A", "95 % interval", "n", "p (Holm)", "verdict")
 WORDS = {"helps": "B is better", "hurts": "A is better"}  # what a contrast's verdict means here

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from augment.arms import ARMS, DECISIVE
+from augment.engine.status import FILE as STATUS
+from augment.experiment.arms import ARMS, DECISIVE
 from augment.report.table import (
     HEAD,
     SETTINGS,
@@ -24,8 +25,8 @@ from augment.report.table import (
     variants,
     verdict_lines,
 )
-from augment.status import FILE as STATUS
-from augment.store import read_csv, write_atomic
+from augment.storage.atomic import write_atomic
+from augment.storage.tables import read_csv
 
 MOST_CLASSES = 30  # lines of the class table, but for LEAST_CLASSES of each synthetic set
 LEAST_CLASSES = 3

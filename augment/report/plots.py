@@ -17,13 +17,15 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from augment.arms import ARMS, DECISIVE
+from augment.experiment.arms import ARMS, DECISIVE
+from augment.experiment.hyperparameters import split_variant
 from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
-from augment.recipe import split_variant
+from augment.metrics.paired import spread_interval
 from augment.report.table import leading, variants
-from augment.statistics import spread_interval
-from augment.store import Store, read_csv, write_atomic
+from augment.storage.artifacts import Store
+from augment.storage.atomic import write_atomic
+from augment.storage.tables import read_csv
 
 SHOWN_CLASSES = 25  # confusion matrices carry names up to here
 COLUMNS = 3  # panels side by side

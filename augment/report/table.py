@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from augment.arms import ARMS, DECISIVE
-from augment.cells import WHOLE
+from augment.experiment.arms import ARMS, DECISIVE
+from augment.experiment.cells import WHOLE
 from augment.metrics.classification import BALANCED
-from augment.statistics import (
+from augment.metrics.paired import (
     MOST_PAIRS,
     Contrast,
     compare,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from augment.errors import MachineError
-from augment.store import read_csv
+from augment.storage.tables import read_csv
 
 
 def write_events(folder: Path) -> Path:

@@ -38,20 +38,31 @@ from shares import shares
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from augment.arms import training_set
-from augment.cells import expand
-from augment.classic import CLASSIC
-from augment.classifiers import Airbench
-from augment.data.datasets import Dataset, load_dataset
+from augment.classifiers.models import Airbench
+from augment.data.datasets import load_dataset
 from augment.data.images import LabelledImages
+from augment.data.split import Dataset
 from augment.data.subset import labelled_subset
+from augment.experiment.arms import training_set
+from augment.experiment.cells import expand
+from augment.experiment.context import Bench
+from augment.experiment.quality import baseline, judged
+from augment.experiment.recipe import make_recipe
+from augment.experiment.stages import (
+    SYNTHETIC,
+    fit_generator,
+    load_images,
+    synthesise,
+    train_and_score,
+)
 from augment.generators.ddpm import DDPM
-from augment.judge import baseline, judged
-from augment.learn import TrainingSet, fit, train
-from augment.recipe import make_recipe
-from augment.runtime import environment, peak_memory_mb, pick_precision
-from augment.stages import SYNTHETIC, Bench, fit_generator, load_images, synthesise, train_and_score
-from augment.store import Store
+from augment.runtime.device import peak_memory_mb
+from augment.runtime.machine import environment
+from augment.storage.artifacts import Store
+from augment.training.loop import fit, train
+from augment.training.precision import pick_precision
+from augment.training.training_set import TrainingSet
+from augment.transforms.geometric import CLASSIC
 
 AMOUNTS = {"digits": 10, "mnist": 50, "cifar10": 100}  # labelled images a class
 CALLS = 10  # of the sections that compare networks

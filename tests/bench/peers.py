@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from augment.arms import generator_set
 from augment.data.images import LabelledImages, to_float, to_uint8
+from augment.experiment.arms import generator_set
 from augment.generators import GENERATORS
 from augment.generators.ddpm import DDPM
-from augment.learn import train
+from augment.training.loop import train
 
 CPU = torch.device("cpu")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # of the diffusion models

@@ -21,21 +21,23 @@ from typing import Any
 import pandas as pd
 import torch
 
-from augment.arms import training_set
-from augment.cells import Cell, expand
-from augment.classifiers import CLASSIFIERS
+from augment.classifiers.models import CLASSIFIERS
 from augment.data.datasets import load_dataset
 from augment.data.subset import labelled_subset
-from augment.engine import Shelf, checked
-from augment.experiment import identity
-from augment.learn import fit
+from augment.engine.run import checked
+from augment.engine.status import FILE, Status
+from augment.experiment.arms import training_set
+from augment.experiment.cells import Cell, expand
+from augment.experiment.context import Bench, Shelf
+from augment.experiment.recipe import make_recipe
+from augment.experiment.rows import identity
+from augment.experiment.stages import fit_generator, synthesise, train_and_score
 from augment.metrics.classification import scores
-from augment.recipe import make_recipe
-from augment.report.outputs import read_results, write_results
-from augment.runtime import environment, seed_for
-from augment.stages import Bench, fit_generator, synthesise, train_and_score
-from augment.status import FILE, Status
-from augment.store import Store
+from augment.report.run_outputs import read_results, write_results
+from augment.runtime.machine import environment
+from augment.runtime.seeds import seed_for
+from augment.storage.artifacts import Store
+from augment.training.loop import fit
 
 CPU = torch.device("cpu")
 Rows = Iterator[tuple[str, float, float, str]]  # figure, measured, limit, unit

@@ -10,10 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-from augment import executors, stages
-from augment.engine import execute
-from augment.executors import Local
-from augment.recipe import make_recipe
+from augment.engine import executors
+from augment.engine.local import Local
+from augment.engine.run import execute
+from augment.experiment import stages
+from augment.experiment.recipe import make_recipe
 
 stages.CHECKPOINT_SECONDS = executors.WRITE_SECONDS = 0.05
 for out in sys.stdin:

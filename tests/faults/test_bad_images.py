@@ -11,7 +11,7 @@ import pytest
 from blackbox import ONE_ARM, augment, clean, fine, fingerprint, finished, peak_mb, pictures, rows
 from PIL import Image
 
-from augment.store import read_csv
+from augment.storage.tables import read_csv
 
 DUPLICATE = (
     "--preset smoke --jobs 1 --seeds 1 --generator duplicate --ratio 1 --arm real+synth "

@@ -25,7 +25,7 @@ from blackbox import (
     workers,
 )
 
-from augment.store import save_checkpoint
+from augment.storage.tensors import save_checkpoint
 
 LONGER = [*DIGITS, "--set", "generator.steps=60", "--set", "classifier.steps=60"]
 OFFLINE = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}  # nobody listens

@@ -21,7 +21,7 @@ from blackbox import (
     start,
 )
 
-from augment.store import read_csv
+from augment.storage.tables import read_csv
 
 NASTY = ("=HYPERLINK('x')", "@SUM(1)", "<script>alert(1)", "-0.02", " ä ☃,\n\"q\" & 'r' ")
 

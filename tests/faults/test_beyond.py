@@ -26,7 +26,7 @@ from blackbox import (
     workers,
 )
 
-from augment.store import read_csv, write_csv
+from augment.storage.tables import read_csv, write_csv
 
 
 @pytest.fixture(scope="module")

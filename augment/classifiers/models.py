@@ -1,0 +1,239 @@
+"""CLASSIFIERS: what is trained in every arm, with the same steps, schedule and initialisation."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augment.classifiers.blocks import Enter, Residual, conv, pooled, statistics, whitening
+from augment.classifiers.pretrained import read_weights
+from augment.data.images import LabelledImages, to_float
+from augment.errors import UsageError
+from augment.training.cuda_graphs import recorded
+from augment.training.learner import Metrics, fresh, in_mode, steps_for
+from augment.training.optim import average_of, follow, rise_and_fall, set_rate
+from augment.training.precision import autocast
+
+
+@dataclass
+class Classifier:
+    """SGD with Nesterov momentum, label smoothing, a one-cycle rate and a moving average."""
+
+    steps: int = 1000
+    epochs: int = 0  # at least this many passes over the labelled images, whatever `steps` says
+    batch: int = 64
+    width: int = 32
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    ema: float = 0.995
+    threshold: float = 0.95  # how sure of an unlabelled image, to learn from it (FixMatch)
+
+    modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
+    optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    frozen: bool = field(default=False, init=False, repr=False)
+    presets: ClassVar[dict[str, dict[str, Any]]]
+
+    def network(self, data: LabelledImages) -> nn.Module:
+        """The network for images like these; only their statistics may be used."""
+        raise TypeError("a classifier says here what its network is")
+
+    def prepare(
+        self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        """Build network, average and optimiser; `steps` grows to `epochs` passes over the data."""
+        self.steps = max(self.steps, steps_for(self.epochs, data, self.batch))
+        self.device, self.precision, self.k = device, precision, len(data.classes)
+        net = fresh(lambda: self.network(data), seed)
+        net = net.to(device=device, memory_format=torch.channels_last)
+        self.modules = {"net": net, "ema": average_of(net)}
+        decayed = [p for p in net.parameters() if p.requires_grad and p.ndim > 1]
+        plain = [p for p in net.parameters() if p.requires_grad and p.ndim <= 1]
+        self.optimisers = {
+            "net": torch.optim.SGD(
+                [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain}],
+                lr=self.lr,
+                momentum=self.momentum,
+                nesterov=True,
+                fused=True,
+            )
+        }
+
+    def adopt(self, source: str, *, frozen: bool) -> None:
+        """Start from the weights of another training, all but the last layer; `frozen` keeps them.
+
+        UsageError if they are not those of such a network.
+        """
+        net = self.modules["net"]
+        assert isinstance(net, nn.Sequential)
+        backbone = net[:-1]
+        found = {k.removeprefix("ema."): v for k, v in read_weights(source).items()}
+        wanted = {  # old files lack the counts of batches, which nothing here looks at
+            name: own
+            for name, own in backbone.state_dict().items()
+            if name in found or not name.endswith("num_batches_tracked")
+        }
+        for name, own in wanted.items():
+            shape = tuple(found[name].shape) if name in found else "missing"
+            if shape != tuple(own.shape):
+                raise UsageError(
+                    f"--weights {source}: '{name}' is {shape} there and {tuple(own.shape)} here; "
+                    "give weights of the same classifier, width, image size and channels"
+                )
+        backbone.load_state_dict({name: found[name] for name in wanted}, strict=False)
+        self.modules["ema"].load_state_dict(net.state_dict())
+        self.frozen = frozen
+        if frozen:
+            backbone.requires_grad_(False)
+
+    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+        """One step of cross-entropy with smoothed labels; unlabelled rows as in FixMatch, eq. 4."""
+        net, optimiser = in_mode(self.modules["net"], True), self.optimisers["net"]
+        if self.frozen:
+            assert isinstance(net, nn.Sequential)
+            net[:-1].eval()
+        set_rate(optimiser, self.lr * rise_and_fall(step, self.steps, warmup=0.2))
+        images = images.contiguous(memory_format=torch.channels_last)
+        with autocast(self.precision, self.device):
+            logits = self.logits(net, images, labels).float()
+        smoothing = self.label_smoothing
+        if labels.ndim == 2:
+            # smoothing, too, counts as much as a row adds up to; where that is 1, nothing changes
+            labels = labels.unflatten(1, (-1, self.k)).sum(1)
+            beyond = labels.sum(1, keepdim=True) - 1
+            labels = labels + beyond * smoothing / (self.k * (1 - smoothing))
+        loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=smoothing)
+        if len(labels) < len(logits):
+            weak, strong = logits[len(labels) :].chunk(2)
+            sure, guess = weak.detach().softmax(1).max(1)
+            each = F.cross_entropy(strong, guess, reduction="none")
+            loss = loss + (each * (sure >= self.threshold)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        follow(self.modules["ema"], net, step, self.ema)
+        return {"loss": loss.detach()}
+
+    def logits(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """[B, K]; rows in the second half of labels [B, 2K] have batch statistics of their own.
+
+        Those are not kept, so prediction uses those of the others alone (AdvProp: Xie et al. 2020,
+        section 4, with one affine part for both).
+        """
+        if labels.ndim == 1 or labels.shape[1] == self.k:
+            return recorded(net, images)
+        apart = F.pad(labels[:, self.k :].any(1), (0, len(images) - len(labels)))
+        own, other = (~apart).nonzero().flatten(), apart.nonzero().flatten()
+        logits = []
+        for rows, kept in ((own, True), (other, False)):
+            if len(rows):  # a batch in parts can have all of one kind in a part
+                with statistics(net, kept):
+                    logits.append(net(images[rows]))
+        return torch.cat(logits)[torch.cat([own, other]).argsort()]
+
+    def predict(self, images: Tensor, chunk: int = 512) -> Iterator[Tensor]:
+        """Class probabilities of uint8 images, chunk by chunk: [n, K] float32 on the CPU."""
+        for logits in self.run(self.modules["ema"], images, chunk):
+            yield logits.softmax(1)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Penultimate layer of uint8 images: [N, D] float32 on the CPU."""
+        net = self.modules["ema"]
+        assert isinstance(net, nn.Sequential)
+        return torch.cat(list(self.run(net[:-1], images, 512)))
+
+    def run(self, net: nn.Module, images: Tensor, chunk: int) -> Iterator[Tensor]:
+        """A network's output on uint8 images, chunk by chunk, float32 on the CPU."""
+        net.eval()
+        for part in images.split(chunk):
+            batch = to_float(part.to(self.device)).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode(), autocast(self.precision, self.device):
+                yield net(batch).float().cpu()
+
+
+@dataclass
+class ResNet(Classifier):
+    """A small residual network (He et al. 2016): three stages, one block each."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "smoke": dict(steps=100, batch=32, epochs=1, width=16),
+        "quick": dict(steps=600, batch=32, epochs=12, width=24),
+        "full": dict(steps=4000, batch=64, epochs=20, width=64),
+    }
+
+    def network(self, data: LabelledImages) -> nn.Module:
+        channels, height, width = data.shape
+        large = max(height, width) > 16
+        w = self.width
+        return nn.Sequential(
+            conv(channels, w, stride=2 if large else 1),
+            Residual(w, w),
+            Residual(w, 2 * w, stride=2),
+            Residual(2 * w, 4 * w, stride=2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4 * w, len(data.classes)),
+        )
+
+
+@dataclass
+class Airbench(Classifier):
+    """A lean net after airbench (Jordan 2024): whitened 2×2 patches, pooling early, no stride."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "smoke": dict(steps=100, batch=32, epochs=1, width=16),
+        "quick": dict(steps=600, batch=32, epochs=20, width=16),
+        "full": dict(steps=3000, batch=64, epochs=20, width=64, weight_decay=1e-3),
+    }
+
+    def network(self, data: LabelledImages) -> nn.Module:
+        w = self.width
+        first = whitening(to_float(data.images))
+        stages = [pooled(first.out_channels, w), pooled(w, 4 * w)]
+        if max(data.shape[1:]) > 16:
+            stages.append(pooled(4 * w, 4 * w))
+        return nn.Sequential(
+            first,
+            nn.GELU(),
+            *stages,
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4 * w, len(data.classes)),
+        )
+
+
+@dataclass
+class ResNet18(Classifier):
+    """torchvision's ResNet-18 (He et al. 2016), which `--weights torchvision` has weights for."""
+
+    side: int = 224  # pixels that every image is resized to
+    lr: float = 0.02
+    width: int = field(default=64, init=False, repr=False)  # as its weights have it
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "smoke": dict(steps=100, batch=32, epochs=1, side=32),
+        "quick": dict(steps=600, batch=32, epochs=12, side=64),
+        "full": dict(steps=4000, batch=64, epochs=20, side=224),
+    }
+
+    def network(self, data: LabelledImages) -> nn.Module:
+        from torchvision.models import resnet18
+
+        parts = OrderedDict(resnet18(num_classes=len(data.classes)).named_children())
+        last = parts.pop("fc")
+        return nn.Sequential(
+            OrderedDict(enter=Enter(self.side), **parts, flatten=nn.Flatten(), fc=last)
+        )
+
+
+CLASSIFIERS: dict[str, type[Classifier]] = {
+    "resnet": ResNet,
+    "airbench": Airbench,
+    "resnet18": ResNet18,
+}

@@ -1,0 +1,155 @@
+"""`--executor ray`: a task a cell on a Ray cluster (extra `ray`); imported only when asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray  # pyright: ignore[reportMissingImports]
+import torch
+from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
+
+from augment import __version__
+from augment.engine.cell_runner import News, Row, failed, guarded
+from augment.engine.local import Shape
+from augment.engine.scheduling import ready, stage_keys
+from augment.errors import MachineError, UsageError
+from augment.experiment.cells import Cell
+from augment.experiment.context import Bench, Progress
+from augment.experiment.recipe import Recipe
+from augment.runtime.device import pick_device
+from augment.storage.artifacts import Store
+
+if TYPE_CHECKING:
+    from augment.experiment.context import Shelf
+
+
+RETRIES = 3  # of a cell whose node or process was lost; its own faults are not tried again
+
+
+class Cluster:
+    """A Ray cluster, connected to while it is entered; each cell gets so much of a node."""
+
+    def __init__(
+        self, device: str, address: str | None = None, cpus: int = 1, gpus: float | None = None
+    ) -> None:
+        if device not in ("auto", "cpu", "cuda") or (device == "cpu" and gpus):
+            raise UsageError(f"--device {device} with --executor ray: say --gpus, or --device cpu")
+        self.asked, self.cpus, self.gpus = device, cpus, gpus
+        self.address = address or os.environ.get("RAY_ADDRESS") or "auto"
+
+    def __enter__(self) -> Cluster:
+        """Connect; MachineError if there is no cluster, or no node with room for a cell."""
+        handler = signal.getsignal(signal.SIGTERM)
+        options: dict[str, Any] = {"include_dashboard": False} if self.address == "local" else {}
+        try:
+            host, _, port = self.address.rpartition(":")
+            if host:  # Ray itself waits for more than ten minutes where nobody answers
+                socket.create_connection((host, int(port)), timeout=10).close()
+            ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        except (OSError, RuntimeError, ValueError, RayError) as error:
+            raise MachineError(
+                f"--address {self.address}: no Ray cluster can be reached ({first_line(error)}): "
+                "give the address of one (and its RAY_AUTH_TOKEN), or --address local to start one"
+            ) from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
+        try:
+            self.fit([node["Resources"] for node in ray.nodes() if node["Alive"]])
+        except BaseException:
+            ray.shutdown()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ray.shutdown()
+
+    def fit(self, nodes: list[dict[str, float]]) -> None:
+        """Settle the device; MachineError if no node has room for a cell."""
+        sizes = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
+        if self.gpus is None:
+            wanted = self.asked == "cuda" or (self.asked == "auto" and max(sizes, key=max)[1] > 0)
+            self.gpus = float(wanted)
+        self.device, self.nodes = torch.device("cuda" if self.gpus else "cpu"), len(nodes)
+        if not any(cpus >= self.cpus and gpus >= self.gpus for cpus, gpus in sizes):
+            there = ", ".join(sorted({f"{cpus:g} and {gpus:g}" for cpus, gpus in sizes}))
+            raise MachineError(
+                f"--cpus {self.cpus} --gpus {self.gpus:g}: no node of the cluster has so many "
+                f"cores and GPUs for a cell (they have {there}): ask for less"
+            )
+
+    def resolved(self, recipe: Recipe) -> Recipe:
+        """With nothing left that nodes of different hardware would choose differently."""
+        recipe = recipe.resolved(self.device.type)
+        precision = "fp32" if recipe.precision == "auto" else recipe.precision
+        return recipe.model_copy(update={"precision": precision})
+
+    def settle(self, shapes: list[Shape], cells: int) -> dict[str, Any]:
+        """What environment.json says of it."""
+        return {"executor": "ray", "nodes": self.nodes, "threads": self.cpus, "gpus": self.gpus}
+
+    def run(self, cells: list[Cell], data: Shelf, bench: Bench, folder: Path) -> News:
+        """A task a cell, handed in as soon as nobody else is making what it needs."""
+        folder = folder.resolve()  # tasks have another current folder
+        bench = dataclasses.replace(bench, store=Store(folder))
+        task = ray.remote(work).options(
+            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, name="augment"
+        )
+        common = ray.put(data), bench, folder, self.cpus, __version__
+        waiting, running = list(range(len(cells))), {}
+        made: set[str] = set()
+        while waiting or running:
+            for number in ready(cells, waiting, list(running.values()), made):
+                running[task.remote(cells[number], *common)] = number
+                waiting.remove(number)
+            yield from ((n, Progress("on Ray", cells[n].name, 0, 1)) for n in running.values())
+            done, _ = ray.wait(list(running), timeout=0.5)
+            for ref in done:
+                number = running.pop(ref)
+                row, warnings = outcome(ref, cells[number])
+                if row["status"] == "ok":
+                    made |= stage_keys(cells[number])
+                yield from ((number, news) for news in (*warnings, row))
+
+
+def work(
+    cell: Cell, data: Shelf, bench: Bench, folder: Path, threads: int, version: str
+) -> tuple[Row, list[Progress]]:
+    """One cell on a node: its row, and what a person should read."""
+    node = ray.util.get_node_ip_address()
+    if version != __version__:
+        raise MachineError(f"node {node} has augment {__version__}, not {version}: make them equal")
+    if not (folder / "settings.json").is_file():
+        raise MachineError(f"node {node} does not see {folder}: choose an --out that all nodes see")
+    pick_device(str(bench.device))
+    torch.set_num_threads(threads)
+    warnings = []
+    for news in guarded(cell, data, bench, folder):
+        if not isinstance(news, Progress):
+            return news, warnings
+        if news.warning:
+            warnings.append(news)
+    raise AssertionError(f"{cell.name} ended without a row")
+
+
+def outcome(ref: Any, cell: Cell) -> tuple[Row, list[Progress]]:
+    """What a task returned; one that was lost too often leaves a failed cell."""
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        raise error.cause from None  # the same fault waits for every cell: stop with its sentence
+    except RayError as error:
+        said = f"its node or process was lost ({first_line(error)}): run again to go on"
+        return failed(cell, said), []
+
+
+def first_line(error: Exception) -> str:
+    """Of what Ray says, which is long."""
+    return str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".: ")

@@ -1,0 +1,223 @@
+"""Runs the cells of a recipe, each stage once, resumable, here or on a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from augment.classifiers.pretrained import read_weights
+from augment.data.images import LabelledImages
+from augment.data.subset import labelled_subset
+from augment.engine.cell_runner import Row
+from augment.engine.executors import place
+from augment.engine.local import Local
+from augment.engine.shards import Shard, parse_shard, shard_of
+from augment.engine.status import CELL, FILE, Status
+from augment.errors import UsageError
+from augment.experiment.arms import ARMS, nothing_unlabelled
+from augment.experiment.cells import Cell, expand
+from augment.experiment.context import Bench, Progress, Shelf
+from augment.experiment.recipe import Recipe, make_recipe
+from augment.experiment.stages import load_images
+from augment.generators import GENERATORS
+from augment.report.run_outputs import write_outputs, write_results, write_start
+from augment.runtime.machine import environment
+from augment.storage.artifacts import Store
+from augment.storage.atomic import room_for, write_atomic
+from augment.storage.run_folder import fresh_folder, open_run
+
+if TYPE_CHECKING:
+    from augment.engine.ray import Cluster
+
+
+RUNS = Path("results/runs")  # where a run goes that is given no --out
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gave: the table of its cells, the synthetic images, and where all of it lies."""
+
+    table: pd.DataFrame  # results.csv
+    path: Path
+    failed: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def synthetic(self) -> LabelledImages:
+        """The synthetic images of the first finished cell that has some."""
+        with_images = self.table[(self.table["n_synth"] > 0) & (self.table["status"] == "ok")]
+        if with_images.empty:
+            raise LookupError(f"{self.path} has no synthetic images")
+        store = Store(self.path)
+        score = store.path("score", str(with_images.iloc[0]["signature"]))
+        about = json.loads((score / "about.json").read_text())
+        return load_images(store.path("synthetic", about["synthetic"]), tuple(about["classes"]))
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row an arm: mean, paired difference, interval, p, verdict."""
+        from augment.report.table import summarise
+
+        return summarise(self.table)
+
+
+def run(
+    *,
+    out: Path | str | None = None,
+    data_dir: Path | str | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    shard: str | None = None,
+    executor: str = "local",
+    address: str | None = None,
+    cpus: int | None = None,
+    gpus: float | None = None,
+    **settings: Any,
+) -> Result:
+    """Run an experiment in silence and return its result; settings are those of a recipe.
+
+    `shard="1/4"` runs the first quarter of the trials; `augment.shards.merge` joins the folders.
+    `executor="ray"` runs on the Ray cluster at `address`, each cell with so many cpus and gpus.
+    Raises an AugmentError in one sentence when something is wrong with the settings, the data, the
+    machine or the run folder.
+    """
+    steps = execute(
+        make_recipe(**settings),
+        out=Path(out) if out else None,
+        data_dir=Path(data_dir) if data_dir else None,
+        shard=parse_shard(shard),
+        where=place(executor, device, jobs=jobs, address=address, cpus=cpus, gpus=gpus),
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def execute(
+    recipe: Recipe,
+    *,
+    out: Path | None,
+    data_dir: Path | None,
+    where: Local | Cluster,
+    shard: Shard | None = None,
+    announce: Callable[[Path, int, list[str]], None] | None = None,
+) -> Generator[Progress, None, Result]:
+    """Run what is missing of a recipe in its folder; yields progress, returns a Result."""
+    with where:
+        recipe = where.resolved(recipe)
+        cells = shard_of(expand(recipe), shard)
+        data = Shelf(data_dir)
+        checked(cells, data)
+        shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
+        settings = {**recipe.model_dump(mode="json"), "data": shas}
+        if shard:
+            settings["shard"] = list(shard)
+        shares = where.settle([d.pool.shape for d in data.loaded.values()], len(cells))
+        refuse_inside((out or RUNS).resolve(), recipe.dataset)
+        folder = out or unused_folder(recipe, settings)
+        lock = open_run(folder, settings)
+        try:
+            with room_for(folder):
+                if announce:
+                    notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
+                    announce(folder, len(cells), notes)
+                about = {**environment(where.device), **shares}
+                write_atomic(folder / "environment.json", json.dumps(about, indent=1))
+                write_start(folder, recipe, cells, data.of)
+                bench = Bench(Store(folder), where.device, recipe.precision, recipe.seeds[0])
+                table = yield from run_cells(cells, data, bench, folder, where)
+                table = write_outputs(folder, table)
+        finally:
+            lock.release()
+    failed = table[table["status"] != "ok"]
+    return Result(table, folder, len(failed), failed["error"].dropna().unique().tolist())
+
+
+def checked(cells: list[Cell], data: Shelf) -> None:
+    """Draw every subset once: faults in the data, and in what came pretrained, show at once."""
+    seen: set[Any] = set()
+    labelled: dict[Any, torch.Tensor] = {}
+    for cell in cells:
+        pool = data.of(cell).pool
+        asked = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
+        if asked not in labelled:
+            labelled[asked] = labelled_subset(
+                pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
+            )
+        if len(labelled[asked]) == len(pool) and ARMS[cell.arm].unlabelled:
+            raise nothing_unlabelled(cell.arm)
+        if cell.weights and cell.weights not in seen:
+            seen.add(cell.weights)
+            read_weights(cell.weights)
+        opened = (cell.dataset, cell.size, repr(cell.generator_settings))
+        if cell.generator and not GENERATORS[cell.entry].closed_set and opened not in seen:
+            seen.add(opened)
+            generator = GENERATORS[cell.entry](**cell.generator_settings)
+            generator.prepare(pool, seed=0, device=torch.device("cpu"))
+
+
+def refuse_inside(place: Path, datasets: list[str]) -> None:
+    """UsageError if a run would be written among the pictures that it, or a later one, reads."""
+    for name in filter(os.path.isdir, datasets):
+        if place.is_relative_to(Path(name).resolve()):
+            raise UsageError(
+                f"--out {place} lies in the data folder {name}, where its plots would be taken for "
+                "pictures: name a folder outside"
+            )
+
+
+def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
+    """results/runs/DATASET-GENERATOR(-2 …): a new one, or one of these settings left unfinished."""
+
+    def resumable(folder: Path) -> bool:
+        made_by = folder / "settings.json"
+        if (folder / "table.md").exists() or not made_by.exists():
+            return False
+        return json.loads(made_by.read_text()) == settings
+
+    names = "+".join(Path(d).resolve().name for d in recipe.dataset)
+    names += "-" + "+".join(recipe.generator)
+    if "shard" in settings:
+        names += "-{}-of-{}".format(*settings["shard"])
+    return fresh_folder(RUNS, names, resumable)
+
+
+WRITE_SECONDS = 5.0  # results.csv is written whole, which takes long when there are many rows
+
+
+def run_cells(
+    cells: list[Cell], data: Shelf, bench: Bench, folder: Path, where: Local | Cluster
+) -> Generator[Progress, None, pd.DataFrame]:
+    """All cells; results.csv and status.json follow. Yields progress, returns the table."""
+    rows: dict[int, Row] = {}
+    status, written = Status(len(cells)), float("-inf")
+    try:
+        yield Progress(CELL, "", 0, len(cells))
+        for number, news in where.run(cells, data, bench, folder):
+            if isinstance(news, Progress):
+                step = dataclasses.replace(news, number=number)
+            else:
+                rows[number] = news
+                bad = {"failed": float(news["status"] != "ok")}
+                step = Progress(CELL, cells[number].name, len(rows), len(cells), bad, number=number)
+            status.take(step)
+            if time.monotonic() - written > WRITE_SECONDS:
+                write_results(folder, cells, rows)
+                write_atomic(folder / FILE, status.record(going=True))
+                written = time.monotonic()
+            yield step
+    finally:
+        table = write_results(folder, cells, rows)
+        write_atomic(folder / FILE, status.record(going=False))
+    return table

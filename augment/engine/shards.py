@@ -1,0 +1,189 @@
+"""Slices of a sweep for several machines, and one run folder from the folders they gave."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from augment.engine.status import FILE, Status
+from augment.errors import RunFolderError, UsageError
+from augment.experiment.cells import Cell, expand
+from augment.experiment.recipe import make_recipe
+from augment.experiment.rows import SETTINGS, identity
+from augment.report.run_outputs import read_results, write_outputs, write_results
+from augment.storage.artifacts import Store
+from augment.storage.atomic import room_for, write_atomic
+from augment.storage.run_folder import differences, open_run
+from augment.storage.tables import read_csv, write_csv
+
+Shard = tuple[int, int]  # which, from 1; of how many
+
+
+KEY = ("dataset", "asked", "seed", "generator", "candidates", "arm")
+
+
+def parse_shard(text: str | None) -> Shard | None:
+    """`2/8` → (2, 8); UsageError if it is not of that form."""
+    if text is None:
+        return None
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"--shard {text}: write I/N, e.g. 1/4 … 4/4")
+    return int(number), int(count)
+
+
+def shard_of(cells: list[Cell], shard: Shard | None) -> list[Cell]:
+    """Every n-th trial of a recipe, whole: arms that are paired or share stages stay together."""
+    if shard is None:
+        return cells
+    number, count = shard
+    trials = list(dict.fromkeys(cell.trial for cell in cells))
+    if count > len(trials):
+        raise UsageError(
+            f"--shard {number}/{count}: there are {len(trials)} trials to share out; "
+            f"take {len(trials)} shards at most"
+        )
+    own = set(trials[number - 1 :: count])
+    return [cell for cell in cells if cell.trial in own]
+
+
+def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFrame:
+    """Join the run folders of shards into one, as if they had been one run; returns its table.
+
+    Raises RunFolderError if the shards are of different runs or `out` holds something else,
+    UsageError if one is given twice, or (unless `partial`) is missing or unfinished.
+    """
+    shards = [(folder, read_shard(folder)) for folder in folders]
+    settings = common_settings(shards)
+    check_complete([tuple(about["shard"]) for _, about in shards], partial)
+    cells = expand(make_recipe(**{k: v for k, v in settings.items() if k != "data"}))
+    places = {key_of(identity(cell)): place for place, cell in enumerate(cells)}
+    rows: dict[int, dict[str, Any]] = {}
+    for folder, about in shards:
+        found = rows_of(folder, len(shard_of(cells, tuple(about["shard"]))), partial)
+        rows |= {places[key_of(row)]: row for row in found}
+    versions = {row["version"] for row in rows.values()}
+    if len(versions) > 1:
+        raise RunFolderError(
+            f"the shards were made by augment {' and '.join(sorted(versions))}: run them again "
+            "with one version"
+        )
+    lock = open_run(out, settings)
+    try:
+        for folder in folders:
+            join_artefacts(folder / "artefacts", out / "artefacts")
+        shutil.copyfile(folders[0] / "recipe.toml", out / "recipe.toml")
+        machines = [json.loads((folder / "environment.json").read_text()) for folder in folders]
+        write_atomic(out / "environment.json", json.dumps({"shards": machines}, indent=1))
+        write_csv(out / "manifest.csv", join_manifests(folders))
+        notes = [read_csv(folder / "notes.csv", ("dataset", "note")) for folder in folders]
+        write_csv(out / "notes.csv", pd.concat(notes).drop_duplicates())
+        table = write_results(out, cells, rows)
+        bad = sum(row["status"] != "ok" for row in rows.values())
+        status = Status(len(cells), failed=bad, found=len(rows), ended=set(rows))
+        write_atomic(out / FILE, status.record(going=False))
+        table = write_outputs(out, table)
+    finally:
+        lock.release()
+    return table
+
+
+def read_shard(folder: Path) -> dict[str, Any]:
+    """The settings of a shard's folder."""
+    file = folder / "settings.json"
+    if not file.is_file():
+        raise UsageError(f"{folder} is no run folder: it has no settings.json")
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if "shard" not in settings:
+        raise UsageError(f"{folder} is a whole run: merge joins folders made with --shard I/N")
+    return settings
+
+
+def common_settings(shards: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    """What the shards agree in, with the data of all; RunFolderError if they do not agree."""
+    (first, settings), *others = shards
+    data = dict(settings["data"])
+    plain = {k: v for k, v in settings.items() if k not in ("data", "shard")}
+    for folder, other in others:
+        own = {k: v for k, v in other.items() if k not in ("data", "shard")}
+        seen = {name: sha for name, sha in data.items() if name in other["data"]}
+        difference = differences(
+            {**plain, "shards": settings["shard"][1], "data": seen},
+            {**own, "shards": other["shard"][1], "data": {k: other["data"][k] for k in seen}},
+        )
+        if difference:
+            raise RunFolderError(
+                f"{folder} was made by other settings than {first} ({difference}): "
+                "merge shards of one run"
+            )
+        data |= other["data"]
+    return {**plain, "data": data}
+
+
+def check_complete(found: list[Shard], partial: bool) -> None:
+    """Each shard once, and all of them unless it was said that some may be missing."""
+    numbers, count = [number for number, _ in found], found[0][1]
+    twice = sorted({n for n in numbers if numbers.count(n) > 1})
+    if twice:
+        raise UsageError(f"shard {twice[0]}/{count} is given twice: give each folder once")
+    missing = [f"{n}/{count}" for n in range(1, count + 1) if n not in numbers]
+    if missing and not partial:
+        raise UsageError(
+            f"shards are missing ({', '.join(missing)}): give their folders too, or --partial"
+        )
+
+
+def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells the rows of a run apart."""
+    # what was chosen on validation is no part of what was asked for
+    asked = KEY if pd.notna(row["candidates"]) else (*KEY, *SETTINGS)
+    return tuple(None if pd.isna(row[k]) else row[k] for k in asked)
+
+
+def rows_of(folder: Path, wanted: int, partial: bool) -> list[dict[str, Any]]:
+    """The rows of a shard; UsageError if it is unfinished."""
+    file = folder / "results.csv"
+    rows = read_results(file).drop(columns="run").to_dict("records") if file.is_file() else []
+    if len(rows) < wanted and not partial:
+        raise UsageError(
+            f"{folder} has {len(rows)} of its {wanted} cells: augment resume {folder}, "
+            "or merge with --partial"
+        )
+    return rows
+
+
+def join_artefacts(source: Path, target: Path) -> None:
+    """Complete artefacts, as hard links where the disk is the same."""
+    for artefact in sorted(source.glob("*/*")):
+        place = target / artefact.parent.name / artefact.name
+        if "." in artefact.name or place.exists():  # unfinished or damaged; shared
+            continue
+        Store(source.parent).sound(artefact.parent.name, artefact.name)
+        partial = place.with_name(f"{place.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        with room_for(place):
+            shutil.copytree(artefact, partial, copy_function=link_or_copy)
+            partial.rename(place)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A second name for a file that is never written to; a copy on another disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def join_manifests(folders: list[Path]) -> pd.DataFrame:
+    """One line an image, with the trials of all shards that it is labelled in."""
+    own = ["dataset", "file", "sha256", "group", "label", "split"]
+    read = [read_csv(folder / "manifest.csv", [*own, "seeds"]) for folder in folders]
+    lines = pd.concat(read).reindex(columns=[*own, "seeds"]).astype(object).fillna("")
+    seeds = lines.groupby(own, sort=False)["seeds"].agg(lambda s: set(" ".join(s).split()))
+    joined = seeds.map(lambda s: " ".join(sorted(s, key=int))).reset_index()
+    return joined.sort_values(["dataset", "split"], kind="stable")

@@ -1,0 +1,170 @@
+"""ARMS: the ways to make a training set. All arms of a trial take the same steps and batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from augment.data.images import LabelledImages
+from augment.errors import DataError
+from augment.training.training_set import TrainingSet
+from augment.transforms.autoaugment import after
+from augment.transforms.batch_mixing import COMPOSITIONS
+from augment.transforms.geometric import CLASSIC
+
+UNLABELLED_SHARE = 2.0  # unlabelled images for each labelled one of a batch, beside them
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What goes into each batch, and which arm it is measured against."""
+
+    about: str
+    real: bool  # labelled images
+    classic: bool  # label-preserving transforms on everything in the batch
+    synthetic: bool  # generated images
+    against: str | None  # the paired baseline; None: this is one
+    policy: str | None = None  # of POLICIES, after the classic transforms
+    compose: str | None = None  # of COMPOSITIONS, on the whole batch
+    unlabelled: bool = False  # sees the rest of the pool, without its labels
+    pretrained: bool = False  # starts from the weights of another data set
+    frozen: bool = False  # learns the last layer alone
+
+    @property
+    def closed_set(self) -> bool:
+        """Whether nothing in it was learnt from other labelled images: no weights, no policy."""
+        return not self.pretrained and self.policy != "autoaugment"
+
+
+def rival(about: str, *, policy: str | None = None, compose: str | None = None) -> Arm:
+    """A way without generated images to get more out of the labelled ones, on top of classic."""
+    return Arm(about, True, True, False, "real+classic", policy, compose)
+
+
+ARMS: dict[str, Arm] = {
+    "real": Arm("the labelled images as they are", True, False, False, None),
+    "real+classic": Arm("labelled images, classic transforms", True, True, False, "real"),
+    "real+synth": Arm("labelled and synthetic images", True, False, True, "real"),
+    "real+classic+synth": Arm(
+        "labelled and synthetic images, classic transforms", True, True, True, "real+classic"
+    ),
+    "synth": Arm("synthetic images alone (its accuracy is the CAS)", False, False, True, "real"),
+    "real+randaugment": rival("classic, then RandAugment", policy="randaugment"),
+    "real+trivialaugment": rival("classic, then TrivialAugment", policy="trivialaugment"),
+    "real+autoaugment": rival(
+        "classic, then the policy that AutoAugment learnt on CIFAR-10", policy="autoaugment"
+    ),
+    "real+randomerasing": rival("classic, then random erasing", policy="randomerasing"),
+    "real+mixup": rival("classic, then mixup of the batch", compose="mixup"),
+    "real+cutmix": rival("classic, then CutMix of the batch", compose="cutmix"),
+    "real+compose": rival("classic, then foregrounds on other grounds", compose="compose"),
+    "pseudo-label": Arm(
+        "classic; unlabelled images of the pool besides, labelled by the classifier itself",
+        True,
+        True,
+        False,
+        "real+classic",
+        compose="pseudo-label",
+        unlabelled=True,
+    ),
+    "ssl": Arm(
+        "FixMatch: classic; unlabelled images of the pool besides",
+        True,
+        True,
+        False,
+        "real+classic",
+        compose="fixmatch",
+        unlabelled=True,
+    ),
+    "ssl+synth": Arm(
+        "FixMatch with labelled and synthetic images; unlabelled images of the pool besides",
+        True,
+        True,
+        True,
+        "ssl",
+        compose="fixmatch",
+        unlabelled=True,
+    ),
+    "transfer": Arm(
+        "classic; the classifier starts from pretrained weights and is fine-tuned",
+        True,
+        True,
+        False,
+        "real+classic",
+        pretrained=True,
+    ),
+    "transfer+linear": Arm(
+        "classic; pretrained weights stay and the last layer alone is learnt (linear probe)",
+        True,
+        True,
+        False,
+        "real+classic",
+        pretrained=True,
+        frozen=True,
+    ),
+}
+
+
+USUAL = ("real", "real+classic", "real+synth", "real+classic+synth", "synth")  # unless asked
+
+
+DECISIVE = "real+classic+synth"  # flips and crops are free: what counts is the gain beyond them
+
+
+def nothing_unlabelled(arm: str) -> DataError:
+    """What to say where an arm has no unlabelled images to learn from."""
+    return DataError(
+        f"arm '{arm}' needs unlabelled images and the whole pool is labelled: take a --frac below "
+        "1 or fewer --per-class"
+    )
+
+
+def training_set(
+    name: str,
+    labelled: LabelledImages,
+    synthetic: LabelledImages | None,
+    classic: str,
+    share: float,
+    unlabelled: LabelledImages | None = None,
+) -> TrainingSet:
+    """The training set of one arm; `share` of each batch is synthetic where both are mixed.
+
+    A fixed share, not a concatenation, so that batch size and steps are equal at every ratio.
+    Unlabelled images come on top of the batch: as many labelled ones are seen in every arm.
+    """
+    arm = ARMS[name]
+    parts: list[tuple[LabelledImages, float]] = []
+    if arm.real:
+        parts.append((labelled, 1 - share if arm.synthetic else 1.0))
+    if arm.synthetic:
+        if synthetic is None or not len(synthetic):
+            raise ValueError(f"arm '{name}' needs synthetic images")
+        parts.append((synthetic, share if arm.real else 1.0))
+    if arm.unlabelled:
+        if unlabelled is None or not len(unlabelled):
+            raise nothing_unlabelled(name)
+        parts.append((unlabelled, UNLABELLED_SHARE))
+    kind = classic if arm.classic else "none"
+    transform = after(kind, CLASSIC[kind], arm.policy)
+    return TrainingSet(
+        tuple(part for part, _ in parts),
+        tuple(share for _, share in parts),
+        (transform,) * len(parts),
+        COMPOSITIONS[arm.compose] if arm.compose else None,
+    )
+
+
+def generator_set(labelled: LabelledImages, classic: str, transformed: float) -> TrainingSet:
+    """What a generator learns from: the share `transformed` of each batch with classic transforms.
+
+    In between 0 and 1 the transformed images have classes of their own, k + K for k of K, so that
+    the network is told and draws class k untransformed: non-leaking augmentation (Karras 2022,
+    section 5) with one bit. At 1 all are transformed, and so is what the generator draws.
+    """
+    if transformed in (0, 1) or classic == "none":  # nothing that would have to be told
+        return TrainingSet((labelled,), (1.0,), (CLASSIC[classic if transformed else "none"],))
+    classes = (*labelled.classes, *(f"{name}, transformed" for name in labelled.classes))
+    parts = (
+        LabelledImages(labelled.images, labelled.labels, classes),
+        LabelledImages(labelled.images, labelled.labels + len(labelled.classes), classes),
+    )
+    return TrainingSet(parts, (1 - transformed, transformed), (CLASSIC["none"], CLASSIC[classic]))

@@ -1,0 +1,220 @@
+"""Settings of an experiment: validated, expanded to cells, and turned into stage signatures.
+
+A setting that is a list is a dimension of the matrix; `augment run` flags, TOML recipes and
+`augment.run(...)` keywords are the same settings.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers.pretrained import HUB
+from augment.errors import UsageError, unknown
+from augment.experiment.arms import ARMS, USUAL
+from augment.experiment.filters import FILTERS
+from augment.experiment.hyperparameters import hyperparameters, split_variant
+from augment.experiment.mixing import MIXINGS
+from augment.generators import GENERATORS
+from augment.training.precision import PRECISIONS
+from augment.transforms.geometric import CLASSIC
+
+MOST_SEEDS = 10_000
+
+
+PRESETS = ("auto", "smoke", "quick", "full")
+
+
+SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
+
+
+def as_list(value: Any) -> Any:
+    """One value → a list of one; `"a,b"` → two, commas in brackets left alone; None → no value."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        parts = re.split(r",(?![^\[]*\])", value)  # "ddpm widths=[16,32],cvae" are two
+        return [part.strip() for part in parts if part.strip()]
+    values = list(value) if isinstance(value, (list, tuple, range)) else [value]
+    if any(isinstance(v, bool) for v in values):
+        raise ValueError("true or false is no value here")  # Python would take them for 1 and 0
+    return values
+
+
+def as_datasets(value: Any) -> Any:
+    """As `as_list`; a file or folder that is there stays whole, commas in its name and all."""
+    if isinstance(value, str) and os.path.exists(value):  # Path's raises where a name is too long
+        return [value]
+    return as_list(value)
+
+
+def as_seeds(value: Any) -> Any:
+    """6 → 0…5; "100-105" → those; a list stays."""
+    if isinstance(value, str):
+        first, dash, last = (part.strip() for part in value.partition("-"))
+        if dash and first.isdecimal() and last.isdecimal():
+            value = range(int(first), int(last) + 1)
+        elif value.strip().isdecimal():
+            value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = range(value)
+    if isinstance(value, range) and value[MOST_SEEDS:]:  # before they are written out one by one
+        raise UsageError(
+            f"--seeds asks for {value.stop - value.start} trials: {MOST_SEEDS} at most"
+        )
+    return as_list(value) if isinstance(value, (str, list, tuple, range)) else value
+
+
+Many = Annotated[list[str], BeforeValidator(as_list)]
+
+
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+Mixed = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+Ratio = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]  # more fills any memory
+
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Recipe(BaseModel):
+    """All settings that a result depends on. `extra` keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str = ""
+    dataset: Annotated[list[str], BeforeValidator(as_datasets)] = ["digits"]
+    frac: Annotated[list[Share], BeforeValidator(as_list)] = []
+    per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
+    size: Annotated[int, Field(ge=8, le=512)] | None = None
+    generator: Many = ["ddpm"]
+    arm: Many = list(USUAL)
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)
+    ] = [0, 1, 2]
+    ratio: Annotated[list[Ratio], BeforeValidator(as_list)] = [5.0]
+    guidance: Annotated[list[Annotated[float, Field(ge=0, le=100)]], BeforeValidator(as_list)] = []
+    share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.25]
+    mixing: Many = ["falling"]
+    strength: Annotated[list[Share], BeforeValidator(as_list)] = []
+    filter: Many = ["none"]
+    balanced: bool = False
+    select: bool = False
+    folds: Annotated[int, Field(ge=2, le=20)] = 3
+    preset: str = "auto"
+    classifier: str = "airbench"
+    classic: str = "auto"
+    precision: str = "auto"
+    weights: str | None = None  # for the arms that start from pretrained ones
+    skip_bad: bool = False
+    drop_small_classes: bool = False
+    set: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def check_names(self) -> Recipe:
+        """Names against their registries; the error lists the valid ones."""
+        entries = [split_variant(name)[0] for name in self.generator]
+        for what, names, valid in (
+            ("generator", entries, GENERATORS),
+            ("arm", self.arm, ARMS),
+            ("mixing", self.mixing, MIXINGS),
+            ("filter", self.filter, FILTERS),
+            ("preset", [self.preset], PRESETS),
+            ("classifier", [self.classifier], CLASSIFIERS),
+            ("classic policy", [self.classic], ["auto", *CLASSIC]),
+            ("precision", [self.precision], PRECISIONS),
+            ("section of set", self.set, ["generator", "classifier", *GENERATORS, *CLASSIFIERS]),
+        ):
+            for name in names:
+                if name not in valid:
+                    raise unknown(what, name, valid)
+        if self.frac and self.per_class:
+            raise UsageError("--frac and --per-class cannot both be given")
+        if len(self.seeds) > MOST_SEEDS:
+            raise UsageError(f"--seeds asks for {len(self.seeds)} trials: {MOST_SEEDS} at most")
+        for name in SAMPLED:
+            if getattr(self, name) and not any(name in GENERATORS[g].sampling for g in entries):
+                raise UsageError(f"--{name}: {', '.join(self.generator)} has none; leave it out")
+        if self.select and not any(ARMS[a].real and ARMS[a].synthetic for a in self.arm):
+            raise UsageError("--select: no arm mixes real and synthetic; add real+classic+synth")
+        for name in ("dataset", "arm", "ratio", "share", "mixing", "filter"):
+            if not getattr(self, name):
+                raise UsageError(f"--{name} is empty: give at least one")
+        if not self.generator and any(ARMS[a].synthetic for a in self.arm):
+            raise UsageError(f"--generator is empty: name one of {', '.join(GENERATORS)}")
+        started = [name for name in self.arm if ARMS[name].pretrained]
+        if started and not self.weights:
+            raise UsageError(f"--arm {started[0]} needs --weights: a safetensors file or a run")
+        if self.weights and not started:
+            raise UsageError("--weights is of no use to these arms: add --arm transfer")
+        if self.weights == HUB and self.classifier != "resnet18":
+            raise UsageError(f"--weights {HUB} is for --classifier resnet18: add that")
+        return self
+
+    @model_validator(mode="after")
+    def check_overrides(self) -> Recipe:
+        """Each override names a setting that there is, in the right type, used or not."""
+        for registry, names in ((GENERATORS, self.generator), (CLASSIFIERS, [self.classifier])):
+            for name in registry:
+                overrides = self.overrides(name) if name in names else self.set.get(name, {})
+                hyperparameters(registry, name, "quick", overrides)
+        for name in self.generator:
+            hyperparameters(GENERATORS, split_variant(name)[0], "quick", self.overrides(name))
+        return self
+
+    def overrides(self, name: str) -> dict[str, Any]:
+        """`set` for one generator or classifier: its own section goes over its kind's.
+
+        What a generator's name itself says (`ddpm calls=50`) goes over both.
+        """
+        name, said = split_variant(name)
+        registry: dict[str, Any] = GENERATORS if name in GENERATORS else CLASSIFIERS
+        if not hyperparameters(registry, name, "quick", {}):  # a control has nothing to tune
+            return self.set.get(name, {}) | said
+        kind = "generator" if registry is GENERATORS else "classifier"
+        return self.set.get(kind, {}) | self.set.get(name, {}) | said
+
+    def resolved(self, device_type: str) -> Recipe:
+        """With `auto` replaced by what it stands for on this kind of device."""
+        preset = self.preset
+        if preset == "auto":
+            preset = "full" if device_type == "cuda" else "quick"
+        return self.model_copy(update={"preset": preset})
+
+
+def make_recipe(**settings: Any) -> Recipe:
+    """A Recipe from keywords; UsageError in one sentence if one is unknown or out of range."""
+    for key in settings:
+        if key not in Recipe.model_fields:
+            raise unknown("setting", key, Recipe.model_fields)
+    try:
+        return Recipe(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(p) for p in first["loc"] if not isinstance(p, int))
+        why = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--{place.replace('_', '-')} {first.get('input')}: {why}") from None
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The settings of a TOML recipe, unexpanded; UsageError names file and key."""
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    try:
+        make_recipe(**settings)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return settings

@@ -1,0 +1,66 @@
+"""The device, its threads and its memory."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from augment.errors import MachineError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` takes the GPU if there is one; a device asked for by name is never replaced."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device '{name}' is no device: use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MachineError(
+            "--device cuda: torch sees no CUDA device here; use --device auto or cpu"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MachineError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise MachineError(f"--device {name} is not supported: use auto, cpu or cuda")
+    return device
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run on so many threads of the processor, as a worker process does."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory held so far, in MB: the GPU's, or the process's resident size."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    with contextlib.suppress(OSError):  # Linux: ru_maxrss would start at the parent's size
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -1,0 +1,50 @@
+"""Seeds by purpose, and noise by seed. Global random state is never touched."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+def seed_for(*parts: object) -> int:
+    """A 63-bit seed for one purpose: `seed_for(trial, "subset", label)`; stable over machines."""
+    text = json.dumps([str(part) for part in parts])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+@contextlib.contextmanager
+def seeded(rng: torch.Generator, *, only_if: bool = True) -> Iterator[None]:
+    """Layers that draw from the global state (dropout) draw from `rng`; the state is put back.
+
+    What they draw follows from the seed that `rng` was last given: once a step.
+    """
+    if not only_if:
+        yield
+        return
+    import torch
+
+    seed = seed_for(rng.initial_seed(), "layers")  # drawn from rng, it would wait for the GPU
+    with torch.random.fork_rng(devices=[rng.device] if rng.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def noise_for(seeds: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Standard normal noise with one seed an image: [N] int64 → [N, *shape] float32.
+
+    Drawn on the CPU, so that image k is the same on every device and in every batch.
+    """
+    import torch
+
+    rng = torch.Generator()
+    noise = torch.empty(len(seeds), *shape)
+    for row, seed in zip(noise, seeds.tolist(), strict=True):
+        torch.randn(shape, generator=rng.manual_seed(seed), out=row)
+    return noise.to(device)

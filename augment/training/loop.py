@@ -1,0 +1,75 @@
+"""The only training loop."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from augment.data.images import to_float
+from augment.errors import Diverged
+from augment.runtime.seeds import seed_for
+from augment.training.learner import Learner, Metrics
+from augment.training.recovery import update_in_parts
+from augment.training.training_set import TrainingSet, draws
+
+
+def train(
+    learner: Learner,
+    data: TrainingSet,
+    *,
+    seed: int,
+    device: torch.device,
+    start: int = 0,
+    micro_batch: int = 0,
+) -> Iterator[tuple[int, Metrics]]:
+    """The loop: yields (steps done, metrics) after each step; who iterates logs, draws, stops.
+
+    Step s is a pure function of the learner's state, the data, the seed and s: nothing else is
+    remembered, so a run continued from a checkpoint equals one that never stopped. A batch larger
+    than `micro_batch` is learnt from in parts.
+    """
+    data = data.to(device)
+    rng = torch.Generator(device)
+    known = data.targets or tuple(part.labels for part in data.parts)
+    caches: list[dict[int, Tensor]] = [{} for _ in data.parts]
+    counts = [data.counts(learner.batch, (s + 0.5) / learner.steps) for s in range(learner.steps)]
+    drawn = [sum(taken) for taken in zip(*counts[:start], strict=True)] or [0] * len(data.parts)
+    parts = -(-learner.batch // (micro_batch or max(1, learner.batch)))
+    update = learner.update if parts <= 1 else functools.partial(update_in_parts, learner, parts)
+    for step in range(start, learner.steps):
+        rng.manual_seed(seed_for(seed, "step", step))
+        images, labels = [], []
+        for number, (part, take) in enumerate(zip(data.parts, counts[step], strict=True)):
+            if take:
+                places = draws(
+                    len(part), take, seed_for(seed, number), drawn[number], caches[number], device
+                )
+                drawn[number] += take
+                images.append(data.transforms[number](to_float(part.images[places]), rng))
+                labels.append(known[number][places])
+        batch, targets = torch.cat(images), torch.cat(labels)
+        if data.compose:
+            batch, targets = data.compose(batch, targets, len(data.parts[0].classes), rng)
+        yield step + 1, update(batch, targets, step=step, rng=rng)
+
+
+def fit(
+    learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, precision: str = "fp32"
+) -> None:
+    """Prepare and train to the end, without a word."""
+    learner.prepare(data.parts[0], seed=seed, device=device, precision=precision)
+    for _ in train(learner, data, seed=seed, device=device):
+        pass
+
+
+def as_numbers(step: int, metrics: Metrics) -> dict[str, float]:
+    """Metrics as floats; raises Diverged if one is not finite."""
+    numbers = {name: float(value) for name, value in metrics.items()}
+    bad = [name for name, value in numbers.items() if not math.isfinite(value)]
+    if bad:
+        raise Diverged(f"{bad[0]} was {numbers[bad[0]]} at step {step}")
+    return numbers
