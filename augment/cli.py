@@ -627,9 +627,9 @@ def carry_out(
     verbose: int,
 ) -> None:
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
-    from augment.engine.executors import place
+    from augment.engine.executors import make_executor
 
-    there = place(**where)
+    there = make_executor(**where)
     if dry_run:
         from augment.engine.estimate import plan
 
@@ -644,7 +644,7 @@ def carry_out(
         if not quiet:
             talk("\n".join([*notes, f"{cells} cells into {folder}"]))
 
-    steps = execute(recipe, out=out, where=there, announce=announce, **how)
+    steps = execute(recipe, out=out, executor=there, announce=announce, **how)
     result = watch(until_signalled(steps), quiet=quiet, verbose=verbose)
     show_result(result, as_json, quiet)
     if result.failed:

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.classifiers.blocks import Enter, Residual, conv, pooled, statistics, whitening
-from augment.classifiers.pretrained import read_weights
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
 from augment.training.cuda_graphs import recorded
@@ -66,15 +65,15 @@ class Classifier:
             )
         }
 
-    def adopt(self, source: str, *, frozen: bool) -> None:
+    def adopt(self, tensors: dict[str, Tensor], *, source: str, frozen: bool) -> None:
         """Start from the weights of another training, all but the last layer; `frozen` keeps them.
 
-        UsageError if they are not those of such a network.
+        UsageError, which names `source`, if they are not those of such a network.
         """
         net = self.modules["net"]
         assert isinstance(net, nn.Sequential)
         backbone = net[:-1]
-        found = {k.removeprefix("ema."): v for k, v in read_weights(source).items()}
+        found = {k.removeprefix("ema."): v for k, v in tensors.items()}
         wanted = {  # old files lack the counts of batches, which nothing here looks at
             name: own
             for name, own in backbone.state_dict().items()

@@ -1,4 +1,4 @@
-"""What `--weights` means: a safetensors file, a run, or torchvision's own for resnet18."""
+"""Weights that a classifier starts from: a safetensors file, or torchvision's of ImageNet."""
 
 from __future__ import annotations
 
@@ -11,30 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from augment.errors import MachineError, UsageError
-from augment.storage.artifacts import Store
-from augment.storage.tables import read_csv
 
 HUB = "torchvision"
 
 
-STARTED = "real+classic"  # the arm of a run whose classifier is taken
-
-
-def weights_file(source: str) -> Path:
-    """The file of a `--weights`; torchvision's is fetched into torch's own cache if need be."""
-    if source == HUB:
-        _, file = hub_place()
-        if not file.exists():
-            hub_weights()
-        return file
-    return run_weights(Path(source)) if Path(source).is_dir() else Path(source)
-
-
-def read_weights(source: str) -> dict[str, Tensor]:
-    """Its tensors; UsageError for a file that is no safetensors: a pickle runs what it holds."""
-    if source == HUB:
-        return hub_weights()
-    file = weights_file(source)
+def read_safetensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file; UsageError if it is no safetensors: a pickle runs what it holds."""
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
@@ -42,20 +24,6 @@ def read_weights(source: str) -> dict[str, Tensor]:
             f"--weights {file} cannot be read as safetensors ({error}): give such a file, a run "
             f"folder, or {HUB}; pickles are never loaded"
         ) from None
-
-
-def run_weights(folder: Path) -> Path:
-    """Those of a run's classifier of labelled images with classic transforms, first trial."""
-    table = folder / "results.csv"
-    if not table.is_file():
-        raise UsageError(f"--weights {folder} is no run folder: it has no results.csv")
-    cells = read_csv(table, ("arm", "status", "signature"))
-    done = cells[(cells["arm"] == STARTED) & (cells["status"] == "ok")]
-    if done.empty:
-        raise UsageError(
-            f"--weights {folder} has no finished cell of {STARTED}: run it with that arm"
-        )
-    return Store(folder).path("score", done["signature"].iloc[0]) / "weights.safetensors"
 
 
 def hub_place() -> tuple[str, Path]:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ImageShape = tuple[int, int, int]  # channels, height, width
+
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -30,7 +32,7 @@ class LabelledImages:
         return len(self.images)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> ImageShape:
         """(C, H, W) of each image."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width

@@ -11,15 +11,14 @@ import torch
 
 from augment.classifiers.models import CLASSIFIERS
 from augment.data.images import LabelledImages
-from augment.data.subset import hidden, labelled_subset
+from augment.data.subset import hidden
 from augment.engine.local import choose_jobs, threads_for
 from augment.engine.run import checked
 from augment.engine.scheduling import generator_keys
 from augment.engine.shards import Shard, shard_of
 from augment.experiment.arms import ARMS, generator_set, training_set
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import Shelf
-from augment.experiment.quality import baseline
+from augment.experiment.context import DatasetCache
 from augment.experiment.recipe import Recipe
 from augment.experiment.stages import snapshot_steps
 from augment.generators import GENERATORS
@@ -48,7 +47,7 @@ def plan(
     """
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
-    cells, shelf = shard_of(expand(recipe), shard), Shelf(data_dir)
+    cells, shelf = shard_of(expand(recipe), shard), DatasetCache(data_dir)
     checked(cells, shelf)
     jobs = choose_jobs(jobs, where, [shelf.of(cell).pool.shape for cell in cells], len(cells))
     begun = time.process_time() * (2 if jobs > 1 else 1)
@@ -59,10 +58,7 @@ def plan(
     splits: dict[str, str] = {}
     for cell in cells:
         data = shelf.of(cell)
-        places = labelled_subset(
-            data.pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
-        )
-        labelled = data.pool.select(places)
+        labelled = data.pool.select(cell.labelled_indices(data.pool))
         splits[f"{cell.dataset}, {cell.amount}:"] = (
             f"{len(labelled)} labelled of a pool of {len(data.pool)}, {len(data.test)} test, "
             f"{len(data.pool.classes)} classes, {'×'.join(map(str, data.pool.shape))}"
@@ -126,7 +122,7 @@ def stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
         return [*in_folds, *stages(cell.candidates[0])]
     amount = (cell.dataset, cell.amount, cell.size)
     found = []
-    for own in (cell, baseline(cell)) if cell.generator else (cell,):
+    for own in (cell, cell.baseline) if cell.generator else (cell,):
         kind = repr(("score", *amount, without_images(own.arm)))
         found.append((kind, repr(own), measure_score, own))
     if cell.generator:
@@ -134,7 +130,7 @@ def stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
         settings = (cell.generator, cell.generator_settings, *amount)
         found += [
             (repr(("generator", settings)), model, measure_generator, cell),
-            (repr(("synthetic", settings, cell.ratio)), images, measure_sampling, cell),
+            (repr(("synthetic", settings, cell.use.ratio)), images, measure_sampling, cell),
         ]
     return found
 
@@ -195,7 +191,7 @@ def measure_sampling(
 ) -> tuple[float, float]:
     """Drawing one synthetic set."""
     learner = built(GENERATORS, cell.entry, cell.generator_settings, labelled, device, precision)
-    n = round(float(cell.ratio or 0) * len(labelled))
+    n = round(float(cell.use.ratio or 0) * len(labelled))
     few = min(n, 128)  # whole network calls, as in `rows_at_once`
     labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
     learner.sample(labels[:2], seeds=seeds[:2])

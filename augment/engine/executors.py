@@ -1,18 +1,44 @@
-"""Where cells are run, here or on a cluster, and the record that is kept of it."""
+"""EXECUTORS: where cells are run, on this machine or on a Ray cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 
-from augment.errors import MachineError, UsageError, unknown
+import torch
 
-if TYPE_CHECKING:
-    from augment.engine.ray import Cluster
+from augment.data.images import ImageShape
+from augment.engine.cell_runner import CellEvents
 from augment.engine.local import Local
+from augment.errors import MachineError, UsageError, unknown
+from augment.experiment.cells import Cell
+from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.recipe import Recipe
 
 
-def on_ray(device: str, **asked: Any) -> Cluster:
+class Executor(Protocol):
+    """Where cells are run; entered for the length of a run."""
+
+    device: torch.device  # once it is entered
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def resolved(self, recipe: Recipe) -> Recipe:
+        """Replace `auto` by what it stands for there."""
+        ...
+
+    def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
+        """Settle how cells are spread; returns what environment.json says of it."""
+        ...
+
+    def run(self, cells: list[Cell], data: DatasetCache, context: RunContext) -> CellEvents:
+        """Yield the events of all cells, as they come."""
+        ...
+
+
+def _on_ray(device: str, **asked: Any) -> Executor:
     """A Ray cluster; MachineError if the extra is not installed."""
     try:
         from augment.engine.ray import Cluster
@@ -23,14 +49,12 @@ def on_ray(device: str, **asked: Any) -> Cluster:
     return Cluster(device, **asked)
 
 
-EXECUTORS: dict[str, Callable[..., Local | Cluster]] = {"local": Local, "ray": on_ray}
-
-
+EXECUTORS: dict[str, Callable[..., Executor]] = {"local": Local, "ray": _on_ray}
 FLAGS = {"local": ("jobs",), "ray": ("address", "cpus", "gpus")}  # what each one can be asked
 
 
-def place(executor: str, device: str, **asked: Any) -> Local | Cluster:
-    """Where cells are to run; UsageError for an unknown name, or a flag of the other executor."""
+def make_executor(executor: str, device: str, **asked: Any) -> Executor:
+    """The executor of a name; UsageError for an unknown one, or a flag of the other executor."""
     if executor not in EXECUTORS:
         raise unknown("executor", executor, EXECUTORS)
     given = {flag: value for flag, value in asked.items() if value is not None}

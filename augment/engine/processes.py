@@ -1,4 +1,4 @@
-"""Cells in worker processes: which can begin, what they tell, and that a fault costs one cell."""
+"""Run cells in worker processes; a process that is killed costs its own cell alone."""
 
 from __future__ import annotations
 
@@ -12,45 +12,36 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from augment.engine.cell_runner import CellEvents, ResultRow, failed_row, run_cell_catching
+from augment.engine.scheduling import Schedule
 from augment.experiment.cells import Cell
-from augment.experiment.context import Bench, Progress
-
-if TYPE_CHECKING:
-    from augment.experiment.context import Shelf
-from augment.engine.cell_runner import News, Row, failed, guarded
-from augment.engine.scheduling import ready, stage_keys
+from augment.experiment.context import DatasetCache, Progress, RunContext
 
 
 def run_in_processes(
-    cells: list[Cell], data: Shelf, bench: Bench, folder: Path, jobs: int, threads: int
-) -> News:
-    """Cells in `jobs` processes of so many threads each; shared stages are made once."""
-    surroundings = [gpu_slot(number, bench.device) for number in range(jobs)]
-    workers = [Worker(own, bench, folder, data, threads) for own in surroundings]
-    idle = list(workers)
-    waiting, running = list(range(len(cells))), {}
-    made: set[str] = set()
+    cells: list[Cell], data: DatasetCache, context: RunContext, jobs: int, threads: int
+) -> CellEvents:
+    """Run cells in `jobs` processes of so many threads each; shared stages are made once."""
+    environments = [gpu_slot(number, context.device) for number in range(jobs)]
+    workers = [Worker(environment, context, data, threads) for environment in environments]
+    idle, running, schedule = list(workers), {}, Schedule(cells)
     try:
-        while waiting or running:
-            now = ready(cells, waiting, [number for number, _ in running.values()], made)
-            for number in now[: len(idle)]:
+        while schedule.waiting or running:
+            for number in schedule.begin([n for n, _ in running.values()], len(idle)):
                 worker = idle.pop()
                 running[worker.start(number, cells[number])] = number, worker
-                waiting.remove(number)
             done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
             for worker in workers:
-                yield from worker.told()
+                yield from worker.drain()
             for future in done:
                 number, worker = running.pop(future)
-                row = outcome(future, cells[number])
-                if row["status"] == "ok":  # else the next one that shares it makes it
-                    made |= stage_keys(cells[number])
+                row = _outcome(future, cells[number])
+                schedule.end(number, ok=row["status"] == "ok")
                 idle.append(worker)
                 yield number, row
     finally:
@@ -76,26 +67,28 @@ class Worker:
 
     def open(self) -> None:
         """A new pool with a queue of its own: a killed process can leave its queue locked."""
-        context = multiprocessing.get_context("spawn")
-        self.talk = context.Queue()
-        task: Any = (self.talk, *self.task)
-        self.pool = ProcessPoolExecutor(1, mp_context=context, initializer=enter, initargs=task)
+        processes = multiprocessing.get_context("spawn")
+        self.events = processes.Queue()
+        task: Any = (self.events, *self.task)
+        self.pool = ProcessPoolExecutor(
+            1, mp_context=processes, initializer=_initialise, initargs=task
+        )
 
-    def start(self, number: int, cell: Cell) -> Future[Row]:
+    def start(self, number: int, cell: Cell) -> Future[ResultRow]:
         """Give the process a cell; after a kill there is a new process."""
         with signals_held():
             try:
-                return self.pool.submit(work, number, cell)
+                return self.pool.submit(_run_in_worker, number, cell)
             except BrokenProcessPool:
                 self.end()
                 self.open()
-                return self.pool.submit(work, number, cell)
+                return self.pool.submit(_run_in_worker, number, cell)
 
-    def told(self) -> News:
-        """The progress that has come in."""
+    def drain(self) -> CellEvents:
+        """Yield the progress that has come in."""
         with contextlib.suppress(Empty):
             while True:
-                yield self.talk.get_nowait()
+                yield self.events.get_nowait()
 
     def end(self) -> None:
         """Stop the process, whatever it is doing."""
@@ -130,43 +123,43 @@ def signals_held() -> Iterator[None]:
                 signal.raise_signal(number)
 
 
-def outcome(future: Future[Row], cell: Cell) -> Row:
+def _outcome(future: Future[ResultRow], cell: Cell) -> ResultRow:
     """A worker's row; one that was killed leaves a failed cell and is not tried again."""
     try:
         return future.result()
     except BrokenProcessPool:
-        said = "its process was killed (out of memory?): run again to go on, with --jobs 1"
-        return failed(cell, said)
+        why = "its process was killed (out of memory?): run again to go on, with --jobs 1"
+        return failed_row(cell, why)
 
 
 WORKER: dict[str, Any] = {}  # of this worker process
 
 
-def enter(
-    talk: Any, surroundings: dict[str, str], bench: Bench, folder: Path, data: Shelf, threads: int
+def _initialise(
+    events: Any, environment: dict[str, str], context: RunContext, data: DatasetCache, threads: int
 ) -> None:
-    """First thing in a worker process; the pictures come in shared memory, read once for all."""
-    os.environ.update(surroundings)  # CUDA reads it at its first call, which comes later
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    """Set up a worker process; the images come in shared memory, read once for all."""
+    os.environ.update(environment)  # CUDA reads it at its first call, which comes later
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    WORKER.update(talk=talk, bench=bench, folder=folder, data=data)
+    WORKER.update(events=events, context=context, data=data)
 
 
-def end_with_parent() -> None:
-    """An orphan would write into artefacts that the next run is making: die with the parent."""
+def _end_with_parent() -> None:
+    """Die with the parent: an orphan would write into artefacts that the next run is making."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
 
 
-def work(number: int, cell: Cell) -> Row:
-    """One cell in a worker process; tells its progress a few times a second."""
-    told = float("-inf")
-    for news in guarded(cell, WORKER["data"], WORKER["bench"], WORKER["folder"]):
-        if not isinstance(news, Progress):
-            return news
-        if news.warning or time.monotonic() - told > 0.2:
-            WORKER["talk"].put((number, news))
-            told = time.monotonic()
+def _run_in_worker(number: int, cell: Cell) -> ResultRow:
+    """Run a cell in a worker process; sends its progress a few times a second."""
+    sent = float("-inf")
+    for event in run_cell_catching(cell, WORKER["data"], WORKER["context"]):
+        if not isinstance(event, Progress):
+            return event
+        if event.warning or time.monotonic() - sent > 0.2:
+            WORKER["events"].put((number, event))
+            sent = time.monotonic()
     raise AssertionError(f"{cell.name} ended without a row")

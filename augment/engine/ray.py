@@ -8,27 +8,22 @@ import os
 import signal
 import socket
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray  # pyright: ignore[reportMissingImports]
 import torch
 from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
 
 from augment import __version__
-from augment.engine.cell_runner import News, Row, failed, guarded
-from augment.engine.local import Shape
-from augment.engine.scheduling import ready, stage_keys
+from augment.data.images import ImageShape
+from augment.engine.cell_runner import CellEvents, ResultRow, failed_row, run_cell_catching
+from augment.engine.scheduling import Schedule
 from augment.errors import MachineError, UsageError
 from augment.experiment.cells import Cell
-from augment.experiment.context import Bench, Progress
+from augment.experiment.context import DatasetCache, Progress, RunContext
 from augment.experiment.recipe import Recipe
 from augment.runtime.device import pick_device
 from augment.storage.artifacts import Store
-
-if TYPE_CHECKING:
-    from augment.experiment.context import Shelf
-
 
 RETRIES = 3  # of a cell whose node or process was lost; its own faults are not tried again
 
@@ -91,63 +86,60 @@ class Cluster:
         precision = "fp32" if recipe.precision == "auto" else recipe.precision
         return recipe.model_copy(update={"precision": precision})
 
-    def settle(self, shapes: list[Shape], cells: int) -> dict[str, Any]:
+    def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
         """What environment.json says of it."""
         return {"executor": "ray", "nodes": self.nodes, "threads": self.cpus, "gpus": self.gpus}
 
-    def run(self, cells: list[Cell], data: Shelf, bench: Bench, folder: Path) -> News:
-        """A task a cell, handed in as soon as nobody else is making what it needs."""
-        folder = folder.resolve()  # tasks have another current folder
-        bench = dataclasses.replace(bench, store=Store(folder))
-        task = ray.remote(work).options(
+    def run(self, cells: list[Cell], data: DatasetCache, context: RunContext) -> CellEvents:
+        """Run a task a cell, handed in as soon as nobody else is making what it needs."""
+        folder = context.store.root.resolve()  # tasks have another current folder
+        context = dataclasses.replace(context, store=Store(folder))
+        task = ray.remote(_run_on_node).options(
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, name="augment"
         )
-        common = ray.put(data), bench, folder, self.cpus, __version__
-        waiting, running = list(range(len(cells))), {}
-        made: set[str] = set()
-        while waiting or running:
-            for number in ready(cells, waiting, list(running.values()), made):
+        common = ray.put(data), context, self.cpus, __version__
+        running, schedule = {}, Schedule(cells)
+        while schedule.waiting or running:
+            for number in schedule.begin(list(running.values())):
                 running[task.remote(cells[number], *common)] = number
-                waiting.remove(number)
             yield from ((n, Progress("on Ray", cells[n].name, 0, 1)) for n in running.values())
             done, _ = ray.wait(list(running), timeout=0.5)
             for ref in done:
                 number = running.pop(ref)
-                row, warnings = outcome(ref, cells[number])
-                if row["status"] == "ok":
-                    made |= stage_keys(cells[number])
-                yield from ((number, news) for news in (*warnings, row))
+                row, warnings = _task_outcome(ref, cells[number])
+                schedule.end(number, ok=row["status"] == "ok")
+                yield from ((number, event) for event in (*warnings, row))
 
 
-def work(
-    cell: Cell, data: Shelf, bench: Bench, folder: Path, threads: int, version: str
-) -> tuple[Row, list[Progress]]:
-    """One cell on a node: its row, and what a person should read."""
-    node = ray.util.get_node_ip_address()
+def _run_on_node(
+    cell: Cell, data: DatasetCache, context: RunContext, threads: int, version: str
+) -> tuple[ResultRow, list[Progress]]:
+    """Run a cell on a node: its row, and what a person should read."""
+    node, folder = ray.util.get_node_ip_address(), context.store.root
     if version != __version__:
         raise MachineError(f"node {node} has augment {__version__}, not {version}: make them equal")
     if not (folder / "settings.json").is_file():
         raise MachineError(f"node {node} does not see {folder}: choose an --out that all nodes see")
-    pick_device(str(bench.device))
+    pick_device(str(context.device))
     torch.set_num_threads(threads)
     warnings = []
-    for news in guarded(cell, data, bench, folder):
-        if not isinstance(news, Progress):
-            return news, warnings
-        if news.warning:
-            warnings.append(news)
+    for event in run_cell_catching(cell, data, context):
+        if not isinstance(event, Progress):
+            return event, warnings
+        if event.warning:
+            warnings.append(event)
     raise AssertionError(f"{cell.name} ended without a row")
 
 
-def outcome(ref: Any, cell: Cell) -> tuple[Row, list[Progress]]:
+def _task_outcome(ref: Any, cell: Cell) -> tuple[ResultRow, list[Progress]]:
     """What a task returned; one that was lost too often leaves a failed cell."""
     try:
         return ray.get(ref)
     except RayTaskError as error:
         raise error.cause from None  # the same fault waits for every cell: stop with its sentence
     except RayError as error:
-        said = f"its node or process was lost ({first_line(error)}): run again to go on"
-        return failed(cell, said), []
+        why = f"its node or process was lost ({first_line(error)}): run again to go on"
+        return failed_row(cell, why), []
 
 
 def first_line(error: Exception) -> str:

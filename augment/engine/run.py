@@ -9,37 +9,34 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
 
-from augment.classifiers.pretrained import read_weights
 from augment.data.images import LabelledImages
-from augment.data.subset import labelled_subset
-from augment.engine.cell_runner import Row
-from augment.engine.executors import place
-from augment.engine.local import Local
+from augment.engine.cell_runner import ResultRow
+from augment.engine.executors import Executor, make_executor
 from augment.engine.shards import Shard, parse_shard, shard_of
-from augment.engine.status import CELL, FILE, Status
+from augment.engine.status import CELL, Status
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, nothing_unlabelled
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import Bench, Progress, Shelf
+from augment.experiment.context import DatasetCache, Progress, RunContext
 from augment.experiment.recipe import Recipe, make_recipe
-from augment.experiment.stages import load_images
+from augment.experiment.records import ScoreResult
+from augment.experiment.sampling import load_synthetic
+from augment.experiment.weights import read_weights
 from augment.generators import GENERATORS
 from augment.report.run_outputs import write_outputs, write_results, write_start
 from augment.runtime.machine import environment
+from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
 from augment.storage.atomic import room_for, write_atomic
-from augment.storage.run_folder import fresh_folder, open_run
-
-if TYPE_CHECKING:
-    from augment.engine.ray import Cluster
-
+from augment.storage.run_folder import STATUS_FILE, fresh_folder, open_run
 
 RUNS = Path("results/runs")  # where a run goes that is given no --out
+WRITE_SECONDS = 5.0  # results.csv is written whole, which takes long when there are many rows
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,8 @@ class Result:
             raise LookupError(f"{self.path} has no synthetic images")
         store = Store(self.path)
         score = store.path("score", str(with_images.iloc[0]["signature"]))
-        about = json.loads((score / "about.json").read_text())
-        return load_images(store.path("synthetic", about["synthetic"]), tuple(about["classes"]))
+        result = ScoreResult.read(score)
+        return load_synthetic(store.path("synthetic", str(result.synthetic)), tuple(result.classes))
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -95,13 +92,9 @@ def run(
         out=Path(out) if out else None,
         data_dir=Path(data_dir) if data_dir else None,
         shard=parse_shard(shard),
-        where=place(executor, device, jobs=jobs, address=address, cpus=cpus, gpus=gpus),
+        executor=make_executor(executor, device, jobs=jobs, address=address, cpus=cpus, gpus=gpus),
     )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+    return run_to_end(steps)
 
 
 def execute(
@@ -109,21 +102,21 @@ def execute(
     *,
     out: Path | None,
     data_dir: Path | None,
-    where: Local | Cluster,
+    executor: Executor,
     shard: Shard | None = None,
     announce: Callable[[Path, int, list[str]], None] | None = None,
 ) -> Generator[Progress, None, Result]:
     """Run what is missing of a recipe in its folder; yields progress, returns a Result."""
-    with where:
-        recipe = where.resolved(recipe)
+    with executor:
+        recipe = executor.resolved(recipe)
         cells = shard_of(expand(recipe), shard)
-        data = Shelf(data_dir)
+        data = DatasetCache(data_dir)
         checked(cells, data)
         shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
         settings = {**recipe.model_dump(mode="json"), "data": shas}
         if shard:
             settings["shard"] = list(shard)
-        shares = where.settle([d.pool.shape for d in data.loaded.values()], len(cells))
+        workers = executor.plan_workers([d.pool.shape for d in data.loaded.values()], len(cells))
         refuse_inside((out or RUNS).resolve(), recipe.dataset)
         folder = out or unused_folder(recipe, settings)
         lock = open_run(folder, settings)
@@ -132,11 +125,13 @@ def execute(
                 if announce:
                     notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
                     announce(folder, len(cells), notes)
-                about = {**environment(where.device), **shares}
+                about = {**environment(executor.device), **workers}
                 write_atomic(folder / "environment.json", json.dumps(about, indent=1))
                 write_start(folder, recipe, cells, data.of)
-                bench = Bench(Store(folder), where.device, recipe.precision, recipe.seeds[0])
-                table = yield from run_cells(cells, data, bench, folder, where)
+                context = RunContext(
+                    Store(folder), executor.device, recipe.precision, recipe.seeds[0]
+                )
+                table = yield from run_cells(cells, data, context, executor)
                 table = write_outputs(folder, table)
         finally:
             lock.release()
@@ -144,7 +139,7 @@ def execute(
     return Result(table, folder, len(failed), failed["error"].dropna().unique().tolist())
 
 
-def checked(cells: list[Cell], data: Shelf) -> None:
+def checked(cells: list[Cell], data: DatasetCache) -> None:
     """Draw every subset once: faults in the data, and in what came pretrained, show at once."""
     seen: set[Any] = set()
     labelled: dict[Any, torch.Tensor] = {}
@@ -152,9 +147,7 @@ def checked(cells: list[Cell], data: Shelf) -> None:
         pool = data.of(cell).pool
         asked = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
         if asked not in labelled:
-            labelled[asked] = labelled_subset(
-                pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
-            )
+            labelled[asked] = cell.labelled_indices(pool)
         if len(labelled[asked]) == len(pool) and ARMS[cell.arm].unlabelled:
             raise nothing_unlabelled(cell.arm)
         if cell.weights and cell.weights not in seen:
@@ -193,31 +186,29 @@ def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
     return fresh_folder(RUNS, names, resumable)
 
 
-WRITE_SECONDS = 5.0  # results.csv is written whole, which takes long when there are many rows
-
-
 def run_cells(
-    cells: list[Cell], data: Shelf, bench: Bench, folder: Path, where: Local | Cluster
+    cells: list[Cell], data: DatasetCache, context: RunContext, executor: Executor
 ) -> Generator[Progress, None, pd.DataFrame]:
     """All cells; results.csv and status.json follow. Yields progress, returns the table."""
-    rows: dict[int, Row] = {}
+    folder = context.store.root
+    rows: dict[int, ResultRow] = {}
     status, written = Status(len(cells)), float("-inf")
     try:
         yield Progress(CELL, "", 0, len(cells))
-        for number, news in where.run(cells, data, bench, folder):
-            if isinstance(news, Progress):
-                step = dataclasses.replace(news, number=number)
+        for number, event in executor.run(cells, data, context):
+            if isinstance(event, Progress):
+                step = dataclasses.replace(event, number=number)
             else:
-                rows[number] = news
-                bad = {"failed": float(news["status"] != "ok")}
+                rows[number] = event
+                bad = {"failed": float(event["status"] != "ok")}
                 step = Progress(CELL, cells[number].name, len(rows), len(cells), bad, number=number)
             status.take(step)
             if time.monotonic() - written > WRITE_SECONDS:
                 write_results(folder, cells, rows)
-                write_atomic(folder / FILE, status.record(going=True))
+                write_atomic(folder / STATUS_FILE, status.record(going=True))
                 written = time.monotonic()
             yield step
     finally:
         table = write_results(folder, cells, rows)
-        write_atomic(folder / FILE, status.record(going=False))
+        write_atomic(folder / STATUS_FILE, status.record(going=False))
     return table

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from augment.experiment.cells import Cell
 
-if TYPE_CHECKING:
-    pass
 
+class Schedule:
+    """The cells of a run that are waiting, and what the finished ones have made."""
 
-def ready(cells: list[Cell], waiting: list[int], running: list[int], made: set[str]) -> list[int]:
-    """Cells that can begin, most urgent first: nobody else is making what they need."""
-    busy = {key for number in running for key in stage_keys(cells[number])}
-    found = []
-    for number in sorted(waiting, key=lambda n: urgency(cells[n], made)):
-        if not busy & (stage_keys(cells[number]) - made):
-            found.append(number)
-            busy |= stage_keys(cells[number])
-    return found
+    def __init__(self, cells: list[Cell]) -> None:
+        self.cells = cells
+        self.waiting = list(range(len(cells)))
+        self.finished: set[str] = set()  # keys of stages
 
+    def begin(self, running: Iterable[int], most: int | None = None) -> list[int]:
+        """Numbers of cells that begin now, most urgent first: nobody makes what they need."""
+        begun = self._ready(running)[:most]
+        self.waiting = [n for n in self.waiting if n not in begun]
+        return begun
 
-def urgency(cell: Cell, made: set[str]) -> int:
-    """Cells that train a generator first: begun last, it would leave the other processes idle."""
-    if cell.generator is None:
-        return 2
-    return int(made.issuperset(generator_keys(cell)))
+    def end(self, number: int, *, ok: bool) -> None:
+        """Note that a cell has ended; what a failed one shares is made by the next."""
+        if ok:
+            self.finished |= stage_keys(self.cells[number])
+
+    def _ready(self, running: Iterable[int]) -> list[int]:
+        busy = {key for number in running for key in stage_keys(self.cells[number])}
+        ready = []
+        for number in sorted(self.waiting, key=self._urgency):
+            keys = stage_keys(self.cells[number])
+            if not busy & (keys - self.finished):
+                ready.append(number)
+                busy |= keys
+        return ready
+
+    def _urgency(self, number: int) -> int:
+        """Cells that train a generator first: begun last, it would leave other processes idle."""
+        cell = self.cells[number]
+        if cell.generator is None:
+            return 2
+        return int(self.finished.issuperset(generator_keys(cell)))
 
 
 def stage_keys(cell: Cell) -> set[str]:
@@ -36,13 +52,14 @@ def stage_keys(cell: Cell) -> set[str]:
     """
     if cell.generator is None:
         return set()
-    own = {*generator_keys(cell)}
+    keys = {*generator_keys(cell)}
     for candidate in cell.candidates:  # the arms of a trial choose with the same generators
-        own |= {*generator_keys(candidate), f"folds of {generator_keys(candidate)[0]}"}
-    return own
+        keys |= {*generator_keys(candidate), f"folds of {generator_keys(candidate)[0]}"}
+    return keys
 
 
 def generator_keys(cell: Cell) -> tuple[str, str]:
     """Names of a cell's generator and of its synthetic set."""
-    model = repr((cell.trial, cell.size, cell.entry, cell.learnt_settings, cell.classic))
-    return model, model + repr((cell.ratio, cell.generator_settings))
+    model = repr((cell.trial, cell.size, cell.entry, cell.training_settings, cell.classic))
+    sampled = repr((cell.use.signed("synthetic"), cell.generator_settings))
+    return model, model + sampled

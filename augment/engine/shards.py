@@ -10,15 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from augment.engine.status import FILE, Status
+from augment.engine.status import Status
 from augment.errors import RunFolderError, UsageError
 from augment.experiment.cells import Cell, expand
 from augment.experiment.recipe import make_recipe
-from augment.experiment.rows import SETTINGS, identity
+from augment.experiment.rows import identity
+from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.report.run_outputs import read_results, write_outputs, write_results
 from augment.storage.artifacts import Store
 from augment.storage.atomic import room_for, write_atomic
-from augment.storage.run_folder import differences, open_run
+from augment.storage.run_folder import STATUS_FILE, differences, open_run
 from augment.storage.tables import read_csv, write_csv
 
 Shard = tuple[int, int]  # which, from 1; of how many
@@ -86,7 +87,7 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
         table = write_results(out, cells, rows)
         bad = sum(row["status"] != "ok" for row in rows.values())
         status = Status(len(cells), failed=bad, found=len(rows), ended=set(rows))
-        write_atomic(out / FILE, status.record(going=False))
+        write_atomic(out / STATUS_FILE, status.record(going=False))
         table = write_outputs(out, table)
     finally:
         lock.release()
@@ -141,7 +142,7 @@ def check_complete(found: list[Shard], partial: bool) -> None:
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     """What tells the rows of a run apart."""
     # what was chosen on validation is no part of what was asked for
-    asked = KEY if pd.notna(row["candidates"]) else (*KEY, *SETTINGS)
+    asked = KEY if pd.notna(row["candidates"]) else (*KEY, *USE_COLUMNS)
     return tuple(None if pd.isna(row[k]) else row[k] for k in asked)
 
 

@@ -8,16 +8,12 @@ import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from augment.errors import UsageError
-
-if TYPE_CHECKING:
-    from augment.experiment.context import Progress
+from augment.experiment.context import Progress
 from augment.runtime.units import duration, speed
-
-FILE = "status.json"
-
+from augment.storage.run_folder import STATUS_FILE
 
 CELL = "cell"  # the stage of the progress that says that a cell has ended
 
@@ -81,9 +77,9 @@ def read_status(run: Path) -> dict[str, Any]:
     """What status.json says, with what follows from it; UsageError if there is none."""
     if not (run / "settings.json").is_file():
         raise UsageError(f"{run} is no run folder: it has no settings.json")
-    if not (run / FILE).is_file():
-        raise UsageError(f"{run} has no {FILE} yet: go on with augment resume {run}")
-    about = json.loads((run / FILE).read_text(encoding="utf-8"))
+    if not (run / STATUS_FILE).is_file():
+        raise UsageError(f"{run} has no {STATUS_FILE} yet: go on with augment resume {run}")
+    about = json.loads((run / STATUS_FILE).read_text(encoding="utf-8"))
     ended = about["done"] + about["failed"]
     going = about["process"] and not (
         about["machine"] == platform.node() and gone(about["process"])

@@ -1,21 +1,24 @@
-"""The cells of a recipe, and what each of their stages depends on."""
+"""The cells of a recipe."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from augment import __version__
+from torch import Tensor
+
 from augment.classifiers.models import CLASSIFIERS
 from augment.data.datasets import DATASETS
+from augment.data.images import LabelledImages
+from augment.data.subset import labelled_subset
 from augment.errors import UsageError
-from augment.experiment.arms import ARMS
+from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
 from augment.experiment.recipe import Recipe
+from augment.experiment.synthetic_use import SyntheticUse, combinations
 from augment.generators import GENERATORS
-from augment.storage.artifacts import folder_sha
 
 FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
 
@@ -23,7 +26,7 @@ FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data se
 WHOLE = "all of the pool"  # the amount of labelled images in which trials do not differ
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cell:
     """One row of the table: trial × generator × arm × settings."""
 
@@ -37,20 +40,30 @@ class Cell:
     preset: str
     classifier: str
     classifier_settings: dict[str, Any]
-    generator: str | None = None  # None, like the next seven, in arms without synthetic images
-    generator_settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    ratio: float | None = None
-    share: float | None = None
-    mixing: str | None = None
-    guidance: float | None = None
-    strength: float | None = None
-    filter: str | None = None
-    balanced: bool = False  # synthetic images even out the classes
+    generator: str | None = None  # None in arms without synthetic images
+    generator_settings: dict[str, Any] = field(default_factory=dict)
+    use: SyntheticUse = field(default_factory=SyntheticUse)
     candidates: tuple[Cell, ...] = ()  # what --select chooses among, on validation
     folds: int = 0  # of that validation
     skip_bad: bool = False
     drop_small_classes: bool = False
     weights: str | None = None  # None in arms that start from scratch
+
+    def __repr__(self) -> str:
+        """All fields in order, those of `use` among them: selections are signed by this text."""
+        return f"Cell({', '.join(f'{k}={v!r}' for k, v in self.flat().items())})"
+
+    def flat(self) -> dict[str, Any]:
+        """All fields by name, those of `use` in its place."""
+        fields: dict[str, Any] = {}
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            fields |= vars(value) if each.name == "use" else {each.name: value}
+        return fields
+
+    def record(self) -> dict[str, Any]:
+        """The same for a JSON file."""
+        return self.flat() | {"candidates": [c.record() for c in self.candidates]}
 
     @property
     def amount(self) -> str:
@@ -71,60 +84,36 @@ class Cell:
 
     @property
     def entry(self) -> str:
-        """Its generator's name in the registry: `generator` may say settings after it."""
+        """Its generator's name in the registry: `generator` may name settings after it."""
         return split_variant(str(self.generator))[0]
 
     @property
-    def learnt_settings(self) -> dict[str, Any]:
-        """Its generator's settings without those that matter in drawing alone."""
-        drawing = GENERATORS[self.entry].sampling
-        return {k: v for k, v in self.generator_settings.items() if k not in drawing}
+    def training_settings(self) -> dict[str, Any]:
+        """Its generator's settings without those that matter in sampling alone."""
+        return {k: v for k, v in self.generator_settings.items() if k not in self.sampling_settings}
 
-    def generator_record(self, labelled_sha: str, precision: str) -> dict[str, Any]:
-        """All that a trained generator depends on."""
-        learnt = self.learnt_settings
-        if not GENERATORS[self.entry].closed_set:  # what counts is what lies there, not where
-            learnt["folder"] = folder_sha(Path(learnt["folder"]))
-        return {
-            "version": __version__,
-            "labelled": labelled_sha,
-            "seed": self.seed,
-            "generator": self.entry,
-            "settings": learnt,
-            "classic": self.classic,
-            "precision": precision,
-        }
+    @property
+    def sampling_settings(self) -> dict[str, Any]:
+        """Its generator's settings that matter in sampling alone."""
+        return {k: self.generator_settings[k] for k in GENERATORS[self.entry].sampling}
 
-    def synthetic_record(self, generator_signature: str) -> dict[str, Any]:
-        """All that its synthetic set depends on."""
-        sampling = GENERATORS[self.entry].sampling
-        return {
-            "generator": generator_signature,
-            "ratio": self.ratio,
-            "balanced": self.balanced,
-            "settings": {k: self.generator_settings[k] for k in sampling},
-        }
+    @property
+    def baseline(self) -> Cell:
+        """The cell of the same trial that the decisive arm is measured against."""
+        return dataclasses.replace(
+            self,
+            arm=str(ARMS[DECISIVE].against),
+            generator=None,
+            generator_settings={},
+            use=SyntheticUse(),
+            candidates=(),
+            folds=0,
+            weights=None,
+        )
 
-    def score_record(
-        self, labelled_sha: str, test_sha: str, synthetic: str | None, precision: str
-    ) -> dict[str, Any]:
-        """All that a row depends on."""
-        return {
-            "version": __version__,
-            "labelled": labelled_sha,
-            "test": test_sha,
-            "synthetic": synthetic,
-            "seed": self.seed,
-            "arm": self.arm,
-            "classic": self.classic,
-            "share": self.share,
-            "filter": self.filter,
-            "classifier": self.classifier,
-            "settings": self.classifier_settings,
-            "precision": precision,
-            # left out where it says nothing: artefacts of before there was a choice stay valid
-            **({} if self.mixing in (None, "constant") else {"mixing": self.mixing}),
-        }
+    def labelled_indices(self, pool: LabelledImages) -> Tensor:
+        """Indices of the images of the pool that its trial may learn from."""
+        return labelled_subset(pool, frac=self.frac, per_class=self.per_class, seed=self.seed)
 
 
 def expand(recipe: Recipe) -> list[Cell]:
@@ -134,7 +123,8 @@ def expand(recipe: Recipe) -> list[Cell]:
     classifier = hyperparameters(
         CLASSIFIERS, recipe.classifier, recipe.preset, recipe.overrides(recipe.classifier)
     )
-    check_rows(recipe, classifier["batch"])
+    uses = [use for use, _ in combinations(recipe.use_values(), {}, mixes=True)]
+    _check_batches(uses, classifier["batch"])
     settings = {
         name: hyperparameters(
             GENERATORS, split_variant(name)[0], recipe.preset, recipe.overrides(name)
@@ -166,23 +156,24 @@ def expand(recipe: Recipe) -> list[Cell]:
     return list(cells.values())
 
 
-def check_rows(recipe: Recipe, batch: int) -> None:
+def _check_batches(uses: list[SyntheticUse], batch: int) -> None:
     """UsageError if a kind of image would not come in, or be normalised by a single one of it."""
-    least = 0.25 if recipe.mixing == ["falling"] else 0.5  # that begins with twice as many
-    for share in recipe.share:
-        if not least < share * batch < batch - least:
-            kind = "synthetic" if share < 0.5 else "labelled"
+    for use in uses:
+        if use.share is None:
+            continue
+        least = 0.25 if use.mixing == "falling" else 0.5  # that begins with twice as many
+        if not least < use.share * batch < batch - least:
+            kind = "synthetic" if use.share < 0.5 else "labelled"
             raise UsageError(
-                f"--share {share:g} leaves no {kind} image in a batch of {batch}: give one nearer "
-                "to 0.5"
+                f"--share {use.share:g} leaves no {kind} image in a batch of {batch}: give one "
+                "nearer to 0.5"
             )
-    for share in recipe.share if "own-norm" in recipe.mixing else []:
-        labelled = round((1 - share) * batch)
-        if not 2 <= labelled <= batch - 2:
+        labelled = round((1 - use.share) * batch)
+        if use.mixing == "own-norm" and not 2 <= labelled <= batch - 2:
             raise UsageError(
                 f"--mixing own-norm takes two images of each kind in a batch at least: of {batch} "
-                f"--share {share:g} makes {batch - labelled} synthetic; give one nearer to 0.5, or "
-                "a larger --set classifier.batch"
+                f"--share {use.share:g} makes {batch - labelled} synthetic; give one nearer to "
+                "0.5, or a larger --set classifier.batch"
             )
 
 
@@ -201,59 +192,24 @@ def arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, An
     common = common | {"weights": recipe.weights if ARMS[arm].pretrained else None}
     if not ARMS[arm].synthetic:
         return [Cell(arm=arm, **common)]
-    if not recipe.select:
-        return [
-            c for name in recipe.generator for c in variants(recipe, name, settings, arm, common)
-        ]
     cells = []
     for name in recipe.generator:
-        among = variants(recipe, name, settings, arm, common)
-        if ARMS[arm].real:  # without real images a share of 0 leaves nothing to learn from
-            chooser = dataclasses.replace(
-                among[0],
-                ratio=None,
-                share=None,
-                mixing=None,
-                guidance=None,
-                strength=None,
-                filter=None,
-                candidates=tuple(among),
-                folds=recipe.folds,
-            )
-            cells.append(chooser)
-        else:
-            cells.append(among[0])
+        variants = [
+            Cell(arm=arm, generator=name, generator_settings=own, use=use, **common)
+            for use, own in combinations(recipe.use_values(), settings[name], mixes=ARMS[arm].real)
+        ]
+        if not recipe.select:
+            cells += variants
+        elif ARMS[arm].real:
+            cells.append(_chooser(variants, recipe.folds))
+        else:  # without real images a share of 0 leaves nothing to learn from
+            cells.append(variants[0])
     return cells
 
 
-def variants(
-    recipe: Recipe, name: str, settings: Settings, arm: str, common: dict[str, Any]
-) -> list[Cell]:
-    """Every combination of the settings of one generator in one arm of one trial."""
-    cells = []
-    for ratio, share, mixing, guidance, strength, kept in itertools.product(
-        recipe.ratio,
-        recipe.share,
-        recipe.mixing,
-        recipe.guidance or [None],
-        recipe.strength or [None],
-        recipe.filter,
-    ):
-        asked = {"guidance": guidance, "strength": strength}
-        own = settings[name]
-        own = own | {k: v for k, v in asked.items() if k in own and v is not None}
-        cells.append(
-            Cell(
-                arm=arm,
-                generator=name,
-                generator_settings=own,
-                ratio=ratio,
-                share=share if ARMS[arm].real else None,
-                mixing=mixing if ARMS[arm].real else None,
-                filter=kept,
-                balanced=recipe.balanced,
-                **{k: own.get(k) for k in asked},
-                **common,
-            )
-        )
-    return cells
+def _chooser(candidates: list[Cell], folds: int) -> Cell:
+    """The cell that chooses among the candidates on validation."""
+    first = candidates[0]
+    return dataclasses.replace(
+        first, use=first.use.undecided(), candidates=tuple(candidates), folds=folds
+    )

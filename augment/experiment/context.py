@@ -1,18 +1,22 @@
-"""What the stages of a trial share."""
+"""What the stages of a cell share: the trial with all that is resolved once, and where it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from augment.data.datasets import load_dataset
+from augment.data.images import LabelledImages
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
 from augment.storage.artifacts import Store
+from augment.training.checkpointed import TrainingState
 from augment.training.precision import pick_precision
 
 
@@ -20,47 +24,93 @@ from augment.training.precision import pick_precision
 class Progress:
     """Where a cell is: yielded after every step."""
 
-    stage: str  # "generator", "synthetic", "quality" or "score"; "cell" when a cell has ended
+    stage: str  # "generator", "synthetic", "quality", "score"; "cell" when a cell has ended
     cell: str
     step: int
     steps: int
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0  # of training in this stage so far, earlier tries counted in
-    changed: dict[str, Any] = field(default_factory=dict)  # by a fault, see `mend`
+    changed: dict[str, Any] = field(default_factory=dict)  # by a fault: retried, micro_batch
     warning: str = ""  # something that a person should read now
     number: int | None = None  # of the cell in the run
 
 
-Steps = Iterator[Progress]
+Stage = Generator[Progress, None, Path]  # progress, in the end the artefact
 
 
 @dataclass(frozen=True)
-class Bench:
+class RunContext:
     """What a cell is run with and on; none of it changes what is asked."""
 
     store: Store
     device: torch.device
     precision: str  # as asked: auto, fp32 or bf16
-    first_seed: int  # the trial whose generators leave pictures of their training
-
-    def precision_for(self, data: Dataset) -> str:
-        """fp32 or bf16."""
-        return pick_precision(self.precision, self.device, max(data.pool.shape[1:]))
+    first_seed: int  # the trial whose generators leave grids of their training
 
 
 @dataclass(frozen=True)
-class Made:
-    """The artefacts of a cell."""
+class Trial:
+    """A cell with all that its stages share, each resolved once."""
+
+    cell: Cell
+    data: Dataset
+    indices: Tensor  # of the labelled images in the pool
+    labelled: LabelledImages
+    transform: str  # the classic one: a key of CLASSIC
+    precision: str  # fp32 or bf16
+    context: RunContext
+
+    @classmethod
+    def prepare(
+        cls, cell: Cell, data: Dataset, context: RunContext, indices: Tensor | None = None
+    ) -> Trial:
+        """Resolve the labelled subset (unless given), the classic transform and the precision."""
+        if indices is None:
+            indices = cell.labelled_indices(data.pool)
+        return cls(
+            cell=cell,
+            data=data,
+            indices=indices,
+            labelled=data.pool.select(indices),
+            transform=data.classic if cell.classic == "auto" else cell.classic,
+            precision=pick_precision(context.precision, context.device, max(data.pool.shape[1:])),
+            context=context,
+        )
+
+    @property
+    def baseline(self) -> Trial:
+        """The same for the cell that the decisive arm is measured against."""
+        return self.of(self.cell.baseline)
+
+    def of(self, cell: Cell) -> Trial:
+        """The same for another cell of this trial, with the same subset and classic transform."""
+        return dataclasses.replace(self, cell=cell)
+
+    def progress(self, stage: str, state: TrainingState) -> Progress:
+        """The progress of a training of this cell."""
+        return Progress(stage, self.cell.name, **vars(state))
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """The synthetic images that a cell learns from."""
+
+    path: Path  # artefact
+    quality: Path  # artefact
+    images: LabelledImages  # that passed the filter
+    probabilities: Tensor  # [N, K] of each class, by the judge
+    n_sampled: int  # before the filter
+
+
+@dataclass(frozen=True)
+class CellArtifacts:
+    """What the stages of a cell made."""
 
     score: Path
-    origin: Path | None  # of its synthetic images
-    quality: Path | None
-    policy: str  # the classic transforms
-    n_drawn: int
-    n_synth: int  # that passed the filter
+    synthetic: SyntheticSet | None
 
 
-class Shelf:
+class DatasetCache:
     """The data sets of a run, each loaded once."""
 
     def __init__(self, data_dir: Path | None) -> None:

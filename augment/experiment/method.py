@@ -5,60 +5,42 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from torch import Tensor
-
 from augment.data.split import Dataset
-from augment.data.subset import labelled_subset, unlabelled_rest
-from augment.experiment.arms import ARMS, training_set
 from augment.experiment.cells import Cell
-from augment.experiment.context import Bench, Made, Progress
-from augment.experiment.filters import kept
-from augment.experiment.mixing import MIXINGS
-from augment.experiment.quality import evidence, judged
-from augment.experiment.rows import row
-from augment.experiment.selection import choose
-from augment.experiment.stages import fit_generator, load_images, synthesise, train_and_score
+from augment.experiment.context import CellArtifacts, Progress, RunContext, Trial
+from augment.experiment.quality import assess, synthetic_set
+from augment.experiment.rows import result_row
+from augment.experiment.sampling import synthesise
+from augment.experiment.selection import Choice, choose
+from augment.experiment.stages import fit_generator, train_and_score
 
 
-def run_cell(cell: Cell, data: Dataset, bench: Bench) -> Generator[Progress, None, dict[str, Any]]:
-    """One cell; yields progress, returns its row of results.csv."""
+def run_cell(
+    cell: Cell, data: Dataset, context: RunContext
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Run one cell; yields progress, returns its row of results.csv."""
     # subset
-    places = labelled_subset(data.pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed)
+    trial = Trial.prepare(cell, data, context)
     # choose
-    chosen, choice = cell, None
+    choice = Choice(cell, {})
     if cell.candidates:
-        chosen, choice = yield from choose(cell, data, places, bench, learn_and_score)
+        choice = yield from choose(trial, learn_and_score)
     # learn
-    made = yield from learn_and_score(chosen, data, places, bench)
+    artifacts = yield from learn_and_score(trial.of(choice.cell))
     # tabulate
-    return row(cell, chosen, data, len(places), made, choice)
+    return result_row(trial, choice, artifacts)
 
 
-def learn_and_score(
-    cell: Cell, data: Dataset, places: Tensor, bench: Bench
-) -> Generator[Progress, None, Made]:
-    """The stages of a cell whose settings stand, from the labelled images to the score."""
-    labelled = data.pool.select(places)
-    policy = data.classic if cell.classic == "auto" else cell.classic
-    synthetic, origin, quality, chances, n_drawn = None, None, None, None, 0
-    # generate
-    if cell.generator:
-        model = yield from fit_generator(cell, labelled, policy, bench, bench.precision_for(data))
-        origin = yield from synthesise(cell, model, labelled, policy, bench)
-        drawn = load_images(origin, labelled.classes)
+def learn_and_score(trial: Trial) -> Generator[Progress, None, CellArtifacts]:
+    """Run the stages of a cell whose settings stand, from the labelled images to the score."""
+    synthetic = None
+    if trial.cell.generator:
+        # generate
+        model = yield from fit_generator(trial)
+        sampled = yield from synthesise(trial, model)
         # check
-        quality = yield from judged(cell, drawn, origin, labelled, places, data, policy, bench)
-        seen = evidence(quality, origin)
-        keep = kept(str(cell.filter), seen)
-        chances = seen.chances[keep]
-        synthetic = drawn if bool(keep.all()) else drawn.select(keep)
-        n_drawn = len(drawn)
+        quality = yield from assess(trial, sampled)
+        synthetic = synthetic_set(trial, sampled, quality)
     # classify
-    unlabelled = unlabelled_rest(data.pool, places) if ARMS[cell.arm].unlabelled else None
-    learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0, unlabelled)
-    if cell.mixing and chances is not None:
-        learnt = MIXINGS[cell.mixing](learnt, chances)
-    score = yield from train_and_score(
-        cell, learnt, labelled, data.test, origin, quality, bench, bench.precision_for(data)
-    )
-    return Made(score, origin, quality, policy, n_drawn, len(synthetic) if synthetic else 0)
+    score = yield from train_and_score(trial, synthetic)
+    return CellArtifacts(score, synthetic)

@@ -1,25 +1,24 @@
-"""The stage between drawing and learning: the trial's own classifier looks at the synthetic set."""
+"""Assess a synthetic set before it is learnt from: the trial's own classifier looks at it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Generator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from augment.classifiers.models import CLASSIFIERS
 from augment.data.grids import class_grid, save_picture
 from augment.data.images import LabelledImages
-from augment.data.split import Dataset
-from augment.experiment.arms import ARMS, DECISIVE, training_set
-from augment.experiment.cells import Cell
-from augment.experiment.context import Bench, Progress
-from augment.experiment.filters import Evidence
-from augment.experiment.stages import SYNTHETIC, train_and_score
+from augment.experiment.context import Progress, Stage, SyntheticSet, Trial
+from augment.experiment.filters import Evidence, kept
+from augment.experiment.records import QualityRecord, QualityResult, SyntheticResult, artifact
+from augment.experiment.sampling import SYNTHETIC_FILE, load_synthetic
+from augment.experiment.stages import classifier_record, classifier_set, train_classifier
 from augment.metrics.copies import feature_copies
 from augment.metrics.synthetic import (
     MOST,
@@ -30,162 +29,164 @@ from augment.metrics.synthetic import (
     warning,
 )
 from augment.runtime.units import duration
-from augment.storage.artifacts import signature
-from augment.storage.atomic import write_atomic
 from augment.training.serialization import load_learner
 
-CLOSEST = 16  # pairs on the sheet
+PAIRS_SHOWN = 16  # on the sheet of the images closest to a labelled one
+BEST_SHOWN = 32  # on the sheet of the best
+EVIDENCE_FILE = "evidence.safetensors"
 
 
-BEST = 32  # pictures on the sheet of the best
-
-
-def baseline(cell: Cell) -> Cell:
-    """The cell of the same trial that the decisive arm is measured against."""
-    return dataclasses.replace(
-        cell,
-        arm=str(ARMS[DECISIVE].against),
-        generator=None,
-        generator_settings={},
-        ratio=None,
-        share=None,
-        mixing=None,
-        guidance=None,
-        strength=None,
-        filter=None,
-        balanced=False,
-        candidates=(),
-        folds=0,
-        weights=None,
-    )
-
-
-def judged(
-    cell: Cell,
-    synthetic: LabelledImages,
-    origin: Path,
-    labelled: LabelledImages,
-    places: torch.Tensor,
-    data: Dataset,
-    policy: str,
-    bench: Bench,
-) -> Generator[Progress, None, Path]:
+def assess(trial: Trial, synthetic: Path) -> Stage:
     """Measure a synthetic set with the trial's real+classic classifier, before it is learnt from.
 
-    Real images to compare with are the pool's that are not labelled; without such the labelled ones
-    stand in, which flatters a generator that repeats them. No measure looks at test images.
+    `synthetic` is the set's artefact. Real images to compare with are the pool's that are not
+    labelled; without such the labelled ones stand in, which flatters a generator that repeats
+    them. No measure looks at test images.
     """
-    twin = baseline(cell)
-    learnt = training_set(twin.arm, labelled, None, policy, 0.0)
-    score = yield from train_and_score(
-        twin, learnt, labelled, data.test, None, None, bench, bench.precision_for(data)
+    judge, context = trial.baseline, trial.context
+    record = QualityRecord(
+        synthetic=synthetic.name,
+        # by the judge's score record, which names its classifier and the split it comes from
+        judge=classifier_record(judge, classifier_set(judge, None), None)
+        .scored_on(trial.data.test.sha)
+        .signature,
+        data=trial.data.sha,
     )
-    sig = signature({"synthetic": origin.name, "judge": score.name, "data": data.sha})
-    path = bench.store.path("quality", sig)
-    with bench.store.making("quality", sig) as folder:
-        if folder is None:
-            return path
-        yield Progress("quality", cell.name, 0, 1)
-        classifier = load_learner(CLASSIFIERS, score, bench.device)
-        unseen = torch.ones(len(data.pool), dtype=torch.bool)
-        unseen[places] = False
-        others = data.pool.select(unseen)
-        enough = len(others) >= 2 * len(data.pool.classes)
-        rng = torch.Generator().manual_seed(0)
-        real = others if enough else labelled
-        real = real.select(torch.randperm(len(real), generator=rng)[: 2 * MOST])
-        chances = torch.cat(list(classifier.predict(synthetic.images)))
-        real_chances = torch.cat(list(classifier.predict(real.images)))
-        k = len(labelled.classes)
-        whole, by_class = agreement(chances, synthetic.labels, k)
-        fixed = random_features(labelled.shape[0], bench.device)
-        spaces = {"real+classic classifier": classifier.embed, "random network": fixed}
-        apart = to_own_class(fixed, synthetic, labelled)
-        save_file({"chances": chances.half(), "distance": apart}, folder / "evidence.safetensors")
-        drawn = json.loads((origin / "about.json").read_text())
-        about: dict[str, Any] = {
-            "against": "unlabelled pool" if enough else "labelled",
-            "agreement": whole,
-            "agreement_by_class": by_class,
-            "agreement_floor": agreement(real_chances, real.labels, k)[0],
-            "copy_rate": drawn["copy_rate"],
-            "copy_rate_features": feature_copies(
-                synthetic.images, labelled.images, classifier.embed
-            ),
-            "closer_to_train": closer_to_train(synthetic.images, labelled, others),
-            "spaces": measures(synthetic, real, spaces),
-        }
-        about["warning"] = with_training(warning(about), drawn)
-        save_picture(closest_pairs(origin, synthetic, labelled), folder / "closest.png")
-        save_picture(class_grid(best_of(synthetic, chances), 8), folder / "best.png")
-        write_atomic(folder / "about.json", json.dumps(about, indent=1))
-    yield Progress(
-        "quality",
-        cell.name,
-        1,
-        1,
-        {"agreement": about["agreement"]},
-        warning=with_cost(about["warning"], drawn),
-    )
-    return path
+
+    def build(folder: Path) -> Iterator[Progress]:
+        classifier = load_learner(
+            CLASSIFIERS, (yield from train_classifier(judge, None)), context.device
+        )
+        yield Progress("quality", trial.cell.name, 0, 1)
+        sampled = SyntheticResult.read(synthetic)
+        result = measure(trial, synthetic, sampled, classifier, folder)
+        result.write(folder)
+        yield Progress(
+            "quality",
+            trial.cell.name,
+            1,
+            1,
+            {"agreement": result.agreement},
+            warning=_with_cost(result.warning, sampled),
+        )
+
+    return artifact(context.store, record, build)
 
 
-def with_training(said: str, drawn: dict[str, Any]) -> str:
+def measure(
+    trial: Trial, path: Path, sampled: SyntheticResult, classifier: Any, folder: Path
+) -> QualityResult:
+    """Compare a synthetic set with real images; writes the evidence and the sheets to `folder`."""
+    labelled, classes = trial.labelled, trial.labelled.classes
+    synthetic = load_synthetic(path, classes)
+    real, others = _comparison_images(trial)
+    probabilities = torch.cat(list(classifier.predict(synthetic.images)))
+    real_probabilities = torch.cat(list(classifier.predict(real.images)))
+    whole, by_class = agreement(probabilities, synthetic.labels, len(classes))
+    fixed = random_features(labelled.shape[0], trial.context.device)
+    spaces = {"real+classic classifier": classifier.embed, "random network": fixed}
+    evidence = {
+        "chances": probabilities.half(),
+        "distance": distance_to_own_class(fixed, synthetic, labelled),
+    }
+    save_file(evidence, folder / EVIDENCE_FILE)
+    save_picture(closest_pairs(path, synthetic, labelled), folder / "closest.png")
+    save_picture(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
+    result = QualityResult(
+        against="labelled" if real is labelled else "unlabelled pool",
+        agreement=whole,
+        agreement_by_class=by_class,
+        agreement_floor=agreement(real_probabilities, real.labels, len(classes))[0],
+        copy_rate=sampled.copy_rate,
+        copy_rate_features=feature_copies(synthetic.images, labelled.images, classifier.embed),
+        closer_to_train=closer_to_train(synthetic.images, labelled, others),
+        spaces=measures(synthetic, real, spaces),
+    )
+    return dataclasses.replace(result, warning=_with_training(warning(vars(result)), sampled))
+
+
+def _comparison_images(trial: Trial) -> tuple[LabelledImages, LabelledImages]:
+    """Real images to compare with (2 · MOST at most), and all of the pool that is not labelled."""
+    pool = trial.data.pool
+    unseen = torch.ones(len(pool), dtype=torch.bool)
+    unseen[trial.indices] = False
+    others = pool.select(unseen)
+    enough = len(others) >= 2 * len(pool.classes)
+    real = others if enough else trial.labelled
+    rng = torch.Generator().manual_seed(0)
+    return real.select(torch.randperm(len(real), generator=rng)[: 2 * MOST]), others
+
+
+def _with_training(sentence: str, sampled: SyntheticResult) -> str:
     """A warning, and how many images its generator was trained on; no times: it is in tables."""
-    if not said or not drawn["generator_seconds"]:  # a control: more steps cannot better it
-        return said
+    if not sentence or not sampled.generator_seconds:  # a control: more steps cannot better it
+        return sentence
     return (
-        f"{said}; {drawn['generator']} saw {drawn['images_seen']:,} images in its training, "
+        f"{sentence}; {sampled.generator} saw {sampled.images_seen:,} images in its training, "
         "repeats counted: more steps, a filter, a lower --share or --select can lessen the harm"
     )
 
 
-def with_cost(said: str, drawn: dict[str, Any]) -> str:
+def _with_cost(sentence: str, sampled: SyntheticResult) -> str:
     """The same for who watches the run: with what ten times the training would take here."""
-    seconds = drawn["generator_seconds"]
-    if not said or not seconds:
-        return said
-    return f"{said}; ten times the steps would take about {duration(10 * seconds)}"
+    seconds = sampled.generator_seconds
+    if not sentence or not seconds:
+        return sentence
+    return f"{sentence}; ten times the steps would take about {duration(10 * seconds)}"
 
 
-def to_own_class(embed: Any, synthetic: LabelledImages, labelled: LabelledImages) -> torch.Tensor:
+def distance_to_own_class(
+    embed: Any, synthetic: LabelledImages, labelled: LabelledImages
+) -> Tensor:
     """Distance of each synthetic image to the nearest labelled one of its class: [N]."""
-    known, apart = embed(labelled.images), torch.empty(len(synthetic))
+    known, distance = embed(labelled.images), torch.empty(len(synthetic))
     for label in synthetic.labels.unique():
         near = known[labelled.labels.cpu() == label]
-        for own in (synthetic.labels == label).nonzero().flatten().split(512):
-            apart[own] = torch.cdist(embed(synthetic.images[own]), near).amin(1)
-    return apart
+        for rows in (synthetic.labels == label).nonzero().flatten().split(512):
+            distance[rows] = torch.cdist(embed(synthetic.images[rows]), near).amin(1)
+    return distance
 
 
-def evidence(quality: Path, origin: Path) -> Evidence:
-    """What was seen of each image of a synthetic set."""
-    seen = load_file(quality / "evidence.safetensors")
-    drawn = load_file(origin / SYNTHETIC)
-    return Evidence(drawn["labels"], seen["chances"].float(), seen["distance"], drawn["copied"])
+def synthetic_set(trial: Trial, synthetic: Path, quality: Path) -> SyntheticSet:
+    """The images of a synthetic set that pass the cell's filter, and what the judge saw in them."""
+    images = load_synthetic(synthetic, trial.labelled.classes)
+    evidence = read_evidence(synthetic, quality)
+    keep = kept(str(trial.cell.use.filter), evidence)
+    return SyntheticSet(
+        path=synthetic,
+        quality=quality,
+        images=images if bool(keep.all()) else images.select(keep),
+        probabilities=evidence.chances[keep],
+        n_sampled=len(images),
+    )
 
 
-def best_of(synthetic: LabelledImages, chances: torch.Tensor) -> torch.Tensor:
+def read_evidence(synthetic: Path, quality: Path) -> Evidence:
+    """What is known of each image of a synthetic set."""
+    seen = load_file(quality / EVIDENCE_FILE)
+    sampled = load_file(synthetic / SYNTHETIC_FILE)
+    return Evidence(sampled["labels"], seen["chances"].float(), seen["distance"], sampled["copied"])
+
+
+def best_of(synthetic: LabelledImages, probabilities: Tensor) -> Tensor:
     """The images that the classifier is surest of being what was wanted, as many of each class."""
-    wanted = chances.gather(1, synthetic.labels[:, None]).squeeze(1)
+    wanted = probabilities.gather(1, synthetic.labels[:, None]).squeeze(1)
     rank = torch.empty_like(synthetic.labels)
     for label in synthetic.labels.unique():
         own = (synthetic.labels == label).nonzero().flatten()
         rank[own[wanted[own].argsort(descending=True, stable=True)]] = torch.arange(len(own))
-    chosen = rank.argsort(stable=True)[:BEST]
+    chosen = rank.argsort(stable=True)[:BEST_SHOWN]
     return synthetic.images[chosen[synthetic.labels[chosen].argsort(stable=True)]]
 
 
-def closest_pairs(
-    origin: Path, synthetic: LabelledImages, labelled: LabelledImages
-) -> torch.Tensor:
+def closest_pairs(path: Path, synthetic: LabelledImages, labelled: LabelledImages) -> Tensor:
     """The synthetic images most like a labelled one, each above that labelled one."""
-    drawn = load_file(origin / SYNTHETIC)
-    shown = drawn["d1_d2"].nan_to_num(1.0).argsort()[:CLOSEST]
-    half = -(-len(shown) // 2)
+    tensors = load_file(path / SYNTHETIC_FILE)
+    closest = tensors["d1_d2"].nan_to_num(1.0).argsort()[:PAIRS_SHOWN]
+    columns = -(-len(closest) // 2)
     rows = []
-    for part in shown.split(half):
-        pairs = (synthetic.images[part], labelled.images.cpu()[drawn["nearest"][part]])
-        blank = pairs[0].new_full((half - len(part), *pairs[0].shape[1:]), 255)
+    for part in closest.split(columns):
+        pairs = (synthetic.images[part], labelled.images.cpu()[tensors["nearest"][part]])
+        blank = pairs[0].new_full((columns - len(part), *pairs[0].shape[1:]), 255)
         rows += [torch.cat([images, blank]) for images in pairs]
-    return class_grid(torch.cat(rows), half)
+    return class_grid(torch.cat(rows), columns)

@@ -10,17 +10,24 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from augment.classifiers.models import CLASSIFIERS
 from augment.classifiers.pretrained import HUB
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS, USUAL
-from augment.experiment.filters import FILTERS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
-from augment.experiment.mixing import MIXINGS
+from augment.experiment.synthetic_use import USE_SETTINGS, Setting, Share
 from augment.generators import GENERATORS
 from augment.training.precision import PRECISIONS
 from augment.transforms.geometric import CLASSIC
@@ -29,9 +36,6 @@ MOST_SEEDS = 10_000
 
 
 PRESETS = ("auto", "smoke", "quick", "full")
-
-
-SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
 
 
 def as_list(value: Any) -> Any:
@@ -74,19 +78,7 @@ def as_seeds(value: Any) -> Any:
 Many = Annotated[list[str], BeforeValidator(as_list)]
 
 
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-
-
-Mixed = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-
-
-Ratio = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]  # more fills any memory
-
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Recipe(BaseModel):
+class _RecipeBase(BaseModel):
     """All settings that a result depends on. `extra` keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -101,13 +93,6 @@ class Recipe(BaseModel):
     seeds: Annotated[
         list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)
     ] = [0, 1, 2]
-    ratio: Annotated[list[Ratio], BeforeValidator(as_list)] = [5.0]
-    guidance: Annotated[list[Annotated[float, Field(ge=0, le=100)]], BeforeValidator(as_list)] = []
-    share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.25]
-    mixing: Many = ["falling"]
-    strength: Annotated[list[Share], BeforeValidator(as_list)] = []
-    filter: Many = ["none"]
-    balanced: bool = False
     select: bool = False
     folds: Annotated[int, Field(ge=2, le=20)] = 3
     preset: str = "auto"
@@ -120,14 +105,12 @@ class Recipe(BaseModel):
     set: dict[str, dict[str, Any]] = {}
 
     @model_validator(mode="after")
-    def check_names(self) -> Recipe:
+    def check_names(self) -> Self:
         """Names against their registries; the error lists the valid ones."""
         entries = [split_variant(name)[0] for name in self.generator]
         for what, names, valid in (
             ("generator", entries, GENERATORS),
             ("arm", self.arm, ARMS),
-            ("mixing", self.mixing, MIXINGS),
-            ("filter", self.filter, FILTERS),
             ("preset", [self.preset], PRESETS),
             ("classifier", [self.classifier], CLASSIFIERS),
             ("classic policy", [self.classic], ["auto", *CLASSIC]),
@@ -141,12 +124,10 @@ class Recipe(BaseModel):
             raise UsageError("--frac and --per-class cannot both be given")
         if len(self.seeds) > MOST_SEEDS:
             raise UsageError(f"--seeds asks for {len(self.seeds)} trials: {MOST_SEEDS} at most")
-        for name in SAMPLED:
-            if getattr(self, name) and not any(name in GENERATORS[g].sampling for g in entries):
-                raise UsageError(f"--{name}: {', '.join(self.generator)} has none; leave it out")
+        self._check_use(entries)
         if self.select and not any(ARMS[a].real and ARMS[a].synthetic for a in self.arm):
             raise UsageError("--select: no arm mixes real and synthetic; add real+classic+synth")
-        for name in ("dataset", "arm", "ratio", "share", "mixing", "filter"):
+        for name in ("dataset", "arm"):
             if not getattr(self, name):
                 raise UsageError(f"--{name} is empty: give at least one")
         if not self.generator and any(ARMS[a].synthetic for a in self.arm):
@@ -160,8 +141,26 @@ class Recipe(BaseModel):
             raise UsageError(f"--weights {HUB} is for --classifier resnet18: add that")
         return self
 
+    def _check_use(self, entries: list[str]) -> None:
+        """The settings of SyntheticUse against their registries, and the generators' own."""
+        for name, values in self.use_values().items():
+            setting = USE_SETTINGS[name]
+            valid = setting.registry() if setting.registry else None
+            for value in values if valid is not None else []:
+                if value not in valid:
+                    raise unknown(name, value, valid)
+            if setting.varies and not values and not setting.of_generator:
+                raise UsageError(f"--{name} is empty: give at least one")
+            in_some = any(name in GENERATORS[g].sampling for g in entries)
+            if setting.of_generator and values and not in_some:
+                raise UsageError(f"--{name}: {', '.join(self.generator)} has none; leave it out")
+
+    def use_values(self) -> dict[str, Any]:
+        """The values given for each setting of SyntheticUse."""
+        return {name: getattr(self, name) for name in USE_SETTINGS}
+
     @model_validator(mode="after")
-    def check_overrides(self) -> Recipe:
+    def check_overrides(self) -> Self:
         """Each override names a setting that there is, in the right type, used or not."""
         for registry, names in ((GENERATORS, self.generator), (CLASSIFIERS, [self.classifier])):
             for name in registry:
@@ -183,12 +182,30 @@ class Recipe(BaseModel):
         kind = "generator" if registry is GENERATORS else "classifier"
         return self.set.get(kind, {}) | self.set.get(name, {}) | said
 
-    def resolved(self, device_type: str) -> Recipe:
+    def resolved(self, device_type: str) -> Self:
         """With `auto` replaced by what it stands for on this kind of device."""
         preset = self.preset
         if preset == "auto":
             preset = "full" if device_type == "cuda" else "quick"
         return self.model_copy(update={"preset": preset})
+
+
+def _use_field(setting: Setting) -> tuple[Any, Any]:
+    """A setting of SyntheticUse as a field of a pydantic model."""
+    panel = {"panel": "comparison"}
+    described = Field(setting.default, description=setting.help, json_schema_extra=panel)
+    if not setting.varies:
+        return setting.each, described
+    return Annotated[list[setting.each], BeforeValidator(as_list)], described
+
+
+Recipe = create_model(
+    "Recipe",
+    __base__=_RecipeBase,
+    __module__=__name__,
+    __doc__=_RecipeBase.__doc__,
+    **{name: _use_field(setting) for name, setting in USE_SETTINGS.items()},
+)
 
 
 def make_recipe(**settings: Any) -> Recipe:

@@ -8,8 +8,9 @@ passed in here.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,140 +19,124 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from augment.data.images import LabelledImages, pixel_hashes
-from augment.data.split import Dataset
 from augment.data.subset import folds, linked
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
-from augment.experiment.context import Bench, Progress
-from augment.experiment.quality import baseline
+from augment.experiment.context import CellArtifacts, Progress, Trial
+from augment.experiment.records import SelectionRecord, SelectionResult, artifact
+from augment.experiment.synthetic_use import VARIED
 from augment.metrics.classification import scores
 from augment.runtime.seeds import seed_for
-from augment.storage.artifacts import signature
-from augment.storage.atomic import write_atomic
-
-CHOSEN = ("ratio", "share", "mixing", "guidance", "strength", "filter")
-
+from augment.runtime.steps import Steps
 
 TEMPERATURES = torch.logspace(-2, 2, 33, base=2.0)  # ¼ … 4
 
-
-Run = Callable[[Cell, Dataset, Tensor, Bench], Generator[Progress, None, Any]]
-
-
-Choice = tuple[Cell, dict[str, Any]]  # the cell to run, what its row says of the choice
+LearnAndScore = Callable[[Trial], Generator[Progress, None, CellArtifacts]]
 
 
-def choose(
-    cell: Cell, data: Dataset, places: Tensor, bench: Bench, run: Run
-) -> Generator[Progress, None, Choice]:
-    """The candidate to use in a trial; its baseline, a share of 0, unless one is surely better.
+@dataclass(frozen=True)
+class Choice:
+    """How the synthetic images of a cell are used, chosen on validation."""
 
-    `run` carries out a cell on a data set and returns its artefacts. Better is a lower log loss on
-    the validation images at each one's own best temperature, surer than accuracy for so few; by
-    more than one standard error of the paired difference, since each further candidate adds luck.
-    Raises UsageError if a class has too few images or groups to leave some out.
+    cell: Cell  # to run
+    columns: dict[str, Any]  # what its row says of the choice
+
+
+def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, None, Choice]:
+    """Choose a candidate; the baseline, a share of 0, unless one is surely better.
+
+    Candidates are ranked by validation log loss, each at its own best temperature, which is less
+    noisy than accuracy on so few images. One must beat the baseline by one standard error of the
+    paired difference, since each further candidate adds luck. Raises UsageError if a class has too
+    few images or groups to leave some out.
     """
-    labelled = data.pool.select(places)
-    none = dataclasses.replace(baseline(cell), arm=str(ARMS[cell.arm].against))
+    cell, context = trial.cell, trial.context
+    none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against))
     among = (none, *cell.candidates)
-    record = {
-        "among": repr(among),
-        "folds": cell.folds,
-        "labelled": labelled.sha,
-        "precision": bench.precision_for(data),
-        "classic": data.classic,
-    }
-    sig = signature(record)
-    path = bench.store.path("selection", sig)
-    with bench.store.making("selection", sig) as folder:
-        if folder is not None:
-            chances = yield from validated(cell, among, data, labelled, places, bench, run)
-            table = judged_by_validation(among, chances, labelled.labels.cpu())
-            about = {
-                "dataset": cell.dataset,
-                "asked": cell.amount,
-                "seed": cell.seed,
-                "generator": cell.generator,
-                "arm": cell.arm,
-                "candidates": table,
-            }
-            write_atomic(folder / "about.json", json.dumps(about, indent=1))
-    table = json.loads((path / "about.json").read_text())["candidates"]
+    record = SelectionRecord(
+        among=repr(among),
+        folds=cell.folds,
+        labelled=trial.labelled.sha,
+        precision=trial.precision,
+        classic=trial.data.classic,
+    )
+
+    def build(folder: Path) -> Iterator[Progress]:
+        probabilities = yield from cross_validated(trial, among, learn_and_score)
+        table = rank_candidates(among, probabilities, trial.labelled.labels.cpu())
+        SelectionResult(
+            cell.dataset, cell.amount, cell.seed, str(cell.generator), cell.arm, table
+        ).write(folder)
+
+    path = yield from artifact(context.store, record, build)
+    table = SelectionResult.read(path).candidates
     best = next(n for n, line in enumerate(table) if line["chosen"])
-    said = {
+    columns = {
         "validation_accuracy": table[best]["accuracy"],
         "validation_baseline": table[0]["accuracy"],
     }
-    return among[best], said | ({} if best else {"share": 0.0})
+    return Choice(among[best], columns | ({} if best else {"share": 0.0}))
 
 
-def validated(
-    cell: Cell,
-    among: tuple[Cell, ...],
-    data: Dataset,
-    labelled: LabelledImages,
-    places: Tensor,
-    bench: Bench,
-    run: Run,
+def cross_validated(
+    trial: Trial, among: tuple[Cell, ...], learn_and_score: LearnAndScore
 ) -> Generator[Progress, None, Tensor]:
     """[M, N, K]: class probabilities of each labelled image by candidates that did not see it."""
-    groups = [data.pool_groups[i] for i in places.tolist()] if data.pool_groups else None
+    cell, data, labelled = trial.cell, trial.data, trial.labelled
+    groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else None
     units = linked(groups, pixel_hashes(labelled.images.cpu()))
     fold_of = torch.tensor(
         folds(labelled.labels.tolist(), units, cell.folds, seed_for(cell.seed, "select"))
     )
-    chances = torch.zeros(len(among), len(labelled), len(labelled.classes))
-    silent = dataclasses.replace(bench, first_seed=-1)  # no pictures of these generators
+    probabilities = torch.zeros(len(among), len(labelled), len(labelled.classes))
+    context = dataclasses.replace(trial.context, first_seed=-1)  # no grids of these generators
     for fold in fold_of.unique().tolist():
-        held = fold_of == fold
-        for name, count in zip(labelled.classes, labelled.select(~held).counts(), strict=True):
-            if not count:
-                raise UsageError(
-                    f"--select: class '{name}' has images of one fold alone (equal pictures and "
-                    "groups stay together): label more of it, or leave --select out"
-                )
+        held_out = fold_of == fold
+        _refuse_missing_class(labelled, ~held_out)
         part = dataclasses.replace(
             data,
             pool=labelled,
-            test=labelled.select(held),
+            test=labelled.select(held_out),
             pool_files=[],
             test_files=[],
             pool_groups=groups or [],
         )
         for number, candidate in enumerate(among):
             where = f"fold {fold + 1} of {cell.folds}, candidate {number + 1} of {len(among)}"
-            steps = run(candidate, part, (~held).nonzero().flatten(), silent)
-            made = yield from renamed(steps, f"{cell.name}, {where}")
-            predicted = load_file(made.score / "predictions.safetensors")
-            chances[number, held] = predicted["probability"].float()
-    return chances
+            inner = Trial.prepare(candidate, part, context, (~held_out).nonzero().flatten())
+            steps = Steps(learn_and_score(inner))
+            for step in steps:
+                yield dataclasses.replace(step, cell=f"{cell.name}, {where}")
+            predicted = load_file(steps.value.score / "predictions.safetensors")
+            probabilities[number, held_out] = predicted["probability"].float()
+    return probabilities
 
 
-def renamed(steps: Generator[Progress, None, Any], name: str) -> Generator[Progress, None, Any]:
-    """The same steps under another name than their cell's."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        yield dataclasses.replace(step, cell=name)
+def _refuse_missing_class(labelled: LabelledImages, learnt: Tensor) -> None:
+    """UsageError if the images of a fold lack a class."""
+    for name, count in zip(labelled.classes, labelled.select(learnt).counts(), strict=True):
+        if not count:
+            raise UsageError(
+                f"--select: class '{name}' has images of one fold alone (equal images and "
+                "groups stay together): label more of it, or leave --select out"
+            )
 
 
-def judged_by_validation(
-    among: tuple[Cell, ...], chances: Tensor, labels: Tensor
+def rank_candidates(
+    among: tuple[Cell, ...], probabilities: Tensor, labels: Tensor
 ) -> list[dict[str, Any]]:
     """A line a candidate: its settings, validation scores and loss, gain over none, chosen."""
-    losses = torch.stack([calibrated_losses(own, labels) for own in chances])  # [M, N]
+    losses = torch.stack([calibrated_losses(own, labels) for own in probabilities])  # [M, N]
     gains = losses[0] - losses
     errors = gains.std(1) / len(labels) ** 0.5
     sure = gains.mean(1) > errors
     best = int(losses.mean(1).where(sure, losses[0].mean()).argmin())  # the first of equals
-    said = [scores(labels.numpy(), own.argmax(1).numpy()) for own in chances]
+    said = [scores(labels.numpy(), own.argmax(1).numpy()) for own in probabilities]
     return [
         {
-            **{k: getattr(cell, k) for k in CHOSEN},
-            "share": cell.share or 0.0,
+            **{k: getattr(cell.use, k) for k in VARIED},
+            "share": cell.use.share or 0.0,
             **said[n],
             "loss": float(losses[n].mean()),
             "gain": float(gains[n].mean()),
@@ -163,12 +148,12 @@ def judged_by_validation(
     ]
 
 
-def calibrated_losses(chances: Tensor, labels: Tensor) -> Tensor:
+def calibrated_losses(probabilities: Tensor, labels: Tensor) -> Tensor:
     """[N] log losses at the temperature that makes their mean least (Guo et al. 2017).
 
     So that a candidate does not win by being less, or more, sure of the same answers.
     """
-    logits = chances.clamp(min=1e-6).log()
+    logits = probabilities.clamp(min=1e-6).log()
     losses = torch.stack(
         [F.cross_entropy(logits / t, labels, reduction="none") for t in TEMPERATURES]
     )

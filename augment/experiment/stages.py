@@ -1,89 +1,96 @@
-"""The three stages of a cell, each an artefact: generator, synthetic images, score."""
+"""The stages of a cell, each an artefact: generator, synthetic images, classifier, score."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import time
-from collections.abc import Generator
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from augment.classifiers.models import CLASSIFIERS
-from augment.classifiers.pretrained import weights_file
 from augment.data.grids import class_grid, save_picture
-from augment.data.images import LabelledImages
-from augment.experiment.arms import ARMS, generator_set
-from augment.experiment.cells import Cell
-from augment.experiment.context import Bench, Progress
+from augment.data.subset import unlabelled_rest
+from augment.experiment.arms import ARMS, generator_set, training_set
+from augment.experiment.context import Progress, Stage, SyntheticSet, Trial
+from augment.experiment.mixing import MIXINGS
+from augment.experiment.records import (
+    ClassifierRecord,
+    ClassifierResult,
+    GeneratorRecord,
+    GeneratorResult,
+    ScoreResult,
+    artifact,
+)
+from augment.experiment.weights import read_weights, weights_file
 from augment.generators import GENERATORS
 from augment.metrics.classification import scores
-from augment.metrics.copies import copy_finder
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.seeds import seed_for
-from augment.storage.artifacts import file_sha, signature
-from augment.storage.atomic import write_atomic
-from augment.storage.tensors import TensorFile
-from augment.training.checkpointed import trained
+from augment.storage.artifacts import file_sha, folder_sha
+from augment.training.checkpointed import TrainingState, train_with_checkpoints
 from augment.training.learner import SNAPSHOTS, Learner
 from augment.training.serialization import load_learner, save_learner, save_weights
 from augment.training.training_set import TrainingSet
 
-SYNTHETIC = "synthetic.safetensors"
+
+def generator_record(trial: Trial) -> GeneratorRecord:
+    """Name all that the trial's generator depends on."""
+    cell, settings = trial.cell, trial.cell.training_settings
+    if not GENERATORS[cell.entry].closed_set:  # what counts is what lies there, not where
+        settings["folder"] = folder_sha(Path(settings["folder"]))
+    return GeneratorRecord(
+        labelled=trial.labelled.sha,
+        seed=cell.seed,
+        generator=cell.entry,
+        settings=settings,
+        classic=trial.transform,
+        precision=trial.precision,
+    )
 
 
-DRAWN = 512  # images between two signs of life; whole network calls, as in `rows_at_once`
+def fit_generator(trial: Trial) -> Stage:
+    """Train the cell's generator on the labelled images alone."""
+    cell, context = trial.cell, trial.context
 
-
-def fit_generator(
-    cell: Cell, labelled: LabelledImages, policy: str, bench: Bench, precision: str
-) -> Generator[Progress, None, Path]:
-    """Train the cell's generator on the labelled images alone, unless it is there already."""
-    sig = signature({**cell.generator_record(labelled.sha, precision), "classic": policy})
-    path = bench.store.path("generator", sig)
-    with bench.store.making("generator", sig) as folder:
-        if folder is None:
-            return path
+    def build(folder: Path) -> Iterator[Progress]:
         seed = seed_for(cell.seed, "generator", cell.entry)
         learner = GENERATORS[cell.entry](**cell.generator_settings)
-        data = generator_set(labelled, policy, learner.transformed)
-        learner.prepare(data.parts[0], seed=seed, device=bench.device, precision=precision)
-        grids = grid_steps(learner) if cell.seed == bench.first_seed else set()
+        data = generator_set(trial.labelled, trial.transform, learner.transformed)
+        learner.prepare(data.parts[0], seed=seed, device=context.device, precision=trial.precision)
+        grids = grid_steps(learner) if cell.seed == context.first_seed else set()
         snapshots = snapshot_steps(learner)
-        seconds, changed = 0.0, {}
-        for progress in trained(learner, data, seed, bench.device, folder, "generator", cell):
-            seconds, changed = progress.seconds, progress.changed
-            if progress.step in grids:
-                shown, seeds = grid_request(len(labelled.classes))
-                picture = class_grid(learner.sample(shown, seeds=seeds), 8)
-                save_picture(picture, folder / f"step-{progress.step}.png")
-            if progress.step in snapshots:
-                save_weights(learner, folder, snapshots[progress.step])
-            yield progress
-        save_learner(learner, cell.entry, data.parts[0], folder, precision)
-        about = {
-            "cell": cell.trial,
-            "generator": cell.generator,
-            "closed_set": learner.closed_set,
-            "seconds": seconds,
-            "precision": precision,
-            "device": str(bench.device),
-            "images_seen": learner.steps * learner.batch,
-            "classic": policy,
-            "seed": cell.seed,
-            "peak_memory_mb": peak_memory_mb(bench.device),
-            **changed,
-        }
-        write_atomic(folder / "about.json", json.dumps(about, indent=1))
-    return path
+        state = TrainingState(0, learner.steps)
+        for state in train_with_checkpoints(
+            learner, data, seed=seed, device=context.device, folder=folder
+        ):
+            if state.step in grids:
+                labels, seeds = grid_labels_and_seeds(len(trial.labelled.classes))
+                grid = class_grid(learner.sample(labels, seeds=seeds), 8)
+                save_picture(grid, folder / f"step-{state.step}.png")
+            if state.step in snapshots:
+                save_weights(learner, folder, snapshots[state.step])
+            yield trial.progress("generator", state)
+        save_learner(learner, cell.entry, data.parts[0], folder, trial.precision)
+        GeneratorResult(
+            cell=cell.trial,
+            generator=str(cell.generator),
+            closed_set=learner.closed_set,
+            seconds=state.seconds,
+            precision=trial.precision,
+            device=str(context.device),
+            images_seen=learner.steps * learner.batch,
+            classic=trial.transform,
+            seed=cell.seed,
+            peak_memory_mb=peak_memory_mb(context.device),
+            **state.changed,
+        ).write(folder)
+
+    return artifact(context.store, generator_record(trial), build)
 
 
 def grid_steps(learner: Learner) -> set[int]:
-    """The steps at which a generator in training is shown, in the first trial."""
+    """Name the steps at which a generator in training is sampled, in the first trial."""
     shares = getattr(learner, "shown", SNAPSHOTS)
     return {max(share > 0, round(learner.steps * share)) for share in shares}
 
@@ -95,176 +102,107 @@ def snapshot_steps(learner: Learner) -> dict[int, float]:
     return {max(1, round(learner.steps * share)): share for share in SNAPSHOTS if share < 1}
 
 
-def grid_request(n_classes: int, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+def grid_labels_and_seeds(n_classes: int, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels and seeds of a grid: a row a class, ten classes at most; the same at every step."""
     labels = torch.arange(min(10, n_classes)).repeat_interleave(columns)
     return labels, torch.tensor([seed_for("grid", i) for i in range(len(labels))])
 
 
-def synthesise(
-    cell: Cell, model: Path, labelled: LabelledImages, policy: str, bench: Bench
-) -> Generator[Progress, None, Path]:
-    """Draw `ratio` synthetic images for each labelled one, with the same share of classes."""
-    sig = signature(cell.synthetic_record(model.name))
-    path = bench.store.path("synthetic", sig)
-    with bench.store.making("synthetic", sig) as folder:
-        if folder is None:
-            return path
-        sampling = {k: cell.generator_settings[k] for k in GENERATORS[cell.entry].sampling}
-        generator = load_learner(GENERATORS, model, bench.device, **sampling)
-        labels, seeds = requests(cell, labelled)
-        seconds = yield from drawn_into(
-            folder / SYNTHETIC, generator, labels, seeds, labelled, policy, cell
-        )
-        made = load_file(folder / SYNTHETIC)
-        images, copy_rate = made["images"], float(made["copied"].float().mean())
-        about = json.loads((model / "about.json").read_text())
-        seen = sampling.get("snapshot", 1.0)
-        about |= {
-            "generator_seconds": about.pop("seconds"),
-            "sample_seconds": seconds,
-            "n": len(labels),
-            "generator": cell.generator,
-            "copy_rate": copy_rate,
-            "ratio": cell.ratio,
-            "settings": sampling,
-            "images_seen": round(about["images_seen"] * seen),
-            "model": model.name,
-            "generator_memory_mb": about.pop("peak_memory_mb"),
-        }
-        write_atomic(folder / "about.json", json.dumps(about, indent=1))
-        save_picture(class_grid(*shown_by_class(images, labels)), folder / "grid.png")
-        shown = shown_by_class(labelled.images.cpu(), labelled.labels.cpu())
-        save_picture(class_grid(*shown), folder / "real.png")
-    return path
-
-
-def drawn_into(
-    path: Path,
-    generator: Any,
-    labels: torch.Tensor,
-    seeds: torch.Tensor,
-    labelled: LabelledImages,
-    policy: str,
-    cell: Cell,
-) -> Generator[Progress, None, float]:
-    """Draw an image for each label and seed into a file, looking for copies on the way.
-
-    No more than DRAWN images are held at once. Returns the seconds that drawing alone took.
-    """
-    known = labelled.images.cpu()
-    find = copy_finder(known, mirrored=policy in ("natural", "any-orientation"))
-    n, seconds = len(labels), 0.0
-    file = TensorFile(
-        path,
-        {
-            "labels": ("I64", (n,)),
-            "seeds": ("I64", (n,)),
-            "nearest": ("I64", (n,)),
-            "d1_d2": ("F32", (n,)),
-            "images": ("U8", (n, *known.shape[1:])),
-            "copied": ("BOOL", (n,)),
-        },
+def classifier_set(trial: Trial, synthetic: SyntheticSet | None) -> TrainingSet:
+    """What the cell's classifier learns from: labelled images, synthetic ones, the arm's way."""
+    cell, arm = trial.cell, ARMS[trial.cell.arm]
+    unlabelled = unlabelled_rest(trial.data.pool, trial.indices) if arm.unlabelled else None
+    images = synthetic.images if synthetic else None
+    data = training_set(
+        cell.arm, trial.labelled, images, trial.transform, cell.use.share or 0.0, unlabelled
     )
-    with contextlib.closing(file):
-        for start in range(0, n, DRAWN):
-            yield Progress("synthetic", cell.name, start, n)
-            part, keys = labels[start : start + DRAWN], seeds[start : start + DRAWN]
-            begun = time.perf_counter()
-            images = generator.sample(part, seeds=keys)
-            seconds += time.perf_counter() - begun
-            copied, ratio, nearest = find(images)
-            for name, rows in dict(
-                labels=part, seeds=keys, nearest=nearest, d1_d2=ratio, images=images, copied=copied
-            ).items():
-                file.append(name, rows)
-    return seconds
+    if cell.use.mixing and synthetic:
+        data = MIXINGS[cell.use.mixing](data, synthetic.probabilities)
+    return data
 
 
-def requests(cell: Cell, labelled: LabelledImages) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels [N] and seeds [N]: image k of a class has the same seed at every ratio.
-
-    As many for each labelled image of every class; balanced, as many as even the classes out.
-    """
-    labels, seeds = [], []
-    counts, ratio = labelled.counts().tolist(), float(cell.ratio or 0)
-    even = (1 + ratio) * sum(counts) / len(counts)  # real and synthetic images of each class
-    for label, count in enumerate(counts):
-        wanted = even - count if cell.balanced else ratio * count
-        for k in range(max(1, round(wanted))):
-            labels.append(label)
-            seeds.append(seed_for(cell.seed, "synthetic", label, k))
-    return torch.tensor(labels), torch.tensor(seeds)
-
-
-def shown_by_class(
-    images: torch.Tensor, labels: torch.Tensor, columns: int = 12
-) -> tuple[torch.Tensor, int]:
-    """The first images of each of the first ten classes, for a grid."""
-    rows = []
-    for label in labels.unique()[:10]:
-        own = images[labels == label][:columns]
-        rows.append(torch.cat([own, own.new_full((columns - len(own), *own.shape[1:]), 255)]))
-    return torch.cat(rows), columns
+def classifier_record(
+    trial: Trial, data: TrainingSet, synthetic: SyntheticSet | None
+) -> ClassifierRecord:
+    """Name all that the cell's classifier depends on."""
+    cell = trial.cell
+    return ClassifierRecord(
+        labelled=trial.labelled.sha,
+        synthetic=synthetic.path.name if synthetic else None,
+        seed=cell.seed,
+        arm=cell.arm,
+        classic=cell.classic,
+        classifier=cell.classifier,
+        settings=cell.classifier_settings,
+        precision=trial.precision,
+        transform=data.transforms[0].__name__,
+        weights=file_sha(weights_file(cell.weights)) if cell.weights else None,
+        parts=[part.sha for part in data.parts],
+        use=cell.use.signed("score"),
+    )
 
 
-def load_images(folder: Path, classes: tuple[str, ...]) -> LabelledImages:
-    """The images of a synthetic artefact."""
-    tensors = load_file(folder / SYNTHETIC)  # mapped, not read
-    return LabelledImages(tensors["images"], tensors["labels"], classes)
+def train_classifier(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
+    """Train the arm's classifier; the test set is not looked at."""
+    cell, context = trial.cell, trial.context
+    data = classifier_set(trial, synthetic)
 
-
-def train_and_score(
-    cell: Cell,
-    learnt: TrainingSet,
-    labelled: LabelledImages,
-    test: LabelledImages,
-    origin: Path | None,
-    quality: Path | None,
-    bench: Bench,
-    precision: str,
-) -> Generator[Progress, None, Path]:
-    """Train the arm's classifier; at its last step, and only then, predict the test set."""
-    record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
-    record["transform"] = learnt.transforms[0].__name__
-    record["weights"] = file_sha(weights_file(cell.weights)) if cell.weights else None
-    record["parts"] = [part.sha for part in learnt.parts]  # unlabelled ones among them
-    sig = signature(record)
-    path = bench.store.path("score", sig)
-    with bench.store.making("score", sig) as folder:
-        if folder is None:
-            return path
+    def build(folder: Path) -> Iterator[Progress]:
         seed = seed_for(cell.seed, "classifier")  # the same in every arm of the trial
         learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
-        learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)
+        learner.prepare(trial.labelled, seed=seed, device=context.device, precision=trial.precision)
         if cell.weights:
-            learner.adopt(cell.weights, frozen=ARMS[cell.arm].frozen)
-        done, seconds, changed = 0, 0.0, {}
-        for progress in trained(learner, learnt, seed, bench.device, folder, "score", cell):
-            done, seconds, changed = progress.step, progress.seconds, progress.changed
-            yield progress
-        if done != learner.steps:
-            raise AssertionError(f"{cell.name} took {done} steps, not {learner.steps}")
-        chances = torch.cat(list(learner.predict(test.images)))
-        predicted = chances.argmax(1)
+            tensors = read_weights(cell.weights)
+            learner.adopt(tensors, source=cell.weights, frozen=ARMS[cell.arm].frozen)
+        state = TrainingState(0, learner.steps)
+        for state in train_with_checkpoints(
+            learner, data, seed=seed, device=context.device, folder=folder
+        ):
+            yield trial.progress("score", state)
+        if state.step != learner.steps:
+            raise AssertionError(f"{cell.name} took {state.step} steps, not {learner.steps}")
+        save_learner(learner, cell.classifier, trial.labelled, folder, trial.precision)
+        ClassifierResult(
+            cell=cell.record(),
+            steps=state.step,
+            batch=learner.batch,
+            seconds=state.seconds,
+            precision=trial.precision,
+            device=str(context.device),
+            classes=list(trial.labelled.classes),
+            peak_memory_mb=peak_memory_mb(context.device),
+            **state.changed,
+            synthetic=synthetic.path.name if synthetic else None,
+            quality=synthetic.quality.name if synthetic else None,
+        ).write(folder)
+
+    return artifact(context.store, classifier_record(trial, data, synthetic), build)
+
+
+def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
+    """Train the arm's classifier; at its last step, and only then, predict the test set."""
+    cell, context, test = trial.cell, trial.context, trial.data.test
+    record = classifier_record(trial, classifier_set(trial, synthetic), synthetic)
+
+    def build(folder: Path) -> Iterator[Progress]:
+        trained = yield from train_classifier(trial, synthetic)
+        learner = load_learner(CLASSIFIERS, trained, context.device)
+        probabilities = torch.cat(list(learner.predict(test.images)))
+        predicted = probabilities.argmax(1)
         save_file(
-            {"labels": test.labels.cpu(), "predicted": predicted, "probability": chances.half()},
+            {
+                "labels": test.labels.cpu(),
+                "predicted": predicted,
+                "probability": probabilities.half(),
+            },
             folder / "predictions.safetensors",
         )
-        save_learner(learner, cell.classifier, labelled, folder, precision)
-        about = {
-            "cell": asdict(cell),
-            "steps": done,
-            "batch": learner.batch,
-            "seconds": seconds,
-            "precision": precision,
-            "device": str(bench.device),
-            "classes": list(labelled.classes),
-            "peak_memory_mb": peak_memory_mb(bench.device),
-            **changed,
-            "synthetic": origin.name if origin else None,
-            "quality": quality.name if quality else None,
+        training = vars(ClassifierResult.read(trained))
+        memory = max(training["peak_memory_mb"], peak_memory_mb(context.device))
+        ScoreResult(
+            **training | {"cell": cell.record(), "peak_memory_mb": memory},
             **scores(test.labels.cpu().numpy(), predicted.numpy()),
-        }
-        write_atomic(folder / "about.json", json.dumps(about, indent=1))
-    return path
+            classifier=trained.name,
+        ).write(folder)
+
+    return artifact(context.store, record.scored_on(test.sha), build)

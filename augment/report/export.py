@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 from pathlib import Path
@@ -14,12 +13,12 @@ import torch
 
 from augment.data.grids import class_grid, save_picture, to_pillow
 from augment.data.images import LabelledImages
-from augment.data.subset import labelled_subset
 from augment.errors import RunFolderError, UsageError, unknown
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import Shelf
+from augment.experiment.context import DatasetCache
 from augment.experiment.recipe import make_recipe
-from augment.experiment.stages import load_images
+from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult
+from augment.experiment.sampling import load_synthetic
 from augment.generators import GENERATORS
 from augment.report.run_outputs import read_results
 from augment.report.table import escape, summarise, variants, verdict_lines
@@ -49,14 +48,13 @@ def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[
     return rows.iloc[0].to_dict()
 
 
-def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[dict[str, Any], Path, Path]:
-    """(the cell's record, its synthetic set, its generator)."""
+def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[ScoreResult, Path, Path]:
+    """(the cell's score, its synthetic set, its generator)."""
     store = Store(run_dir)
-    score = store.sound("score", str(line["signature"]))
-    about = json.loads((score / "about.json").read_text())
-    synthetic = store.sound("synthetic", about["synthetic"])
-    made = json.loads((synthetic / "about.json").read_text())
-    return about, synthetic, store.sound("generator", made["model"])
+    score = ScoreResult.read(store.sound("score", str(line["signature"])))
+    synthetic = store.sound("synthetic", str(score.synthetic))
+    model = SyntheticResult.read(synthetic).model
+    return score, synthetic, store.sound("generator", model)
 
 
 def draw_samples(
@@ -70,8 +68,8 @@ def draw_samples(
     device: str,
 ) -> dict[str, Any]:
     """PNG files of fresh samples and a sheet of them; without a label the classes are drawn."""
-    about, synthetic, model = artefacts(run_dir, chosen_cell(run_dir, generator, None))
-    classes = about["classes"]
+    score, synthetic, model = artefacts(run_dir, chosen_cell(run_dir, generator, None))
+    classes = score.classes
     if label is not None and label not in classes:
         raise unknown("label", label, classes)
     seed = secrets.randbelow(2**31) if seed is None else seed
@@ -80,10 +78,10 @@ def draw_samples(
         labels = torch.randint(len(classes), (n,), generator=rng)
     else:
         labels = torch.full((n,), classes.index(label))
-    settings = json.loads((synthetic / "about.json").read_text())["settings"]
+    settings = SyntheticResult.read(synthetic).settings
     if guidance is not None:
         if "guidance" not in settings:
-            name = about["cell"]["generator"]
+            name = score.cell["generator"]
             raise UsageError(f"--guidance: generator '{name}' has none; leave the flag out")
         settings["guidance"] = guidance
     learner = load_learner(GENERATORS, model, pick_device(device), **settings)
@@ -99,7 +97,7 @@ def draw_samples(
     return {
         "sheet": str(sheet),
         "folder": str(folder),
-        "generator": about["cell"]["generator"],
+        "generator": score.cell["generator"],
         "seed": seed,
         "labels": [classes[k] for k in labels.tolist()],
     }
@@ -126,21 +124,21 @@ def export_images(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists: name a new or an empty folder")
     line = chosen_cell(run_dir, generator, seed)
-    about, synthetic, _ = artefacts(run_dir, line)
-    made = json.loads((synthetic / "about.json").read_text())
-    quality = Store(run_dir).sound("quality", about["quality"])
-    seen = json.loads((quality / "about.json").read_text())
-    images = load_images(synthetic, tuple(about["classes"]))
-    folders = folder_names(about["classes"])
+    score, synthetic, _ = artefacts(run_dir, line)
+    quality = QualityResult.read(Store(run_dir).sound("quality", str(score.quality)))
+    images = load_synthetic(synthetic, tuple(score.classes))
+    folders = folder_names(score.classes)
     lines: list[dict[str, Any]] = []
-    labelled, files = labelled_of(run_dir, about["cell"], data_dir)
+    labelled, files = labelled_of(run_dir, score.cell, data_dir)
     out.mkdir(parents=True, exist_ok=True)
     if with_real:
         lines += write_images(out, labelled, folders, "real", files)
     lines += write_images(out, images, folders, "synthetic", [""] * len(images))
     write_csv(out / "metadata.csv", pd.DataFrame(lines))
-    found = [*sentences(run_dir, line), *([f"Warned of: {w}."] if (w := seen["warning"]) else [])]
-    write_atomic(out / "README.md", data_card(line, made, len(labelled), with_real, found))
+    found = sentences(run_dir, line)
+    found += [f"Warned of: {quality.warning}."] if quality.warning else []
+    card = data_card(line, SyntheticResult.read(synthetic), len(labelled), with_real, found)
+    write_atomic(out / "README.md", card)
     real = len(labelled) if with_real else 0
     return {"real": real, "synthetic": len(images), "found": found}
 
@@ -172,12 +170,12 @@ def labelled_of(
         == (cell["dataset"], cell["seed"], cell["frac"], cell["per_class"])
     ]
     first: Cell = same[0]
-    data = Shelf(data_dir).of(first)
+    data = DatasetCache(data_dir).of(first)
     shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
     if data.sha not in shas:
         raise RunFolderError(f"{first.dataset} has changed since {run_dir} was run: run it again")
-    places = labelled_subset(data.pool, frac=first.frac, per_class=first.per_class, seed=first.seed)
-    return data.pool.select(places), [data.pool_files[place] for place in places.tolist()]
+    indices = first.labelled_indices(data.pool)
+    return data.pool.select(indices), [data.pool_files[i] for i in indices.tolist()]
 
 
 def folder_names(classes: list[str]) -> list[str]:
@@ -213,24 +211,28 @@ def write_images(
 
 
 def data_card(
-    line: dict[str, Any], made: dict[str, Any], n_labelled: int, with_real: bool, found: list[str]
+    line: dict[str, Any],
+    sampled: SyntheticResult,
+    n_labelled: int,
+    with_real: bool,
+    found: list[str],
 ) -> str:
     """What a user of the exported set must know, in Markdown."""
     what = f"{n_labelled} labelled images and " if with_real else ""
     learnt = f"trained on those {n_labelled} labelled images alone"
-    if not made["closed_set"]:
+    if not sampled.closed_set:
         learnt = "trained elsewhere, on data that this card does not know"
     said = "".join(f"- {escape(sentence)}\n" for sentence in found)
     return f"""# Augmented data set
 
-{what}{made["n"]} synthetic images, a folder a class; `metadata.csv` says which is which.
+{what}{sampled.n} synthetic images, a folder a class; `metadata.csv` says which is which.
 
 - Made by `augment` {line["version"]} from `{line["dataset"]}`, trial {line["seed"]}: generator
   `{line["generator"]}` (preset {line["preset"]}), {line["ratio"]:g} synthetic images for each
   labelled one, {learnt}
-  (closed set: {"yes" if made["closed_set"] else "no"}).
+  (closed set: {"yes" if sampled.closed_set else "no"}).
 {said}- **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
-  {made["copy_rate"]:.1%} (share with d1/d2 < 1/3 in pixels, or nearer to a labelled image than
+  {sampled.copy_rate:.1%} (share with d1/d2 < 1/3 in pixels, or nearer to a labelled image than
   99 % of those are to each other; a low rate is no proof of privacy).
 - Labels of synthetic images are what the generator was asked for; nobody looked at them.
 - No test image is in here. Do not test on synthetic images, and do not test on labelled images

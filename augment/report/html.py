@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from augment.engine.status import FILE as STATUS
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.report.table import (
     HEAD,
@@ -26,6 +25,7 @@ from augment.report.table import (
     verdict_lines,
 )
 from augment.storage.atomic import write_atomic
+from augment.storage.run_folder import STATUS_FILE
 from augment.storage.tables import read_csv
 
 MOST_CLASSES = 30  # lines of the class table, but for LEAST_CLASSES of each synthetic set
@@ -129,9 +129,9 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
 
 def unfinished(folder: Path) -> str:
     """That cells are missing, if so."""
-    if not (folder / STATUS).is_file():
+    if not (folder / STATUS_FILE).is_file():
         return ""
-    about = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+    about = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
     ended = about["done"] + about["failed"]
     if ended >= about["cells"]:
         return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from matplotlib.figure import Figure
 
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import split_variant
+from augment.experiment.records import ScoreResult
 from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
 from augment.metrics.paired import spread_interval
@@ -212,7 +212,7 @@ def confusions(folder: Path, trial: pd.DataFrame) -> Figure:
         counts, classes = 0, []
         for sig in cells["signature"]:
             score = store.path("score", sig)
-            classes = json.loads((score / "about.json").read_text())["classes"]
+            classes = ScoreResult.read(score).classes
             tensors = load_file(score / "predictions.safetensors")
             counts = counts + confusion(tensors["labels"], tensors["predicted"], len(classes))
         share = np.asarray(counts, float) / np.maximum(1, np.asarray(counts).sum(1, keepdims=True))

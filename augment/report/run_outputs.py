@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,120 +12,22 @@ import tomli_w
 from safetensors.numpy import load_file
 
 from augment.data.split import Dataset
-from augment.data.subset import labelled_subset
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.recipe import Recipe
+from augment.experiment.records import (
+    QualityResult,
+    ScoreResult,
+    SelectionResult,
+    SyntheticResult,
+    classifier_path,
+)
+from augment.experiment.rows import ARM_COLUMNS, COLUMNS, KEY_COLUMNS, NEWER_COLUMNS, TEXT_COLUMNS
 from augment.metrics.classification import per_class
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic
 from augment.storage.tables import read_csv, write_csv
-
-COLUMNS = [
-    "run",
-    "dataset",
-    "data_sha",
-    "asked",
-    "frac",
-    "n_labelled",
-    "seed",
-    "generator",
-    "closed_set",
-    "preset",
-    "guidance",
-    "strength",
-    "ratio",
-    "share",
-    "mixing",
-    "filter",
-    "candidates",
-    "validation_accuracy",
-    "validation_baseline",
-    "arm",
-    "classic",
-    "classifier",
-    "steps",
-    "n_real",
-    "n_synth",
-    "kept_fraction",
-    "measure",
-    "accuracy",
-    "balanced_accuracy",
-    "macro_precision",
-    "macro_recall",
-    "macro_f1",
-    "se_test_images",
-    "copy_rate",
-    "agreement",
-    "closer_to_train",
-    "kid",
-    "fd",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "generator_seconds",
-    "sample_seconds",
-    "classifier_seconds",
-    "peak_memory_mb",
-    "device",
-    "precision_mode",
-    "status",
-    "error",
-    "signature",
-    "version",
-]
-
-
-TEXT = [
-    "run",
-    "dataset",
-    "data_sha",
-    "asked",
-    "generator",
-    "preset",
-    "mixing",
-    "filter",
-    "arm",
-    "classic",
-    "classifier",
-    "measure",
-    "device",
-    "precision_mode",
-    "status",
-    "error",
-    "signature",
-    "version",
-]
-
-
-NEWER = ("se_test_images",)  # empty in tables of before they were there
-
-
-KEYS = (
-    "dataset",
-    "asked",
-    "seed",
-    "generator",
-    "guidance",
-    "strength",
-    "ratio",
-    "share",
-    "mixing",
-    "filter",
-    "candidates",
-    "arm",
-)
-
-
-OF_ARMS = (
-    "arm",
-    "share",
-    "mixing",
-    "filter",
-    "candidates",
-)  # a synthetic set is the same in all of them
 
 
 def write_start(
@@ -141,10 +42,7 @@ def write_start(
         notes += [(name, note) for note in data.notes]
         used: dict[int, set[str]] = {}
         for cell in trials:
-            places = labelled_subset(
-                data.pool, frac=cell.frac, per_class=cell.per_class, seed=cell.seed
-            )
-            for place in places.tolist():
+            for place in cell.labelled_indices(data.pool).tolist():
                 used.setdefault(place, set()).add(str(cell.seed))
         pool = sorted(used)
         for images, files, groups, split, places in (
@@ -191,8 +89,8 @@ def write_results(folder: Path, cells: list[Cell], rows: dict[int, dict[str, Any
 
 def read_results(file: Path) -> pd.DataFrame:
     """A results.csv as written; UsageError if it is another table."""
-    table = read_csv(file, TEXT)
-    missing = set(COLUMNS) - set(table.columns) - set(NEWER)
+    table = read_csv(file, TEXT_COLUMNS)
+    missing = set(COLUMNS) - set(table.columns) - set(NEWER_COLUMNS)
     if missing:
         raise UsageError(f"{file} is no results table: it lacks {', '.join(sorted(missing))}")
     check_rows(file, table)
@@ -201,7 +99,7 @@ def read_results(file: Path) -> pd.DataFrame:
 
 def check_rows(file: Path, table: pd.DataFrame) -> None:
     """UsageError if a results.csv says what no run writes: rows twice, unknown arms, odd scores."""
-    twice = table.duplicated([*KEYS, "preset", "classifier"])
+    twice = table.duplicated([*KEY_COLUMNS, "preset", "classifier"])
     scores = pd.to_numeric(table["accuracy"], errors="coerce")
     odd = table["status"].eq("ok") & ~scores.between(0, 1)
     strange = ~table["arm"].isin(ARMS)
@@ -245,21 +143,21 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     classes, histories, qualities = [], [], []
     for line in done.to_dict("records"):
         score = store.path("score", line["signature"])
-        about = json.loads((score / "about.json").read_text())
+        result = ScoreResult.read(score)
         tensors = load_file(score / "predictions.safetensors")
-        keys = {k: line[k] for k in KEYS}
-        scores = per_class(tensors["labels"], tensors["predicted"], about["classes"])
+        keys = {k: line[k] for k in KEY_COLUMNS}
+        scores = per_class(tensors["labels"], tensors["predicted"], result.classes)
         classes.append(scores.assign(**keys))
-        histories.append(history(score, "score", **keys))
-        if about["synthetic"]:
-            synthetic = store.path("synthetic", about["synthetic"])
-            model = store.path(
-                "generator", json.loads((synthetic / "about.json").read_text())["model"]
-            )
-            histories.append(history(model, "generator", **{**keys, **dict.fromkeys(OF_ARMS)}))
-            seen = store.path("quality", about["quality"])
+        training = classifier_path(store, score)
+        histories.append(history(training, "score", artefact=score.name, **keys))
+        if result.synthetic:
+            synthetic = store.path("synthetic", result.synthetic)
+            model = store.path("generator", SyntheticResult.read(synthetic).model)
+            of_generator = {"artefact": model.name, **keys, **dict.fromkeys(ARM_COLUMNS)}
+            histories.append(history(model, "generator", **of_generator))
+            seen = store.path("quality", str(result.quality))
             keep_pictures(folder, model, synthetic, seen, line)
-            own = {k: v for k, v in keys.items() if k not in OF_ARMS}
+            own = {k: v for k, v in keys.items() if k not in ARM_COLUMNS}
             qualities.append(quality_lines(seen, **own, synthetic=synthetic.name))
     if classes:
         write_csv(folder / "per_class.csv", pd.concat(classes))
@@ -267,10 +165,13 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
         draw_all(folder, done)
     if qualities:
         write_csv(folder / "quality.csv", pd.concat(qualities).drop_duplicates())
-    if chosen := [json.loads(f.read_text()) for f in artefacts_of(folder, "selection")]:
-        lines = [{**about, **line} for about in chosen for line in about.pop("candidates")]
+    if chosen := [SelectionResult.read(path) for path in store.finished("selection")]:
+        lines = [vars(choice) | line for choice in chosen for line in choice.candidates]
         order = ["dataset", "asked", "seed", "generator", "arm"]
-        write_csv(folder / "selection.csv", pd.DataFrame(lines).sort_values(order, kind="stable"))
+        write_csv(
+            folder / "selection.csv",
+            pd.DataFrame(lines).drop(columns="candidates").sort_values(order, kind="stable"),
+        )
     summary = summarise(table)
     write_csv(folder / "summary.csv", summary)
     write_html(folder, table)
@@ -278,15 +179,9 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def artefacts_of(folder: Path, kind: str) -> list[Path]:
-    """The records of all finished artefacts of a kind."""
-    found = (folder / "artefacts" / kind).glob("*/about.json")
-    return sorted(file for file in found if "." not in file.parent.name)  # .partial, .damaged
-
-
 def quality_lines(artefact: Path, **keys: Any) -> pd.DataFrame:
     """What was measured of a synthetic set, a row a feature space."""
-    about = json.loads((artefact / "about.json").read_text())
+    about = vars(QualityResult.read(artefact)).copy()
     spaces = about.pop("spaces") or {"": {}}
     by_class = about.pop("agreement_by_class")
     about["agreement_worst"] = min(share for share in by_class if share is not None)
@@ -294,9 +189,9 @@ def quality_lines(artefact: Path, **keys: Any) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def history(artefact: Path, stage: str, **keys: Any) -> pd.DataFrame:
-    """An artefact's log with the cell it belongs to."""
-    return read_csv(artefact / "history.csv").assign(stage=stage, artefact=artefact.name, **keys)
+def history(training: Path, stage: str, **keys: Any) -> pd.DataFrame:
+    """The log of a training with the cell it belongs to."""
+    return read_csv(training / "history.csv").assign(stage=stage, **keys)
 
 
 def keep_pictures(

@@ -64,6 +64,11 @@ class Store:
             raise RunFolderError(f"{folder}: {fault}; augment resume {self.root} makes it again")
         return folder
 
+    def finished(self, kind: str) -> list[Path]:
+        """All complete artefacts of a kind."""
+        folders = (self.root / "artefacts" / kind).glob("*/")
+        return sorted(p for p in folders if "." not in p.name)  # .partial, .damaged, .lock
+
     @contextlib.contextmanager
     def making(self, kind: str, sig: str) -> Iterator[Path | None]:
         """A folder to fill; it becomes the artefact if nothing is raised, else stays to resume.

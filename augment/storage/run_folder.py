@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from augment.errors import MachineError, RunFolderError
 from augment.storage.atomic import half_written, room_for, write_atomic
 
+STATUS_FILE = "status.json"
+
 
 def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
     """Lock a run folder for these settings: made now, or the same as those that made it.

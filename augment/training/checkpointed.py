@@ -1,15 +1,16 @@
-"""The training loop with a log and checkpoints."""
+"""The training loop with a log and checkpoints: it goes on where an earlier try was stopped."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
-from augment.experiment.cells import Cell
-from augment.experiment.context import Progress, Steps
 from augment.storage.tables import write_csv
 from augment.storage.tensors import load_checkpoint, save_checkpoint
 from augment.training.learner import Learner
@@ -19,26 +20,28 @@ from augment.training.serialization import good_state, load_full_state
 from augment.training.training_set import TrainingSet
 
 CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most, and the steps to the next log point
-
-
 LOG_POINTS = 50  # values of each metric kept in history.csv
-
-
 LOG_STEPS = (5, 100)  # between two, at least and at most; what a loss that is no number can cost
 
 
-def trained(
-    learner: Learner,
-    data: TrainingSet,
-    seed: int,
-    device: torch.device,
-    folder: Path,
-    stage: str,
-    cell: Cell,
-) -> Steps:
-    """The loop with a log and checkpoints; goes on where an earlier try was stopped.
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training is."""
 
-    A log point whose numbers are all finite is what `mend` goes back to. Checkpoints are taken
+    step: int
+    steps: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0  # so far, earlier tries counted in
+    changed: dict[str, Any] = field(default_factory=dict)  # by a fault: retried, micro_batch
+    warning: str = ""
+
+
+def train_with_checkpoints(
+    learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, folder: Path
+) -> Iterator[TrainingState]:
+    """Train to the end and write history.csv; yields the state at the start and after each step.
+
+    A log point whose numbers are all finite is what recovery goes back to. Checkpoints are taken
     there alone, so that a training that was stopped goes back to the same one.
     """
     saved = load_checkpoint(folder)
@@ -56,10 +59,9 @@ def trained(
     spent, begun, warning = about["seconds"], time.perf_counter(), ""
     last = begun
     while True:
-        step, seconds, micro = about["step"], about["seconds"], changed["micro_batch"]
-        at = (stage, cell.name, step, learner.steps)
-        yield Progress(*at, numbers, seconds, changed, warning)
-        steps = train(learner, data, seed=seed, device=device, start=step, micro_batch=micro)
+        start, micro_batch = about["step"], changed["micro_batch"]
+        yield TrainingState(start, learner.steps, numbers, about["seconds"], changed, warning)
+        steps = train(learner, data, seed=seed, device=device, start=start, micro_batch=micro_batch)
         try:
             for step, metrics in steps:
                 seconds = spent + time.perf_counter() - begun
@@ -71,7 +73,7 @@ def trained(
                     if time.perf_counter() - last > CHECKPOINT_SECONDS:
                         save_checkpoint(folder, good, about)
                         last = time.perf_counter()
-                yield Progress(stage, cell.name, step, learner.steps, numbers, seconds, changed)
+                yield TrainingState(step, learner.steps, numbers, seconds, changed)
             break
         except Exception as error:
             warning = mend(learner, changed, error, about["step"])

@@ -1,0 +1,251 @@
+"""What each artefact depends on and what making it gave, as types.
+
+A `…Record` holds all that an artefact depends on: its fields are its signature. A `…Result` is the
+artefact's `about.json`, read and written here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from augment import __version__
+from augment.storage.artifacts import Store, signature
+from augment.storage.atomic import write_atomic
+
+ABOUT = "about.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that an artefact of a kind depends on."""
+
+    kind: ClassVar[str]
+
+    @property
+    def signature(self) -> str:
+        """16 hex digits, equal for equal fields; those of `use` count as fields of the record."""
+        fields = vars(self).copy()
+        use = fields.pop("use", {})
+        return signature(fields | use)
+
+    def path(self, store: Store) -> Path:
+        """Where the artefact lies once it is complete."""
+        return store.path(self.kind, self.signature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorRecord(Record):
+    """What a trained generator depends on."""
+
+    kind = "generator"
+    labelled: str  # SHA-256 of the labelled images
+    seed: int
+    generator: str
+    settings: dict[str, Any]
+    classic: str
+    precision: str
+    version: str = __version__
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticRecord(Record):
+    """What a synthetic set depends on."""
+
+    kind = "synthetic"
+    generator: str  # signature
+    settings: dict[str, Any]  # of sampling
+    use: dict[str, Any]  # SyntheticUse.signed("synthetic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityRecord(Record):
+    """What the measures of a synthetic set depend on."""
+
+    kind = "quality"
+    synthetic: str  # signature
+    judge: str  # signature of the score of the classifier that judges
+    data: str  # SHA-256 of the data set
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRecord(Record):
+    """What a trained classifier depends on: labelled and synthetic images, never the test set."""
+
+    kind = "classifier"
+    labelled: str
+    synthetic: str | None
+    seed: int
+    arm: str
+    classic: str
+    classifier: str
+    settings: dict[str, Any]
+    precision: str
+    transform: str
+    weights: str | None  # SHA-256 of what it starts from
+    parts: list[str]  # SHA-256 of all that it learns from, unlabelled images among them
+    use: dict[str, Any]  # SyntheticUse.signed("score")
+    version: str = __version__
+
+    def scored_on(self, test: str) -> ScoreRecord:
+        """The record of its score on a test set."""
+        return ScoreRecord(**vars(self), test=test)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRecord(ClassifierRecord):
+    """What a row of results.csv depends on: the classifier, and the test set."""
+
+    kind = "score"
+    test: str  # SHA-256 of the test set
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionRecord(Record):
+    """What a choice among candidates on validation depends on."""
+
+    kind = "selection"
+    among: str
+    folds: int
+    labelled: str
+    precision: str
+    classic: str
+
+
+@dataclass(frozen=True)
+class ArtifactResult:
+    """What making an artefact gave: its about.json."""
+
+    def write(self, folder: Path) -> None:
+        """Write about.json, the last file of an artefact."""
+        text = json.dumps(dataclasses.asdict(self), indent=1)
+        write_atomic(folder / ABOUT, text)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read about.json; what an older version wrote beside or left out is passed over."""
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return cls(**{f.name: about[f.name] for f in dataclasses.fields(cls) if f.name in about})
+
+
+@dataclass(frozen=True)
+class GeneratorResult(ArtifactResult):
+    """A trained generator."""
+
+    cell: str  # the first trial that needed it
+    generator: str
+    closed_set: bool
+    seconds: float
+    precision: str
+    device: str
+    images_seen: int  # repeats counted
+    classic: str
+    seed: int
+    peak_memory_mb: float
+    retried: int | None = None  # step from which the learning rate was halved
+    micro_batch: int | None = None
+
+
+@dataclass(frozen=True)
+class SyntheticResult(ArtifactResult):
+    """A synthetic set, and the generator that it was sampled from."""
+
+    cell: str
+    generator: str
+    closed_set: bool
+    precision: str
+    device: str
+    images_seen: int
+    classic: str
+    seed: int
+    retried: int | None
+    micro_batch: int | None
+    generator_seconds: float
+    sample_seconds: float
+    n: int
+    copy_rate: float
+    ratio: float | None
+    settings: dict[str, Any]  # of sampling
+    model: str  # signature of the generator
+    generator_memory_mb: float
+
+
+@dataclass(frozen=True)
+class QualityResult(ArtifactResult):
+    """The measures of a synthetic set."""
+
+    against: str  # which real images it was compared with
+    agreement: float
+    agreement_by_class: list[float | None]
+    agreement_floor: float
+    copy_rate: float
+    copy_rate_features: float
+    closer_to_train: float | None
+    spaces: dict[str, dict[str, float]]  # measures by feature space
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class ClassifierResult(ArtifactResult):
+    """A trained classifier."""
+
+    cell: dict[str, Any]
+    steps: int
+    batch: int
+    seconds: float
+    precision: str
+    device: str
+    classes: list[str]
+    peak_memory_mb: float
+    retried: int | None
+    micro_batch: int | None
+    synthetic: str | None  # signatures
+    quality: str | None
+
+
+@dataclass(frozen=True)
+class ScoreResult(ClassifierResult):
+    """A classifier's scores on the test set, fractions from 0 to 1."""
+
+    accuracy: float
+    balanced_accuracy: float
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    classifier: str | None = None  # signature; None: its weights lie beside the score (0.3.0)
+
+
+@dataclass(frozen=True)
+class SelectionResult(ArtifactResult):
+    """A choice among candidates."""
+
+    dataset: str
+    asked: str
+    seed: int
+    generator: str
+    arm: str
+    candidates: list[dict[str, Any]] = field(default_factory=list)
+
+
+def artifact(
+    store: Store, record: Record, build: Callable[[Path], Iterator[Any]]
+) -> Generator[Any, None, Path]:
+    """The artefact of a record; `build(folder)` fills it, and yields progress, unless it is there.
+
+    An artefact is there as a whole or not at all; who comes second waits for the first.
+    """
+    path = record.path(store)
+    with store.making(record.kind, record.signature) as folder:
+        if folder is not None:
+            yield from build(folder)
+    return path
+
+
+def classifier_path(store: Store, score: Path) -> Path:
+    """The folder with the weights and the history of a scored classifier."""
+    signature_of = ScoreResult.read(score).classifier
+    return store.path("classifier", signature_of) if signature_of else score

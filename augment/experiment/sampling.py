@@ -1,0 +1,129 @@
+"""Sample a synthetic set from a trained generator, and look for copies on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from augment.data.grids import class_grid, save_picture
+from augment.data.images import LabelledImages
+from augment.experiment.cells import Cell
+from augment.experiment.context import Progress, Stage, Trial
+from augment.experiment.records import GeneratorResult, SyntheticRecord, SyntheticResult, artifact
+from augment.generators import GENERATORS
+from augment.metrics.copies import copy_finder
+from augment.runtime.seeds import seed_for
+from augment.storage.tensors import TensorFile
+from augment.training.serialization import load_learner
+
+SYNTHETIC_FILE = "synthetic.safetensors"
+SAMPLES_AT_ONCE = 512  # between two signs of life; whole network calls, as in `rows_at_once`
+
+
+def synthesise(trial: Trial, model: Path) -> Stage:
+    """Sample `ratio` synthetic images for each labelled one, with the same share of classes.
+
+    `model` is the generator's artefact.
+    """
+    cell, context, labelled = trial.cell, trial.context, trial.labelled
+    sampling = cell.sampling_settings
+
+    def build(folder: Path) -> Iterator[Progress]:
+        generator = load_learner(GENERATORS, model, context.device, **sampling)
+        labels, seeds = labels_and_seeds(cell, labelled)
+        seconds = yield from sample_into(folder / SYNTHETIC_FILE, generator, labels, seeds, trial)
+        tensors = load_file(folder / SYNTHETIC_FILE)
+        training = vars(GeneratorResult.read(model)).copy()
+        training["images_seen"] = round(training["images_seen"] * sampling.get("snapshot", 1.0))
+        SyntheticResult(
+            generator_seconds=training.pop("seconds"),
+            generator_memory_mb=training.pop("peak_memory_mb"),
+            **training | {"generator": cell.generator},
+            sample_seconds=seconds,
+            n=len(labels),
+            copy_rate=float(tensors["copied"].float().mean()),
+            ratio=cell.use.ratio,
+            settings=sampling,
+            model=model.name,
+        ).write(folder)
+        save_picture(grid_by_class(tensors["images"], labels), folder / "grid.png")
+        real = grid_by_class(labelled.images.cpu(), labelled.labels.cpu())
+        save_picture(real, folder / "real.png")
+
+    record = SyntheticRecord(
+        generator=model.name, settings=sampling, use=cell.use.signed("synthetic")
+    )
+    return artifact(context.store, record, build)
+
+
+def sample_into(
+    path: Path, generator: Any, labels: Tensor, seeds: Tensor, trial: Trial
+) -> Generator[Progress, None, float]:
+    """Write an image for each label and seed to a file; returns the seconds of sampling alone.
+
+    No more than SAMPLES_AT_ONCE images are held at once.
+    """
+    known = trial.labelled.images.cpu()
+    find = copy_finder(known, mirrored=trial.transform in ("natural", "any-orientation"))
+    n, seconds = len(labels), 0.0
+    shapes = {
+        "labels": ("I64", (n,)),
+        "seeds": ("I64", (n,)),
+        "nearest": ("I64", (n,)),
+        "d1_d2": ("F32", (n,)),
+        "images": ("U8", (n, *known.shape[1:])),
+        "copied": ("BOOL", (n,)),
+    }
+    with contextlib.closing(TensorFile(path, shapes)) as file:
+        for start in range(0, n, SAMPLES_AT_ONCE):
+            yield Progress("synthetic", trial.cell.name, start, n)
+            part = slice(start, start + SAMPLES_AT_ONCE)
+            begun = time.perf_counter()
+            images = generator.sample(labels[part], seeds=seeds[part])
+            seconds += time.perf_counter() - begun
+            copied, ratio, nearest = find(images)
+            file.append("labels", labels[part])
+            file.append("seeds", seeds[part])
+            file.append("nearest", nearest)
+            file.append("d1_d2", ratio)
+            file.append("images", images)
+            file.append("copied", copied)
+    return seconds
+
+
+def labels_and_seeds(cell: Cell, labelled: LabelledImages) -> tuple[Tensor, Tensor]:
+    """Labels [N] and seeds [N]: image k of a class has the same seed at every ratio.
+
+    `ratio` for each labelled image of every class; balanced, as many as even the classes out.
+    """
+    labels, seeds = [], []
+    counts, ratio = labelled.counts().tolist(), float(cell.use.ratio or 0)
+    even = (1 + ratio) * sum(counts) / len(counts)  # real and synthetic images of each class
+    for label, count in enumerate(counts):
+        wanted = even - count if cell.use.balanced else ratio * count
+        for k in range(max(1, round(wanted))):
+            labels.append(label)
+            seeds.append(seed_for(cell.seed, "synthetic", label, k))
+    return torch.tensor(labels), torch.tensor(seeds)
+
+
+def grid_by_class(images: Tensor, labels: Tensor, columns: int = 12) -> Tensor:
+    """A grid of the first images of each of the first ten classes, a row a class."""
+    rows = []
+    for label in labels.unique()[:10]:
+        own = images[labels == label][:columns]
+        rows.append(torch.cat([own, own.new_full((columns - len(own), *own.shape[1:]), 255)]))
+    return class_grid(torch.cat(rows), columns)
+
+
+def load_synthetic(folder: Path, classes: tuple[str, ...]) -> LabelledImages:
+    """The images of a synthetic artefact, memory-mapped."""
+    tensors = load_file(folder / SYNTHETIC_FILE)
+    return LabelledImages(tensors["images"], tensors["labels"], classes)
