@@ -56,7 +56,7 @@ def pipeline_folder(tmp_path_factory):
     """A diffusers pipeline that draws 8×8 pictures for one of 1000 labels, of random weights."""
     from diffusers import AutoencoderKL, DDPMScheduler, DiTPipeline, DiTTransformer2DModel
 
-    from augment.training.learner import fresh
+    from augment.training.learner import seeded_init
 
     def build():
         network = DiTTransformer2DModel(
@@ -73,7 +73,7 @@ def pipeline_folder(tmp_path_factory):
         return DiTPipeline(transformer=network, vae=pictures, scheduler=DDPMScheduler())
 
     folder = tmp_path_factory.mktemp("pipeline")
-    fresh(build, 0).save_pretrained(folder)
+    seeded_init(build, 0).save_pretrained(folder)
     return folder
 
 

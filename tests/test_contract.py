@@ -126,10 +126,10 @@ def test_generator_sees_its_labels(name, cpu):
 def test_classifier_learns_bars(name, cpu):
     data = bars(12, ("a", "b", "c"))
     classifier = trained(CLASSIFIERS, name, data, cpu, steps=60, ema=0.9)
-    chances = torch.cat(list(classifier.predict(data.images)))
-    assert chances.shape == (36, 3)
-    torch.testing.assert_close(chances.sum(1), torch.ones(36))
-    assert (chances.argmax(1) == data.labels).float().mean() > 0.9
+    probabilities = torch.cat(list(classifier.predict(data.images)))
+    assert probabilities.shape == (36, 3)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(36))
+    assert (probabilities.argmax(1) == data.labels).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

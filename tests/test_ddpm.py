@@ -69,7 +69,7 @@ def test_a_variation_starts_from_as_much_noise_as_its_strength_says(model, monke
     plan = scheduler("dpm++")
     plan.set_timesteps(10)
     assert asked[0][0] == int(plan.timesteps[5])
-    started = ddpm.enter(ddpm.started(LABELS, SEEDS))
+    started = ddpm.enter(ddpm.start_images(LABELS, SEEDS))
     alpha_bar = ddpm.alpha_bar[asked[0][0]]
     expected = (alpha_bar * started.var() + 1 - alpha_bar).sqrt()
     assert asked[0][1] == pytest.approx(float(expected), rel=0.05)
@@ -77,9 +77,9 @@ def test_a_variation_starts_from_as_much_noise_as_its_strength_says(model, monke
 
 def test_interpolation_starts_between_two_images_of_the_class(model):
     data, ddpm = model
-    single = ddpm.started(LABELS, SEEDS)
+    single = ddpm.start_images(LABELS, SEEDS)
     ddpm.interpolate = True
-    between = ddpm.started(LABELS, SEEDS)
+    between = ddpm.start_images(LABELS, SEEDS)
     ddpm.interpolate = False
     known = data.images.float() / 127.5 - 1
     assert all((known == image).all((1, 2, 3)).any() for image in single)

@@ -12,9 +12,11 @@ from augment.storage.tables import read_csv
 @pytest.fixture
 def seen():
     labels = torch.tensor([0, 0, 0, 0, 1, 1])
-    chances = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3], [0.8, 0.2], [0.6, 0.4]])
+    probabilities = torch.tensor(
+        [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3], [0.8, 0.2], [0.6, 0.4]]
+    )
     copied = torch.tensor([True, False, False, False, False, True])
-    return Evidence(labels, chances, torch.tensor([4.0, 1.0, 2.0, 3.0, 5.0, 6.0]), copied)
+    return Evidence(labels, probabilities, torch.tensor([4.0, 1.0, 2.0, 3.0, 5.0, 6.0]), copied)
 
 
 @pytest.mark.parametrize(

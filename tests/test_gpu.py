@@ -103,8 +103,8 @@ def test_a_run_on_the_gpu_has_every_row(tmp_path):
 def test_without_a_gpu_a_network_runs_as_it_is():
     net = torch.nn.Linear(3, 2)
     x = torch.randn(5, 3)
-    assert torch.equal(graphs.recorded(net, x), net(x))
-    assert torch.equal(graphs.recorded(net, x, call=lambda own, x: own(2 * x)), net(2 * x))
+    assert torch.equal(graphs.graphed(net, x), net(x))
+    assert torch.equal(graphs.graphed(net, x, call=lambda own, x: own(2 * x)), net(2 * x))
     assert "recording" not in vars(net)
 
 

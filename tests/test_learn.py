@@ -10,19 +10,19 @@ from torch import nn
 from augment.classifiers.models import ResNet
 from augment.errors import Diverged
 from augment.training.cuda_graphs import PLAIN
-from augment.training.learner import fresh
-from augment.training.loop import as_numbers, train
-from augment.training.optim import average_of, descend, follow, rise_and_fall
+from augment.training.learner import seeded_init
+from augment.training.loop import finite_floats, train
+from augment.training.optim import ema_copy, ema_update, optimizer_step, warmup_cosine
 from augment.training.recovery import update_in_parts
 from augment.training.serialization import full_state
-from augment.training.training_set import TrainingSet, draws
+from augment.training.training_set import TrainingSet, epoch_indices
 from augment.transforms.geometric import CLASSIC
 
 
 @pytest.mark.parametrize(("n", "take"), [(10, 4), (10, 10), (3, 8), (7, 1)])
 def test_each_image_is_drawn_once_an_epoch(n, take):
     cache = {}
-    drawn = torch.cat([draws(n, take, 5, step * take, cache) for step in range(n)])
+    drawn = torch.cat([epoch_indices(n, take, 5, step * take, cache) for step in range(n)])
     assert len(drawn) == n * take
     for epoch in drawn.split(n):
         assert sorted(epoch.tolist()) == list(range(n))
@@ -31,9 +31,9 @@ def test_each_image_is_drawn_once_an_epoch(n, take):
 
 def test_draws_of_a_step_do_not_depend_on_the_steps_before():
     cache = {}
-    in_order = [draws(10, 4, 5, 4 * step, cache) for step in range(9)]
-    assert torch.equal(draws(10, 4, 5, 28, {}), in_order[7])
-    assert not torch.equal(draws(10, 4, 6, 28, {}), in_order[7])
+    in_order = [epoch_indices(10, 4, 5, 4 * step, cache) for step in range(9)]
+    assert torch.equal(epoch_indices(10, 4, 5, 28, {}), in_order[7])
+    assert not torch.equal(epoch_indices(10, 4, 6, 28, {}), in_order[7])
 
 
 def test_batches_hold_the_parts_in_their_shares(cpu):
@@ -69,14 +69,14 @@ class Line:
     batch = 12
 
     def __init__(self):
-        net = fresh(lambda: nn.Linear(64, 2), 0)
-        self.modules = {"net": net, "ema": average_of(net)}
+        net = seeded_init(lambda: nn.Linear(64, 2), 0)
+        self.modules = {"net": net, "ema": ema_copy(net)}
         self.optimisers = {"net": torch.optim.Adam(net.parameters(), 0.1)}
 
     def update(self, images, labels, *, step, rng):
         loss = nn.functional.cross_entropy(self.modules["net"](images.flatten(1)), labels)
-        descend(self.optimisers["net"], loss)
-        follow(self.modules["ema"], self.modules["net"], step, 0.9)
+        optimizer_step(self.optimisers["net"], loss)
+        ema_update(self.modules["ema"], self.modules["net"], step, 0.9)
         return {"loss": loss.detach()}
 
 
@@ -112,13 +112,13 @@ def test_global_random_state_is_left_alone(cpu, tiny):
 
 
 def test_fresh_builds_the_same_from_the_same_seed():
-    first, second, other = (fresh(lambda: nn.Linear(3, 3), seed).weight for seed in (1, 1, 2))
+    first, second, other = (seeded_init(lambda: nn.Linear(3, 3), seed).weight for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
 def test_rate_rises_to_one_and_falls_to_its_floor():
-    factors = [rise_and_fall(step, 100, warmup=0.2, floor=0.1) for step in range(100)]
+    factors = [warmup_cosine(step, 100, warmup=0.2, floor=0.1) for step in range(100)]
     assert factors[0] == pytest.approx(0.05)
     assert max(factors) == pytest.approx(1.0)
     assert factors.index(max(factors)) == 19
@@ -130,12 +130,12 @@ def test_rate_rises_to_one_and_falls_to_its_floor():
 )
 def test_average_follows_with_the_stated_weight(step, decay, weight):
     net = nn.BatchNorm1d(2)
-    average = average_of(net)
+    average = ema_copy(net)
     with torch.no_grad():
         net.weight += 1
         net.running_mean += 2
         net.num_batches_tracked += 3
-    follow(average, net, step, decay)
+    ema_update(average, net, step, decay)
     torch.testing.assert_close(average.weight, torch.full((2,), 1 + weight))
     torch.testing.assert_close(average.running_mean, torch.full((2,), 2 * weight))
     assert average.num_batches_tracked == 3
@@ -145,7 +145,7 @@ def test_average_follows_with_the_stated_weight(step, decay, weight):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_loss_that_is_no_number_ends_the_cell(value):
     with pytest.raises(Diverged, match=r"loss was (nan|inf) at step 7"):
-        as_numbers(7, {"loss": torch.tensor(value)})
+        finite_floats(7, {"loss": torch.tensor(value)})
 
 
 @pytest.mark.parametrize(("threshold", "learns"), [(0.0, True), (1.0, False)])

@@ -139,8 +139,8 @@ def test_generator_that_copies_is_flagged_and_no_better_than_duplicate(
 def test_held_out_sample_is_not_taken_for_copies(digits):
     from augment.metrics.copies import copy_finder
 
-    labelled, fresh = digits.pool.images[:200], digits.pool.images[200:700]
-    copied, _, _ = copy_finder(labelled, mirrored=False)(fresh)
+    labelled, seeded_init = digits.pool.images[:200], digits.pool.images[200:700]
+    copied, _, _ = copy_finder(labelled, mirrored=False)(seeded_init)
     assert copied.float().mean() < 0.01
 
 

@@ -136,7 +136,7 @@ def test_a1_sample_is_the_first_that_its_classifier_takes_for_the_class(cpu):
     def parity(images):  # a stand-in that no picture can please by looking like a class
         return nn.functional.one_hot(images.flatten(1).sum(1).long() % 3, 3).float()
 
-    learner.chances = parity
+    learner.probabilities = parity
     labels, seeds = torch.arange(30) % 3, torch.arange(30)
     drawn = learner.sample(labels, seeds=seeds)
     assert torch.equal(parity(drawn).argmax(1), labels)
@@ -151,7 +151,7 @@ def test_a1_trains_its_classifier_on_what_it_learns_from(cpu):
     data = bars(20, CLASSES)
     learner, metrics = taught("a1-gan", data, cpu, steps=60, batch=16)
     assert float(metrics[-1]["labeller"]) < 0.7 * float(metrics[0]["labeller"])
-    assert (learner.chances(data.images).argmax(1) == data.labels).float().mean() > 0.9
+    assert (learner.probabilities(data.images).argmax(1) == data.labels).float().mean() > 0.9
 
 
 def test_a1_refuses_an_unknown_labelling(cpu):
@@ -246,10 +246,10 @@ def test_curves_have_the_names_of_the_report_and_a_line_at_ln_2():
 def test_best_pictures_are_the_surest_of_each_class():
     images = torch.arange(120, dtype=torch.uint8)[:, None, None, None]
     data = LabelledImages(images, torch.arange(120) % 2, ("a", "b"))
-    chances = torch.full((120, 2), 0.5)
-    chances[100:, 0] = 0.9  # ten of class a are sure, ten of class b are surely wrong
-    chances[100:, 1] = 0.1
-    best = best_of(data, chances).flatten().tolist()
+    probabilities = torch.full((120, 2), 0.5)
+    probabilities[100:, 0] = 0.9  # ten of class a are sure, ten of class b are surely wrong
+    probabilities[100:, 1] = 0.1
+    best = best_of(data, probabilities).flatten().tolist()
     assert len(best) == 32
     assert [b % 2 for b in best] == [0] * 16 + [1] * 16
     assert set(range(100, 120, 2)) < set(best[:16])

@@ -13,9 +13,9 @@ from augment.data.datasets import load_dataset
 from augment.data.subset import folds
 from augment.errors import UsageError
 from augment.experiment.cells import expand
-from augment.experiment.context import Bench, Shelf
+from augment.experiment.context import DatasetCache, RunContext
 from augment.experiment.recipe import make_recipe
-from augment.experiment.selection import calibrated_losses, choose, judged_by_validation
+from augment.experiment.selection import calibrated_losses, choose, rank_candidates
 from augment.runtime.device import pick_device
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
@@ -95,7 +95,7 @@ def test_the_clearly_better_candidate_is_chosen_and_the_unsure_one_is_not():
     wavering = torch.rand(40, generator=rng) * 0.98 + 0.01
     for better, expected in ((sure, 0.5), (wavering, 0.0)):
         p = torch.stack([torch.full((40,), 0.5), wavering, better])
-        lines = judged_by_validation(among, torch.stack([p, 1 - p], 2), labels)
+        lines = rank_candidates(among, torch.stack([p, 1 - p], 2), labels)
         assert [line["share"] for line in lines if line["chosen"]] == [expected]
         assert lines[0]["gain"] == 0
 
@@ -103,9 +103,9 @@ def test_the_clearly_better_candidate_is_chosen_and_the_unsure_one_is_not():
 def test_equal_candidates_leave_the_baseline():
     recipe = make_recipe(arm=ARMS, select=True).resolved("cpu")
     baseline, cell = expand(recipe)[:2]
-    chances = torch.full((2, 10, 2), 0.5)
-    lines = judged_by_validation(
-        (baseline, *cell.candidates), chances, torch.zeros(10, dtype=torch.int64)
+    probabilities = torch.full((2, 10, 2), 0.5)
+    lines = rank_candidates(
+        (baseline, *cell.candidates), probabilities, torch.zeros(10, dtype=torch.int64)
     )
     assert [line["chosen"] for line in lines] == [True, False]
 
@@ -123,9 +123,9 @@ def test_loss_does_not_hang_on_how_sure_a_classifier_is():
 def test_validation_images_are_new_to_all_that_is_trained_and_test_images_are_not_there(tmp_path):
     recipe = make_recipe(per_class=6, select=True, seeds=1).resolved("cpu")
     cell = next(c for c in expand(recipe) if c.candidates)
-    data = Shelf(None).of(cell)
+    data = DatasetCache(None).of(cell)
     places = torch.arange(120)
-    seen, bench = [], Bench(Store(tmp_path), pick_device("cpu"), "fp32", 0)
+    seen, bench = [], RunContext(Store(tmp_path), pick_device("cpu"), "fp32", 0)
 
     def run(candidate, part, own, _):
         seen.append((part, own))
@@ -144,7 +144,7 @@ def test_validation_images_are_new_to_all_that_is_trained_and_test_images_are_no
 
 
 def test_test_images_and_labels_do_not_change_the_choice(selecting, tmp_path, monkeypatch):
-    original = Shelf.of
+    original = DatasetCache.of
     first = augment.run(**selecting)
 
     def other_test(self, cell):
@@ -154,7 +154,7 @@ def test_test_images_and_labels_do_not_change_the_choice(selecting, tmp_path, mo
         )
         return dataclasses.replace(data, test=flipped)
 
-    monkeypatch.setattr(Shelf, "of", other_test)
+    monkeypatch.setattr(DatasetCache, "of", other_test)
     second = augment.run(**{**selecting, "out": tmp_path / "second"})
     assert first.table["accuracy"].tolist() != second.table["accuracy"].tolist()
     tables = [read_csv(r.path / "selection.csv") for r in (first, second)]

@@ -51,8 +51,8 @@ def test_memory_shows_as_nearness_to_the_labelled():
 
 
 def test_agreement_over_all_and_by_class():
-    chances = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    whole, by_class = agreement(chances, torch.tensor([0, 1, 1]), 3)
+    probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    whole, by_class = agreement(probabilities, torch.tensor([0, 1, 1]), 3)
     assert whole == pytest.approx(2 / 3)
     assert by_class == [1, 0.5, None]
 

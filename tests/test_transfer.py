@@ -16,7 +16,7 @@ from augment.errors import MachineError, UsageError
 from augment.experiment.arms import training_set
 from augment.experiment.recipe import make_recipe
 from augment.report.table import markdown, summarise
-from augment.training.learner import fresh
+from augment.training.learner import seeded_init
 from augment.training.loop import fit, train
 from augment.training.serialization import save_learner
 
@@ -126,7 +126,7 @@ def refuse(*_, **__):
 
 
 def test_torchvision_weights_come_from_the_cache(small_run, hub_cache):
-    state = fresh(resnet18, 0).state_dict()
+    state = seeded_init(resnet18, 0).state_dict()
     # as the file of old has it
     torch.save({k: v for k, v in state.items() if "num_batches" not in k}, hub_cache)
     result = augment.run(

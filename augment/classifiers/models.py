@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from augment.classifiers.blocks import Enter, Residual, conv, pooled, statistics, whitening
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
-from augment.training.cuda_graphs import recorded
-from augment.training.learner import Metrics, fresh, in_mode, steps_for
-from augment.training.optim import average_of, follow, rise_and_fall, set_rate
+from augment.training.cuda_graphs import graphed
+from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
+from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
 from augment.training.precision import autocast
 
 
@@ -50,9 +50,9 @@ class Classifier:
         """Build network, average and optimiser; `steps` grows to `epochs` passes over the data."""
         self.steps = max(self.steps, steps_for(self.epochs, data, self.batch))
         self.device, self.precision, self.k = device, precision, len(data.classes)
-        net = fresh(lambda: self.network(data), seed)
+        net = seeded_init(lambda: self.network(data), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
-        self.modules = {"net": net, "ema": average_of(net)}
+        self.modules = {"net": net, "ema": ema_copy(net)}
         decayed = [p for p in net.parameters() if p.requires_grad and p.ndim > 1]
         plain = [p for p in net.parameters() if p.requires_grad and p.ndim <= 1]
         self.optimisers = {
@@ -98,7 +98,7 @@ class Classifier:
         if self.frozen:
             assert isinstance(net, nn.Sequential)
             net[:-1].eval()
-        set_rate(optimiser, self.lr * rise_and_fall(step, self.steps, warmup=0.2))
+        set_rate(optimiser, self.lr * warmup_cosine(step, self.steps, warmup=0.2))
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device):
             logits = self.logits(net, images, labels).float()
@@ -117,7 +117,7 @@ class Classifier:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        follow(self.modules["ema"], net, step, self.ema)
+        ema_update(self.modules["ema"], net, step, self.ema)
         return {"loss": loss.detach()}
 
     def logits(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class Classifier:
         section 4, with one affine part for both).
         """
         if labels.ndim == 1 or labels.shape[1] == self.k:
-            return recorded(net, images)
+            return graphed(net, images)
         apart = F.pad(labels[:, self.k :].any(1), (0, len(images) - len(labels)))
         own, other = (~apart).nonzero().flatten(), apart.nonzero().flatten()
         logits = []

@@ -38,7 +38,7 @@ class LabelledImages:
         return channels, height, width
 
     def select(self, index: Tensor | Sequence[int]) -> LabelledImages:
-        """The images at these places (or under this boolean mask), in that order."""
+        """The images at these indices (or under this boolean mask), in that order."""
         index = torch.as_tensor(index, dtype=None if len(index) else torch.int64)
         return LabelledImages(self.images[index], self.labels[index], self.classes)
 
@@ -51,7 +51,7 @@ class LabelledImages:
         return torch.bincount(self.labels.cpu(), minlength=len(self.classes))
 
     @cached_property
-    def places(self) -> list[Tensor]:
+    def indices(self) -> list[Tensor]:
         """Where the images of each class are, ascending."""
         return [(self.labels == label).nonzero().flatten() for label in range(len(self.classes))]
 

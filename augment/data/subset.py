@@ -28,20 +28,20 @@ def labelled_subset(
     if per_class is not None and per_class < 1:
         raise UsageError(f"--per-class {per_class} would leave no image: take 1 or more")
     chosen = []
-    for label, (name, places) in enumerate(zip(pool.classes, pool.places, strict=True)):
-        n = round(frac * len(places)) if frac is not None else per_class or 0
-        if n > len(places):
+    for label, (name, indices) in enumerate(zip(pool.classes, pool.indices, strict=True)):
+        n = round(frac * len(indices)) if frac is not None else per_class or 0
+        if n > len(indices):
             raise UsageError(
-                f"--per-class {n}: class '{name}' has only {len(places)} images to draw from; "
-                f"take {len(places)} or fewer, or --frac"
+                f"--per-class {n}: class '{name}' has only {len(indices)} images to draw from; "
+                f"take {len(indices)} or fewer, or --frac"
             )
         if n < 1:
             raise UsageError(
-                f"--frac {frac} would leave 0 images of class '{name}' ({len(places)} images): "
-                f"take at least {1 / len(places):.2g}, or --per-class 1"
+                f"--frac {frac} would leave 0 images of class '{name}' ({len(indices)} images): "
+                f"take at least {1 / len(indices):.2g}, or --per-class 1"
             )
         rng = torch.Generator().manual_seed(seed_for(seed, "subset", label))
-        chosen.append(places[torch.randperm(len(places), generator=rng)[:n]])
+        chosen.append(indices[torch.randperm(len(indices), generator=rng)[:n]])
     return torch.cat(chosen).sort().values
 
 
@@ -77,10 +77,10 @@ def unit_sizes(labels: Sequence[int], units: Sequence[Hashable]) -> dict[int, di
     return sizes
 
 
-def unlabelled_rest(pool: LabelledImages, places: torch.Tensor) -> LabelledImages:
-    """The images of the pool outside `places`, every label -1: none can be learnt from."""
+def unlabelled_rest(pool: LabelledImages, indices: torch.Tensor) -> LabelledImages:
+    """The images of the pool outside `indices`, every label -1: none can be learnt from."""
     rest = torch.ones(len(pool), dtype=torch.bool)
-    rest[places] = False
+    rest[indices] = False
     return hidden(pool.select(rest))
 
 

@@ -63,11 +63,11 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
     settings = common_settings(shards)
     check_complete([tuple(about["shard"]) for _, about in shards], partial)
     cells = expand(make_recipe(**{k: v for k, v in settings.items() if k != "data"}))
-    places = {key_of(identity(cell)): place for place, cell in enumerate(cells)}
+    numbers = {key_of(identity(cell)): place for place, cell in enumerate(cells)}
     rows: dict[int, dict[str, Any]] = {}
     for folder, about in shards:
         found = rows_of(folder, len(shard_of(cells, tuple(about["shard"]))), partial)
-        rows |= {places[key_of(row)]: row for row in found}
+        rows |= {numbers[key_of(row)]: row for row in found}
     versions = {row["version"] for row in rows.values()}
     if len(versions) > 1:
         raise RunFolderError(

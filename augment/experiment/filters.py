@@ -17,14 +17,14 @@ class Evidence:
     """What is known of each synthetic image before it is learnt from."""
 
     labels: Tensor  # [N] int64, the classes wanted
-    chances: Tensor  # [N, K] probability of each class, by the judge
+    probabilities: Tensor  # [N, K] probability of each class, by the judge
     distance: Tensor  # [N] to the nearest labelled image of its class, in random features
     copied: Tensor  # [N] bool: repeats a labelled image
 
     @property
     def wanted(self) -> Tensor:
         """[N] probability of the class wanted."""
-        return self.chances.gather(1, self.labels[:, None]).squeeze(1)
+        return self.probabilities.gather(1, self.labels[:, None]).squeeze(1)
 
 
 Filter = Callable[[Evidence], Tensor]
@@ -37,7 +37,7 @@ def none(seen: Evidence) -> Tensor:
 
 def agreement(seen: Evidence) -> Tensor:
     """Those that the judge takes for the class wanted."""
-    return seen.chances.argmax(1) == seen.labels
+    return seen.probabilities.argmax(1) == seen.labels
 
 
 def confidence(seen: Evidence) -> Tensor:

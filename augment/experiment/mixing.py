@@ -22,36 +22,36 @@ Mixing = Callable[[TrainingSet, Tensor], TrainingSet]
 LESS = 0.5  # what the loss of a synthetic image counts for one of a labelled image
 
 
-def constant(data: TrainingSet, chances: Tensor) -> TrainingSet:
+def constant(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """The same share of every batch is synthetic."""
     return data
 
 
-def pretrain(data: TrainingSet, chances: Tensor) -> TrainingSet:
+def pretrain(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """Synthetic images alone for that share of the steps, then labelled ones alone."""
-    return dataclasses.replace(data, second=lambda done: float(done < data.shares[1]))
+    return dataclasses.replace(data, synthetic_schedule=lambda done: float(done < data.shares[1]))
 
 
-def falling(data: TrainingSet, chances: Tensor) -> TrainingSet:
+def falling(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """The synthetic share of a batch falls from twice the share (1 at most) to none."""
     first = min(1.0, 2 * data.shares[1])
-    return dataclasses.replace(data, second=lambda done: first * (1 - done))
+    return dataclasses.replace(data, synthetic_schedule=lambda done: first * (1 - done))
 
 
-def weighted(data: TrainingSet, chances: Tensor) -> TrainingSet:
+def weighted(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """A synthetic image's loss counts half; a batch as a whole counts what it always does."""
     mean = 1 - (1 - LESS) * data.shares[1]  # without it the learning rate would be lower, too
     labelled, synthetic, *rest = one_hot(data)
     return dataclasses.replace(data, targets=(labelled / mean, LESS * synthetic / mean, *rest))
 
 
-def soft(data: TrainingSet, chances: Tensor) -> TrainingSet:
+def soft(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """Labels of synthetic images are what the trial's own real+classic classifier sees in them."""
     labelled, _, *rest = one_hot(data)
-    return dataclasses.replace(data, targets=(labelled, chances, *rest))
+    return dataclasses.replace(data, targets=(labelled, probabilities, *rest))
 
 
-def own_norm(data: TrainingSet, chances: Tensor) -> TrainingSet:
+def own_norm(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """Batch norm takes synthetic images apart in training and predicts as for labelled ones."""
     first, second, *rest = one_hot(data)
     halves = (torch.cat([first, 0 * first], 1), torch.cat([0 * second, second], 1))

@@ -156,7 +156,7 @@ def synthetic_set(trial: Trial, synthetic: Path, quality: Path) -> SyntheticSet:
         path=synthetic,
         quality=quality,
         images=images if bool(keep.all()) else images.select(keep),
-        probabilities=evidence.chances[keep],
+        probabilities=evidence.probabilities[keep],
         n_sampled=len(images),
     )
 

@@ -23,7 +23,7 @@ def doublings(height: int, width: int) -> int:
 
 
 def normalise(x: Tensor, groups: int = 1) -> Tensor:
-    """Group norm without weights: mean 0, variance 1 over each image's places and channel group.
+    """Group norm without weights: mean 0, variance 1 over each image's indices and channel group.
 
     Written as a layer norm of channels-last memory, which is several times as fast there as the
     group norm of torch, forward and backward. No batch statistics: images stay apart.

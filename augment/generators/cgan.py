@@ -13,8 +13,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from augment.data.images import LabelledImages, pad_sides
 from augment.generators.blocks import Decoder, decode, doublings
-from augment.training.learner import Metrics, fresh
-from augment.training.optim import average_of, follow, rise_and_fall, set_rate
+from augment.training.learner import Metrics, seeded_init
+from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
 from augment.training.precision import autocast
 from augment.transforms.geometric import shift, uniform
 
@@ -79,13 +79,13 @@ class CGAN:
         """Build G, its average, D and both optimisers."""
         self.device, self.precision, self.shape = device, precision, data.shape
         k = len(data.classes)
-        g, d = fresh(
+        g, d = seeded_init(
             lambda: (Decoder(self.z, self.width, data.shape, k), Critic(self.width, data.shape, k)),
             seed,
         )
         g = g.to(device=device, memory_format=torch.channels_last)
         d = d.to(device=device, memory_format=torch.channels_last)
-        self.modules = {"g": g, "d": d, "ema": average_of(g)}
+        self.modules = {"g": g, "d": d, "ema": ema_copy(g)}
         adam: dict[str, Any] = dict(lr=self.lr, betas=(0.0, 0.99), fused=True)
         self.optimisers = {
             "g": torch.optim.Adam(g.parameters(), **adam),
@@ -95,7 +95,7 @@ class CGAN:
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One step of D on real and generated images of the same labels, then one of G."""
         g, d = self.modules["g"], self.modules["d"].requires_grad_(True)
-        rate = self.lr * rise_and_fall(step, self.steps, warmup=0.02, floor=0.1)
+        rate = self.lr * warmup_cosine(step, self.steps, warmup=0.02, floor=0.1)
         for optimiser in self.optimisers.values():
             set_rate(optimiser, rate)
         z = torch.randn(len(images), self.z, generator=rng, device=self.device)
@@ -120,7 +120,7 @@ class CGAN:
         self.optimisers["g"].zero_grad()
         (g_loss + self.diversity * collapse).backward()
         self.optimisers["g"].step()
-        follow(self.modules["ema"], g, step, self.ema)
+        ema_update(self.modules["ema"], g, step, self.ema)
         return {
             "d_real": d_real.detach(),
             "d_fake": d_fake.detach(),

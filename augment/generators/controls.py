@@ -30,8 +30,8 @@ class Memory(nn.Module):
         # bincount would wait for the GPU
         counts = (self.labels[:, None] == torch.arange(self.k, device=labels.device)).sum(0)
         starts = counts.cumsum(0) - counts
-        places = (u * counts[labels]).long().minimum(counts[labels] - 1)
-        return to_float(self.images[order[starts[labels] + places]])
+        indices = (u * counts[labels]).long().minimum(counts[labels] - 1)
+        return to_float(self.images[order[starts[labels] + indices]])
 
 
 @dataclass

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, pad_sides
 from augment.generators.blocks import Decoder, Normalised, decode, doublings
-from augment.training.learner import Metrics, fresh
-from augment.training.optim import average_of, follow, rise_and_fall, set_rate
+from augment.training.learner import Metrics, seeded_init
+from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
 from augment.training.precision import autocast
 
 
@@ -90,15 +90,15 @@ class CVAE:
         """Build encoder, decoder, the decoder's average and the optimiser."""
         self.device, self.precision, self.shape = device, precision, data.shape
         about = (self.z, self.width, data.shape, len(data.classes))
-        pair = fresh(lambda: nn.ModuleList([Encoder(*about), PriorDecoder(*about)]), seed)
+        pair = seeded_init(lambda: nn.ModuleList([Encoder(*about), PriorDecoder(*about)]), seed)
         pair = pair.to(device=device, memory_format=torch.channels_last)
-        self.modules = {"encoder": pair[0], "decoder": pair[1], "ema": average_of(pair[1])}
+        self.modules = {"encoder": pair[0], "decoder": pair[1], "ema": ema_copy(pair[1])}
         self.optimisers = {"net": torch.optim.Adam(pair.parameters(), self.lr, fused=True)}
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
         """One step on the evidence bound, in nats an image."""
         optimiser = self.optimisers["net"]
-        set_rate(optimiser, self.lr * rise_and_fall(step, self.steps))
+        set_rate(optimiser, self.lr * warmup_cosine(step, self.steps))
         decoder = self.modules["decoder"]
         assert isinstance(decoder, PriorDecoder)
         with autocast(self.precision, self.device):
@@ -116,7 +116,7 @@ class CVAE:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        follow(self.modules["ema"], self.modules["decoder"], step, self.ema)
+        ema_update(self.modules["ema"], self.modules["decoder"], step, self.ema)
         return {"loss": loss.detach(), "mse": error.detach(), "kl": kl.detach()}
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:

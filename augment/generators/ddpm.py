@@ -15,9 +15,9 @@ from augment.generators.blocks import in_chunks, rows_at_once
 from augment.generators.controls import Memory
 from augment.generators.unet import LeanUNet
 from augment.runtime.seeds import noise_for, seed_for, seeded
-from augment.training.cuda_graphs import recorded
-from augment.training.learner import SNAPSHOTS, Metrics, fresh, in_mode
-from augment.training.optim import average_of, follow, rise_and_fall, set_rate
+from augment.training.cuda_graphs import graphed
+from augment.training.learner import SNAPSHOTS, Metrics, in_mode, seeded_init
+from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
 from augment.training.precision import autocast
 
 LEVELS = 1000  # noise levels of the training schedule
@@ -84,15 +84,15 @@ class DDPM:
                 raise UsageError(f"ddpm.{key} '{value}' is none of {', '.join(map(str, known))}")
         self.shape, self.null = data.shape, len(data.classes)
         self.device, self.precision = device, precision
-        net = fresh(lambda: self.build(len(data.classes)), seed)
+        net = seeded_init(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
-        self.modules = {"net": net, "ema": average_of(net), "memory": Memory(data).to(device)}
+        self.modules = {"net": net, "ema": ema_copy(net), "memory": Memory(data).to(device)}
         optimiser = torch.optim.AdamW(
             net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
         )
         if self.clip:  # at the step itself: a batch in parts has its whole gradient only then
-            optimiser.register_step_pre_hook(self.shorten)
+            optimiser.register_step_pre_hook(self.clip_gradients)
         self.optimisers = {"net": optimiser}
 
     @property
@@ -119,7 +119,7 @@ class DDPM:
         # eval mode keeps channels_last through the network; only dropout needs train mode
         net = in_mode(self.modules["net"], self.dropout > 0)
         optimiser = self.optimisers["net"]
-        set_rate(optimiser, self.lr * rise_and_fall(step, self.steps))
+        set_rate(optimiser, self.lr * warmup_cosine(step, self.steps))
         x0 = self.enter(images)
         n = len(x0)
         u = torch.rand(n, generator=rng, device=self.device)
@@ -131,15 +131,15 @@ class DDPM:
         sigma = (1 - self.alpha_bar[t]).sqrt()[:, None, None, None]
         xt = (alpha * x0 + sigma * eps).contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device), seeded(rng, only_if=self.dropout > 0):
-            v = recorded(net, xt, t, labels, call=velocity_of)
+            v = graphed(net, xt, t, labels, call=velocity_of)
         loss = F.mse_loss(v.float(), alpha * eps - sigma * x0)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        follow(self.modules["ema"], net, step, self.ema)
+        ema_update(self.modules["ema"], net, step, self.ema)
         return {"loss": loss.detach()}
 
-    def shorten(self, *_: Any) -> None:
+    def clip_gradients(self, *_: Any) -> None:
         """Bring the gradient down to the norm `clip`."""
         nn.utils.clip_grad_norm_(self.modules["net"].parameters(), self.clip)
 
@@ -163,7 +163,7 @@ class DDPM:
         levels = plan.timesteps
         if self.strength < 1:  # as SDEdit (Meng et al. 2022), from a labelled image of the class
             levels = levels[-max(1, round(self.strength * self.calls)) :]
-            x0, alpha_bar = self.enter(self.started(labels, seeds)), self.alpha_bar[levels[0]]
+            x0, alpha_bar = self.enter(self.start_images(labels, seeds)), self.alpha_bar[levels[0]]
             x = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * x
         # only the full chain adds noise on the way: one generator an image
         own: dict[str, Any] = {}
@@ -175,7 +175,7 @@ class DDPM:
             x = plan.step(self.velocity(x, t, labels), t, x, return_dict=False, **own)[0]
         return to_uint8(F.pixel_shuffle(x, self.fold))[..., :height, :width]
 
-    def started(self, labels: Tensor, seeds: Tensor) -> Tensor:
+    def start_images(self, labels: Tensor, seeds: Tensor) -> Tensor:
         """A labelled image of each label, or a blend of two of them: [N, C, H, W] in [-1, 1]."""
         memory = self.modules["memory"]
         assert isinstance(memory, Memory)

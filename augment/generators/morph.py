@@ -18,9 +18,9 @@ from augment.data.images import LabelledImages, to_uint8
 from augment.generators.blocks import in_chunks, normalise, rows_at_once
 from augment.generators.controls import Memory
 from augment.runtime.seeds import noise_for
-from augment.training.cuda_graphs import recorded
-from augment.training.learner import Metrics, fresh
-from augment.training.optim import rise_and_fall, set_rate
+from augment.training.cuda_graphs import graphed
+from augment.training.learner import Metrics, seeded_init
+from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
 
 GRID = 8  # side of the map that the fully connected part sees
@@ -60,7 +60,7 @@ def bent(images: Tensor, displacements: Tensor) -> Tensor:
     n, _, height, width = images.shape
     still = torch.eye(2, 3, device=images.device).expand(n, 2, 3)
     grid = F.affine_grid(still, [n, 1, height, width], align_corners=False)
-    # places far outside, or nowhere, crash grid_sample's backward pass; the loss shows them too
+    # indices far outside, or nowhere, crash grid_sample's backward pass; the loss shows them too
     grid = (grid + displacements.permute(0, 2, 3, 1)).nan_to_num(0.0).clamp(-9.0, 9.0)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -93,7 +93,7 @@ class Mix:
     ) -> None:
         """Remember the images by class; build network and optimiser."""
         self.device, self.precision, self.shape = device, precision, data.shape
-        net = fresh(lambda: Bend(self.width, data.shape, self.knots), seed)
+        net = seeded_init(lambda: Bend(self.width, data.shape, self.knots), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.modules = {"net": net, "memory": Memory(data).to(device)}
         self.k = int(data.labels.max()) + 1
@@ -109,11 +109,11 @@ class Mix:
         """Bend each image into a labelled one of its class, and let the bending be smooth."""
         net, optimiser = self.modules["net"], self.optimisers["net"]
         assert isinstance(net, Bend)
-        set_rate(optimiser, self.lr * rise_and_fall(step, self.steps))
+        set_rate(optimiser, self.lr * warmup_cosine(step, self.steps))
         u = torch.rand(len(labels), generator=rng, device=self.device)
         wanted = self.remembered(labels % self.k, u)  # k + K is k transformed
         with autocast(self.precision, self.device):
-            knots = recorded(net, images, wanted)
+            knots = graphed(net, images, wanted)
         knots = knots.float()
         mse = F.mse_loss(bent(images, net.laid(knots)), wanted)
         rough = knots.diff(dim=2).square().mean() + knots.diff(dim=3).square().mean()

@@ -40,7 +40,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places, heads of 64 channels."""
+    """Self-attention over all indices, heads of 64 channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ class Attention(nn.Module):
         n, c, height, width = x.shape
         qkv = self.enter(normalise(x)).permute(0, 2, 3, 1)
         q, k, v = qkv.reshape(n, height * width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        # by hand: the fused kernel takes five times as long in bf16 on a CPU at 49 places
+        # by hand: the fused kernel takes five times as long in bf16 on a CPU at 49 indices
         mixed = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v
         mixed = mixed.transpose(1, 2).reshape(n, height, width, c)
         return x + self.leave(mixed.permute(0, 3, 1, 2))
 
 
 class Hub(nn.Module):
-    """A fully connected layer over all places and channels of a grid of at most 8×8."""
+    """A fully connected layer over all indices and channels of a grid of at most 8×8."""
 
     def __init__(self, channels: int, grid: tuple[int, int], embedding: int, hidden: int) -> None:
         super().__init__()

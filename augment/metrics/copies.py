@@ -23,14 +23,14 @@ def nearest_two(queries: Tensor, targets: Tensor, chunk: int = 512) -> tuple[Ten
     """
     known = targets.double()
     norms = known.square().sum(1)  # |a - b|² = |a|² + |b|² - 2ab
-    distances, places = [], []
+    distances, indices = [], []
     for part in queries.split(chunk):
         asked = part.double()
         squared = asked.square().sum(1, keepdim=True) + norms - 2 * asked @ known.T  # [n, M]
         near = squared.topk(2, largest=False)
         distances.append(near.values.clamp(min=0).sqrt().float())
-        places.append(near.indices[:, 0])
-    return torch.cat(distances), torch.cat(places)
+        indices.append(near.indices[:, 0])
+    return torch.cat(distances), torch.cat(indices)
 
 
 def usual_nearness(targets: Tensor, views: list[Tensor]) -> float:
@@ -38,10 +38,10 @@ def usual_nearness(targets: Tensor, views: list[Tensor]) -> float:
 
     `views` [M, D] are the targets, and mirrored ones where these count too.
     """
-    places, apart = torch.arange(len(targets)), []
+    indices, apart = torch.arange(len(targets)), []
     for view in views:
         near, who = nearest_two(view, targets)
-        apart.append(torch.where(who == places, near[:, 1], near[:, 0]))
+        apart.append(torch.where(who == indices, near[:, 1], near[:, 0]))
     return float(torch.stack(apart).amin(0).quantile(CLOSEST))
 
 

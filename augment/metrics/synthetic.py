@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from augment.data.images import LabelledImages, to_float
 from augment.metrics.copies import nearest_two
 from augment.metrics.fidelity import NEIGHBOURS, fidelity, radii, spread
-from augment.training.learner import fresh
+from augment.training.learner import seeded_init
 
 MOST = 5000  # images of each side in the measures
 SAME = 0.01  # of real images have a neighbour this near; a synthetic twin is nearer still
@@ -58,13 +58,13 @@ def closer_to_train(
     has too few unseen images.
     """
     rng = torch.Generator().manual_seed(seed)
-    places = []
+    indices = []
     for label, count in enumerate(labelled.counts().tolist()):
         own = (others.labels == label).nonzero().flatten()
         if len(own) < count:
             return None
-        places.append(own[torch.randperm(len(own), generator=rng)[:count]])
-    unseen = others.images[torch.cat(places)].flatten(1)
+        indices.append(own[torch.randperm(len(own), generator=rng)[:count]])
+    unseen = others.images[torch.cat(indices)].flatten(1)
     flat = synthetic[torch.randperm(len(synthetic), generator=rng)[:MOST]].flatten(1)
     to_seen = nearest_two(flat, labelled.images.flatten(1))[0][:, 0]
     to_unseen = nearest_two(flat, unseen)[0][:, 0]
@@ -73,7 +73,7 @@ def closer_to_train(
 
 def random_features(channels: int, device: torch.device) -> Any:
     """A fixed network of random weights: images [N, C, H, W] uint8 → [N, 512] on the CPU."""
-    net = fresh(
+    net = seeded_init(
         lambda: nn.Sequential(
             nn.Conv2d(channels, 32, 3, 1, 1),
             nn.GELU(),
@@ -95,9 +95,11 @@ def random_features(channels: int, device: torch.device) -> Any:
     return embed
 
 
-def agreement(chances: Tensor, labels: Tensor, n_classes: int) -> tuple[float, list[float | None]]:
+def agreement(
+    probabilities: Tensor, labels: Tensor, n_classes: int
+) -> tuple[float, list[float | None]]:
     """Share of images that a classifier puts into the class wanted, over all and by class."""
-    right = chances.argmax(1) == labels
+    right = probabilities.argmax(1) == labels
     by_class = [
         float(right[labels == k].float().mean()) if bool((labels == k).any()) else None
         for k in range(n_classes)

@@ -45,11 +45,11 @@ def write_start(
             for place in cell.labelled_indices(data.pool).tolist():
                 used.setdefault(place, set()).add(str(cell.seed))
         pool = sorted(used)
-        for images, files, groups, split, places in (
+        for images, files, groups, split, indices in (
             (data.pool, data.pool_files, data.pool_groups, "labelled", pool),
             (data.test, data.test_files, data.test_groups, "test", range(len(data.test))),
         ):
-            for place in places:
+            for place in indices:
                 pixels = images.images[place].contiguous().numpy().data
                 lines.append(
                     {

@@ -27,7 +27,9 @@ class TensorFile:
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         head = len(text).to_bytes(8, "little") + text
-        self.places = {name: len(head) + about["data_offsets"][0] for name, about in header.items()}
+        self.offsets = {
+            name: len(head) + about["data_offsets"][0] for name, about in header.items()
+        }
         self.file = path.open("wb")
         self.file.write(head)
         self.file.truncate(len(head) + end)
@@ -35,9 +37,9 @@ class TensorFile:
     def append(self, name: str, rows: Any) -> None:
         """Write the next rows of a tensor."""
         raw = rows.contiguous().numpy().tobytes()
-        self.file.seek(self.places[name])
+        self.file.seek(self.offsets[name])
         self.file.write(raw)
-        self.places[name] += len(raw)
+        self.offsets[name] += len(raw)
 
     def close(self) -> None:
         """What is written is on its way to the disk."""

@@ -14,8 +14,8 @@ import torch
 from augment.storage.tables import write_csv
 from augment.storage.tensors import load_checkpoint, save_checkpoint
 from augment.training.learner import Learner
-from augment.training.loop import as_numbers, train
-from augment.training.recovery import halve_rate, mend
+from augment.training.loop import finite_floats, train
+from augment.training.recovery import halve_rate, recover
 from augment.training.serialization import good_state, load_full_state
 from augment.training.training_set import TrainingSet
 
@@ -66,7 +66,7 @@ def train_with_checkpoints(
             for step, metrics in steps:
                 seconds = spent + time.perf_counter() - begun
                 if step == 1 or step % every == 0 or step == learner.steps:
-                    numbers = as_numbers(step, metrics)
+                    numbers = finite_floats(step, metrics)
                     good = good_state(learner, step)
                     about |= {"step": step, "seconds": seconds}
                     about["log"] += [[step, name, value] for name, value in numbers.items()]
@@ -76,7 +76,7 @@ def train_with_checkpoints(
                 yield TrainingState(step, learner.steps, numbers, seconds, changed)
             break
         except Exception as error:
-            warning = mend(learner, changed, error, about["step"])
+            warning = recover(learner, changed, error, about["step"])
         load_full_state(learner, good)
         save_checkpoint(folder, good, about)
     log = pd.DataFrame(about["log"], columns=["step", "metric", "value"])

@@ -20,7 +20,7 @@ PLAIN: ContextVar[bool] = ContextVar("PLAIN", default=False)
 
 
 @contextlib.contextmanager
-def plainly() -> Iterator[None]:
+def graphs_disabled() -> Iterator[None]:
     """Networks run as they are: a recording writes gradients where it wrote those before.
 
     Those of a batch in parts are added up instead.
@@ -44,7 +44,7 @@ class Recordable(nn.Module):
         return self.call(self.net, *inputs) if self.call else self.net(*inputs)
 
 
-def recorded(net: nn.Module, *inputs: Tensor, call: Call | None = None) -> Tensor:
+def graphed(net: nn.Module, *inputs: Tensor, call: Call | None = None) -> Tensor:
     """`net(*inputs)`, or `call(net, *inputs)`, in training; on a GPU replayed from a recording.
 
     The first call records, for inputs of these shapes in this mode and precision; others run as

@@ -62,7 +62,7 @@ def in_mode(net: nn.Module, training: bool) -> nn.Module:
     return net if net.training == training else net.train(training)
 
 
-def fresh(build: Any, seed: int) -> Any:
+def seeded_init(build: Any, seed: int) -> Any:
     """Call `build()` with torch's initialisers seeded; the global random state is put back."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

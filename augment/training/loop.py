@@ -14,7 +14,7 @@ from augment.errors import Diverged
 from augment.runtime.seeds import seed_for
 from augment.training.learner import Learner, Metrics
 from augment.training.recovery import update_in_parts
-from augment.training.training_set import TrainingSet, draws
+from augment.training.training_set import TrainingSet, epoch_indices
 
 
 def train(
@@ -45,12 +45,12 @@ def train(
         images, labels = [], []
         for number, (part, take) in enumerate(zip(data.parts, counts[step], strict=True)):
             if take:
-                places = draws(
+                indices = epoch_indices(
                     len(part), take, seed_for(seed, number), drawn[number], caches[number], device
                 )
                 drawn[number] += take
-                images.append(data.transforms[number](to_float(part.images[places]), rng))
-                labels.append(known[number][places])
+                images.append(data.transforms[number](to_float(part.images[indices]), rng))
+                labels.append(known[number][indices])
         batch, targets = torch.cat(images), torch.cat(labels)
         if data.compose:
             batch, targets = data.compose(batch, targets, len(data.parts[0].classes), rng)
@@ -66,7 +66,7 @@ def fit(
         pass
 
 
-def as_numbers(step: int, metrics: Metrics) -> dict[str, float]:
+def finite_floats(step: int, metrics: Metrics) -> dict[str, float]:
     """Metrics as floats; raises Diverged if one is not finite."""
     numbers = {name: float(value) for name, value in metrics.items()}
     bad = [name for name, value in numbers.items() if not math.isfinite(value)]

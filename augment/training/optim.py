@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-def rise_and_fall(step: int, steps: int, warmup: float = 0.05, floor: float = 0.02) -> float:
+def warmup_cosine(step: int, steps: int, warmup: float = 0.05, floor: float = 0.02) -> float:
     """Factor of the learning rate: linear from 0 to 1 over `warmup`, then a cosine to `floor`."""
     progress = (step + 1) / steps
     if progress < warmup:
@@ -19,7 +19,7 @@ def rise_and_fall(step: int, steps: int, warmup: float = 0.05, floor: float = 0.
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fallen))
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+def optimizer_step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step of an optimiser down a loss."""
     optimiser.zero_grad()
     loss.backward()
@@ -32,13 +32,13 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get("scale", 1.0)
 
 
-def average_of(net: nn.Module) -> nn.Module:
+def ema_copy(net: nn.Module) -> nn.Module:
     """A frozen copy that `follow` keeps as the moving average."""
     return copy.deepcopy(net).requires_grad_(False).eval()
 
 
 @torch.no_grad()
-def follow(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
+def ema_update(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
     """Move the average towards the net; short at the start: min(decay, (1 + s) / (10 + s)).
 
     Floating-point buffers (batch-norm statistics) are averaged too, others copied.

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from augment.errors import Diverged
-from augment.training.cuda_graphs import plainly
+from augment.training.cuda_graphs import graphs_disabled
 
 if TYPE_CHECKING:
     from augment.training.learner import Learner, Metrics
 
 
-def mend(learner: Learner, changed: dict[str, Any], error: Exception, step: int) -> str:
+def recover(learner: Learner, changed: dict[str, Any], error: Exception, step: int) -> str:
     """What is done otherwise from `step` on after a fault, in words; raises it if nothing is left.
 
     Once half the learning rate for a loss that is no number; half as many images at once, the
@@ -43,7 +43,7 @@ def halve_rate(learner: Learner) -> None:
             group["lr"] /= 2
 
 
-class Gathering:
+class GradientAccumulator:
     """An optimiser to a learner that comes with a batch in parts: one step for all of them."""
 
     def __init__(self, optimiser: torch.optim.Optimizer, part: int, parts: int) -> None:
@@ -79,13 +79,13 @@ def update_in_parts(
     optimisers, modules, metrics = learner.optimisers, learner.modules, []
     try:
         for part, (rows, own) in enumerate(zip(pieces, labels.tensor_split(parts), strict=True)):
-            gathering: Any = {k: Gathering(o, part, parts) for k, o in optimisers.items()}
+            gathering: Any = {k: GradientAccumulator(o, part, parts) for k, o in optimisers.items()}
             learner.optimisers = gathering
             if part < parts - 1 and "ema" in modules:  # the average moves once a step, in the end
                 learner.modules = {**modules, "ema": copy.deepcopy(modules["ema"])}
             else:
                 learner.modules = modules
-            with plainly():
+            with graphs_disabled():
                 metrics.append(learner.update(torch.cat(rows), own, step=step, rng=rng))
     finally:
         learner.optimisers, learner.modules = optimisers, modules

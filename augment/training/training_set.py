@@ -23,7 +23,7 @@ class TrainingSet:
     transforms: tuple[Transform, ...]
     compose: Composition | None = None  # on the whole batch
     # of how much is done of the training, 0…1: what the second part takes of the first two's share
-    second: Callable[[float], float] | None = None
+    synthetic_schedule: Callable[[float], float] | None = None
     # in place of the parts' labels: [N, K] or [N, 2K], see Learner.update
     targets: tuple[Tensor, ...] | None = None
 
@@ -39,14 +39,14 @@ class TrainingSet:
         `done` is the part of the training before it, 0…1.
         """
         shares = self.shares
-        if self.second:
-            now = self.second(done)
+        if self.synthetic_schedule:
+            now = self.synthetic_schedule(done)
             shares = (1 - now, now, *shares[2:])
         counts = [round(share * batch) for share in shares[:-1]]
         return [*counts, round(sum(shares) * batch) - sum(counts)]
 
 
-def draws(
+def epoch_indices(
     n: int,
     take: int,
     seed: int,
@@ -58,15 +58,15 @@ def draws(
 
     The order of epoch e depends on (seed, e) alone, so that a resumed run draws the same.
     """
-    places = []
+    indices = []
     end = position + take
     while position < end:
         epoch, offset = divmod(position, n)
         if epoch not in cache:
             rng = torch.Generator().manual_seed(seed_for(seed, "epoch", epoch))
             cache.clear()
-            # moved once an epoch: to move each batch's places would wait for the GPU in every step
+            # moved once an epoch: to move each batch's indices would wait for the GPU in every step
             cache[epoch] = torch.randperm(n, generator=rng).to(device)
-        places.append(cache[epoch][offset : offset + end - position])
-        position += len(places[-1])
-    return torch.cat(places)
+        indices.append(cache[epoch][offset : offset + end - position])
+        position += len(indices[-1])
+    return torch.cat(indices)

@@ -45,7 +45,7 @@ from augment.data.split import Dataset
 from augment.data.subset import labelled_subset
 from augment.experiment.arms import training_set
 from augment.experiment.cells import expand
-from augment.experiment.context import Bench
+from augment.experiment.context import RunContext
 from augment.experiment.quality import baseline, judged
 from augment.experiment.recipe import make_recipe
 from augment.experiment.stages import (
@@ -200,7 +200,7 @@ def stream_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
     labelled = data.pool.select(labelled_subset(data.pool, per_class=10, seed=cell.seed))
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        bench = Bench(Store(Path(folder)), CPU, "fp32", cell.seed)
+        bench = RunContext(Store(Path(folder)), CPU, "fp32", cell.seed)
         fit = fit_generator(cell, labelled, data.classic, bench, "fp32")
         drawing = synthesise(cell, list(returned(fit))[-1], labelled, data.classic, bench)
         peak = max(anonymous_mb() for _ in drawing)
@@ -238,7 +238,7 @@ def judge_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
     places = labelled_subset(data.pool, per_class=500, seed=cell.seed)
     labelled = data.pool.select(places)
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        bench = Bench(Store(Path(folder)), CPU, "auto", cell.seed)
+        bench = RunContext(Store(Path(folder)), CPU, "auto", cell.seed)
         precision = bench.precision_for(data)
         model = list(returned(fit_generator(cell, labelled, data.classic, bench, precision)))[-1]
         origin = list(returned(synthesise(cell, model, labelled, data.classic, bench)))[-1]

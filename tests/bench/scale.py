@@ -28,7 +28,7 @@ from augment.engine.run import checked
 from augment.engine.status import FILE, Status
 from augment.experiment.arms import training_set
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import Bench, Shelf
+from augment.experiment.context import DatasetCache, RunContext
 from augment.experiment.recipe import make_recipe
 from augment.experiment.rows import identity
 from augment.experiment.stages import fit_generator, synthesise, train_and_score
@@ -58,7 +58,7 @@ def resident_mb() -> float:
 
 def planned(dataset: str, data_dir: Path | None) -> tuple[list[Cell], Rows]:
     """Ten thousand cells from a recipe, and their subsets drawn as a run does before it begins."""
-    shelf, found = Shelf(data_dir), []
+    shelf, found = DatasetCache(data_dir), []
     asked = dict(dataset=dataset, per_class="10", generator="ddpm,cgan,cvae,mix,noise")
     recipe = make_recipe(**asked, seeds="589", preset="smoke").resolved("cpu")
     one = make_recipe(**asked, seeds="1", preset="smoke").resolved("cpu")
@@ -98,7 +98,7 @@ def overhead(folder: Path) -> Rows:
     recipe = make_recipe(generator="noise", arm="real+synth", seeds="1", preset="smoke")
     cell, data = expand(recipe.resolved("cpu"))[0], load_dataset("digits")
     labelled = data.pool.select(labelled_subset(data.pool, per_class=10, seed=0))
-    bench, made = Bench(Store(folder), CPU, "fp32", -1), {}
+    bench, made = RunContext(Store(folder), CPU, "fp32", -1), {}
 
     def staged(name: str, steps: Any) -> float:
         def work() -> None:

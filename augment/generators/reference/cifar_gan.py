@@ -19,8 +19,8 @@ from augment.data.images import LabelledImages
 from augment.errors import UsageError
 from augment.generators.blocks import LN2, binary_loss, decode, in_chunks, rows_at_once
 from augment.runtime.seeds import seed_for
-from augment.training.learner import Metrics, fresh, steps_for
-from augment.training.optim import descend
+from augment.training.learner import Metrics, seeded_init, steps_for
+from augment.training.optim import optimizer_step
 from augment.training.precision import autocast
 
 Shape = tuple[int, int, int]
@@ -136,7 +136,7 @@ class Rivals:
             raise UsageError("--set generator.batch=1: batch norm needs 2 images or more")
         self.device, self.precision, self.shape = device, precision, data.shape
         self.steps = self.steps or steps_for(self.epochs, data, self.batch)
-        pairs = fresh(lambda: self.pairs(data), seed)
+        pairs = seeded_init(lambda: self.pairs(data), seed)
         for name, nets in zip("gd", zip(*pairs, strict=True), strict=True):
             models: Any = nn.ModuleList(nets)
             self.modules[name] = models.to(device=device, memory_format=torch.channels_last)
@@ -157,13 +157,13 @@ class Rivals:
             d_real = binary_loss(d(images, labels), True)
             d_fake = binary_loss(d(paint().detach(), labels), False)
         losses = {"d_real": d_real, "d_fake": d_fake}
-        descend(self.optimisers["d"], d_real + d_fake)
+        optimizer_step(self.optimisers["d"], d_real + d_fake)
         d.requires_grad_(False)
         for _ in range(self.g_steps):
             with autocast(self.precision, self.device):
                 fake = paint()
                 losses["g"] = binary_loss(d(fake, labels), True)
-            descend(self.optimisers["g"], losses["g"] + self.pull(fake, images, losses))
+            optimizer_step(self.optimisers["g"], losses["g"] + self.pull(fake, images, losses))
         d.requires_grad_(True)
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -218,7 +218,7 @@ class A1GAN(Rivals):
             self.optimisers["labeller"] = self.labeller.optimisers["net"]
 
     def shares(self, labels: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """(model, places in the batch) of what each model learns from; two images at least."""
+        """(model, indices in the batch) of what each model learns from; two images at least."""
         if self.labelling == "classifier":
             yield 0, torch.arange(len(labels), device=labels.device)
             return
@@ -248,9 +248,9 @@ class A1GAN(Rivals):
         for attempt in range(self.tries):
             keys = torch.tensor([seed_for(seed, attempt) for seed in seeds[open_].tolist()])
             made = self.draw(0, labels[open_], keys)
-            chances = self.chances(made)
-            wanted = chances.gather(1, labels[open_, None]).squeeze(1)
-            fits = chances.argmax(1) == labels[open_]
+            probabilities = self.probabilities(made)
+            wanted = probabilities.gather(1, labels[open_, None]).squeeze(1)
+            fits = probabilities.argmax(1) == labels[open_]
             taken = fits | (wanted > best[open_])
             images[open_[taken]], best[open_[taken]] = made[taken], wanted[taken]
             open_ = open_[~fits]
@@ -258,11 +258,11 @@ class A1GAN(Rivals):
                 break
         return images
 
-    def chances(self, images: Tensor) -> Tensor:
+    def probabilities(self, images: Tensor) -> Tensor:
         """The classifier's, [N, K], always as many images a call."""
-        places, rows = torch.arange(len(images)), rows_at_once(self.shape, self.device)
+        indices, rows = torch.arange(len(images)), rows_at_once(self.shape, self.device)
         return in_chunks(
-            lambda own, _: next(self.labeller.predict(images[own], rows)), places, places, rows
+            lambda own, _: next(self.labeller.predict(images[own], rows)), indices, indices, rows
         )
 
 

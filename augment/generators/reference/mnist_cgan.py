@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages
 from augment.generators.blocks import LN2, binary_loss, decode
-from augment.training.learner import Metrics, fresh, steps_for
-from augment.training.optim import descend
+from augment.training.learner import Metrics, seeded_init, steps_for
+from augment.training.optim import optimizer_step
 from augment.training.precision import autocast
 
 Shape = tuple[int, int, int]
@@ -127,7 +127,9 @@ class B1CGAN:
         self.device, self.precision, self.shape = device, precision, data.shape
         self.steps = self.steps or steps_for(self.epochs, data, self.batch)
         k = len(data.classes)
-        g, d = fresh(lambda: (Painter(self.z, data.shape, k), Discriminator(data.shape, k)), seed)
+        g, d = seeded_init(
+            lambda: (Painter(self.z, data.shape, k), Discriminator(data.shape, k)), seed
+        )
         self.modules = {
             "g": g.to(device=device, memory_format=torch.channels_last),
             "d": d.to(device=device, memory_format=torch.channels_last),
@@ -147,11 +149,11 @@ class B1CGAN:
         for name, shown, real in (("d_real", images, True), ("d_fake", fake.detach(), False)):
             with autocast(self.precision, self.device):
                 losses[name] = binary_loss(d(shown, labels), real)
-            descend(self.optimisers["d"], losses[name])
+            optimizer_step(self.optimisers["d"], losses[name])
         d.requires_grad_(False)
         with autocast(self.precision, self.device):
             losses["g"] = binary_loss(d(fake, labels), True)
-        descend(self.optimisers["g"], losses["g"])
+        optimizer_step(self.optimisers["g"], losses["g"])
         d.requires_grad_(True)
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -206,7 +208,7 @@ class B2VAE:
         """Build encoder, decoder and their optimiser."""
         self.device, self.precision, self.shape = device, precision, data.shape
         self.steps = self.steps or steps_for(self.epochs, data, self.batch)
-        pair = fresh(lambda: nn.ModuleList(self.networks(data)), seed)
+        pair = seeded_init(lambda: nn.ModuleList(self.networks(data)), seed)
         pair = pair.to(device=device, memory_format=torch.channels_last)
         self.modules = {"encoder": pair[0], "decoder": pair[1]}
         self.optimisers = {"vae": torch.optim.Adam(pair.parameters(), self.lr, fused=True)}
@@ -223,7 +225,7 @@ class B2VAE:
         ) / len(images)
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean()
         loss = reconstruction + kl
-        descend(self.optimisers["vae"], loss)
+        optimizer_step(self.optimisers["vae"], loss)
         return {"loss": loss.detach(), "reconstruction": reconstruction.detach(), "kl": kl.detach()}
 
     @torch.no_grad()
