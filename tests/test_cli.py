@@ -11,9 +11,11 @@ import time
 
 import pytest
 from conftest import bars, write_folder
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from augment import cli, signals
+from augment import cli
+from augment.cli import signals
 from augment.generators import GENERATORS
 from augment.report.comparison import MEASURES
 
@@ -60,7 +62,7 @@ def run_dir(tmp_path_factory):
 
 
 def test_each_command_has_an_example_that_names_it():
-    for name, each in cli.typer.main.get_command(cli.app).commands.items():
+    for name, each in get_command(cli.app).commands.items():
         assert f"Example: augment {name}" in each.callback.__doc__
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from augment.progress import iter_with_bars, iter_with_lines
+from augment.cli.progress import iter_with_bars, iter_with_lines
 from augment.stages import Progress
 from augment.status import CELL
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
-from augment.show import talk
+from augment.cli.console import talk
 
 if TYPE_CHECKING:
     from augment.engine import Result

@@ -13,8 +13,8 @@ import typer
 
 from augment import __version__
 from augment.errors import AugmentError, UsageError
-from augment.show import plain, show_plan, show_result, show_rows, show_summary, talk
-from augment.signals import INTERRUPTED, SIGNALLED, end_soon, ended_by_signals, until_signalled
+from augment.cli.console import plain, show_plan, show_result, show_rows, show_summary, talk
+from augment.cli.signals import INTERRUPTED, SIGNALLED, end_soon, ended_by_signals, until_signalled
 
 if TYPE_CHECKING:
     from augment.recipe import Recipe
@@ -634,7 +634,7 @@ def carry_out(
         show_plan(plan(recipe, device=where["device"], jobs=where["jobs"], **how), as_json)
         return
     from augment.engine import execute
-    from augment.progress import watch
+    from augment.cli.progress import watch
 
     def announce(folder: Path, cells: int, notes: list[str]) -> None:
         if not quiet:
