@@ -1,41 +1,39 @@
 """Settings of an experiment: validated, expanded to cells, and turned into stage signatures.
 
 A setting that is a list is a dimension of the matrix; `augment run` flags, TOML recipes and
-`augment.run(...)` keywords are the same settings.
+`augment.run(...)` keywords are the same settings. The registries of names import torch, so they are
+imported by what checks names: the command line reads the fields without them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import re
 import tomllib
 import typing
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from augment.errors import UsageError, unknown
+from augment.runtime import PRECISIONS
+from augment.setting_types import (
+    MOST_SEEDS,
+    NAMES,
+    Counts,
+    Datasets,
+    Guidances,
+    Many,
+    MixedShares,
+    Ratios,
+    Seeds,
+    Shares,
+    Side,
+    setting,
 )
 
-from augment.arms import ARMS, USUAL
-from augment.classic import CLASSIC
-from augment.classifiers import CLASSIFIERS
-from augment.errors import UsageError, unknown
-from augment.filters import FILTERS
-from augment.generators import GENERATORS
-from augment.mixing import MIXINGS
-from augment.runtime import PRECISIONS
-from augment.weights import HUB
-
-MOST_SEEDS = 10_000
+USUAL = ("real", "real+classic", "real+synth", "real+classic+synth", "synth")  # unless asked
 PRESETS = ("auto", "smoke", "quick", "full")
 SAMPLED = ("guidance", "strength")  # settings of some generators that are flags of their own
 MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # of the whole numbers to set
@@ -49,86 +47,126 @@ SHARES = (
 )  # from 0 to 1
 
 
-def as_list(value: Any) -> Any:
-    """One value → a list of one; `"a,b"` → two, commas in brackets left alone; None → no value."""
-    if value is None:
-        return []
-    if isinstance(value, str):
-        parts = re.split(r",(?![^\[]*\])", value)  # "ddpm widths=[16,32],cvae" are two
-        return [part.strip() for part in parts if part.strip()]
-    values = list(value) if isinstance(value, (list, tuple, range)) else [value]
-    if any(isinstance(v, bool) for v in values):
-        raise ValueError("true or false is no value here")  # Python would take them for 1 and 0
-    return values
-
-
-def as_datasets(value: Any) -> Any:
-    """As `as_list`; a file or folder that is there stays whole, commas in its name and all."""
-    if isinstance(value, str) and os.path.exists(value):  # Path's raises where a name is too long
-        return [value]
-    return as_list(value)
-
-
-def as_seeds(value: Any) -> Any:
-    """6 → 0…5; "100-105" → those; a list stays."""
-    if isinstance(value, str):
-        first, dash, last = (part.strip() for part in value.partition("-"))
-        if dash and first.isdecimal() and last.isdecimal():
-            value = range(int(first), int(last) + 1)
-        elif value.strip().isdecimal():
-            value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = range(value)
-    if isinstance(value, range) and value[MOST_SEEDS:]:  # before they are written out one by one
-        raise UsageError(
-            f"--seeds asks for {value.stop - value.start} trials: {MOST_SEEDS} at most"
-        )
-    return as_list(value) if isinstance(value, (str, list, tuple, range)) else value
-
-
-Many = Annotated[list[str], BeforeValidator(as_list)]
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Mixed = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Ratio = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]  # more fills any memory
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
 class Recipe(BaseModel):
     """All settings that a result depends on. `extra` keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    question: str = ""
-    dataset: Annotated[list[str], BeforeValidator(as_datasets)] = ["digits"]
-    frac: Annotated[list[Share], BeforeValidator(as_list)] = []
-    per_class: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)] = []
-    size: Annotated[int, Field(ge=8, le=512)] | None = None
-    generator: Many = ["ddpm"]
-    arm: Many = list(USUAL)
-    seeds: Annotated[
-        list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)
-    ] = [0, 1, 2]
-    ratio: Annotated[list[Ratio], BeforeValidator(as_list)] = [5.0]
-    guidance: Annotated[list[Annotated[float, Field(ge=0, le=100)]], BeforeValidator(as_list)] = []
-    share: Annotated[list[Mixed], BeforeValidator(as_list)] = [0.25]
-    mixing: Many = ["falling"]
-    strength: Annotated[list[Share], BeforeValidator(as_list)] = []
-    filter: Many = ["none"]
-    balanced: bool = False
-    select: bool = False
-    folds: Annotated[int, Field(ge=2, le=20)] = 3
-    preset: str = "auto"
-    classifier: str = "airbench"
-    classic: str = "auto"
-    precision: str = "auto"
-    weights: str | None = None  # for the arms that start from pretrained ones
-    skip_bad: bool = False
-    drop_small_classes: bool = False
-    set: dict[str, dict[str, Any]] = {}
+    question: str = setting("", "output", "Question that the run is to answer, kept in its recipe.")
+    dataset: Datasets = setting(
+        ["digits"],
+        "data",
+        "Data sets, by name or by path of your own images.",
+        metavar="NAME|PATH[,…]",
+        listed=True,
+    )
+    frac: Shares = setting([], "data", "Share of the pool that is labelled.")
+    per_class: Counts = setting(
+        [], "data", "Labelled images per class.", unset="10; of your own images, all"
+    )
+    size: Side | None = setting(
+        None, "data", "Side of the images in pixels.", unset="native up to 64, else 32"
+    )
+    generator: Many = setting(
+        ["ddpm"],
+        "generator",
+        "Generators to compare; write 'ddpm calls=50' to change settings of one.",
+        metavar=NAMES,
+        listed=True,
+    )
+    arm: Many = setting(
+        list(USUAL), "comparison", "Kinds of training set to compare.", metavar=NAMES, listed=True
+    )
+    seeds: Seeds = setting(
+        [0, 1, 2],
+        "comparison",
+        "Trials, paired over all arms: 6 for the first six, 100-105 or 1,4 for these.",
+        metavar="N|A-B|A,B…",
+    )
+    ratio: Ratios = setting([5.0], "comparison", "Synthetic images per labelled image.")
+    guidance: Guidances = setting(
+        [],
+        "generator",
+        "Scale of classifier-free guidance; 1 is no guidance.",
+        unset="the generator's own",
+    )
+    share: MixedShares = setting(
+        [0.25], "comparison", "Synthetic share of each batch that mixes real and synthetic images."
+    )
+    mixing: Many = setting(
+        ["falling"],
+        "comparison",
+        "Schedules by which synthetic images enter training.",
+        metavar=NAMES,
+        listed=True,
+    )
+    strength: Shares = setting(
+        [],
+        "generator",
+        "Noise level that sampling starts from: 1 is pure noise, less varies a labelled image.",
+        unset="the generator's own",
+    )
+    filter: Many = setting(
+        ["none"],
+        "comparison",
+        "Filters that decide which synthetic images are used.",
+        metavar=NAMES,
+        listed=True,
+    )
+    balanced: bool = setting(False, "comparison", "Even out the class sizes with synthetic images.")
+    select: bool = setting(
+        False,
+        "comparison",
+        "Choose on validation data among all given uses of synthetic images and none at all.",
+    )
+    folds: Annotated[int, Field(ge=2, le=20)] = setting(
+        3, "comparison", "Folds of the cross-validation of --select."
+    )
+    preset: str = setting(
+        "auto",
+        "generator",
+        "Length of training: smoke for a test, quick for a CPU, full for a GPU, auto by device.",
+        choices=PRESETS,
+    )
+    classifier: str = setting(
+        "airbench", "comparison", "Classifier to train.", metavar="NAME", listed=True
+    )
+    classic: str = setting(
+        "auto",
+        "comparison",
+        "Classic transforms; auto takes those that suit the data set.",
+        metavar="NAME",
+        listed=True,
+    )
+    precision: str = setting(
+        "auto", "execution", "Floating-point precision of training.", choices=PRECISIONS
+    )
+    weights: str | None = setting(
+        None,
+        "comparison",
+        "Pretrained weights that the transfer arms start from.",
+        metavar="FILE|RUN|torchvision",
+    )
+    skip_bad: bool = setting(False, "data", "Leave out unreadable images.")
+    drop_small_classes: bool = setting(False, "data", "Leave out classes with too few images.")
+    set: dict[str, dict[str, Any]] = setting(
+        {},
+        "generator",
+        "Hyperparameter of a generator or classifier, e.g. generator.lr=1e-3; may be repeated.",
+        metavar="SECTION.KEY=VALUE",
+    )
 
     @model_validator(mode="after")
     def check_names(self) -> Recipe:
-        """Names against their registries; the error lists the valid ones."""
+        """Check names against their registries; the error lists the valid ones."""
+        from augment.arms import ARMS
+        from augment.classic import CLASSIC
+        from augment.classifiers import CLASSIFIERS
+        from augment.filters import FILTERS
+        from augment.generators import GENERATORS
+        from augment.mixing import MIXINGS
+        from augment.weights import HUB
+
         entries = [split_variant(name)[0] for name in self.generator]
         for what, names, valid in (
             ("generator", entries, GENERATORS),
@@ -169,7 +207,10 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def check_overrides(self) -> Recipe:
-        """Each override names a setting that there is, in the right type, used or not."""
+        """Check that each override, used or not, names a hyperparameter and has its type."""
+        from augment.classifiers import CLASSIFIERS
+        from augment.generators import GENERATORS
+
         for registry, names in ((GENERATORS, self.generator), (CLASSIFIERS, [self.classifier])):
             for name in registry:
                 overrides = self.overrides(name) if name in names else self.set.get(name, {})
@@ -183,6 +224,9 @@ class Recipe(BaseModel):
 
         What a generator's name itself says (`ddpm calls=50`) goes over both.
         """
+        from augment.classifiers import CLASSIFIERS
+        from augment.generators import GENERATORS
+
         name, said = split_variant(name)
         registry: dict[str, Any] = GENERATORS if name in GENERATORS else CLASSIFIERS
         if not hyperparameters(registry, name, "quick", {}):  # a control has nothing to tune

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.arms import ARMS, UNLABELLED_SHARE, USUAL, generator_set, training_set
+from augment.arms import ARMS, UNLABELLED_SHARE, generator_set, training_set
 from augment.classic import CLASSIC
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
@@ -17,7 +17,7 @@ from augment.generators.blocks import rows_at_once
 from augment.generators.pretrained import Pretrained
 from augment.learn import TrainingSet, fit, train
 from augment.policies import POLICIES
-from augment.recipe import hyperparameters
+from augment.recipe import USUAL, hyperparameters
 from augment.state import full_state, kept_state, load_full_state, load_learner, save_learner
 
 SHAPES = {"grey 8×8": (1, 8, 8), "grey 28×28": (1, 28, 28), "colour 13×20": (3, 13, 20)}
