@@ -30,7 +30,7 @@ def setting(default: Any, panel: str, description: str, **shown: Any) -> Any:
 
 
 def as_list(value: Any) -> Any:
-    """One value → a list of one; `"a,b"` → two, commas in brackets left alone; None → no value."""
+    """Split text at commas outside brackets; wrap a single value; turn None into no value."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -38,19 +38,19 @@ def as_list(value: Any) -> Any:
         return [part.strip() for part in parts if part.strip()]
     values = list(value) if isinstance(value, (list, tuple, range)) else [value]
     if any(isinstance(v, bool) for v in values):
-        raise ValueError("true or false is no value here")  # Python would take them for 1 and 0
+        raise ValueError("true or false is no value here")  # Python takes them for 1 and 0
     return values
 
 
 def as_datasets(value: Any) -> Any:
-    """As `as_list`; a file or folder that is there stays whole, commas in its name and all."""
+    """Split as `as_list`, but keep the path of an existing file or folder whole."""
     if isinstance(value, str) and os.path.exists(value):  # Path's raises where a name is too long
         return [value]
     return as_list(value)
 
 
 def as_seeds(value: Any) -> Any:
-    """6 → 0…5; "100-105" → those; a list stays."""
+    """Turn 6 into 0 to 5 and "100-105" into those six; keep a list."""
     if isinstance(value, str):
         first, dash, last = (part.strip() for part in value.partition("-"))
         if dash and first.isdecimal() and last.isdecimal():

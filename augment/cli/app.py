@@ -1,6 +1,6 @@
 """The Typer application: commands in their groups, the page without a command, and errors.
 
-stdout is data, stderr is talk.
+Data goes to stdout, messages to stderr.
 """
 
 from __future__ import annotations

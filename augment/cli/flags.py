@@ -1,4 +1,4 @@
-"""How a command takes its options: in groups, and those of a recipe derived from its fields.
+"""Options in groups: the fields of a dataclass, or those of the recipe's class, become flags.
 
 A parameter of a command that is a dataclass stands for the options that are its fields, and
 `**settings` for all fields of the recipe's class, whose names, types, ranges, defaults and help
@@ -46,7 +46,7 @@ def setting_option(name: str, schema: dict[str, Any], help: str = "") -> Any:
 
 
 def value_form(schema: dict[str, Any]) -> str:
-    """The form of a setting's value: its own metavar, its choices, or its type."""
+    """Return the form of a setting's value: its own metavar, its choices, or its type."""
     if "metavar" in schema:
         return schema["metavar"]
     if "choices" in schema:
@@ -56,27 +56,27 @@ def value_form(schema: dict[str, Any]) -> str:
 
 
 def one_value(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a single value: of a list's items, of the part of an optional one not null."""
+    """Return the schema of a single value: of a list's items, of an optional value if given."""
     if schema.get("type") == "array":
         return schema["items"]
     return next(part for part in schema.get("anyOf", [schema]) if part["type"] != "null")
 
 
 def help_text(schema: dict[str, Any]) -> str:
-    """A setting's description, then its range, its default and where valid names are listed."""
+    """Return a setting's description with its range, where its names are listed, its default."""
     single = one_value(schema)
     default = default_text(schema["default"]) or schema.get("unset", "")
     notes = [
-        "" if "metavar" in schema else range_text(single),  # that tells the form of the value
+        "" if "metavar" in schema else range_text(single),  # that form is no plain number
         "see augment list" if schema.get("listed") else "",
         f"default: {default}" if default else "",
     ]
-    noted = "; ".join(filter(None, notes))
-    return schema["description"].removesuffix(".") + (f" ({noted})." if noted else ".")
+    added = "; ".join(filter(None, notes))
+    return schema["description"].removesuffix(".") + (f" ({added})." if added else ".")
 
 
 def range_text(single: dict[str, Any]) -> str:
-    """The range of a number: 0<x<=1, or x>=1 where it is open on one side."""
+    """Format the range of a number as Typer does: 0<x<=1, or x>=1 if open on one side."""
     low = next((k for k in ("minimum", "exclusiveMinimum") if k in single), None)
     high = next((k for k in ("maximum", "exclusiveMaximum") if k in single), None)
     if low and high:
@@ -88,7 +88,7 @@ def range_text(single: dict[str, Any]) -> str:
 
 
 def default_text(value: Any) -> str:
-    """A default as the flag takes it; nothing for one that is empty or off."""
+    """Format a default as the flag takes it; empty for one that is empty or off."""
     if isinstance(value, list):
         return ", ".join(map(default_text, value))
     if isinstance(value, bool) or value is None or value == {}:
@@ -97,7 +97,7 @@ def default_text(value: Any) -> str:
 
 
 def setting_parameters(model: type[BaseModel]) -> list[inspect.Parameter]:
-    """One parameter of a command for each field of a recipe's class; None where it is not given."""
+    """Return a command's parameter for each field of a recipe's class; None is its default."""
     forms = {"boolean": bool | None, "object": list[str] | None}  # an object is given key by key
     return [
         inspect.Parameter(
@@ -113,7 +113,7 @@ def setting_parameters(model: type[BaseModel]) -> list[inspect.Parameter]:
 
 
 def group_parameters(group: Any) -> list[inspect.Parameter]:
-    """One parameter of a command for each field of a dataclass of options."""
+    """Return a command's parameter for each field of a dataclass of options."""
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
@@ -127,7 +127,7 @@ def group_parameters(group: Any) -> list[inspect.Parameter]:
 
 
 def panel_place(parameter: inspect.Parameter) -> int:
-    """Where a parameter stands on the help page: arguments first, then the groups in order."""
+    """Return where a parameter stands on the help page: arguments, then the groups in order."""
     (shown,) = parameter.annotation.__metadata__
     panel = (shown.rich_help_panel or "").lower()
     return PANELS.index(panel) if panel in PANELS else -1
@@ -136,7 +136,7 @@ def panel_place(parameter: inspect.Parameter) -> int:
 def with_options(
     command: Callable[..., None], model: type[BaseModel] = Recipe
 ) -> Callable[..., None]:
-    """Spread a command's groups of options out, as Typer reads them, and gather them at a call.
+    """Expand a command's groups of options into single ones for Typer; regroup them at a call.
 
     `**settings` of the command holds those of `model` that were given, as text; pydantic reads it.
     """

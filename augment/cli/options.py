@@ -71,7 +71,7 @@ ChosenGenerator = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """Where cells run and with what: no result depends on it."""
+    """Where the cells run, and with what."""
 
     data_dir: DataDir = None
     device: Device = "auto"
