@@ -208,10 +208,9 @@ def test_new_setting_of_the_recipe_is_a_flag_a_key_a_line_of_help_and_a_keyword(
     monkeypatch.setattr("augment.recipe.Recipe", Wider)
     taken = []
 
-    def command(**settings):
+    def command(**settings: object):
         taken.append(settings)
 
-    command.__annotations__ = {"settings": "typing.Any"}
     app = typer.Typer()
     app.command("run")(with_options(command, Wider))
     app.command("other")(lambda: None)

@@ -23,9 +23,9 @@ from augment.errors import AugmentError
 FIRST_STEPS = """\
 Do generated images help a classifier of few labelled images?
 
-  augment run                       Run on the built-in digits (about two minutes).
-  augment run --dataset ./images    Run on your own images, one folder per class.
-  augment export RUN ./augmented    Export the augmented data set of a run.
+  augment run                     Run on the built-in digits, about two minutes.
+  augment run --dataset ./images  Run on your own images, one folder per class.
+  augment export RUN ./augmented  Export the augmented data set of a run.
 
 RUN is the folder that a run prints; its report is RUN/report.html.
 augment --help lists all commands."""
