@@ -10,10 +10,21 @@ import sys
 import time
 
 import pytest
+import typer
 from conftest import bars, write_folder
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from augment import cli, signals
+import augment
+from augment import cli
+from augment.cli import signals
+from augment.cli.experiments import overridden
+from augment.cli.flags import PANELS, with_options
+from augment.data.decode import DEFAULT_SIZE, NATIVE_LIMIT
+from augment.errors import UsageError
+from augment.experiment.cells import FIRST_CLASSES
+from augment.experiment.recipe import Recipe, make_recipe, read_recipe
+from augment.experiment.setting_types import Ratios, setting
 from augment.generators import GENERATORS
 from augment.report.comparison import MEASURES
 
@@ -59,15 +70,205 @@ def run_dir(tmp_path_factory):
     return out
 
 
+COMMANDS = get_command(cli.app).commands
+
+
+def options_of(name, app=cli.app):
+    """The options of a command as Typer builds them, --help among them."""
+    command = get_command(app).commands[name]
+    with command.make_context(name, [], resilient_parsing=True) as context:
+        params = command.get_params(context)
+    return [param for param in params if param.param_type_name == "option"]
+
+
+def help_lines(monkeypatch, *words, width=80):
+    """The help page of a command on a terminal of so many columns."""
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", width)
+    shown = CliRunner().invoke(cli.app, [*words, "--help"])
+    assert shown.exit_code == 0, shown.output
+    return shown.stdout.splitlines()
+
+
+def columns_of(lines):
+    """The text of a help page without its frames, each option's help in one line."""
+    inside = [line.strip("│").strip() for line in lines if line.startswith("│")]
+    return " ".join(" ".join(re.split(r"\s{2,}", line)[-1] for line in inside).split())
+
+
 def test_each_command_has_an_example_that_names_it():
-    for name, each in cli.typer.main.get_command(cli.app).commands.items():
+    for name, each in COMMANDS.items():
         assert f"Example: augment {name}" in each.callback.__doc__
 
 
-def test_help_is_fast_because_torch_is_not_imported():
-    code = "import sys, augment.cli; print([m for m in ('torch', 'pandas') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+@pytest.mark.parametrize("words", [[], ["run"]])
+def test_help_imports_nothing_heavy(words):
+    code = (
+        "import sys; from augment import cli; sys.argv[1:] = [*sys.argv[1:], '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'sklearn', 'matplotlib', 'diffusers'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    asked = [sys.executable, "-c", code, *words]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_option_has_help_a_group_and_a_form_of_its_value(name):
+    for param in options_of(name):
+        assert param.help.endswith("."), param.name
+        assert param.rich_help_panel.lower() in PANELS, param.name
+        assert param.metavar or param.is_flag or param.count, param.name
+
+
+def test_options_of_run_stand_in_the_order_of_their_groups():
+    panels = [param.rich_help_panel.lower() for param in options_of("run")]
+    assert list(dict.fromkeys(panels)) == list(PANELS)
+
+
+def test_every_setting_of_the_recipe_is_a_flag():
+    flags = {param.opts[0] for param in options_of("run")}
+    assert {f"--{name.replace('_', '-')}" for name in Recipe.model_fields} <= flags
+
+
+@pytest.mark.parametrize("name", Recipe.model_fields)
+def test_default_in_the_help_is_the_default_of_the_recipe(name):
+    (param,) = [each for each in options_of("run") if each.name == name]
+    default = Recipe.model_fields[name].default
+    unset = Recipe.model_fields[name].json_schema_extra.get("unset")
+    said = re.search(r"default: (.*)\)\.$", param.help)
+    if unset:
+        assert said[1] == unset
+    elif default in ("", [], {}, None, False):
+        assert not said
+    else:
+        assert getattr(make_recipe(**{name: said[1]}), name) == default
+
+
+def test_defaults_that_the_help_has_in_words_are_those_in_the_code():
+    said = {name: field.json_schema_extra for name, field in Recipe.model_fields.items()}
+    assert said["per_class"]["unset"].startswith(f"{FIRST_CLASSES};")
+    assert said["size"]["unset"] == f"native up to {NATIVE_LIMIT}, else {DEFAULT_SIZE}"
+    of_program = {"device": "auto", "executor": "local"}
+    found = {param.name: param for param in options_of("run")}
+    for name, default in of_program.items():
+        assert found[name].default == default
+        assert f"(default: {default})" in found[name].help
+
+
+@pytest.mark.parametrize(
+    ("flag", "metavar", "extent"),
+    [
+        ("size", "INTEGER", "8<=x<=512"),
+        ("folds", "INTEGER", "2<=x<=20"),
+        ("per_class", "INTEGER[,INTEGER…]", "x>=1"),
+        ("frac", "FLOAT[,FLOAT…]", "0<x<=1"),
+        ("share", "FLOAT[,FLOAT…]", "0<x<1"),
+        ("preset", "auto|smoke|quick|full", "default: auto"),
+        ("arm", "NAME[,NAME…]", "see augment list"),
+        ("question", "TEXT", ""),
+    ],
+)
+def test_flag_shows_the_form_and_range_of_its_value(flag, metavar, extent):
+    (param,) = [each for each in options_of("run") if each.name == flag]
+    assert param.metavar == metavar
+    assert extent in param.help
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_80_columns_and_cuts_nothing(name, monkeypatch):
+    lines = help_lines(monkeypatch, name)
+    assert max(map(len, lines)) <= 80
+    text = columns_of(lines)
+    for param in options_of(name):
+        assert " ".join(param.help.split()) in text, param.name
+
+
+def test_examples_of_the_groups_parse():
+    command = COMMANDS["run"]
+    examples = re.findall(r"^  (\w+) +augment run (.+)$", command.epilog, re.M)
+    assert [panel.lower() for panel, _ in examples] == list(PANELS)
+    for panel, words in examples:
+        context = command.make_context("run", words.split())
+        given = {k for k, v in context.params.items() if v not in (None, False, 0, [])}
+        groups = {p.rich_help_panel for p in command.params if p.name in given}
+        assert panel in groups
+
+
+class Wider(Recipe):
+    """A recipe with one more setting, as the next person adds it."""
+
+    blur_by: Ratios = setting([1.5], "comparison", "Blur of the synthetic images.")
+
+
+def test_new_setting_of_the_recipe_is_a_flag_a_key_a_line_of_help_and_a_keyword(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("augment.experiment.recipe.Recipe", Wider)
+    taken = []
+
+    def command(**settings: object):
+        taken.append(settings)
+
+    app = typer.Typer()
+    app.command("run")(with_options(command, Wider))
+    app.command("other")(lambda: None)
+    (param,) = [each for each in options_of("run", app) if each.name == "blur_by"]
+    assert param.metavar == "FLOAT[,FLOAT…]"
+    assert param.help == "Blur of the synthetic images (0<x<=10000; default: 1.5)."
+    shown = CliRunner().invoke(app, ["run", "--blur-by", "2,0.5"])
+    assert shown.exit_code == 0, shown.output
+    assert make_recipe(**taken[0]).blur_by == [2.0, 0.5]
+
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("blur_by = [3, 4]")
+    assert make_recipe(**read_recipe(recipe)).blur_by == [3.0, 4.0]
+    with pytest.raises(UsageError, match="--blur-by much: Input should be a valid number"):
+        make_recipe(blur_by="much")
+
+    def captured(recipe, **_):
+        taken.append(recipe)
+        return "result"
+        yield
+
+    monkeypatch.setattr("augment.engine.run.execute", captured)
+    assert augment.run(blur_by="7") == "result"
+    assert taken[-1].blur_by == [7.0]
+
+
+def test_without_a_command_the_three_that_most_people_need(monkeypatch, capsys):
+    code, out, err = call(monkeypatch, capsys)
+    assert (code, out) == (2, "")  # nothing was run, and a script should notice
+    found = re.findall(r"^  augment (.+?)  ", err, re.M)
+    assert [words.split()[0] for words in found] == ["run", "run", "export"]
+    for words in found:
+        name, *rest = words.split()
+        COMMANDS[name].make_context(name, rest)
+    assert "augment --help lists all commands" in err
+    assert max(map(len, err.splitlines())) <= 80
+
+
+def test_flags_go_over_the_recipe_of_config():
+    file = {"frac": 0.5, "ratio": 3, "set": {"ddpm": {"lr": 1e-3}, "cvae": {"steps": 5}}}
+    flags = {"per_class": "4", "set": ["ddpm.steps=9", "ddpm.lr=2e-3"]}
+    assert overridden(file, flags) == {
+        "per_class": "4",
+        "ratio": 3,
+        "set": {"ddpm": {"lr": 2e-3, "steps": 9}, "cvae": {"steps": 5}},
+    }
+    assert file["set"]["ddpm"] == {"lr": 1e-3}
+    assert overridden({}, {}) == {"set": {}}
+
+
+def test_both_spellings_of_a_flag_are_taken(monkeypatch, capsys):
+    short = COMMANDS["run"].make_context("run", ["-q", "-vv", "--filter", "none"]).params
+    long = COMMANDS["run"].make_context("run", ["--quiet", "--verbose", "--verbose"]).params
+    assert (short["quiet"], short["verbose"]) == (long["quiet"], long["verbose"]) == (True, 2)
+    assert short["filter"] == "none"
+    code, _, err = call(monkeypatch, capsys, "run", "--set", "ddpm.lr=fast", "-q")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "ddpm.lr = 'fast'" in err
 
 
 def test_diffusers_is_imported_for_ddpm_only():
@@ -106,7 +307,11 @@ def test_help_of_a_command(name):
         (["sample", "nowhere", "--label", "7"], 2, "no run folder"),
         (["report", "nowhere"], 2, "no run folder"),
         (["check", "./nowhere"], 2, "no such folder"),
-        (["run", "--size", "3"], 2, "--size"),
+        (["run", "--size", "3"], 2, "--size 3: "),
+        (["run", "--size", "big"], 2, "--size big: Input should be a valid integer"),
+        (["run", "--ratio", "2,x"], 2, "--ratio x: Input should be a valid number"),
+        (["run", "--folds", "1"], 2, "--folds 1: "),
+        (["check", "digits", "--size", "3"], 2, "--size 3: "),
         (["run", "--executor", "rai"], 2, "did you mean 'ray'"),
         (["run", "--executor", "ray", "--jobs", "2"], 2, "--jobs is for --executor local"),
         (["run", "--gpus", "0.5"], 2, "--gpus is for --executor ray"),
@@ -245,7 +450,7 @@ def test_doctor_names_versions_and_room(monkeypatch, capsys):
 def test_doctor_says_how_to_get_what_is_missing(tmp_path, monkeypatch, capsys):
     (tmp_path / "mnist.npz").touch()
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("augment.runtime.machine.EXTRAS", ("json", "no_such_extra"))
+    monkeypatch.setattr("augment.runtime.machine.machine.EXTRAS", ("json", "no_such_extra"))
     code, out, _ = call(monkeypatch, capsys, "doctor", "--data-dir", tmp_path)
     lines = dict(line.split("\t") for line in out.splitlines())
     assert code == 0

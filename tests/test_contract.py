@@ -10,8 +10,9 @@ from conftest import bars
 from augment.classifiers.models import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.data.subset import hidden
-from augment.experiment.arms import ARMS, UNLABELLED_SHARE, USUAL, generator_set, training_set
+from augment.experiment.arms import ARMS, UNLABELLED_SHARE, USUAL_ARMS, generator_set, training_set
 from augment.experiment.hyperparameters import hyperparameters
+from augment.experiment.recipe import USUAL_ARMS
 from augment.generators import GENERATORS
 from augment.generators.blocks import rows_at_once
 from augment.generators.pretrained import Pretrained
@@ -173,7 +174,7 @@ def test_arm_fills_its_batches_as_it_says(name, tiny):
     wanted = "+".join(filter(None, ["natural" if arm.classic else "none", arm.policy]))
     assert {t.__name__ for t in training.transforms} == {wanted}
     assert arm.against is None or arm.against in ARMS
-    assert set(USUAL) <= set(ARMS)
+    assert set(USUAL_ARMS) <= set(ARMS)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values())

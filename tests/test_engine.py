@@ -23,9 +23,9 @@ from augment.engine.processes import Worker, gpu_slot, signals_held
 from augment.engine.run import execute
 from augment.engine.scheduling import generator_keys, stage_keys, urgency
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
-from augment.experiment import stages
 from augment.experiment.arms import generator_set
 from augment.experiment.cells import expand
+from augment.experiment.method import stages
 from augment.experiment.recipe import make_recipe
 from augment.generators import GENERATORS
 from augment.runtime.seeds import seed_for

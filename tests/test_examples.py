@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import bars, write_folder
+from typer.main import get_command
 
 from augment import cli
 
-COMMANDS = cli.typer.main.get_command(cli.app).commands
+COMMANDS = get_command(cli.app).commands
 TINY = (
     "--preset smoke --per-class 3 --seeds 1 --jobs 1 --ratio 2 --set generator.steps=4 "
     "--set classifier.steps=4 --set classifier.width=8"

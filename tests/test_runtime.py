@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augment.errors import MachineError, UsageError, unknown
-from augment.runtime import machine as runtime
 from augment.runtime.device import peak_memory_mb, pick_device
 from augment.runtime.machine import data_dir, environment
+from augment.runtime.machine import machine as runtime
 from augment.runtime.seeds import noise_for, seed_for
 from augment.training.precision import autocast, pick_precision
 

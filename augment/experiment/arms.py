@@ -102,11 +102,6 @@ ARMS: dict[str, Arm] = {
         frozen=True,
     ),
 }
-
-
-USUAL = ("real", "real+classic", "real+synth", "real+classic+synth", "synth")  # unless asked
-
-
 DECISIVE = "real+classic+synth"  # flips and crops are free: what counts is the gain beyond them
 
 

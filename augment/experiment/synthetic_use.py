@@ -8,34 +8,36 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-Ratio = Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)]  # more fills any memory
-OpenShare = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Guidance = Annotated[float, Field(ge=0, le=100)]
+from augment.experiment.setting_types import (
+    NAMES,
+    Guidances,
+    Many,
+    MixedShares,
+    Ratios,
+    Shares,
+    setting,
+)
 
 
 @dataclass(frozen=True)
-class Setting:
+class UseSetting:
     """What a field of SyntheticUse is to recipes, signatures and tables."""
 
-    default: Any  # of a recipe; a list where several values are a dimension of the matrix
-    help: str
-    each: Any  # type of one value, for pydantic
+    values: Any  # type of what a recipe gives, for pydantic
+    recipe_field: Any  # default, help and group of its flag: see `setting`
     stage: str | None  # whose signature it belongs to; None: the generator's settings hold it
     mixes: bool = False  # None in arms that do not mix labelled and synthetic images
     left_out: Any = ()  # values that signatures leave out, since artefacts without it are equal
-    registry: Callable[[], Iterable[str]] | None = None  # the valid names
+    registry: Callable[[], Collection[str]] | None = None  # the valid names
 
     @property
     def varies(self) -> bool:
-        """Whether a recipe may give several values."""
-        return isinstance(self.default, list)
+        """Whether a recipe may give several values: a dimension of the matrix, or a switch."""
+        return self.values is not bool
 
     @property
     def of_generator(self) -> bool:
@@ -43,65 +45,99 @@ class Setting:
         return self.stage is None
 
 
-def _mixings() -> Iterable[str]:
+def _mixings() -> Collection[str]:
     from augment.experiment.mixing import MIXINGS
 
     return MIXINGS
 
 
-def _filters() -> Iterable[str]:
+def _filters() -> Collection[str]:
     from augment.experiment.filters import FILTERS
 
     return FILTERS
 
 
-def _setting(default: Any, help: str, each: Any, **kinds: Any) -> Any:
+def _use(values: Any, recipe_field: Any, stage: str | None, **kinds: Any) -> Any:
     """A field that is None where there are no synthetic images; a switch is off there."""
-    setting = Setting(default, help, each, **kinds)
-    return field(default=None if setting.varies else default, metadata={"setting": setting})
+    use = UseSetting(values, recipe_field, stage, **kinds)
+    return field(default=None if use.varies else False, metadata={"use": use})
 
 
 @dataclass(frozen=True)
 class SyntheticUse:
     """How a cell samples and uses synthetic images; all None in arms without them."""
 
-    ratio: float | None = _setting(
-        [5.0], "Synthetic images for each labelled one.", Ratio, stage="synthetic"
+    ratio: float | None = _use(
+        Ratios, setting([5.0], "comparison", "Synthetic images per labelled image."), "synthetic"
     )
-    share: float | None = _setting(
-        [0.25], "Synthetic share of mixed batches.", OpenShare, stage="score", mixes=True
+    share: float | None = _use(
+        MixedShares,
+        setting(
+            [0.25],
+            "comparison",
+            "Synthetic share of each batch that mixes real and synthetic images.",
+        ),
+        "score",
+        mixes=True,
     )
-    mixing: str | None = _setting(
-        ["falling"],
-        "When and how synthetic images enter the training.",
-        str,
-        stage="score",
+    mixing: str | None = _use(
+        Many,
+        setting(
+            ["falling"],
+            "comparison",
+            "Schedules by which synthetic images enter training.",
+            metavar=NAMES,
+            listed=True,
+        ),
+        "score",
         mixes=True,
         left_out=(None, "constant"),
         registry=_mixings,
     )
-    guidance: float | None = _setting(
-        [], "Classifier-free guidance; 1 is none.", Guidance, stage=None
+    guidance: float | None = _use(
+        Guidances,
+        setting(
+            [],
+            "generator",
+            "Scale of classifier-free guidance; 1 is no guidance.",
+            unset="the generator's own",
+        ),
+        None,
     )
-    strength: float | None = _setting(
-        [],
-        "Noise level that a sample starts from: 1 is pure noise, less varies a labelled image.",
-        Share,
-        stage=None,
+    strength: float | None = _use(
+        Shares,
+        setting(
+            [],
+            "generator",
+            "Noise level that sampling starts from: 1 is pure noise, less varies a labelled image.",
+            unset="the generator's own",
+        ),
+        None,
     )
-    filter: str | None = _setting(
-        ["none"], "Which synthetic images are used.", str, stage="score", registry=_filters
+    filter: str | None = _use(
+        Many,
+        setting(
+            ["none"],
+            "comparison",
+            "Filters that decide which synthetic images are used.",
+            metavar=NAMES,
+            listed=True,
+        ),
+        "score",
+        registry=_filters,
     )
-    balanced: bool = _setting(
-        False, "Even out the classes with synthetic images.", bool, stage="synthetic"
+    balanced: bool = _use(
+        bool,
+        setting(False, "comparison", "Even out the class sizes with synthetic images."),
+        "synthetic",
     )
 
     def signed(self, stage: str) -> dict[str, Any]:
         """The settings that belong to the signature of a stage."""
         return {
             name: value
-            for name, setting in USE_SETTINGS.items()
-            if setting.stage == stage and (value := getattr(self, name)) not in setting.left_out
+            for name, use in USE_SETTINGS.items()
+            if use.stage == stage and (value := getattr(self, name)) not in use.left_out
         }
 
     def undecided(self) -> SyntheticUse:
@@ -113,10 +149,10 @@ class SyntheticUse:
         return {name: getattr(self, name) for name in USE_COLUMNS}
 
 
-USE_SETTINGS: dict[str, Setting] = {
-    f.name: f.metadata["setting"] for f in dataclasses.fields(SyntheticUse)
+USE_SETTINGS: dict[str, UseSetting] = {
+    f.name: f.metadata["use"] for f in dataclasses.fields(SyntheticUse)
 }
-VARIED = [name for name, setting in USE_SETTINGS.items() if setting.varies]
+VARIED = [name for name, use in USE_SETTINGS.items() if use.varies]
 # the generator's own first
 USE_COLUMNS = sorted(VARIED, key=lambda name: not USE_SETTINGS[name].of_generator)
 

@@ -10,10 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from augment.engine import executors
 from augment.engine.local import Local
-from augment.engine.run import execute
-from augment.experiment import stages
+from augment.engine.run import execute, executors
+from augment.experiment.method import stages
 from augment.experiment.recipe import make_recipe
 
 stages.CHECKPOINT_SECONDS = executors.WRITE_SECONDS = 0.05

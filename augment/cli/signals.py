@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: how a command ends from wherever it is, and can be gone on with."""
+"""Ctrl-C and SIGTERM: a command ends from wherever it is, and its run can be resumed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
-from augment.show import talk
+from augment.cli.console import talk
 
 if TYPE_CHECKING:
     from augment.engine.run import Result
     from augment.experiment.context import Progress
 
-SIGNALLED: list[int] = []  # exit codes of the signals that came
-GRACE = 3.0  # seconds that a command has to end by itself after a signal
-INTERRUPTED = "interrupted; run the same command, or augment resume RUN, to go on"
+SIGNALLED: list[int] = []  # exit codes of the signals received
+GRACE = 3.0  # seconds that a command has after a signal to end by itself
+INTERRUPTED = "interrupted; run the same command, or augment resume RUN, to continue"
 
 
 def end_soon() -> None:
-    """After a signal: what is left of the process, too, ends within GRACE and undisturbed."""
+    """Ignore further signals and end the process within GRACE, whatever is left of it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     last = threading.Timer(GRACE, os._exit, [SIGNALLED[0]])
@@ -31,26 +31,26 @@ def end_soon() -> None:
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the command with 130 and 143 from wherever it is."""
+    """End the command on Ctrl-C or SIGTERM, with 130 or 143, from wherever it is."""
     stops, ended = (signal.SIGINT, signal.SIGTERM), threading.Event()
     heard, hear = os.pipe()
     os.set_blocking(hear, False)
 
     def stop(number: int, _: object) -> None:
         SIGNALLED.append(128 + number)
-        for each in stops:  # a second one would break into the clearing up, which GRACE bounds
+        for each in stops:  # a second one would interrupt the clean-up, which GRACE bounds
             signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     def end_anyway() -> None:
-        # `stop` waits for the end of a call into C, and what it raises can be swallowed. What is
-        # sealed stays and the rest is made again, as after a kill.
+        # `stop` runs only after a call into C has returned, and its exception can be swallowed.
+        # Sealed artefacts stay and the rest is computed again, as after a kill.
         with open(heard, "rb", buffering=0) as numbers:
-            while (said := numbers.read(1)) and said[0] not in stops:
+            while (number := numbers.read(1)) and number[0] not in stops:
                 pass
-        if said and not ended.wait(GRACE):
+        if number and not ended.wait(GRACE):
             talk(INTERRUPTED)
-            os._exit(128 + said[0])
+            os._exit(128 + number[0])
 
     threading.Thread(target=end_anyway, daemon=True).start()
     before = signal.set_wakeup_fd(hear, warn_on_full_buffer=False)
@@ -66,9 +66,9 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def until_signalled(steps: Generator[Progress, None, Result]) -> Generator[Progress, None, Result]:
-    """The steps of a run, none more after a signal: what it raised can have been swallowed.
+    """Yield the steps of a run and stop after a signal, even if its exception was swallowed.
 
-    A bare `except:` around an import, or a finaliser, takes any exception that comes just then.
+    A bare `except:` around an import, or a finaliser, swallows any exception raised at that moment.
     """
     while True:
         try:

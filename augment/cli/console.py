@@ -1,4 +1,4 @@
-"""What the commands print: data on stdout as tables or JSON, talk on stderr."""
+"""Output of the commands: data on stdout as tables or JSON, messages on stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_result(result: Result, as_json: bool, quiet: bool) -> None:
-    """The table on stdout, then where the files are."""
+    """Print the table of a run on stdout, then where its files are."""
     if as_json:
         rows = json.loads(result.table.to_json(orient="records"))
         summary = json.loads(result.summary.to_json(orient="records"))
@@ -25,7 +25,7 @@ def show_result(result: Result, as_json: bool, quiet: bool) -> None:
 
 
 def show_summary(summary: Any, as_json: bool, quiet: bool = False) -> None:
-    """The summary as tables with the verdicts below."""
+    """Print a summary as tables with the verdicts below."""
     from augment.report.table import HEAD, LEAST, blocks, legend, verdicts
 
     if as_json:
@@ -33,9 +33,9 @@ def show_summary(summary: Any, as_json: bool, quiet: bool = False) -> None:
         return
     for title, lines in blocks(summary):
         names, head, least = {line[0] for line in lines} - {""}, HEAD, LEAST
-        if sys.stdout.isatty():  # the other interval is in table.md
+        if sys.stdout.isatty():  # for want of room; the BCa interval is in table.md
             lines = [[cell.partition(" (BCa")[0] for cell in line] for line in lines]
-            if len(names) == 1:  # a column that says one thing
+            if len(names) == 1:  # a column of one value goes into the title
                 title, head, least = f"{title}; {names.pop()}", HEAD[1:], LEAST - 1
                 lines = [line[1:] for line in lines]
         show_rows(title, lines, list(head), least=least)
@@ -45,18 +45,18 @@ def show_summary(summary: Any, as_json: bool, quiet: bool = False) -> None:
         talk(sentence)
 
 
-def show_plan(about: dict[str, Any], as_json: bool) -> None:
-    """What a dry run found."""
+def show_plan(estimate: dict[str, Any], as_json: bool) -> None:
+    """Print what a dry run found."""
     if as_json:
-        print(json.dumps(about))
+        print(json.dumps(estimate))
         return
-    rows = [[k.replace("_", " "), plain(v)] for k, v in about.items() if k != "cells"]
+    rows = [[k.replace("_", " "), plain(v)] for k, v in estimate.items() if k != "cells"]
     show_rows("plan", rows)
-    show_rows("cells", [[c] for c in about["cells"]])
+    show_rows("cells", [[c] for c in estimate["cells"]])
 
 
 def plain(value: Any) -> str:
-    """A value as people write it."""
+    """Format a value for people: without brackets, a long list on several lines."""
     if isinstance(value, dict):
         return ", ".join(f"{k} {v}" for k, v in value.items())
     if isinstance(value, (list, tuple)):
@@ -71,10 +71,10 @@ def plain(value: Any) -> str:
 def show_rows(
     title: str, rows: list[list[str]], head: list[str] | None = None, least: int = 0
 ) -> None:
-    """A table on stdout: drawn on a terminal, cell by cell if it is too wide; tabs in a pipe.
+    """Print a table on stdout: tabs in a pipe; on a terminal drawn, or cell by cell if too wide.
 
-    With `least`, a terminal without room for all columns shows as many as it can from the left, but
-    no fewer.
+    With `least`, a terminal too narrow for all columns shows the leftmost that fit, at least so
+    many.
     """
     if not sys.stdout.isatty():
         print(
@@ -100,7 +100,7 @@ def show_rows(
 
 
 def drawn(title: str, rows: list[list[str]], head: list[str] | None, whole: bool) -> Table:
-    """Rows for a terminal; `whole`: no cell but those of the last column is broken into lines."""
+    """Draw rows for a terminal; with `whole`, only cells of the last column may wrap."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -115,13 +115,13 @@ def drawn(title: str, rows: list[list[str]], head: list[str] | None, whole: bool
     )
     for name, *cells in zip(head or rows[0], *rows, strict=True):
         widest = max(map(len, [name, *cells]))
-        kept = whole and name not in ("generator", (head or [""])[-1])
-        table.add_column(name, no_wrap=kept, min_width=widest if kept else None)
+        unbroken = whole and name not in ("generator", (head or [""])[-1])
+        table.add_column(name, no_wrap=unbroken, min_width=widest if unbroken else None)
     for line in rows:
         table.add_row(*(escape(cell) for cell in line))
     return table
 
 
 def talk(sentence: str) -> None:
-    """Something for the person, not for the pipe."""
+    """Print a message for the person, not for the pipe: on stderr."""
     print(sentence, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: bars with a rate and a time left on a terminal, lines elsewhere."""
+"""Progress of a run on stderr: bars with rate and time left on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from augment.engine.run import Result
     from augment.experiment.context import Progress as Step
 
-LINE_SECONDS = 15.0  # between lines where there is no terminal
-WIDE, WIDEST = 72, 110  # columns of a terminal from which there is room for bars, for metrics too
+LINE_SECONDS = 15.0  # between two lines where there is no terminal
+BAR_WIDTH, METRICS_WIDTH = 72, 110  # columns of a terminal from which bars, metrics are shown
 
 
 def watch(steps: Iterator[Step], *, quiet: bool, verbose: int) -> Result:
-    """Iterate a run to its end, showing where it is; returns its result."""
+    """Iterate a run to its end, show its progress and return its result."""
     screen = Console(stderr=True)
     if quiet:
         return iter_quietly(steps)
@@ -42,7 +42,7 @@ def watch(steps: Iterator[Step], *, quiet: bool, verbose: int) -> Result:
 
 
 def iter_quietly(steps: Iterator[Step]) -> Result:
-    """To the end without a word."""
+    """Iterate a run to its end without output."""
     while True:
         try:
             next(steps)
@@ -51,7 +51,7 @@ def iter_quietly(steps: Iterator[Step]) -> Result:
 
 
 def iter_with_bars(steps: Iterator[Step], screen: Console) -> Result:
-    """A bar for all cells, and below it one for each cell that is running."""
+    """Show one bar for all cells, and below it one for each cell that is running."""
     status, bars = Status(), dict[int | None, TaskID]()
     begun: dict[int | None, tuple[Step, float]] = {}
     with Progress(*columns(screen.width), console=screen, transient=True) as shown:
@@ -69,7 +69,7 @@ def iter_with_bars(steps: Iterator[Step], screen: Console) -> Result:
                 if step.number in bars:
                     shown.remove_task(bars.pop(step.number))
                 continue
-            if step.number in status.ended:  # late news
+            if step.number in status.ended:  # a late message of its process
                 continue
             if step.number not in bars:
                 bars[step.number] = shown.add_task("", rate="", note="")
@@ -84,31 +84,31 @@ def iter_with_bars(steps: Iterator[Step], screen: Console) -> Result:
 
 
 class Name(ProgressColumn):
-    """The description, cut where the room for it ends."""
+    """The description, cut to the room that there is."""
 
     def render(self, task: Task) -> Text:
-        """One line."""
+        """Render one line."""
         return Text(task.description, no_wrap=True, overflow="ellipsis")
 
 
 def columns(width: int) -> list[ProgressColumn]:
-    """Name, bar, count, rate with time left, metrics: as far as the terminal has room."""
-    whole = Column(no_wrap=True)  # the name alone gives way
-    found: list[ProgressColumn] = [
+    """Choose the columns that the terminal has room for: name, bar, count, rate, metrics."""
+    whole = Column(no_wrap=True)  # only the name is cut
+    chosen: list[ProgressColumn] = [
         Name(table_column=Column(ratio=1)),
         MofNCompleteColumn(table_column=whole),
         TextColumn("{task.fields[rate]}", markup=False, table_column=whole),
     ]
-    if width >= WIDE:
-        found.insert(1, BarColumn(16, table_column=whole))
-    if width >= WIDEST:
-        found.append(TextColumn("{task.fields[note]}", markup=False, table_column=whole))
-    return found
+    if width >= BAR_WIDTH:
+        chosen.insert(1, BarColumn(16, table_column=whole))
+    if width >= METRICS_WIDTH:
+        chosen.append(TextColumn("{task.fields[note]}", markup=False, table_column=whole))
+    return chosen
 
 
 def iter_with_lines(steps: Iterator[Step], every: float) -> Result:
-    """A line every few seconds."""
-    status, told = Status(), time.monotonic()
+    """Print a line of progress every few seconds, and each warning at once."""
+    status, printed = Status(), time.monotonic()
     begun: dict[int | None, tuple[Step, float]] = {}
     while True:
         try:
@@ -122,20 +122,20 @@ def iter_with_lines(steps: Iterator[Step], every: float) -> Result:
         if step.stage != CELL:
             pace = rate(step, begun)
             parts.append(f"{step.cell}: {step.stage} {step.step}/{step.steps} {pace} {note(step)}")
-        if time.monotonic() - told >= every:
-            told = time.monotonic()
+        if time.monotonic() - printed >= every:
+            printed = time.monotonic()
             print(" · ".join(part.rstrip() for part in parts), file=sys.stderr, flush=True)
 
 
 def overall(status: Status) -> str:
-    """Cells a second, minute or hour, and the time left for all, once a cell was made."""
+    """Format the rate of cells and the time left for all; empty before the first is computed."""
     if status.per_second is None or status.seconds_left is None:
         return ""
     return f"{speed(status.per_second)} {duration(status.seconds_left)} left"
 
 
 def rate(step: Step, begun: dict[int | None, tuple[Step, float]]) -> str:
-    """Steps a second since the stage began here, and the time left of it."""
+    """Format steps per second since the stage began, and its time left; empty at first."""
     first, since = begun.get(step.number, (step, 0.0))
     if not since or (first.cell, first.stage) != (step.cell, step.stage):
         begun[step.number] = step, time.monotonic()
@@ -147,5 +147,5 @@ def rate(step: Step, begun: dict[int | None, tuple[Step, float]]) -> str:
 
 
 def note(step: Step) -> str:
-    """The latest metrics."""
+    """Format the latest metrics."""
     return " ".join(f"{k} {v:.3g}" for k, v in step.metrics.items())

@@ -1,0 +1,9 @@
+"""The command line: `app.py` registers the commands, one module holds each group of them.
+
+`options.py` defines every option once, `console.py` prints, `progress.py` follows a run,
+`signals.py` ends it. torch and pandas are imported inside the commands, so that help is fast.
+"""
+
+from augment.cli.app import app, main
+
+__all__ = ["app", "main"]

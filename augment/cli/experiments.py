@@ -1,0 +1,155 @@
+"""Commands that run cells: run, sweep and resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from augment.cli.console import show_plan, show_result, talk
+from augment.cli.flags import option, with_options
+from augment.cli.options import (
+    Config,
+    Display,
+    DryRun,
+    Execution,
+    MoreSeeds,
+    OtherPreset,
+    OtherSeeds,
+    Out,
+    RunDir,
+    ShardOf,
+    run_file,
+)
+from augment.cli.signals import until_signalled
+from augment.experiment.hyperparameters import parse_set
+from augment.experiment.recipe import Recipe, make_recipe, read_recipe
+
+
+@with_options
+def run_command(
+    *,
+    config: Config = None,
+    execution: Execution,
+    shard: ShardOf = None,
+    dry_run: DryRun = False,
+    out: Out = None,
+    display: Display,
+    **settings: Any,
+) -> None:
+    """Compare training on real images alone with training on real and synthetic ones.
+
+    Example: augment run --dataset cifar10 --frac 0.05 --generator ddpm
+    """
+    from augment.engine.shards import parse_shard
+
+    recipe = make_recipe(**overridden(read_recipe(config) if config else {}, settings))
+    carry_out(recipe, execution, display, out=out, shard=parse_shard(shard), dry_run=dry_run)
+
+
+def overridden(file: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe's file with those given as flags over them."""
+    settings = dict(file)
+    if flags.keys() & {"frac", "per_class"}:  # one flag goes over either key of the file
+        settings = {k: v for k, v in settings.items() if k not in ("frac", "per_class")}
+    sections = settings.get("set", {})
+    for section, values in parse_set(flags.get("set", [])).items():
+        sections = sections | {section: sections.get(section, {}) | values}
+    return settings | flags | {"set": sections}
+
+
+@with_options
+def sweep_command(
+    recipe: Annotated[
+        Path, typer.Argument(help="TOML recipe, e.g. pipelines/smoke.toml.", metavar="RECIPE")
+    ],
+    *,
+    preset: OtherPreset = None,
+    seeds: OtherSeeds = None,
+    execution: Execution,
+    shard: ShardOf = None,
+    dry_run: DryRun = False,
+    out: Annotated[
+        Path | None,
+        option("output", metavar="DIR", help="Run folder (default: results/runs/RECIPE)."),
+    ] = None,
+    display: Display,
+) -> None:
+    """Run every cell of a recipe.
+
+    Example: augment sweep pipelines/ablation.toml --out results/runs/ablation
+    """
+    from augment.engine.shards import parse_shard
+
+    settings = read_recipe(recipe)
+    settings |= {k: v for k, v in {"preset": preset, "seeds": seeds}.items() if v is not None}
+    suffix = f"-{shard.replace('/', '-of-')}" if shard else ""
+    out = out or Path("results/runs") / (recipe.stem + suffix)
+    made = make_recipe(**settings)
+    carry_out(made, execution, display, out=out, shard=parse_shard(shard), dry_run=dry_run)
+
+
+@with_options
+def resume_command(
+    run_dir: RunDir, execution: Execution, display: Display, seeds: MoreSeeds = None
+) -> None:
+    """Continue a run that was stopped, or add trials to it; finished cells are kept.
+
+    Example: augment resume results/runs/digits-ddpm --seeds 6
+    """
+    from augment.storage.run_folder import read_settings, reading
+
+    file = run_file(run_dir, "settings.json")
+    with reading(run_dir):
+        settings, shard = dict(read_settings(file)), json.loads(file.read_text()).get("shard")
+    settings |= {"seeds": seeds} if seeds else {}
+    recipe = make_recipe(**settings)
+    carry_out(recipe, execution, display, out=run_dir, shard=tuple(shard) if shard else None)
+
+
+def carry_out(
+    recipe: Recipe,
+    execution: Execution,
+    display: Display,
+    *,
+    out: Path | None,
+    shard: tuple[int, int] | None,
+    dry_run: bool = False,
+) -> None:
+    """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
+    from augment.engine.executors import make_executor
+
+    data: dict[str, Any] = dict(data_dir=execution.data_dir, shard=shard)
+    executor = make_executor(
+        execution.executor,
+        execution.device,
+        jobs=execution.jobs,
+        address=execution.address,
+        cpus=execution.cpus,
+        gpus=execution.gpus,
+    )
+    if dry_run:
+        from augment.engine.estimate import plan
+
+        if not display.quiet:
+            talk("timing a few steps of each kind of training on this machine …")
+        estimate = plan(recipe, device=execution.device, jobs=execution.jobs, **data)
+        show_plan(estimate, display.as_json)
+        return
+    from augment.cli.progress import watch
+    from augment.engine.run import execute
+
+    def announce(folder: Path, cells: int, notes: list[str]) -> None:
+        if not display.quiet:
+            talk("\n".join([*notes, f"{cells} cells into {folder}"]))
+
+    steps = execute(recipe, out=out, executor=executor, announce=announce, **data)
+    result = watch(until_signalled(steps), quiet=display.quiet, verbose=display.verbose)
+    show_result(result, display.as_json, display.quiet)
+    if result.failed:
+        for error in result.errors:
+            talk(f"error: {error}")
+        talk(f"{result.failed} of {len(result.table)} cells failed; the rest is valid")
+        raise typer.Exit(4)
