@@ -10,7 +10,7 @@ from conftest import bars
 from augment.classifiers.models import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.data.subset import hidden
-from augment.experiment.arms import ARMS, UNLABELLED_SHARE, USUAL_ARMS, generator_set, training_set
+from augment.experiment.arms import ARMS, UNLABELLED_SHARE, generator_set, training_set
 from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.recipe import USUAL_ARMS
 from augment.generators import GENERATORS
