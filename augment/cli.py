@@ -372,8 +372,14 @@ def report(
     Example: augment report results/runs/digits-ddpm
     """
     from augment.report.html import unfinished
-    from augment.report.outputs import read_results, write_beside, write_outputs
+    from augment.report.outputs import (
+        read_results,
+        write_beside,
+        write_outputs,
+        write_results_table,
+    )
     from augment.report.table import summarise
+    from augment.report.tested import with_test_set_error
     from augment.run_folder import reading
     from augment.store import Store, room_for
 
@@ -388,7 +394,9 @@ def report(
             table = read_results(run_file(source, "results.csv"))
             for sig in table.loc[table["status"] == "ok", "signature"]:
                 Store(source).sound("score", str(sig))
-            table = write_outputs(source, table)
+            table = with_test_set_error(source, table)
+            write_results_table(source, table)
+            write_outputs(source, table)
             if left := unfinished(source):
                 talk(left)
         if tensorboard:
@@ -413,15 +421,15 @@ def compare(
     Example: augment compare results/runs/digits-ddpm results/runs/digits-cgan
     """
     from augment.report.comparison import (
-        HEAD,
-        PICTURES_HEAD,
-        compare_pictures,
+        COMPARISON_HEAD,
+        IMAGES_HEAD,
+        compare_images,
         compare_tables,
         comparison_lines,
-        picture_lines,
+        image_lines,
     )
     from augment.report.outputs import read_results
-    from augment.report.table import interval_said
+    from augment.report.verdicts import interval_description
     from augment.run_folder import reading
 
     files = [
@@ -430,15 +438,15 @@ def compare(
     folders = None if a.is_file() or b.is_file() else (a, b)
     with reading(a), reading(b):
         table = compare_tables(read_results(files[0]), read_results(files[1]), folders)
-        pictures = compare_pictures(a, b)
+        pictures = compare_images(a, b)
     if as_json:
         both = {"arms": table, "pictures": pictures}
         print(json.dumps({k: json.loads(v.to_json(orient="records")) for k, v in both.items()}))
     else:
-        show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(HEAD))
-        talk(interval_said(table))
-        if lines := picture_lines(pictures):
-            show_rows("what they draw, mean of the trials", lines, list(PICTURES_HEAD))
+        show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(COMPARISON_HEAD))
+        talk(interval_description(table))
+        if lines := image_lines(pictures):
+            show_rows("what they draw, mean of the trials", lines, list(IMAGES_HEAD))
     if sheet:
         from augment.export import artefacts, chosen_cell
         from augment.report.pictures import side_by_side

@@ -21,7 +21,9 @@ from augment.errors import UsageError
 from augment.executors import Local, place, run_cells
 from augment.generators import GENERATORS
 from augment.recipe import Recipe, make_recipe
-from augment.report.outputs import write_outputs, write_start
+from augment.report.manifest import write_start
+from augment.report.outputs import write_outputs, write_results_table
+from augment.report.tested import with_test_set_error
 from augment.run_folder import fresh_folder, open_run
 from augment.runtime import environment
 from augment.shards import Shard, parse_shard, shard_of
@@ -131,7 +133,9 @@ def execute(
                 write_start(folder, recipe, cells, data.of)
                 bench = Bench(Store(folder), where.device, recipe.precision, recipe.seeds[0])
                 table = yield from run_cells(cells, data, bench, folder, where)
-                table = write_outputs(folder, table)
+                table = with_test_set_error(folder, table)
+                write_results_table(folder, table)
+                write_outputs(folder, table)
         finally:
             lock.release()
     failed = table[table["status"] != "ok"]

@@ -19,9 +19,11 @@ from augment.engine import Shelf
 from augment.errors import RunFolderError, UsageError, unknown
 from augment.generators import GENERATORS
 from augment.recipe import make_recipe
+from augment.report.format import escape
 from augment.report.outputs import read_results
 from augment.report.pictures import class_grid, save_picture, to_pillow
-from augment.report.table import escape, summarise, variants, verdict_lines
+from augment.report.table import summarise, variant_names
+from augment.report.verdicts import verdict_lines
 from augment.run_folder import read_settings
 from augment.runtime import pick_device, seed_for
 from augment.stages import load_images
@@ -145,7 +147,7 @@ def export_images(
 def sentences(run_dir: Path, line: dict[str, Any]) -> list[str]:
     """The verdict of the run on the generator of a row, where it has one."""
     table = read_results(run_dir / "results.csv")
-    own = table.assign(variant=variants(table)).set_index("signature").loc[line["signature"]]
+    own = table.assign(variant=variant_names(table)).set_index("signature").loc[line["signature"]]
     return [
         said
         for each, said in verdict_lines(summarise(table))

@@ -14,7 +14,8 @@ from augment.cells import Cell, expand
 from augment.errors import RunFolderError, UsageError
 from augment.experiment import SETTINGS, identity
 from augment.recipe import make_recipe
-from augment.report.outputs import read_results, write_outputs, write_results
+from augment.report.outputs import read_results, write_outputs, write_results, write_results_table
+from augment.report.tested import with_test_set_error
 from augment.run_folder import differences, open_run
 from augment.status import FILE, Status
 from augment.store import Store, read_csv, room_for, write_atomic, write_csv
@@ -83,7 +84,9 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
         bad = sum(row["status"] != "ok" for row in rows.values())
         status = Status(len(cells), failed=bad, found=len(rows), ended=set(rows))
         write_atomic(out / FILE, status.record(going=False))
-        table = write_outputs(out, table)
+        table = with_test_set_error(out, table)
+        write_results_table(out, table)
+        write_outputs(out, table)
     finally:
         lock.release()
     return table

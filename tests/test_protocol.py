@@ -13,7 +13,7 @@ from augment.data.datasets import Dataset, embedded_digits, split
 from augment.data.images import LabelledImages
 from augment.generators import GENERATORS
 from augment.generators.controls import Duplicate
-from augment.statistics import compare
+from augment.statistics import paired_contrast
 
 SET = {"classifier": {"steps": 250, "width": 12, "batch": 32}}
 
@@ -132,7 +132,9 @@ def test_generator_that_copies_is_flagged_and_no_better_than_duplicate(
     assert rates["duplicate"] == 1.0
     assert rates["noise"] == 0.0
     scores = result.table.pivot_table(index="seed", columns="generator", values="accuracy")
-    assert compare(scores["copier"].tolist(), scores["duplicate"].tolist()).verdict != "helps"
+    assert (
+        paired_contrast(scores["copier"].tolist(), scores["duplicate"].tolist()).verdict != "helps"
+    )
 
 
 def test_held_out_sample_is_not_taken_for_copies(digits):
