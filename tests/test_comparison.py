@@ -5,13 +5,13 @@ import pytest
 from test_table import CLASSIC, REAL, results, rows
 
 from augment.errors import UsageError
-from augment.metrics.paired import compare
+from augment.metrics.paired import paired_contrast
 from augment.report.comparison import (
-    PICTURES_HEAD,
-    compare_pictures,
+    IMAGES_HEAD,
+    compare_images,
     compare_tables,
     comparison_lines,
-    picture_lines,
+    image_lines,
 )
 
 
@@ -26,7 +26,7 @@ def test_arms_are_compared_over_the_seeds_both_have():
     a, b = table([0.6, 0.7, 0.8]), table([0.62, 0.75, None, 0.9], generator="cgan")
     found = compare_tables(a, b).set_index("arm")
     line = found.loc["real+classic+synth"]
-    expected = compare([0.62, 0.75], [0.6, 0.7])  # seed 2 failed in B, seed 3 is not in A
+    expected = paired_contrast([0.62, 0.75], [0.6, 0.7])  # seed 2 failed in B, seed 3 is not in A
     assert (line["pairs"], line["difference"]) == (2, pytest.approx(expected.mean))
     assert (line["low"], line["high"]) == pytest.approx((expected.low, expected.high))
     assert (line["generator_a"], line["generator_b"]) == ("ddpm", "cgan")
@@ -70,8 +70,8 @@ def test_of_several_generators_namesakes_are_compared():
     ("b", "says"),
     [
         (table([0.6], sha="y"), "different images under the name digits"),
-        (table([0.6], dataset="mnist").query("arm != 'real'"), "share no finished pair"),
-        (table([None]).query("arm != 'real'"), "share no finished pair"),
+        (table([0.6], dataset="mnist").query("arm != 'real'"), "share no finished trial"),
+        (table([None]).query("arm != 'real'"), "share no finished trial"),
     ],
 )
 def test_runs_that_cannot_be_paired_are_refused(b, says):
@@ -79,7 +79,7 @@ def test_runs_that_cannot_be_paired_are_refused(b, says):
         compare_tables(table([0.6]), b)
 
 
-def test_pictures_of_two_runs_stand_in_one_table(tmp_path):
+def test_images_of_two_runs_stand_in_one_table(tmp_path):
     for name, agreement in (("a", (0.2, 0.4)), ("b", (0.5, 0.7))):
         (tmp_path / name).mkdir()
         pd.DataFrame(
@@ -97,11 +97,11 @@ def test_pictures_of_two_runs_stand_in_one_table(tmp_path):
                 "warning": None,
             }
         ).to_csv(tmp_path / name / "quality.csv", index=False)
-    found = compare_pictures(tmp_path / "a", tmp_path / "b")
+    found = compare_images(tmp_path / "a", tmp_path / "b")
     assert found["measure"].tolist() == ["agreement", "copy_rate", "diversity", "twins", "kid"]
     assert found.loc[0, ["a", "b", "n_a", "n_b"]].tolist() == pytest.approx([0.3, 0.6, 2, 2])
-    lines = picture_lines(found)
-    assert len(lines[0]) == len(PICTURES_HEAD)
+    lines = image_lines(found)
+    assert len(lines[0]) == len(IMAGES_HEAD)
     assert lines[0] == ["digits, 3 a class", "x", "right class %", "30.00 a", "60.00 b", "2"]
     assert [line[3] for line in lines[1:]] == ["0.00 a", "0.50 a", "25.00 a", "0.1 a"]
-    assert compare_pictures(tmp_path / "a", tmp_path / "nowhere").empty
+    assert compare_images(tmp_path / "a", tmp_path / "nowhere").empty

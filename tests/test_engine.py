@@ -72,6 +72,7 @@ def test_run_fills_its_folder(small_run):
     assert result.table["accuracy"].between(0, 1).all()
     assert len(result.synthetic) == 60
     assert {p.name for p in (result.path / "plots").iterdir()} == {
+        "gain.png",
         "accuracy.png",
         "loss-cvae.png",
         "confusion-digits_3_a_class.png",

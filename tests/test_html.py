@@ -14,7 +14,8 @@ from conftest import bars, write_folder
 from PIL import Image
 
 import augment
-from augment.report.html import class_changes, warnings, with_variants
+from augment.report.html import numeric_columns, warnings
+from augment.report.html_sections import class_changes, with_variants
 
 NASTY = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -58,7 +59,9 @@ class Tags(HTMLParser):
 def test_verdict_stands_first_and_is_that_of_the_table(run, page):
     line = run.summary.set_index("arm").loc["real+classic+synth"]
     body = page[page.index("<body>") :]
-    assert 0 < body.index('class="verdict') < body.index("<table")
+    gains = body.index('alt="Gains with 95 % intervals. ')
+    assert 0 < body.index('class="verdict') < gains < body.index("<table")
+    assert body.count("<img", 0, gains) == 1  # the plot of gains comes before all others
     assert f"{100 * line['difference']:+.2f} points against classic transforms alone" in body
 
 
@@ -75,9 +78,24 @@ def test_nothing_is_loaded_from_elsewhere(page):
 
 def test_each_picture_is_one(page):
     pictures = [a["src"] for tag, a in Tags(page).found if tag == "img"]
-    assert len(pictures) >= 5  # accuracy, labelled, synthetic, closest pairs, confusion
+    assert len(pictures) >= 6  # gains, accuracy, labelled, synthetic, closest pairs, confusion
     for source in pictures:
         Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).verify()
+
+
+def test_plot_of_gains_is_told_in_words(run, page):
+    (alt,) = (a["alt"] for tag, a in Tags(page).found if tag == "img" and "Gains" in a["alt"])
+    contrasts = run.summary[run.summary["against"] != ""]
+    assert alt.count(" points over ") == len(contrasts) == 4
+    for line in contrasts.to_dict("records"):
+        assert f"{100 * line['difference']:+.2f} points over {line['against']}" in alt
+    assert all(a["alt"] for tag, a in Tags(page).found if tag == "img")
+
+
+def test_only_columns_of_numbers_are_aligned_to_the_right():
+    lines = [["ddpm 2", "61.00 ± 1.20", "+0.41 … +0.61", "<0.001", ""], ["", "5/6", "", "3", ""]]
+    assert numeric_columns(lines) == [False, True, True, True, False]
+    assert numeric_columns([]) == []
 
 
 def test_names_cannot_become_tags(page):
@@ -93,7 +111,7 @@ def test_figures_are_those_of_the_csv_files(run, page):
     for value in quality["agreement"]:
         assert f"{100 * value:.2f}" in page
     means = run.table.groupby("arm")["classifier_seconds"].mean()
-    assert all(f"<td>{seconds:.1f}</td>" in page for seconds in means)
+    assert all(f">{seconds:.1f}</td>" in page for seconds in means)
     assert "not anonymous" in page
 
 
@@ -158,7 +176,7 @@ def test_warnings_of_several_trials_are_one_line_in_the_words_of_the_worst():
         ]
     )
     assert warnings(quality) == [
-        "cgan on digits, 10 a class, trial 2, the worst (2 of 3 trials are warned of): odd C"
+        "cgan on digits, 10 a class, trial 2, the worst (2 of 3 trials have a warning): odd C"
     ]
 
 

@@ -16,7 +16,7 @@ import pytest
 from test_engine import values
 
 from augment.engine.status import read_status
-from augment.report.run_outputs import read_results
+from augment.experiment.results_table import read_results
 from augment.storage.artifacts import damage
 
 SETTINGS = dict(

@@ -7,7 +7,8 @@ import pytest
 
 from augment.experiment.cells import expand
 from augment.experiment.recipe import Recipe, make_recipe, read_recipe
-from augment.report.run_outputs import COLUMNS, read_results
+from augment.experiment.results_table import read_results
+from augment.experiment.rows import RESULTS_COLUMNS
 from augment.report.table import markdown, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,7 +40,7 @@ def test_recipe_is_listed_with_its_number_of_cells(recipe):
 @pytest.mark.parametrize("table", COMMITTED, ids=lambda p: p.stem)
 def test_committed_results_hold_each_cell_of_their_recipe_once(table):
     found = read_results(table)
-    assert set(found.columns) == set(COLUMNS)
+    assert set(found.columns) == set(RESULTS_COLUMNS)
     # what a trial chose on validation is not what the recipe says
     found.loc[found["candidates"].notna(), ["guidance", "ratio", "share", "mixing"]] = float("nan")
     cells = cells_of(ROOT / "pipelines" / f"{table.stem}.toml")

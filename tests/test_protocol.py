@@ -14,7 +14,7 @@ from augment.data.images import LabelledImages
 from augment.data.split import Dataset, split
 from augment.generators import GENERATORS
 from augment.generators.controls import Duplicate
-from augment.metrics.paired import compare
+from augment.metrics.paired import paired_contrast
 
 SET = {"classifier": {"steps": 250, "width": 12, "batch": 32}}
 
@@ -26,7 +26,7 @@ def digits():
 
 def run_on(data: Dataset, monkeypatch, out, **changed):
     """A run on this data set under the name of digits."""
-    monkeypatch.setattr("augment.engine.run.run.load_dataset", lambda name, **_: data)
+    monkeypatch.setattr("augment.engine.run.load_dataset", lambda name, **_: data)
     settings = dict(dataset="digits", per_class=5, preset="smoke", seeds=1, jobs=1, set=SMOKE)
     return augment.run(**{**settings, **changed, "out": out})
 
@@ -133,7 +133,9 @@ def test_generator_that_copies_is_flagged_and_no_better_than_duplicate(
     assert rates["duplicate"] == 1.0
     assert rates["noise"] == 0.0
     scores = result.table.pivot_table(index="seed", columns="generator", values="accuracy")
-    assert compare(scores["copier"].tolist(), scores["duplicate"].tolist()).verdict != "helps"
+    assert (
+        paired_contrast(scores["copier"].tolist(), scores["duplicate"].tolist()).verdict != "helps"
+    )
 
 
 def test_held_out_sample_is_not_taken_for_copies(digits):

@@ -49,7 +49,7 @@ def test_useless_images_are_left_out_and_the_answer_is_the_baseline(selecting):
     assert (line["generator"], line["difference"]) == ("noise selected", 0)
     assert line["chosen"] == "share=0 (1)"
     assert (
-        "Chosen on validation, in how many trials: share=0 (1)"
+        "Chosen on validation (number of trials): share=0 (1)"
         in (result.path / "table.md").read_text()
     )
     assert "share=0 (1)" in (result.path / "report.html").read_text()

@@ -6,18 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from augment.metrics.paired import compare, gain_shown, pairs_for
-from augment.report.run_outputs import COLUMNS, TEXT
-from augment.report.table import (
-    HEAD,
-    blocks,
-    markdown,
-    percent,
-    probability,
-    summarise,
-    variants,
-    verdicts,
-)
+from augment.experiment.rows import RESULTS_COLUMNS, TEXT_COLUMNS
+from augment.metrics.paired import detectable_gain, paired_contrast, trials_needed
+from augment.report.format import percent, probability
+from augment.report.table import TABLE_HEAD, markdown, summarise, table_blocks, variant_names
+from augment.report.verdicts import power_line, verdict_sentences
 from augment.storage.tables import read_csv, write_csv
 
 REAL = [0.50, 0.52, 0.54, 0.50, 0.52, 0.54]
@@ -55,7 +48,7 @@ def rows(arm, scores, **others):
 
 
 def results(*parts):
-    return pd.DataFrame([row for part in parts for row in part], columns=COLUMNS)
+    return pd.DataFrame([row for part in parts for row in part], columns=RESULTS_COLUMNS)
 
 
 @pytest.fixture
@@ -120,9 +113,9 @@ def test_failed_cell_is_shown_and_not_averaged():
     assert (cell["n"], cell["of"], cell["pairs"]) == (5, 6, 5)
     assert cell["mean"] == pytest.approx(sum(BOTH[1:]) / 5)
     assert cell["difference"] == pytest.approx(0.042)
-    shown = dict(zip(HEAD, blocks(found)[0][1][-1], strict=True))
+    shown = dict(zip(TABLE_HEAD, table_blocks(found)[0][1][-1], strict=True))
     assert shown["n"] == "5/6"
-    assert shown["gain"] == "+4.20 (5 pairs)"
+    assert shown["gain"] == "+4.20 (5 trials)"
 
 
 def test_failed_baseline_takes_its_pair_away_and_the_line_says_so():
@@ -134,8 +127,8 @@ def test_failed_baseline_takes_its_pair_away_and_the_line_says_so():
     cell = line(found, "real+classic+synth")
     assert (cell["n"], cell["of"], cell["pairs"]) == (6, 6, 5)
     assert cell["difference"] == pytest.approx(0.042)
-    assert "+4.20 (5 pairs)" in markdown(found)
-    assert "n = 5 pairs" in verdicts(found)[0]
+    assert "+4.20 (5 trials)" in markdown(found)
+    assert "n = 5 trials" in verdict_sentences(found)[0]
 
 
 @pytest.mark.parametrize("status", ["failed", "diverged", "interrupted"])
@@ -152,11 +145,11 @@ def test_arm_of_which_every_cell_failed_is_still_a_line():
         results(rows("real+classic", CLASSIC), rows("real+classic+synth", [None] * 6))
     )
     assert line(found, "real+classic+synth")["verdict"] == "no pair"
-    shown = blocks(found)[0][1][-1]
-    assert shown[2:] == ["", "(0 pairs)", "", "no pair", "0/6", "real+classic", ""]
-    assert verdicts(found) == [
-        "ddpm on digits (100 labelled images): no finished pair of real+classic+synth and "
-        "real+classic to compare."
+    shown = table_blocks(found)[0][1][-1]
+    assert shown[2:] == ["", "(0 trials)", "", "no pair", "0/6", "real+classic", ""]
+    assert verdict_sentences(found) == [
+        "ddpm on digits (100 labelled images): no trial finished both real+classic+synth and "
+        "real+classic, so there is nothing to compare."
     ]
     markdown(found)
 
@@ -173,13 +166,13 @@ def test_data_sets_and_amounts_have_a_block_each():
             part(dataset="mnist", asked="0.1 of the pool"),  # as many images, asked otherwise
         )
     )
-    assert [title for title, _ in blocks(found)] == [
+    assert [title for title, _ in table_blocks(found)] == [
         "digits, 100 labelled images (10 a class)",
         "digits, 200 labelled images (20 a class)",
         "mnist, 100 labelled images (10 a class)",
         "mnist, 100 labelled images (0.1 of the pool)",
     ]
-    assert all(len(lines) == 2 for _, lines in blocks(found))
+    assert all(len(lines) == 2 for _, lines in table_blocks(found))
     assert set(found["pairs"].dropna()) == {6}
     # four contrasts of p = 2/64 in one table
     assert found["p_holm"].dropna().tolist() == [8 / 64] * 4
@@ -209,7 +202,7 @@ def test_variants_are_named_by_the_settings_that_differ():
             for r in (1.0, 5.0)
         ),
     )
-    assert sorted(set(variants(frame))) == [
+    assert sorted(set(variant_names(frame))) == [
         "",
         "ddpm guidance=1 ratio=1",
         "ddpm guidance=1 ratio=5",
@@ -225,12 +218,12 @@ def test_variants_are_named_by_the_settings_that_differ():
 
 
 def test_variants_whose_settings_are_all_alike_have_the_bare_name(usual):
-    assert set(variants(usual)) == {"", "ddpm"}
+    assert set(variant_names(usual)) == {"", "ddpm"}
 
 
 def test_ratios_that_differ_in_the_seventh_digit_are_two_variants():
     frame = results(*(rows("synth", REAL[:2], ratio=r) for r in (0.1234567, 0.1234568)))
-    assert len(set(variants(frame))) == 2
+    assert len(set(variant_names(frame))) == 2
 
 
 def test_one_trial_has_no_interval_no_p_and_says_so():
@@ -238,7 +231,7 @@ def test_one_trial_has_no_interval_no_p_and_says_so():
     cell = line(found, "real+classic+synth")
     assert cell[["low", "high", "p", "p_holm"]].isna().all()
     assert cell["verdict"] == "one trial"
-    assert blocks(found)[0][1][-1] == [
+    assert table_blocks(found)[0][1][-1] == [
         "ddpm",
         "real+classic+synth",
         "63.00",
@@ -249,40 +242,63 @@ def test_one_trial_has_no_interval_no_p_and_says_so():
         "real+classic",
         "",
     ]
-    assert verdicts(found) == [
+    assert verdict_sentences(found) == [
         "ddpm on digits (100 labelled images): +3.00 points against classic transforms alone in "
-        "one trial; no interval without more seeds."
+        "one trial; an interval needs at least two trials (--seeds 2)."
     ]
 
 
 @pytest.mark.parametrize(
     ("points", "verdict"), [((3, 4, 5), "helps"), ((-3, -4, -5), "hurts"), ((-3, 4, 1), "can't")]
 )
-def test_sentence_gives_verdict_points_interval_and_pairs(points, verdict):
+def test_sentence_gives_verdict_points_interval_and_trials(points, verdict):
     base = [0.60, 0.61, 0.62]
     arm = [b + p / 100 for b, p in zip(base, points, strict=True)]
     found = summarise(results(rows("real+classic", base), rows("real+classic+synth", arm)))
-    (sentence,) = verdicts(found)
-    c = compare(arm, base)
+    (sentence,) = verdict_sentences(found)
+    c = paired_contrast(arm, base)
     assert f": {verdict}" in sentence
     assert f"{sum(points) / 3:+.2f} points against classic transforms alone" in sentence
-    assert f"95 % interval {100 * c.low:+.2f} to {100 * c.high:+.2f}, n = 3 pairs" in sentence
+    assert f"95 % interval {100 * c.low:+.2f} to {100 * c.high:+.2f}, n = 3 trials" in sentence
 
 
-def test_sentence_says_what_so_many_pairs_can_show(usual):
-    (sentence,) = verdicts(summarise(usual))
+def test_sentence_says_which_gain_so_many_trials_detect(usual):
+    (sentence,) = verdict_sentences(summarise(usual))
     sd = float(np.std([3, 4, 5, 4, 3, 5], ddof=1)) / 100  # the differences, in points
-    assert f"6 pairs show a gain of {percent(gain_shown(6, sd))} points" in sentence
-    assert f"one of 0.5 points takes n = {pairs_for(0.005, sd)}." in sentence
+    least, needed = percent(detectable_gain(6, sd)), trials_needed(0.005, sd)
+    assert (
+        f"Power 80 %: with this variance 6 trials detect a gain of {least} points; "
+        f"0.5 points would need {needed}."
+    ) in sentence
 
 
-def test_verdict_that_could_be_luck_among_several_says_so(usual):
-    (sentence,) = verdicts(summarise(usual))  # two contrasts of six pairs: p is 0.031 each
+@pytest.mark.parametrize(
+    ("n", "sd", "se_test", "ending"),
+    [
+        (2, 0.5, 0.0, "2 trials detect no possible gain; 0.5 points would need more than 1000."),
+        (
+            6,
+            0.01,
+            0.02,
+            f"6 trials detect a gain of {percent(detectable_gain(6, 0.01, se_test=0.02))} points; "
+            "0.5 points would need more test images, however many trials there are.",
+        ),
+        (3, 0.0, math.nan, "3 trials detect a gain of 0.00 points; 0.5 points would need 2."),
+    ],
+)
+def test_power_line_says_when_no_number_of_trials_is_enough(n, sd, se_test, ending):
+    line = {"pairs": float(n), "sd_difference": sd, "se_test_images": se_test}
+    assert power_line(line) == f"Power 80 %: with this variance {ending}"
+
+
+def test_verdict_that_does_not_survive_the_correction_says_so(usual):
+    (sentence,) = verdict_sentences(summarise(usual))  # two contrasts, p = 0.031 each
+    assert ": helps (uncorrected): +4.00 points" in sentence
     assert sentence.endswith(
-        "Taken alone, that is: corrected for the 2 comparisons of this table p is 0.062."
+        "Uncorrected: with Holm's correction for the 2 comparisons of this table p = 0.062."
     )
     alone = summarise(usual[usual["arm"] != "real"])
-    assert "Taken alone" not in verdicts(alone)[0]
+    assert "ncorrected" not in verdict_sentences(alone)[0]
     seven = [score + 0.03 for score in [*CLASSIC, 0.6]]  # p is 0.016, twice that below 0.05
     sure = summarise(
         results(
@@ -291,17 +307,17 @@ def test_verdict_that_could_be_luck_among_several_says_so(usual):
             rows("real+classic+synth", seven),
         )
     )
-    assert ": helps" in verdicts(sure)[0]
-    assert "Taken alone" not in verdicts(sure)[0]
+    assert ": helps: " in verdict_sentences(sure)[0]
+    assert "ncorrected" not in verdict_sentences(sure)[0]
 
 
 def test_no_sentence_without_the_decisive_arm():
-    assert verdicts(summarise(results(rows("real", REAL), rows("synth", REAL)))) == []
+    assert verdict_sentences(summarise(results(rows("real", REAL), rows("synth", REAL)))) == []
 
 
 def test_decisive_arm_without_its_baseline_makes_no_claim():
     found = summarise(results(rows("real", REAL), rows("real+classic+synth", BOTH)))
-    assert "no finished pair" in verdicts(found)[0]
+    assert "no trial finished both" in verdict_sentences(found)[0]
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
@@ -311,7 +327,7 @@ def test_table_of_baselines_alone_or_of_nothing_is_a_table(metric):
     assert "real" in markdown(alone)
     nothing = summarise(results(), metric)
     assert list(nothing.columns) == list(alone.columns)
-    assert blocks(nothing) == verdicts(nothing) == []
+    assert table_blocks(nothing) == verdict_sentences(nothing) == []
     assert markdown(nothing)
 
 
@@ -325,12 +341,12 @@ def test_markdown_shows_the_figures(usual):
     assert "**digits, 100 labelled images (10 a class)**" in text
     assert (
         "| ddpm | real+classic+synth | 65.00 ± 1.67 | +4.00 | +3.06 … +4.94 "
-        "| helps, taken alone | 6 | real+classic | 0.062 |" in text
+        "| helps (uncorrected) | 6 | real+classic | 0.062 |" in text
     )
     assert "|  | real | 52.00 ± 1.79 |  |  |  | 6 |  |  |" in text
-    assert "(6 pairs in 2 comparisons have none below 0.062)" in text
-    assert "- ddpm on digits (100 labelled images): helps: +4.00 points" in text
-    assert "corrected by Holm" in text
+    assert "; with 6 trials and 2 comparisons it cannot be below 0.062." in text
+    assert "- ddpm on digits (100 labelled images): helps (uncorrected): +4.00 points" in text
+    assert "with Holm's correction for the comparisons of this table" in text
 
 
 @pytest.mark.parametrize(
@@ -350,7 +366,7 @@ def test_markdown_cells_hold_whatever_a_name_holds(name):
     assert len(table) == 4
     for part in table:
         bars = part.replace("\\\\", "").replace("\\|", "").count("|")
-        assert bars == len(HEAD) + 1
+        assert bars == len(TABLE_HEAD) + 1
     assert sum(part.startswith("**") for part in text.split("\n")) == 1
 
 
@@ -358,7 +374,7 @@ def test_table_from_the_csv_is_the_table_of_the_run(usual, tmp_path):
     usual["accuracy"] += 1 / 3
     usual = pd.concat([usual, results(rows("synth", [None] * 6, dataset="=NA|"))])
     write_csv(tmp_path / "results.csv", usual)
-    again = read_csv(tmp_path / "results.csv", TEXT)
+    again = read_csv(tmp_path / "results.csv", TEXT_COLUMNS)
     assert markdown(summarise(again)) == markdown(summarise(usual))
     pd.testing.assert_frame_equal(summarise(again), summarise(usual), check_dtype=False)
 

@@ -1,5 +1,7 @@
 """Which images were tested: how much of a difference that can be, from stored predictions."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +11,11 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 import augment
-from augment.metrics.paired import compare, image_error
+from augment.metrics.paired import paired_contrast, unit_standard_error
 from augment.report.comparison import compare_tables
-from augment.report.run_outputs import read_results
-from augment.report.test_set_error import unit_scores, units_tested
+from augment.experiment.results_table import read_results
+from augment.report.run_outputs import write_outputs
+from augment.report.test_set_error import unit_scores, units_of_test_set
 from augment.storage.artifacts import Store
 from augment.storage.tables import write_csv
 
@@ -46,7 +49,9 @@ def test_error_of_each_arm_is_that_of_its_predictions(run):
     table = read_results(run.path / "results.csv")
     pd.testing.assert_series_equal(table["se_test_images"], run.table["se_test_images"])
     pairs = {"real+classic": "real", "real+synth": "real", "real+classic+synth": "real+classic"}
-    errors = {arm: image_error(hits(run, arm) - hits(run, base)) for arm, base in pairs.items()}
+    errors = {
+        arm: unit_standard_error(hits(run, arm) - hits(run, base)) for arm, base in pairs.items()
+    }
     assert max(errors.values()) > 0
     for arm, error in errors.items():
         assert table.loc[table["arm"] == arm, "se_test_images"].tolist() == pytest.approx(
@@ -55,16 +60,26 @@ def test_error_of_each_arm_is_that_of_its_predictions(run):
     assert table.loc[table["arm"] == "real", "se_test_images"].isna().all()
 
 
+def test_report_is_made_without_writing_results(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    (folder / "results.csv").unlink()
+    (folder / "table.md").unlink()
+    write_outputs(folder, run.table)
+    assert (folder / "table.md").read_text() == (run.path / "table.md").read_text()
+    assert not (folder / "results.csv").exists()
+
+
 def test_table_has_the_wider_interval_and_says_so(run):
     line = run.summary.set_index("arm").loc["real+classic"]
     scores = [hits(run, arm).mean(1).tolist() for arm in ("real+classic", "real")]
-    wanted = compare(*scores, se_images=line["se_test_images"])
+    wanted = paired_contrast(*scores, se_test=line["se_test_images"])
     assert (line["low"], line["high"]) == pytest.approx((wanted.low, wanted.high))
     for name in ("table.md", "report.html"):
-        assert "for other test images of the same kind" in (run.path / name).read_text()
+        assert "for new test images of the same kind" in (run.path / name).read_text()
 
 
-def test_two_runs_are_compared_with_the_luck_of_their_test_images(run):
+def test_two_runs_are_compared_with_the_error_of_their_test_set(run):
     alone = compare_tables(run.table, run.table).set_index("arm")
     assert alone["se_test_images"].isna().all()
     flat = compare_tables(run.table, run.table, (run.path, run.path)).set_index("arm")
@@ -88,7 +103,7 @@ def test_units_are_groups_and_equal_pictures(tmp_path):
             ]
         ),
     )
-    assert units_tested(tmp_path)["d"].tolist() == [0, 1, 0, 1, 2]
+    assert units_of_test_set(tmp_path)["d"].tolist() == [0, 1, 0, 1, 2]
 
 
 @pytest.mark.parametrize("balanced", [False, True])
@@ -110,7 +125,7 @@ def test_images_of_a_patient_stand_in_the_manifest_as_one_group(tmp_path):
     pd.DataFrame(lines).to_csv(root / "metadata.csv", index=False)
     out = tmp_path / "run"
     augment.run(dataset=str(root), arm="real", seeds=1, preset="smoke", set=FAST, out=out, jobs=1)
-    (units,) = units_tested(out).values()
+    (units,) = units_of_test_set(out).values()
     listed = pd.read_csv(out / "manifest.csv")
     tested = listed[listed["split"] == "test"]
     assert 1 < len(set(units)) == tested["group"].nunique() < len(tested)

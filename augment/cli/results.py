@@ -73,8 +73,10 @@ def report_command(
 
     Example: augment report results/runs/digits-ddpm
     """
+    from augment.engine.finish import finish_run
+    from augment.experiment.results_table import read_results
     from augment.report.html import unfinished
-    from augment.report.run_outputs import read_results, write_beside, write_outputs
+    from augment.report.run_outputs import write_beside
     from augment.report.table import summarise
     from augment.storage.artifacts import Store
     from augment.storage.atomic import room_for
@@ -91,7 +93,7 @@ def report_command(
             table = read_results(run_file(source, "results.csv"))
             for sig in table.loc[table["status"] == "ok", "signature"]:
                 Store(source).sound("score", str(sig))
-            table = write_outputs(source, table)
+            table = finish_run(source, table)
             if left := unfinished(source):
                 talk(left)
         if tensorboard:
@@ -116,16 +118,16 @@ def compare_command(
 
     Example: augment compare results/runs/digits-ddpm results/runs/digits-cgan
     """
+    from augment.experiment.results_table import read_results
     from augment.report.comparison import (
-        HEAD,
-        PICTURES_HEAD,
-        compare_pictures,
+        COMPARISON_HEAD,
+        IMAGES_HEAD,
+        compare_images,
         compare_tables,
         comparison_lines,
-        picture_lines,
+        image_lines,
     )
-    from augment.report.run_outputs import read_results
-    from augment.report.table import interval_said
+    from augment.report.verdicts import interval_description
     from augment.storage.run_folder import reading
 
     files = [
@@ -134,15 +136,15 @@ def compare_command(
     folders = None if a.is_file() or b.is_file() else (a, b)
     with reading(a), reading(b):
         table = compare_tables(read_results(files[0]), read_results(files[1]), folders)
-        pictures = compare_pictures(a, b)
+        pictures = compare_images(a, b)
     if as_json:
         both = {"arms": table, "pictures": pictures}
         print(json.dumps({k: json.loads(v.to_json(orient="records")) for k, v in both.items()}))
     else:
-        show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(HEAD))
-        talk(interval_said(table))
-        if lines := picture_lines(pictures):
-            show_rows("generated images, mean over trials", lines, list(PICTURES_HEAD))
+        show_rows(f"A: {a}   B: {b}", comparison_lines(table), list(COMPARISON_HEAD))
+        talk(interval_description(table))
+        if lines := image_lines(pictures):
+            show_rows("generated images, mean over trials", lines, list(IMAGES_HEAD))
     if sheet:
         write_sheet(a, b, sheet)
 

@@ -17,6 +17,7 @@ import torch
 from augment.data.images import LabelledImages
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor, make_executor
+from augment.engine.finish import finish_run
 from augment.engine.shards import Shard, parse_shard, shard_of
 from augment.engine.status import CELL, Status
 from augment.errors import UsageError
@@ -25,10 +26,11 @@ from augment.experiment.cells import Cell, expand
 from augment.experiment.context import DatasetCache, Progress, RunContext
 from augment.experiment.recipe import Recipe, make_recipe
 from augment.experiment.records import ScoreResult
+from augment.experiment.results_table import write_results
 from augment.experiment.sampling import load_synthetic
 from augment.experiment.weights import read_weights
 from augment.generators import GENERATORS
-from augment.report.run_outputs import write_outputs, write_results, write_start
+from augment.report.manifest import write_start
 from augment.runtime.machine import environment
 from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
@@ -132,7 +134,7 @@ def execute(
                     Store(folder), executor.device, recipe.precision, recipe.seeds[0]
                 )
                 table = yield from run_cells(cells, data, context, executor)
-                table = write_outputs(folder, table)
+                table = finish_run(folder, table)
         finally:
             lock.release()
     failed = table[table["status"] != "ok"]

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
+from augment.engine.finish import finish_run
 from augment.engine.status import Status
 from augment.errors import RunFolderError, UsageError
 from augment.experiment.cells import Cell, expand
 from augment.experiment.recipe import make_recipe
+from augment.experiment.results_table import read_results, write_results
 from augment.experiment.rows import identity
 from augment.experiment.synthetic_use import USE_COLUMNS
-from augment.report.run_outputs import read_results, write_outputs, write_results
 from augment.storage.artifacts import Store
 from augment.storage.atomic import room_for, write_atomic
 from augment.storage.run_folder import STATUS_FILE, differences, open_run
@@ -88,7 +89,7 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
         bad = sum(row["status"] != "ok" for row in rows.values())
         status = Status(len(cells), failed=bad, found=len(rows), ended=set(rows))
         write_atomic(out / STATUS_FILE, status.record(going=False))
-        table = write_outputs(out, table)
+        table = finish_run(out, table)
     finally:
         lock.release()
     return table

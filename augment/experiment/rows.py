@@ -16,7 +16,7 @@ from augment.metrics.classification import BALANCED
 CHOICE = ("validation_accuracy", "validation_baseline")  # what a row says of a choice
 SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 SPACE = ("kid", "fd", "precision", "recall", "density", "coverage")  # in the judge's features
-COLUMNS = [
+RESULTS_COLUMNS = [
     *("run", "dataset", "data_sha", "asked", "frac", "n_labelled", "seed"),
     *("generator", "closed_set", "preset", *USE_COLUMNS, "candidates", *CHOICE),
     *("arm", "classic", "classifier", "steps", "n_real", "n_synth", "kept_fraction"),

@@ -24,21 +24,11 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-BOOTSTRAP_FROM = 10  # pairs
-
-
-EXACT_LIMIT = 16  # pairs up to which all 2^n sign patterns are counted
-
-
+BOOTSTRAP_FROM = 10  # trials
+EXACT_LIMIT = 16  # trials up to which all 2^n sign patterns are counted
 PATTERNS = 50_000  # random sign patterns beyond that
-
-
-MOST_PAIRS = 1000  # looked through for the power line
-
-
-QUANTILES = 2000  # of the sample spread, in the integral of the power
-
-
+MOST_TRIALS = 1000  # the search for a number of trials ends here
+QUANTILES = 2000  # of the sample standard deviation, in the integral of the power
 DECIMALS = 12  # scores that agree to here are equal: 0.3 - (0.1 + 0.2) is no difference
 
 
@@ -52,14 +42,14 @@ class Contrast:
     high: float | None = None
     p: float | None = None
     p_holm: float | None = None
-    bca: tuple[float, float] | None = None  # bootstrap interval beside it, from ten pairs on
+    bca: tuple[float, float] | None = None  # bootstrap interval beside it, from ten trials on
     missing: int = 0  # trials in which one of the two cells failed
     sd: float | None = None  # of the differences, ddof = 1; None with one trial
-    se_images: float | None = None  # what the interval allows for other test images; None: nothing
+    se_test: float | None = None  # standard error of the mean due to the test images, if known
 
     @property
     def verdict(self) -> str:
-        """*helps* / *hurts* when the interval excludes 0; p, corrected or not, stands beside it."""
+        """Return *helps* or *hurts* if the interval excludes 0, without correction of any kind."""
         if self.n == 0:
             return "no pair"
         if self.low is None or self.high is None:
@@ -69,15 +59,15 @@ class Contrast:
         return "hurts" if self.high < 0 else "can't tell"
 
 
-def compare(
+def paired_contrast(
     arm: Sequence[float],
     baseline: Sequence[float],
     level: float = 0.95,
-    se_images: float | None = None,
+    se_test: float | None = None,
 ) -> Contrast:
-    """Contrast of paired scores; a pair with a missing value (NaN) is left out and counted.
+    """Compare paired scores; a trial with a missing value (NaN) is left out and counted.
 
-    `se_images` is what `image_error` finds for these pairs; None where it is not known.
+    `se_test` is what `unit_standard_error` finds for these trials; None where it is not known.
     """
     if len(arm) != len(baseline):
         raise ValueError(f"{len(arm)} scores cannot be paired with {len(baseline)}")
@@ -86,19 +76,20 @@ def compare(
     n, missing = len(d), int((~np.isfinite(differences)).sum())
     if n < 2:
         return Contrast(n, float(d.mean()) if n else math.nan, missing=missing)
-    low, high = t_interval(d, level, se_images or 0.0)
-    bca = bca_interval(d, level) if n >= BOOTSTRAP_FROM else None
+    low, high = t_interval(d, level, se_test or 0.0)
+    bca = _bca_interval(d, level) if n >= BOOTSTRAP_FROM else None
     sd = float(d.std(ddof=1))
     p = sign_flip_p(d)
-    return Contrast(n, float(d.mean()), low, high, p, None, bca, missing, sd, se_images)
+    return Contrast(n, float(d.mean()), low, high, p, None, bca, missing, sd, se_test)
 
 
-def image_error(differences: np.ndarray) -> float:
-    """Standard error of the mean of [trials ≥ 2, units] that comes of which units are tested.
+def unit_standard_error(differences: np.ndarray) -> float:
+    """Estimate the standard error of the mean difference that is due to the choice of test units.
 
-    A unit is what is drawn together: an image, or a patient's. Its entry is how much it adds to
-    the trial's difference, scaled so that a row's mean is that difference. From the mean squares of
-    trials × units without repetition: (MS_units − MS_rest) / (trials · units), 0 if negative.
+    `differences` is [trials ≥ 2, units]. A unit is what is sampled together: an image, or all
+    images of a patient. Its entry is how much it adds to the trial's difference, scaled so that a
+    row's mean is that difference. From the mean squares of a two-way analysis of variance without
+    repetition, trials × units: √((MS_units − MS_rest) / (trials · units)), 0 if negative.
     """
     trials, units = differences.shape
     if units < 2:
@@ -110,27 +101,30 @@ def image_error(differences: np.ndarray) -> float:
     return math.sqrt(max(0.0, float(ms_units - ms_rest)) / (trials * units))
 
 
-def half_width(sd: Any, n: int, level: float = 0.95, se_images: float = 0.0) -> Any:
-    """Half of the interval of n ≥ 2 differences of this spread (a number or an array of them)."""
-    tail, own = 0.5 + level / 2, np.square(sd) / n
-    alone = stats.t.ppf(tail, n - 1) * np.sqrt(own)
-    if not se_images:
-        return alone
-    both = own + se_images**2
-    with np.errstate(divide="ignore"):  # without spread: as many degrees as the normal has
-        degrees = (n - 1) * np.square(both / own)
-    return np.maximum(alone, stats.t.ppf(tail, degrees) * np.sqrt(both))
+def _half_width(sd: Any, n: int, level: float = 0.95, se_test: float = 0.0) -> Any:
+    """Compute half the width of the interval from n ≥ 2 differences with standard deviation `sd`.
+
+    `sd` is a number or an array of numbers; so is the result.
+    """
+    tail, of_trials = 0.5 + level / 2, np.square(sd) / n
+    half_trials = stats.t.ppf(tail, n - 1) * np.sqrt(of_trials)
+    if not se_test:
+        return half_trials
+    total = of_trials + se_test**2
+    with np.errstate(divide="ignore"):  # zero variance over trials: infinite degrees of freedom
+        degrees = (n - 1) * np.square(total / of_trials)  # Hillis 2007
+    return np.maximum(half_trials, stats.t.ppf(tail, degrees) * np.sqrt(total))
 
 
-def t_interval(d: np.ndarray, level: float = 0.95, se_images: float = 0.0) -> tuple[float, float]:
-    """Interval of the mean of [n ≥ 2] differences; zero spread, known images: width 0."""
-    mean, spread = float(d.mean()), float(d.std(ddof=1))
-    half = float(half_width(spread if spread > 1e-12 else 0.0, len(d), level, se_images))
+def t_interval(d: np.ndarray, level: float = 0.95, se_test: float = 0.0) -> tuple[float, float]:
+    """Compute the interval of the mean of [n ≥ 2] differences; width 0 without any variance."""
+    mean, sd = float(d.mean()), float(d.std(ddof=1))
+    half = float(_half_width(sd if sd > 1e-12 else 0.0, len(d), level, se_test))
     return mean - half, mean + half
 
 
-def bca_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap interval of the mean, 9,999 resamples; zero spread gives width 0."""
+def _bca_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Compute the BCa bootstrap interval of the mean, 9,999 resamples; width 0 without variance."""
     if d.std() <= 1e-12:
         return float(d.mean()), float(d.mean())
     result = stats.bootstrap(
@@ -145,9 +139,9 @@ def bca_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 
 def sign_flip_p(d: np.ndarray) -> float:
-    """Two-sided p of the sign-flip test: exact up to 16 pairs, never below 2^(1−n)."""
+    """Compute the two-sided p of the sign-flip test: exact up to 16 trials, never below 2^(1−n)."""
     n = len(d)
-    observed = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # sums in another order are ties all the same
+    observed = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # rounding of the sum must not break ties
     if n <= EXACT_LIMIT:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
         return float((np.abs(signs @ d) >= observed).mean())
@@ -155,46 +149,45 @@ def sign_flip_p(d: np.ndarray) -> float:
     return float(((np.abs(signs @ d) >= observed).sum() + 1) / (PATTERNS + 1))
 
 
-def power(n: int, gain: float, sd: float, level: float = 0.95, se_images: float = 0.0) -> float:
-    """How often the interval of n pairs excludes 0 if the true mean is `gain`, the spread `sd`.
+def power(n: int, gain: float, sd: float, level: float = 0.95, se_test: float = 0.0) -> float:
+    """Compute how often the interval of n trials excludes 0 if the true mean difference is `gain`.
 
-    The noncentral t distribution as a mean of normal ones over the sample spread (Owen 1965);
-    scipy's own fails in the far tail.
+    `sd` is the standard deviation of the differences. The noncentral t distribution is integrated
+    as a mean of normal ones over the sample standard deviation (Owen 1965); scipy's own fails in
+    the far tail.
     """
     quantiles = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    spreads = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
-    halves = half_width(spreads, n, level, se_images)
-    error = math.hypot(sd / math.sqrt(n), se_images)
+    sample_sds = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
+    halves = _half_width(sample_sds, n, level, se_test)
+    error = math.hypot(sd / math.sqrt(n), se_test)
     above, below = stats.norm.sf((halves - gain) / error), stats.norm.cdf((-halves - gain) / error)
     return float((above + below).mean())
 
 
-def pairs_for(gain: float, sd: float, wanted: float = 0.8, se_images: float = 0.0) -> int | None:
-    """The fewest pairs that show a true `gain` in `wanted` of all experiments; None above 1,000."""
-    if sd <= 1e-12 and not se_images:
+def trials_needed(gain: float, sd: float, wanted: float = 0.8, se_test: float = 0.0) -> int | None:
+    """Find the fewest trials with power `wanted` for a true `gain`; None above `MOST_TRIALS`."""
+    if sd <= 1e-12 and not se_test:
         return 2
-    found = bisect.bisect_left(
-        range(2, MOST_PAIRS + 1), wanted, key=lambda n: power(n, gain, sd, se_images=se_images)
+    index = bisect.bisect_left(
+        range(2, MOST_TRIALS + 1), wanted, key=lambda n: power(n, gain, sd, se_test=se_test)
     )
-    return found + 2 if found + 2 <= MOST_PAIRS else None
+    return index + 2 if index + 2 <= MOST_TRIALS else None
 
 
-def gain_shown(n: int, sd: float, wanted: float = 0.8, se_images: float = 0.0) -> float:
-    """The least true gain that n ≥ 2 pairs show in `wanted` of all experiments."""
-    unit = max(sd, se_images)
+def detectable_gain(n: int, sd: float, wanted: float = 0.8, se_test: float = 0.0) -> float:
+    """Find the smallest true gain that n ≥ 2 trials detect with power `wanted`."""
+    unit = max(sd, se_test)
     if unit <= 1e-12:
         return 0.0
     return unit * float(
         optimize.brentq(
-            lambda effect: power(n, effect, sd / unit, se_images=se_images / unit) - wanted,
-            0.0,
-            100.0,
+            lambda effect: power(n, effect, sd / unit, se_test=se_test / unit) - wanted, 0.0, 100.0
         )
     )
 
 
 def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The same contrasts with p corrected for their number (those without p stay without)."""
+    """Return the contrasts with p corrected by Holm (1979); those without p are not counted."""
     tested = sorted((c.p, i) for i, c in enumerate(contrasts) if c.p is not None)
     corrected = list(contrasts)
     running = 0.0
@@ -204,11 +197,11 @@ def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
     return corrected
 
 
-def spread_interval(
-    values: Sequence[float], level: float = 0.95, se_images: float = 0.0
+def mean_interval(
+    values: Sequence[float], level: float = 0.95, se_test: float = 0.0
 ) -> tuple[float, float, float]:
-    """Mean and interval of single scores, for plots: (mean, low, high); NaN bounds for one."""
+    """Compute (mean, low, high) of scores that are not paired; NaN bounds with fewer than two."""
     v = np.asarray([x for x in values if math.isfinite(x)], float)
     if len(v) < 2:
         return float(v[0]) if len(v) else math.nan, math.nan, math.nan
-    return float(v.mean()), *t_interval(v, level, se_images)
+    return float(v.mean()), *t_interval(v, level, se_test)

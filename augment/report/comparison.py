@@ -10,15 +10,16 @@ import pandas as pd
 
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
-from augment.metrics.paired import compare, holm
-from augment.report.table import between, leading, percent, probability, variants
-from augment.report.test_set_error import error_between, units_tested
+from augment.metrics.paired import Contrast, holm, paired_contrast
+from augment.report.format import interval_text, percent, probability
+from augment.report.table import main_score, variant_names
+from augment.report.test_set_error import error_between_arms, units_of_test_set
 from augment.storage.tables import read_csv
 
-HEAD = ("data", "arm", "A", "B", "B − A", "95 % interval", "n", "p (Holm)", "verdict")
-WORDS = {"helps": "B is better", "hurts": "A is better"}  # what a contrast's verdict means here
-PICTURES_HEAD = ("data", "features", "measure", "A", "B", "n")
-MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {  # column → its name, how it is shown
+COMPARISON_HEAD = ("data", "arm", "A", "B", "B − A", "95 % interval", "n", "p (Holm)", "verdict")
+_WORDS = {"helps": "B is better", "hurts": "A is better"}  # of B − A
+IMAGES_HEAD = ("data", "features", "measure", "A", "B", "n")
+MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {  # column → name, format
     "agreement": ("right class %", percent),
     "copy_rate": ("copies %", percent),
     "closer_to_train": ("closer to train %", percent),
@@ -31,72 +32,71 @@ MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {  # column → its na
     "density": ("density", "{:.2f}".format),
     "coverage": ("coverage", "{:.2f}".format),
 }
-TRIAL = ("dataset", "asked", "arm")
+_KEYS = ("dataset", "asked", "arm")
 
 
 def compare_tables(
     a: pd.DataFrame, b: pd.DataFrame, folders: tuple[Path, Path] | None = None
 ) -> pd.DataFrame:
-    """Accuracy of B minus A, a row for each arm of each data set that both tables hold.
+    """Compare the scores of two runs, B minus A: a row for each arm of each shared data set.
 
     Cells are paired by seed. A generator is compared with its namesake, or, where each table has
-    just one in that arm, with the other's. With the run folders the interval also covers which
-    images were tested. UsageError if a shared data set differs in its images
-    or if nothing is shared.
+    just one in that arm, with the other's. With the run folders the interval also covers the
+    choice of test images. UsageError if a shared data set differs in its images or if nothing is
+    shared.
     """
-    check_data(a, b)
-    sides = [dict(list(scored(table).groupby(list(TRIAL), sort=False))) for table in (a, b)]
+    _check_data(a, b)
+    sides = [dict(list(_scored(table).groupby(list(_KEYS), sort=False))) for table in (a, b)]
     shared = sorted(
         sides[0].keys() & sides[1].keys(), key=lambda k: (k[:2], list(ARMS).index(k[2]))
     )
     rows: list[dict[str, Any]] = []
-    contrasts = []
+    contrasts: list[Contrast] = []
     for key in shared:
-        for name_a, name_b in matched(*(list(side[key]["variant"].unique()) for side in sides)):
+        for names in _matched(*(list(side[key]["variant"].unique()) for side in sides)):
             cells = [
                 side[key][side[key]["variant"] == name]
-                for side, name in zip(sides, (name_a, name_b), strict=True)
+                for side, name in zip(sides, names, strict=True)
             ]
-            own = [each.set_index("seed")["score"] for each in cells]
-            seeds = own[0].index.intersection(own[1].index)
-            luck = None
+            scores = [each.set_index("seed")["score"] for each in cells]
+            seeds = scores[0].index.intersection(scores[1].index)
+            se_test = None
             if folders and len(seeds) > 1:
-                units = units_tested(folders[0])[key[0]]
-                luck = error_between((folders[1], cells[1]), (folders[0], cells[0]), units)
-            contrast = compare(own[1][seeds].tolist(), own[0][seeds].tolist(), se_images=luck)
+                units = units_of_test_set(folders[0])[key[0]]
+                se_test = error_between_arms((folders[1], cells[1]), (folders[0], cells[0]), units)
+            score_a, score_b = scores[0][seeds], scores[1][seeds]
+            contrast = paired_contrast(score_b.tolist(), score_a.tolist(), se_test=se_test)
             if contrast.n:
                 contrasts.append(contrast)
-                rows.append(
-                    {
-                        **dict(zip(TRIAL, key, strict=True)),
-                        "generator_a": name_a,
-                        "generator_b": name_b,
-                        "mean_a": own[0][seeds].mean(),
-                        "mean_b": own[1][seeds].mean(),
-                    }
-                )
+                named = dict(zip(("generator_a", "generator_b"), names, strict=True))
+                means = {"mean_a": score_a.mean(), "mean_b": score_b.mean()}
+                rows.append({**dict(zip(_KEYS, key, strict=True)), **named, **means})
     if not rows:
         raise UsageError(
-            "the runs share no finished pair of data set, amount, arm and seed: nothing to compare"
+            "the runs share no finished trial of a data set, amount and arm: nothing to compare"
         )
     for row, contrast in zip(rows, holm(contrasts), strict=True):
-        row |= {
-            "pairs": contrast.n,
-            "difference": contrast.mean,
-            "se_test_images": contrast.se_images,
-            "low": contrast.low,
-            "high": contrast.high,
-            "p": contrast.p,
-            "p_holm": contrast.p_holm,
-            "verdict": "equal"
-            if contrast.low == contrast.high == contrast.mean == 0
-            else WORDS.get(contrast.verdict, contrast.verdict),
-        }
+        row |= _difference_columns(contrast)
     return pd.DataFrame(rows)
 
 
-def check_data(a: pd.DataFrame, b: pd.DataFrame) -> None:
-    """The same name must mean the same images, or the trials are no pairs."""
+def _difference_columns(contrast: Contrast) -> dict[str, Any]:
+    """Return a contrast of two runs as columns, with the verdict in words about A and B."""
+    equal = contrast.low == contrast.high == contrast.mean == 0
+    return {
+        "pairs": contrast.n,
+        "difference": contrast.mean,
+        "se_test_images": contrast.se_test,
+        "low": contrast.low,
+        "high": contrast.high,
+        "p": contrast.p,
+        "p_holm": contrast.p_holm,
+        "verdict": "equal" if equal else _WORDS.get(contrast.verdict, contrast.verdict),
+    }
+
+
+def _check_data(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    """Raise UsageError if one name means different images: their trials cannot be paired."""
     for name in sorted(set(a["dataset"]) & set(b["dataset"])):
         hashes = [set(t.loc[t["dataset"] == name, "data_sha"].dropna()) for t in (a, b)]
         if all(hashes) and hashes[0] != hashes[1]:
@@ -105,21 +105,21 @@ def check_data(a: pd.DataFrame, b: pd.DataFrame) -> None:
             )
 
 
-def scored(table: pd.DataFrame) -> pd.DataFrame:
-    """Finished cells with their variant and score."""
-    table = table.assign(variant=variants(table), score=leading(table))
+def _scored(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the finished cells with their variant and score."""
+    table = table.assign(variant=variant_names(table), score=main_score(table))
     return table[table["status"] == "ok"]
 
 
-def matched(a: list[str], b: list[str]) -> list[tuple[str, str]]:
-    """Variants of both sides that are compared."""
+def _matched(a: list[str], b: list[str]) -> list[tuple[str, str]]:
+    """Match the variants of both sides that are compared."""
     if len(a) == len(b) == 1:
         return [(a[0], b[0])]
     return [(name, name) for name in a if name in b]
 
 
 def comparison_lines(table: pd.DataFrame) -> list[list[str]]:
-    """Lines of text cells under HEAD."""
+    """Write a comparison as lines of text cells under COMPARISON_HEAD."""
     lines = []
     for r in table.to_dict("records"):
         lines.append(
@@ -129,7 +129,7 @@ def comparison_lines(table: pd.DataFrame) -> list[list[str]]:
                 f"{percent(r['mean_a'])} {r['generator_a']}".strip(),
                 f"{percent(r['mean_b'])} {r['generator_b']}".strip(),
                 percent(r["difference"], True),
-                between(r["low"], r["high"]),
+                interval_text(r["low"], r["high"]),
                 str(r["pairs"]),
                 probability(r["p_holm"]),
                 r["verdict"],
@@ -138,10 +138,11 @@ def comparison_lines(table: pd.DataFrame) -> list[list[str]]:
     return lines
 
 
-def compare_pictures(a: Path, b: Path) -> pd.DataFrame:
-    """What the pictures of two run folders measure, mean of the trials, a row a measure and space.
+def compare_images(a: Path, b: Path) -> pd.DataFrame:
+    """Compare the measures of the synthetic images of two run folders, mean of the trials.
 
-    Generators are matched as in `compare_tables`; empty where a run has no quality.csv.
+    A row for each measure and feature space. Generators are matched as in `compare_tables`; empty
+    where a run has no quality.csv.
     """
     files = [run / "quality.csv" for run in (a, b)]
     if not all(file.is_file() for file in files):
@@ -151,36 +152,36 @@ def compare_pictures(a: Path, b: Path) -> pd.DataFrame:
     sides = [dict(list(table.groupby(keys, sort=False))) for table in tables]
     rows = []
     for key in (key for key in sides[0] if key in sides[1]):
-        for names in matched(*(list(side[key]["generator"].unique()) for side in sides)):
-            own = [
+        for names in _matched(*(list(side[key]["generator"].unique()) for side in sides)):
+            rows_of = [
                 side[key][side[key]["generator"] == name]
                 for side, name in zip(sides, names, strict=True)
             ]
-            means = [trials.mean(numeric_only=True) for trials in own]
-            said = dict(zip(keys, key, strict=True)) | {
+            means = [trials.mean(numeric_only=True) for trials in rows_of]
+            names_and_n = dict(zip(keys, key, strict=True)) | {
                 f"{what}_{side}": value
-                for what, pair in (("generator", names), ("n", map(len, own)))
+                for what, pair in (("generator", names), ("n", map(len, rows_of)))
                 for side, value in zip("ab", pair, strict=True)
             }
             rows += [
-                {**said, "measure": measure, "a": means[0][measure], "b": means[1][measure]}
+                {**names_and_n, "measure": measure, "a": means[0][measure], "b": means[1][measure]}
                 for measure in MEASURES
                 if all(measure in mean for mean in means)
             ]
     return pd.DataFrame(rows)
 
 
-def picture_lines(table: pd.DataFrame) -> list[list[str]]:
-    """Lines of text cells under PICTURES_HEAD."""
+def image_lines(table: pd.DataFrame) -> list[list[str]]:
+    """Write a comparison of images as lines of text cells under IMAGES_HEAD."""
     lines = []
     for r in table.to_dict("records"):
-        label, shown = MEASURES[r["measure"]]
+        label, text = MEASURES[r["measure"]]
         lines.append(
             [
                 f"{Path(r['dataset']).name}, {r['asked']}",
                 r["features"],
                 label,
-                *(f"{shown(r[s])} {r[f'generator_{s}']}".strip() for s in "ab"),
+                *(f"{text(r[s])} {r[f'generator_{s}']}".strip() for s in "ab"),
                 " ".join(dict.fromkeys(str(r[f"n_{s}"]) for s in "ab")),
             ]
         )

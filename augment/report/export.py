@@ -18,10 +18,12 @@ from augment.experiment.cells import Cell, expand
 from augment.experiment.context import DatasetCache
 from augment.experiment.recipe import make_recipe
 from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult
+from augment.experiment.results_table import read_results
 from augment.experiment.sampling import load_synthetic
 from augment.generators import GENERATORS
-from augment.report.run_outputs import read_results
-from augment.report.table import escape, summarise, variants, verdict_lines
+from augment.report.format import escape
+from augment.report.table import summarise, variant_names
+from augment.report.verdicts import verdict_lines
 from augment.runtime.device import pick_device
 from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import Store
@@ -146,7 +148,7 @@ def export_images(
 def sentences(run_dir: Path, line: dict[str, Any]) -> list[str]:
     """The verdict of the run on the generator of a row, where it has one."""
     table = read_results(run_dir / "results.csv")
-    own = table.assign(variant=variants(table)).set_index("signature").loc[line["signature"]]
+    own = table.assign(variant=variant_names(table)).set_index("signature").loc[line["signature"]]
     return [
         said
         for each, said in verdict_lines(summarise(table))

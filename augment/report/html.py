@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import glob
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,284 +12,184 @@ import jinja2
 import pandas as pd
 
 from augment.experiment.arms import ARMS, DECISIVE
-from augment.report.table import (
-    HEAD,
-    SETTINGS,
-    blocks,
-    interval_said,
+from augment.report.format import interval_text, percent
+from augment.report.html_sections import (
+    QUALITY_HEAD,
+    class_changes,
+    cost_lines,
+    embedded,
+    files_like,
+    quality_lines,
+    read_optional,
+    sample_pairs,
+)
+from augment.report.table import TABLE_HEAD, summarise, table_blocks
+from augment.report.verdicts import (
+    interval_description,
+    is_uncorrected,
     legend,
-    percent,
-    summarise,
-    taken_alone,
-    variants,
     verdict_lines,
+    verdict_words,
 )
 from augment.storage.atomic import write_atomic
 from augment.storage.run_folder import STATUS_FILE
 from augment.storage.tables import read_csv
 
-MOST_CLASSES = 30  # lines of the class table, but for LEAST_CLASSES of each synthetic set
-LEAST_CLASSES = 3
-PLAIN = {
-    "helps": "Yes{alone}: the synthetic images of {who} help.",
-    "hurts": "No{alone}: the synthetic images of {who} hurt.",
+_ANSWERS = {
+    "helps": "Yes{note}: the synthetic images of {who} help.",
+    "hurts": "No{note}: the synthetic images of {who} hurt.",
     "can't tell": "Can't tell whether the synthetic images of {who} help or hurt.",
-    "one trial": "Can't tell: one trial of {who} says nothing about chance.",
+    "one trial": "Can't tell: a single trial of {who} does not show how much is chance.",
     "no pair": "Not measured: no trial of {who} finished.",
 }
-KINDS = {"helps": "helps", "hurts": "hurts"}
-SHEETS = {
-    "best": "the images that the real+classic classifier is surest of, for each class",
-    "closest": "the images most like a labelled one, each above that one",
+_CAPTIONS = {
+    "gain.png": (
+        "Gain of each arm over its baseline, paired over trials: mean and 95 % interval. Hollow "
+        "triangles are uncorrected verdicts, hollow circles single trials."
+    ),
+    "gain-curves.png": "Gain of the synthetic images along a setting: mean and 95 % interval.",
+    "accuracy.png": "Accuracy by arm: mean, 95 % interval and the single trials.",
 }
-HASH = "[0-9a-f]" * 6  # of a synthetic set, at the end of its pictures' names
-QUALITY = {
-    "agreement": "right class %",
-    "precision": "precision %",
-    "coverage": "coverage %",
-    "kid": "KID",
-    "fd": "Fréchet distance",
-}
-QUALITY_HEAD = (
-    "data",
-    "generator",
-    "trial",
-    "features",
-    "n",
-    *QUALITY.values(),
-    "copies %",
-    "nearer to labelled %",
-)
+_NUMERIC = re.compile(r"[<+-]?\d[\d.,+\-±…()/% ]*")
 
 
 def write_html(folder: Path, table: pd.DataFrame) -> Path:
-    """The report of a finished run folder, from its CSV files and pictures; returns its path."""
-    summary = summarise(table)
-    done = table[table["status"] == "ok"]
-    quality = optional(folder / "quality.csv")
+    """Write report.html of a run folder from its CSV files and images; returns its path."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    rates = done["copy_rate"].dropna().astype(float)
+    environment.filters["numeric_columns"] = numeric_columns
+    summary = summarise(table)
     page = environment.get_template("report.html.j2").render(
-        unfinished=unfinished(folder),
         title=f"Do generated images help? {folder.name}",
-        intervals=interval_said(summary),
-        verdicts=[
-            {
-                "kind": KINDS.get(line["verdict"], ""),
-                "exact": sentence,
-                "plain": PLAIN[line["verdict"] or "no pair"].format(
-                    alone=", taken alone" if taken_alone(line, summary) else "",
-                    who=f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},",
-                ),
-            }
-            for line, sentence in verdict_lines(summary)
-        ],
-        warnings=warnings(quality),
-        notes=notes(folder / "notes.csv"),
-        arms=[(name, arm.about) for name, arm in ARMS.items() if name in set(table["arm"])],
-        head=HEAD,
-        legend=legend(summary),
-        blocks=[{"title": title, "lines": lines} for title, lines in blocks(summary)],
-        plots=[
-            picture(
-                f,
-                "Accuracy: mean, 95 % interval and the single trials"
-                if f.stem == "accuracy"
-                else "Gain of the synthetic images along a setting",
-            )
-            for f in shown(folder / "plots", "accuracy.png", "gain.png")
-        ],
-        classes=(changes := class_changes(folder)),
-        n_classes=sum(c["n"] for c in changes),
-        samples=sample_pairs(folder, done, quality),
-        quality=quality_lines(quality),
-        quality_head=QUALITY_HEAD,
-        confusions=[
-            picture(
-                f,
-                "Rows: true class; columns: what the classifier said; percent of "
-                f"the row. {f.stem}",
-            )
-            for f in shown(folder / "plots", "confusion-*.png")
-        ],
-        cost=cost_lines(done),
-        copying=f" (copy rate here: {100 * rates.mean():.1f} %)" if len(rates) else "",
         folder=folder,
+        unfinished=unfinished(folder),
         recipe=(folder / "recipe.toml").read_text(),
         environment=(folder / "environment.json").read_text(),
+        **_main_parts(folder, table, summary),
+        **_details(folder, table[table["status"] == "ok"]),
     )
     write_atomic(folder / "report.html", page)
     return folder / "report.html"
 
 
+def _main_parts(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
+    """Return verdicts, plots of scores, the table and what is needed to read them."""
+    plots = {
+        name: embedded(folder / "plots" / name, caption)
+        for name, caption in _CAPTIONS.items()
+        if (folder / "plots" / name).is_file()
+    }
+    gains = plots.pop("gain.png", None)
+    return {
+        "verdicts": _verdict_cards(summary),
+        "gains": gains and {**gains, "alt": _gains_in_words(summary)},
+        "head": TABLE_HEAD,
+        "decisive": DECISIVE,
+        "blocks": [{"title": title, "lines": lines} for title, lines in table_blocks(summary)],
+        "legend": legend(summary),
+        "plots": list(plots.values()),
+        "intervals": interval_description(summary),
+        "arms": [(name, arm.about) for name, arm in ARMS.items() if name in set(table["arm"])],
+        "notes": notes(folder / "notes.csv"),
+    }
+
+
+def _details(folder: Path, done: pd.DataFrame) -> dict[str, Any]:
+    """Return classes, images, their quality, confusion matrices and cost of the finished cells."""
+    quality = read_optional(folder / "quality.csv")
+    copy_rates = done["copy_rate"].dropna().astype(float)
+    classes = class_changes(folder)
+    return {
+        "warnings": warnings(quality),
+        "classes": classes,
+        "n_classes": sum(block["n"] for block in classes),
+        "samples": sample_pairs(folder, done, quality),
+        "quality": quality_lines(quality),
+        "quality_head": QUALITY_HEAD,
+        "confusions": [
+            embedded(
+                file, f"Rows: true class; columns: predicted class; percent of a row. {file.stem}"
+            )
+            for file in files_like(folder / "plots", "confusion-*.png")
+        ],
+        "cost": cost_lines(done),
+        "copying": f" (copy rate here: {100 * copy_rates.mean():.1f} %)" if len(copy_rates) else "",
+    }
+
+
+def _verdict_cards(summary: pd.DataFrame) -> list[dict[str, str]]:
+    """Return an answer in plain words and the exact sentence for each decisive contrast."""
+    cards = []
+    for line, sentence in verdict_lines(summary):
+        answer = _ANSWERS[line["verdict"] or "no pair"].format(
+            note=" (uncorrected)" if is_uncorrected(line, summary) else "",
+            who=f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},",
+        )
+        kind = line["verdict"] if line["verdict"] in ("helps", "hurts") else ""
+        cards.append({"kind": kind, "answer": answer, "exact": sentence})
+    return cards
+
+
+def _gains_in_words(summary: pd.DataFrame) -> str:
+    """Describe the plot of gains for those who do not see it."""
+    texts = []
+    for line in summary[summary["pairs"] > 0].to_dict("records"):
+        name = " ".join(filter(None, (line["arm"], line["generator"])))
+        interval = interval_text(line["low"], line["high"])
+        texts.append(
+            f"{name} on {Path(line['dataset']).name}, {line['asked']}: "
+            f"{percent(line['difference'], True)} points over {line['against']}"
+            + (f" ({interval})" if interval else "")
+            + f", {verdict_words(line, summary)}"
+        )
+    return "Gains with 95 % intervals. " + "; ".join(texts)
+
+
+def numeric_columns(lines: Sequence[Sequence[str]]) -> list[bool]:
+    """Tell for each column whether its cells are numbers, which stand aligned to the right."""
+    columns = zip(*lines, strict=True)
+    return [
+        any(column) and all(_NUMERIC.fullmatch(cell) for cell in column if cell)
+        for column in columns
+    ]
+
+
 def unfinished(folder: Path) -> str:
-    """That cells are missing, if so."""
+    """Say that cells are missing; empty if none is."""
     if not (folder / STATUS_FILE).is_file():
         return ""
-    about = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
-    ended = about["done"] + about["failed"]
-    if ended >= about["cells"]:
+    status = json.loads((folder / STATUS_FILE).read_text(encoding="utf-8"))
+    ended = status["done"] + status["failed"]
+    if ended >= status["cells"]:
         return ""
-    return f"Unfinished: {ended} of {about['cells']} cells; augment resume {folder} goes on."
-
-
-def optional(file: Path) -> pd.DataFrame:
-    """A table of the run, empty if the run has none."""
-    if not file.is_file():
-        return pd.DataFrame()
-    table = read_csv(file, ("dataset", "asked", "generator", "class", "arm", "warning", "features"))
-    return with_variants(table)
-
-
-def with_variants(table: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with the generator and the settings that the table varies under `variant`."""
-    missing = dict.fromkeys({*SETTINGS, "candidates"} - set(table.columns))
-    return table.assign(variant=variants(table.assign(**missing)))
-
-
-def shown(folder: Path, *patterns: str) -> list[Path]:
-    """Files by name pattern, in that order."""
-    return [file for pattern in patterns for file in sorted(folder.glob(pattern))]
-
-
-def picture(file: Path, caption: str, pixels: bool = False) -> dict[str, Any]:
-    """A PNG file to be written into the page."""
-    data = base64.b64encode(file.read_bytes()).decode()
-    return {"data": data, "caption": caption, "pixels": pixels}
+    return f"Unfinished: {ended} of {status['cells']} cells; augment resume {folder} goes on."
 
 
 def warnings(quality: pd.DataFrame) -> list[str]:
-    """What the trials' own classifiers found odd: a generator a line, of its worst trial."""
+    """Collect what the trials' classifiers found odd: a line a generator, of its worst trial."""
     if quality.empty or "warning" not in quality:
         return []
     keys = ["dataset", "asked", "variant"]
     sets = quality.drop_duplicates("synthetic")
     lines = []
-    for (dataset, asked, name), own in sets.groupby(keys, sort=False):
-        warned = own.dropna(subset=["warning"])
+    for (dataset, asked, name), trials in sets.groupby(keys, sort=False):
+        warned = trials.dropna(subset=["warning"])
         if len(warned):
             worst = warned.loc[warned["agreement"].idxmin()]
             which = f"trial {worst['seed']}"
-            if len(own) > 1:
-                which += f", the worst ({len(warned)} of {len(own)} trials are warned of)"
+            if len(trials) > 1:
+                which += f", the worst ({len(warned)} of {len(trials)} trials have a warning)"
             lines.append(f"{name} on {Path(dataset).name}, {asked}, {which}: {worst['warning']}")
     return lines
 
 
 def notes(file: Path) -> list[str]:
-    """What was noted when the data was read: none in folders of before there was such a file."""
+    """Read what was noted when the data was read; empty in run folders without such a file."""
     if not file.is_file():
         return []
     lines = read_csv(file, ("dataset", "note")).to_dict("records")
     return [f"{Path(line['dataset']).name}: {line['note']}" for line in lines]
-
-
-def class_changes(folder: Path) -> list[dict[str, Any]]:
-    """Recall before and after adding synthetic images: a block a set, worst change first."""
-    classes = optional(folder / "per_class.csv")
-    if classes.empty:
-        return []
-    keys = ["dataset", "asked", "class", "seed"]
-    before = classes[classes["arm"] == ARMS[DECISIVE].against][[*keys, "recall"]]
-    pairs = classes[classes["arm"] == DECISIVE].merge(before, on=keys, suffixes=("", "_before"))
-    pairs["change"] = pairs["recall"] - pairs["recall_before"]
-    sets = pairs.groupby(["dataset", "asked", "variant"], sort=False)
-    most = max(LEAST_CLASSES, MOST_CLASSES // max(1, sets.ngroups))
-    blocks = []
-    for (dataset, asked, variant), own in sets:
-        means = own.groupby("class", sort=False)[["n_test", "recall_before", "recall", "change"]]
-        ordered = means.mean().sort_values("change", kind="stable").reset_index()
-        lines = [
-            [
-                r["class"],
-                f"{r['n_test']:.0f}",
-                percent(r["recall_before"]),
-                percent(r["recall"]),
-                percent(r["change"], True),
-            ]
-            for r in ordered.head(most).to_dict("records")
-        ]
-        title = f"{variant} on {Path(dataset).name}, {asked}"
-        blocks.append({"title": title, "lines": lines, "n": len(ordered)})
-    return blocks
-
-
-def sample_pairs(
-    folder: Path, done: pd.DataFrame, quality: pd.DataFrame
-) -> list[list[dict[str, Any]]]:
-    """Labelled beside synthetic images, then sheets of these, for each set of the first trial.
-
-    Sets whose grids are equal stand once: a larger ratio goes on where a smaller one ends.
-    """
-    first = done[done["generator"].notna()]
-    if first.empty:
-        return []
-    names = {r["synthetic"][:6]: r["variant"] for r in quality.to_dict("records")}
-    pairs = []
-    for real in shown(folder / "samples", f"real-*-seed{first['seed'].min()}.png"):
-        stem, seed = real.stem.removeprefix("real-").rsplit("-seed", 1)
-        alike: dict[bytes, list[Path]] = {}
-        for made in shown(folder / "samples", f"{glob.escape(stem)}-*-seed{seed}-{HASH}.png"):
-            alike.setdefault(made.read_bytes(), []).append(made)
-        for sets in alike.values():
-            name = ", ".join(names.get(f.stem[-6:], f.stem.removeprefix(f"{stem}-")) for f in sets)
-            pair = [
-                picture(real, f"labelled: {stem}, trial {seed}", True),
-                picture(sets[0], f"synthetic: {name}", True),
-            ]
-            for sheet, said in SHEETS.items():
-                for file in shown(folder / "samples", f"{sheet}-{glob.escape(sets[0].stem)}.png"):
-                    pair.append(picture(file, f"{name}: {said}", True))
-            pairs.append(pair)
-    return pairs
-
-
-def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
-    """Measures with the floor in brackets, a line a synthetic set and feature space."""
-    lines = []
-    for r in quality.to_dict("records"):
-        cells = []
-        for key in QUALITY:
-            value, floor = r.get(key), r.get(f"{key}_floor")
-            if value is None or pd.isna(value):
-                cells.append("")
-            elif key in ("kid", "fd"):
-                cells.append(f"{value:.4g} ({floor:.3g})")
-            else:
-                cells.append(f"{percent(value)} ({percent(floor)})")
-        n = r.get("n")
-        lines.append(
-            [
-                f"{Path(r['dataset']).name}, {r['asked']}",
-                r["variant"],
-                str(r["seed"]),
-                r["features"] if isinstance(r["features"], str) else "",
-                "" if n is None or pd.isna(n) else f"{n:.0f}",
-                *cells,
-                percent(r["copy_rate"]),
-                percent(r.get("closer_to_train")),
-            ]
-        )
-    return lines
-
-
-def cost_lines(done: pd.DataFrame) -> list[list[str]]:
-    """Mean seconds and memory of each arm."""
-    columns = ["generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"]
-    keys = ["dataset", "asked", "variant", "arm", "device"]
-    means = with_variants(done).groupby(keys, sort=False)[columns].mean().reset_index()
-    return [
-        [
-            f"{Path(r['dataset']).name}, {r['asked']}",
-            r["variant"],
-            r["arm"],
-            *("" if pd.isna(r[c]) else f"{r[c]:.1f}" for c in columns),
-            r["device"],
-        ]
-        for r in means.to_dict("records")
-    ]

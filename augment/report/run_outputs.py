@@ -1,21 +1,13 @@
-"""Writes what a person opens in a run folder, all of it from the artefacts."""
+"""What a person opens in a run folder, made from results.csv and the artefacts."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import tomli_w
 from safetensors.numpy import load_file
 
-from augment.data.split import Dataset
-from augment.errors import UsageError
-from augment.experiment.arms import ARMS
-from augment.experiment.cells import Cell
-from augment.experiment.recipe import Recipe
 from augment.experiment.records import (
     QualityResult,
     ScoreResult,
@@ -23,123 +15,56 @@ from augment.experiment.records import (
     SyntheticResult,
     classifier_path,
 )
-from augment.experiment.rows import ARM_COLUMNS, COLUMNS, KEY_COLUMNS, NEWER_COLUMNS, TEXT_COLUMNS
+from augment.experiment.rows import ARM_COLUMNS, KEY_COLUMNS
 from augment.metrics.classification import per_class
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic
 from augment.storage.tables import read_csv, write_csv
 
 
-def write_start(
-    folder: Path, recipe: Recipe, cells: list[Cell], data_of: Callable[[Cell], Dataset]
-) -> None:
-    """`recipe.toml`, which can be given back as the recipe, `manifest.csv` and `notes.csv`."""
-    settings = recipe.model_dump(mode="json", exclude_none=True)
-    write_atomic(folder / "recipe.toml", tomli_w.dumps(settings))
-    lines, notes = [], []
-    for name, trials in group_by_dataset(cells).items():
-        data = data_of(trials[0])
-        notes += [(name, note) for note in data.notes]
-        used: dict[int, set[str]] = {}
-        for cell in trials:
-            for place in cell.labelled_indices(data.pool).tolist():
-                used.setdefault(place, set()).add(str(cell.seed))
-        pool = sorted(used)
-        for images, files, groups, split, indices in (
-            (data.pool, data.pool_files, data.pool_groups, "labelled", pool),
-            (data.test, data.test_files, data.test_groups, "test", range(len(data.test))),
-        ):
-            for place in indices:
-                pixels = images.images[place].contiguous().numpy().data
-                lines.append(
-                    {
-                        "dataset": name,
-                        "file": files[place],
-                        "sha256": hashlib.sha256(pixels).hexdigest(),
-                        "group": groups[place] if groups else "",
-                        "label": images.classes[int(images.labels[place])],
-                        "split": split,
-                        "seeds": " ".join(sorted(used[place], key=int))
-                        if split == "labelled"
-                        else "",
-                    }
-                )
-        for file, why in data.bad:
-            lines.append({"dataset": name, "file": file, "split": f"left out: {why}"})
-    write_csv(folder / "manifest.csv", pd.DataFrame(lines))
-    write_csv(folder / "notes.csv", pd.DataFrame(notes, columns=["dataset", "note"]))
-
-
-def group_by_dataset(cells: list[Cell]) -> dict[str, list[Cell]]:
-    """Cells by data set, one a (seed, amount)."""
-    groups: dict[str, dict[tuple[Any, ...], Cell]] = {}
-    for cell in cells:
-        key = (cell.seed, cell.frac, cell.per_class)
-        groups.setdefault(cell.dataset, {})[key] = cell
-    return {name: list(group.values()) for name, group in groups.items()}
-
-
-def write_results(folder: Path, cells: list[Cell], rows: dict[int, dict[str, Any]]) -> pd.DataFrame:
-    """results.csv: one row a finished cell, in the recipe's order, whatever order they ended in."""
-    lines = [{"run": folder.name, **rows[n]} for n in range(len(cells)) if n in rows]
-    table = pd.DataFrame(lines, columns=COLUMNS)
-    write_csv(folder / "results.csv", table)
-    return table
-
-
-def read_results(file: Path) -> pd.DataFrame:
-    """A results.csv as written; UsageError if it is another table."""
-    table = read_csv(file, TEXT_COLUMNS)
-    missing = set(COLUMNS) - set(table.columns) - set(NEWER_COLUMNS)
-    if missing:
-        raise UsageError(f"{file} is no results table: it lacks {', '.join(sorted(missing))}")
-    check_rows(file, table)
-    return table.reindex(columns=[*COLUMNS, *table.columns.difference(COLUMNS, sort=False)])
-
-
-def check_rows(file: Path, table: pd.DataFrame) -> None:
-    """UsageError if a results.csv says what no run writes: rows twice, unknown arms, odd scores."""
-    twice = table.duplicated([*KEY_COLUMNS, "preset", "classifier"])
-    scores = pd.to_numeric(table["accuracy"], errors="coerce")
-    odd = table["status"].eq("ok") & ~scores.between(0, 1)
-    strange = ~table["arm"].isin(ARMS)
-    for rows, what in (
-        (twice, "a second row of a cell"),
-        (odd, "an accuracy outside 0…1"),
-        (strange, "an unknown arm"),
-    ):
-        if rows.any():
-            raise UsageError(
-                f"{file} line {int(rows.argmax()) + 2}: {what}; augment resume writes it anew"
-            )
-
-
 def write_beside(file: Path, table: pd.DataFrame) -> None:
-    """NAME.md, NAME.png and, where a setting varies, NAME-gain.png beside NAME.csv."""
-    from augment.report.plots import accuracy_by_arm, gain_curves, save
+    """Write NAME.md, NAME.png and NAME-gain.png beside NAME.csv.
+
+    NAME.png shows the gains with their intervals, where arms are compared; NAME-gain.png the gain
+    along a setting, where one takes three values or more.
+    """
+    from augment.report.figures import save_figure
+    from augment.report.gain_plot import gain_intervals
+    from augment.report.plots import gain_curves
     from augment.report.table import markdown, summarise
 
-    write_atomic(file.with_suffix(".md"), f"# {file.stem}\n\n{markdown(summarise(table))}")
-    done = table[table["status"] == "ok"]
-    save(accuracy_by_arm(done), file.with_suffix(".png"))
-    if gains := gain_curves(done):
-        save(gains, file.with_name(f"{file.stem}-gain.png"))
+    summary = summarise(table)
+    write_atomic(file.with_suffix(".md"), f"# {file.stem}\n\n{markdown(summary)}")
+    if gains := gain_intervals(summary):
+        save_figure(gains, file.with_suffix(".png"))
+    if curves := gain_curves(table[table["status"] == "ok"]):
+        save_figure(curves, file.with_name(f"{file.stem}-gain.png"))
 
 
-def write_outputs(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Per-class scores, histories, samples, plots and the table of a run.
+def write_outputs(folder: Path, table: pd.DataFrame) -> None:
+    """Write per-class scores, histories, samples, plots, the report and the table of a run.
 
-    Returns the results with what only all cells together tell, as results.csv has them then.
+    `table` is results.csv, which is not written here.
     """
     from augment.report.html import write_html
     from augment.report.plots import draw_all
     from augment.report.table import markdown, summarise
-    from augment.report.test_set_error import with_image_error
 
-    table = with_image_error(folder, table)
-    write_csv(folder / "results.csv", table)
+    done, summary = table[table["status"] == "ok"], summarise(table)
+    if len(done):
+        _write_details(folder, done)
+    if selections := Store(folder).finished("selection"):
+        _write_selection(folder, [SelectionResult.read(path) for path in selections])
+    if len(done):
+        draw_all(folder, done, summary)
+    write_csv(folder / "summary.csv", summary)
+    write_html(folder, table)
+    write_atomic(folder / "table.md", markdown(summary))  # last: its presence says all is there
+
+
+def _write_details(folder: Path, done: pd.DataFrame) -> None:
+    """Write per_class.csv, history.csv, quality.csv and samples/ from the finished cells."""
     store = Store(folder)
-    done = table[table["status"] == "ok"]
     classes, histories, qualities = [], [], []
     for line in done.to_dict("records"):
         score = store.path("score", line["signature"])
@@ -149,63 +74,60 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
         scores = per_class(tensors["labels"], tensors["predicted"], result.classes)
         classes.append(scores.assign(**keys))
         training = classifier_path(store, score)
-        histories.append(history(training, "score", artefact=score.name, **keys))
+        histories.append(_history(training, "score", artefact=score.name, **keys))
         if result.synthetic:
             synthetic = store.path("synthetic", result.synthetic)
             model = store.path("generator", SyntheticResult.read(synthetic).model)
             of_generator = {"artefact": model.name, **keys, **dict.fromkeys(ARM_COLUMNS)}
-            histories.append(history(model, "generator", **of_generator))
-            seen = store.path("quality", str(result.quality))
-            keep_pictures(folder, model, synthetic, seen, line)
-            own = {k: v for k, v in keys.items() if k not in ARM_COLUMNS}
-            qualities.append(quality_lines(seen, **own, synthetic=synthetic.name))
-    if classes:
-        write_csv(folder / "per_class.csv", pd.concat(classes))
-        write_csv(folder / "history.csv", pd.concat(histories).drop_duplicates())
-        draw_all(folder, done)
+            histories.append(_history(model, "generator", **of_generator))
+            quality = store.path("quality", str(result.quality))
+            _copy_samples(folder, model, synthetic, quality, line)
+            keys_of_set = {k: v for k, v in keys.items() if k not in ARM_COLUMNS}
+            qualities.append(_quality_rows(quality, **keys_of_set, synthetic=synthetic.name))
+    write_csv(folder / "per_class.csv", pd.concat(classes))
+    write_csv(folder / "history.csv", pd.concat(histories).drop_duplicates())
     if qualities:
         write_csv(folder / "quality.csv", pd.concat(qualities).drop_duplicates())
-    if chosen := [SelectionResult.read(path) for path in store.finished("selection")]:
-        lines = [vars(choice) | line for choice in chosen for line in choice.candidates]
-        order = ["dataset", "asked", "seed", "generator", "arm"]
-        write_csv(
-            folder / "selection.csv",
-            pd.DataFrame(lines).drop(columns="candidates").sort_values(order, kind="stable"),
-        )
-    summary = summarise(table)
-    write_csv(folder / "summary.csv", summary)
-    write_html(folder, table)
-    write_atomic(folder / "table.md", markdown(summary))  # last: its presence says all is there
-    return table
 
 
-def quality_lines(artefact: Path, **keys: Any) -> pd.DataFrame:
-    """What was measured of a synthetic set, a row a feature space."""
-    about = vars(QualityResult.read(artefact)).copy()
-    spaces = about.pop("spaces") or {"": {}}
-    by_class = about.pop("agreement_by_class")
-    about["agreement_worst"] = min(share for share in by_class if share is not None)
-    lines = [{**keys, **about, "features": name, **space} for name, space in spaces.items()]
+def _write_selection(folder: Path, selections: list[SelectionResult]) -> None:
+    """Write selection.csv: a row for each candidate of each choice on validation."""
+    order = ["dataset", "asked", "seed", "generator", "arm"]
+    lines = [
+        {**{name: getattr(selection, name) for name in order}, **line}
+        for selection in selections
+        for line in selection.candidates
+    ]
+    write_csv(folder / "selection.csv", pd.DataFrame(lines).sort_values(order, kind="stable"))
+
+
+def _quality_rows(artefact: Path, **keys: Any) -> pd.DataFrame:
+    """Return the measures of a synthetic set, a row for each feature space."""
+    record = vars(QualityResult.read(artefact)).copy()
+    spaces = record.pop("spaces") or {"": {}}
+    by_class = record.pop("agreement_by_class")
+    record["agreement_worst"] = min(share for share in by_class if share is not None)
+    lines = [{**keys, **record, "features": name, **space} for name, space in spaces.items()]
     return pd.DataFrame(lines)
 
 
-def history(training: Path, stage: str, **keys: Any) -> pd.DataFrame:
-    """The log of a training with the cell it belongs to."""
+def _history(training: Path, stage: str, **keys: Any) -> pd.DataFrame:
+    """Return the log of a training with the cell it belongs to."""
     return read_csv(training / "history.csv").assign(stage=stage, **keys)
 
 
-def keep_pictures(
-    folder: Path, model: Path, synthetic: Path, seen: Path, line: dict[str, Any]
+def _copy_samples(
+    folder: Path, model: Path, synthetic: Path, quality: Path, line: dict[str, Any]
 ) -> None:
-    """Sample grids under names that a person can read."""
-    place = folder / "samples"
-    place.mkdir(exist_ok=True)
+    """Copy sample grids into samples/ under names that a person can read."""
+    samples = folder / "samples"
+    samples.mkdir(exist_ok=True)
     data = f"{line['dataset']}-{line['n_labelled']}".replace("/", "_").lstrip("._")[-100:]
     stem = f"{data}-{line['generator']}".replace("/", "_")[:150]
     name = f"{stem}-seed{line['seed']}-{synthetic.name[:6]}.png"
     real = f"real-{data}-seed{line['seed']}.png"
-    kept = {name: synthetic / "grid.png", real: synthetic / "real.png"}
-    kept |= {f"{sheet}-{name}": seen / f"{sheet}.png" for sheet in ("closest", "best")}
-    kept |= {f"{stem}-seed{line['seed']}-{p.name}": p for p in model.glob("step-*.png")}
-    for target, picture in kept.items():
-        write_atomic(place / target, picture.read_bytes())
+    sources = {name: synthetic / "grid.png", real: synthetic / "real.png"}
+    sources |= {f"{sheet}-{name}": quality / f"{sheet}.png" for sheet in ("closest", "best")}
+    sources |= {f"{stem}-seed{line['seed']}-{p.name}": p for p in model.glob("step-*.png")}
+    for target, source in sources.items():
+        write_atomic(samples / target, source.read_bytes())

@@ -4,387 +4,200 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from augment.experiment.arms import ARMS, DECISIVE
-from augment.experiment.cells import WHOLE
+from augment.experiment.arms import ARMS
 from augment.metrics.classification import BALANCED
-from augment.metrics.paired import (
-    MOST_PAIRS,
-    Contrast,
-    compare,
-    gain_shown,
-    holm,
-    pairs_for,
-    spread_interval,
+from augment.metrics.paired import Contrast, holm, mean_interval, paired_contrast
+from augment.report.format import (
+    escape,
+    interval_text,
+    markdown_table,
+    percent,
+    probability,
+    settings_text,
 )
+from augment.report.verdicts import arm_mark, legend, table_foot, verdict_sentences, verdict_words
 
-SETTINGS = (
-    "preset",
-    "guidance",
-    "strength",
-    "ratio",
-    "share",
-    "mixing",
-    "filter",
-)  # what cells of one generator may differ in
-BOOTSTRAP = ("bca_low", "bca_high")  # from ten pairs on
-TESTED = (
-    "pairs",
-    "difference",
-    "sd_difference",
-    "se_test_images",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    *BOOTSTRAP,
-)  # empty in baselines
-SUMMARY = (
-    "dataset",
-    "asked",
-    "n_labelled",
-    "measure",
-    "preset",
-    "generator",
-    "arm",
-    "closed_set",
-    "n",
-    "of",
-    "mean",
-    "sd",
-    "mean_low",
-    "mean_high",
-    "against",
-    *TESTED,
-    "verdict",
-    "chosen",
-)
+# what cells of one generator may differ in
+VARIANT_SETTINGS = ("preset", "guidance", "strength", "ratio", "share", "mixing", "filter")
+_BCA_COLUMNS = ("bca_low", "bca_high")  # from ten trials on
+_DIFFERENCE_COLUMNS = ("pairs", "difference", "sd_difference", "se_test_images", "low", "high")
+_CONTRAST_COLUMNS = (*_DIFFERENCE_COLUMNS, "p", "p_holm", *_BCA_COLUMNS)  # empty in baselines
+_CELL_COLUMNS = ("dataset", "asked", "n_labelled", "measure", "preset", "generator", "arm")
+_SCORE_COLUMNS = ("closed_set", "n", "of", "mean", "sd", "mean_low", "mean_high", "against")
+_SUMMARY_COLUMNS = (*_CELL_COLUMNS, *_SCORE_COLUMNS, *_CONTRAST_COLUMNS, "verdict", "chosen")
+_MAIN_HEAD = ("generator", "arm", "accuracy %", "gain", "95 % interval", "verdict")
+LEAST_COLUMNS = len(_MAIN_HEAD)  # these are in every table, however narrow the terminal
+TABLE_HEAD = (*_MAIN_HEAD, "n", "against", "p (Holm)")
 
 
-def leading(results: pd.DataFrame) -> pd.Series:
-    """The score that counts of each row: balanced accuracy where the classes are very uneven."""
+def main_score(results: pd.DataFrame) -> pd.Series:
+    """Return the score that counts of each row: balanced accuracy where classes are very uneven."""
     uneven = results["measure"].eq(BALANCED)
     return results["accuracy"].mask(uneven, results["balanced_accuracy"]).astype(float)
 
 
 def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
-    """A row for each data set, labelled number, generator variant and arm, in the arms' order.
+    """Summarise results.csv: a row for each data set, amount, generator variant and arm.
 
-    Scores are those of the column `metric`, else the leading ones.
-
-    Differences are paired over seeds against the arm's baseline; p is corrected by Holm over the
-    contrasts of this table. Cells that failed are counted in n ("5/6"), never averaged. Intervals
-    cover the luck of the test images where the results say how large it is; `metric` has none.
+    Scores are those of the column `metric`, else the main ones. Differences are paired over trials
+    against the arm's baseline; p is corrected by Holm over the contrasts of this table. Cells that
+    failed are counted in n ("5/6"), never averaged. Intervals allow for other test images where
+    the results say how large that error is; with `metric` they do not.
     """
-    scores_of = results[metric].astype(float) if metric else leading(results)
-    finished = scores_of.where(results["status"] == "ok")
-    luck = math.nan if metric else results["se_test_images"].astype(float)
-    results = results.assign(variant=variants(results), score=finished, luck=luck)
+    scores = results[metric].astype(float) if metric else main_score(results)
+    results = results.assign(
+        variant=variant_names(results),
+        score=scores.where(results["status"] == "ok"),
+        se_test=math.nan if metric else results["se_test_images"].astype(float),
+    )
     lines: list[dict[str, Any]] = []
-    contrasts: dict[int, Contrast] = {}
-    for (dataset, asked), trial in results.groupby(["dataset", "asked"], sort=False):
-        of_arm = dict(list(trial.groupby(["variant", "arm"], sort=False)))
-        scores = {key: cells.set_index("seed")["score"] for key, cells in of_arm.items()}
-        opened = set(
-            trial[trial["closed_set"].eq(False)][["variant", "arm"]].itertuples(
-                index=False, name=None
-            )
-        )
-        labelled = int(trial["n_labelled"].max()) if trial["n_labelled"].notna().any() else 0
-        for name in sorted(trial["variant"].unique(), key=lambda v: v != ""):
-            for arm in [a for a in ARMS if (name, a) in scores]:
-                values = scores[name, arm]
-                against = ARMS[arm].against
-                if against and ("", against) in scores:
-                    base = scores["", against].reindex(values.index)
-                    luck = of_arm[name, arm]["luck"].max()  # the same in all trials
-                    contrasts[len(lines)] = compare(
-                        values.tolist(),
-                        base.tolist(),
-                        se_images=None if math.isnan(luck) else float(luck),
-                    )
-                mean, low, high = spread_interval(values.tolist())
-                lines.append(
-                    {
-                        "dataset": dataset,
-                        "asked": asked,
-                        "n_labelled": labelled,
-                        "generator": name,
-                        "measure": metric or next(iter(trial["measure"].dropna()), "accuracy"),
-                        "preset": next(iter(trial["preset"].dropna()), ""),
-                        "arm": arm,
-                        "closed_set": (name, arm) not in opened,
-                        "n": int(values.notna().sum()),
-                        "of": len(values),
-                        "mean": mean,
-                        "sd": values.std(ddof=1),
-                        "mean_low": low,
-                        "mean_high": high,
-                        "against": against if len(lines) in contrasts else "",
-                        "chosen": choices(of_arm[name, arm]),
-                    }
+    contrasts: dict[int, Contrast] = {}  # by their line
+    for (dataset, asked), block in results.groupby(["dataset", "asked"], sort=False):
+        n_labelled = int(block["n_labelled"].max()) if block["n_labelled"].notna().any() else 0
+        for line, contrast in _block_lines(block, metric):
+            if contrast:
+                contrasts[len(lines)] = contrast
+            lines.append({"dataset": dataset, "asked": asked, "n_labelled": n_labelled, **line})
+    for index, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
+        lines[index] |= _contrast_columns(contrast)
+    table = pd.DataFrame(
+        [{"verdict": "", **line} for line in lines], columns=list(_SUMMARY_COLUMNS)
+    )
+    return table.astype(dict.fromkeys(_CONTRAST_COLUMNS, float))
+
+
+def _block_lines(
+    block: pd.DataFrame, metric: str | None
+) -> list[tuple[dict[str, Any], Contrast | None]]:
+    """Summarise one data set and amount: (line, contrast with its baseline), in the arms' order."""
+    cells_of = dict(list(block.groupby(["variant", "arm"], sort=False)))
+    scores = {key: cells.set_index("seed")["score"] for key, cells in cells_of.items()}
+    lines = []
+    for variant in sorted(block["variant"].unique(), key=lambda name: name != ""):
+        for arm in [a for a in ARMS if (variant, a) in scores]:
+            cells, values, against = cells_of[variant, arm], scores[variant, arm], ARMS[arm].against
+            contrast = None
+            if against and ("", against) in scores:
+                baseline = scores["", against].reindex(values.index)
+                se_test = cells["se_test"].max()  # the same in all trials
+                contrast = paired_contrast(
+                    values.tolist(),
+                    baseline.tolist(),
+                    se_test=None if math.isnan(se_test) else float(se_test),
                 )
-    for place, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
-        lines[place] |= {
-            "pairs": contrast.n,
-            "difference": contrast.mean,
-            "sd_difference": contrast.sd,
-            "se_test_images": contrast.se_images,
-            "low": contrast.low,
-            "high": contrast.high,
-            "p": contrast.p,
-            "p_holm": contrast.p_holm,
-            "verdict": contrast.verdict,
-            **dict(zip(BOOTSTRAP, contrast.bca or (), strict=False)),
-        }
-    table = pd.DataFrame([{"verdict": "", **line} for line in lines], columns=list(SUMMARY))
-    return table.astype(dict.fromkeys(TESTED, float))
+            mean, low, high = mean_interval(values.tolist())
+            line = {
+                "measure": metric or next(iter(block["measure"].dropna()), "accuracy"),
+                "preset": next(iter(block["preset"].dropna()), ""),
+                "generator": variant,
+                "arm": arm,
+                "closed_set": not cells["closed_set"].eq(False).any(),
+                "n": int(values.notna().sum()),
+                "of": len(values),
+                "mean": mean,
+                "sd": values.std(ddof=1),
+                "mean_low": low,
+                "mean_high": high,
+                "against": against if contrast else "",
+                "chosen": _choices(cells),
+            }
+            lines.append((line, contrast))
+    return lines
 
 
-def variants(results: pd.DataFrame) -> list[str]:
-    """The generator, with the settings that this table varies; empty in arms without one.
+def _contrast_columns(contrast: Contrast) -> dict[str, Any]:
+    """Return a contrast as columns of the summary."""
+    return {
+        "pairs": contrast.n,
+        "difference": contrast.mean,
+        "sd_difference": contrast.sd,
+        "se_test_images": contrast.se_test,
+        "low": contrast.low,
+        "high": contrast.high,
+        "p": contrast.p,
+        "p_holm": contrast.p_holm,
+        "verdict": contrast.verdict,
+        **dict(zip(_BCA_COLUMNS, contrast.bca or (), strict=False)),
+    }
+
+
+def variant_names(results: pd.DataFrame) -> list[str]:
+    """Name each row's generator with the settings that this table varies; empty without one.
 
     Settings that were chosen on validation are no variants: they can differ from trial to trial.
     """
+    fixed = results["candidates"].isna()
     results = results.assign(
-        **{c: results[c].where(results["candidates"].isna()) for c in SETTINGS if c != "preset"}
+        **{c: results[c].where(fixed) for c in VARIANT_SETTINGS if c != "preset"}
     )
     with_images = results[results["generator"].notna()]
     varied = [
         c
-        for c in SETTINGS
+        for c in VARIANT_SETTINGS
         if with_images.dropna(subset=[c]).groupby("generator")[c].nunique().gt(1).any()
     ]
     names = []
     for line in results.to_dict("records"):
-        said = [line["generator"]] if isinstance(line["generator"], str) else []
-        said += ["selected"] if pd.notna(line["candidates"]) else []
-        names.append(" ".join([*said, *settings_of(line, varied)]))
+        parts = [line["generator"]] if isinstance(line["generator"], str) else []
+        parts += ["selected"] if pd.notna(line["candidates"]) else []
+        names.append(" ".join([*parts, *settings_text(line, varied)]))
     return names
 
 
-def settings_of(line: dict[str, Any], names: Iterable[str]) -> list[str]:
-    """`key=value` for each setting that a row has."""
-    return [
-        f"{c}={line[c]:.12g}" if isinstance(line[c], float) else f"{c}={line[c]}"
-        for c in names
-        if pd.notna(line[c])
-    ]
-
-
-def choices(cells: pd.DataFrame) -> str:
-    """What was chosen on validation, in how many trials: `share=0 (2), ratio=5 share=0.5 (1)`."""
+def _choices(cells: pd.DataFrame) -> str:
+    """Count what was chosen on validation: `share=0 (2), ratio=5 share=0.5 (1)`."""
     if cells["candidates"].isna().all():
         return ""
-    said = [
-        " ".join(settings_of(line, ["share"] if line["share"] == 0 else SETTINGS[1:]))
+    chosen = [
+        " ".join(settings_text(line, ["share"] if line["share"] == 0 else VARIANT_SETTINGS[1:]))
         for line in cells[cells["status"] == "ok"].to_dict("records")
     ]
-    return ", ".join(f"{what} ({n})" for what, n in Counter(said).most_common())
+    return ", ".join(f"{settings} ({n})" for settings, n in Counter(chosen).most_common())
 
 
-def percent(value: float | None, sign: bool = False) -> str:
-    """A fraction as percent with two decimals; empty where there is none."""
-    if value is None or not math.isfinite(value):
-        return ""
-    return f"{100 * value:+.2f}" if sign else f"{100 * value:.2f}"
-
-
-def between(low: float | None, high: float | None) -> str:
-    """An interval of differences, as far as these can go; empty where there is none."""
-    ends = (None if v is None or math.isnan(v) else max(-1.0, min(1.0, v)) for v in (low, high))
-    said = [percent(end, True) for end in ends]
-    return " … ".join(said) if all(said) else ""
-
-
-def probability(p: float | None) -> str:
-    """Three decimals, never 0."""
-    if p is None or not math.isfinite(p):
-        return ""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def mark(line: dict[str, Any]) -> str:
-    """What an arm uses beyond these images: † unlabelled ones, ‡ what was learnt elsewhere."""
-    arm = ARMS[line["arm"]]
-    used = ("†" if arm.unlabelled else "") + ("‡" if not line["closed_set"] else "")
-    return f" {used}" if used else ""
-
-
-HEAD = (
-    "generator",
-    "arm",
-    "accuracy %",
-    "gain",
-    "95 % interval",
-    "verdict",
-    "n",
-    "against",
-    "p (Holm)",
-)
-LEAST = 6  # of these columns, up to the verdict, are in every table
-
-
-def blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
-    """(title, lines of text cells under HEAD) for each data set and amount of labelled images."""
+def table_blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
+    """Return (title, lines of text cells under TABLE_HEAD) for each data set and amount."""
     keys = ["dataset", "n_labelled", "asked", "measure"]
     return [
         (
             f"{dataset}, {n} labelled images ({asked})"
             + (f"; {measure}" if measure != "accuracy" else ""),
-            [shown(r, summary) for r in block.to_dict("records")],
+            [_text_cells(line, summary) for line in block.to_dict("records")],
         )
         for (dataset, n, asked, measure), block in summary.groupby(keys, sort=False)
     ]
 
 
-def shown(line: dict[str, Any], summary: pd.DataFrame) -> list[str]:
-    """One line of the summary as text cells."""
-    interval = between(line["low"], line["high"])
+def _text_cells(line: dict[str, Any], summary: pd.DataFrame) -> list[str]:
+    """Write one line of the summary as text cells."""
+    interval = interval_text(line["low"], line["high"])
     if np.isfinite(line["bca_low"]):
-        interval += f" (BCa {between(line['bca_low'], line['bca_high'])})"
+        interval += f" (BCa {interval_text(line['bca_low'], line['bca_high'])})"
     sd = f" ± {percent(line['sd'])}" if line["n"] > 1 else ""
-    n = str(line["n"]) if line["n"] == line["of"] else f"{line['n']}/{line['of']}"
-    fewer = f" ({line['pairs']:.0f} pairs)" if line["pairs"] < line["of"] else ""
+    fewer = f" ({line['pairs']:.0f} trials)" if line["pairs"] < line["of"] else ""
     return [
         line["generator"],
-        line["arm"] + mark(line),
+        line["arm"] + arm_mark(line),
         percent(line["mean"]) + sd,
         (percent(line["difference"], True) + fewer).strip(),
         interval,
-        line["verdict"] + (", taken alone" if taken_alone(line, summary) else ""),
-        n,
+        verdict_words(line, summary),
+        str(line["n"]) if line["n"] == line["of"] else f"{line['n']}/{line['of']}",
         line["against"],
         probability(line["p_holm"]),
     ]
 
 
 def markdown(summary: pd.DataFrame) -> str:
-    """The table as Markdown, with what its columns mean."""
+    """Write the summary as Markdown: tables, verdicts, and what the columns mean."""
     parts = []
-    for title, lines in blocks(summary):
-        parts += [
-            f"**{escape(title)}**",
-            "",
-            "| " + " | ".join(HEAD) + " |",
-            "|---" * len(HEAD) + "|",
-        ]
-        parts += ["| " + " | ".join(escape(cell) for cell in line) + " |" for line in lines]
-        parts.append("")
-    parts += [f"- {escape(sentence)}" for sentence in verdicts(summary)]
-    parts += [f"\n{line}" for line in legend(summary)]
-    parts += [
-        "",
-        "Accuracy on the test set (balanced, the mean recall of the classes, where a title says "
-        "so), mean ± standard deviation over n trials; gains in "
-        f"percentage points, paired over trials; {interval_said(summary)}, which alone makes "
-        "the verdict (from 10 pairs on the BCa bootstrap's over trials stands beside it); p from "
-        "the sign-flip test over trials, corrected by Holm for the contrasts of this table; a "
-        f"verdict taken alone has one above 0.05{least_p(summary)}.",
-        "",
-    ]
-    return "\n".join(parts)
-
-
-def interval_said(summary: pd.DataFrame) -> str:
-    """What the table's intervals allow for."""
-    if summary["se_test_images"].notna().any():
-        return (
-            "95 % interval for other trials and for other test images of the same kind (two-way "
-            "analysis of variance, trials × test images)"
-        )
-    return "95 % interval by Student's t, for other trials on the same test images"
-
-
-def least_p(summary: pd.DataFrame) -> str:
-    """That so few trials cannot have a small p; empty where they can."""
-    pairs, tests = summary["pairs"].max(), summary["p"].notna().sum()
-    least = min(1.0, tests * 2.0 ** (1 - pairs)) if tests else 0.0
-    if least <= 0.05:
-        return ""
-    return f" ({pairs:.0f} pairs in {tests} comparisons have none below {probability(least)})"
-
-
-def legend(summary: pd.DataFrame) -> list[str]:
-    """What this table's reader must know: what marks mean, what no interval covers."""
-    said = []
-    if any(mark(line) for line in summary.to_dict("records")):
-        said.append(
-            "† also sees the rest of the pool, without its labels; ‡ uses what was learnt on other "
-            "images (weights, or AutoAugment's policy), not a closed set; all others see the "
-            "labelled images alone."
-        )
-    if summary["asked"].eq(WHOLE).any():
-        said.append(
-            "Where all of the pool is labelled, trials differ in their random numbers alone: no "
-            "interval covers the luck of which labelled images there are (--frac 0.8 does)."
-        )
-    if summary["preset"].eq("smoke").any():
-        said.append(
-            "Preset smoke trains for seconds, to see that all works: it says nothing about what a "
-            "generator can do."
-        )
-    return said
-
-
-def escape(text: str) -> str:
-    """Text that cannot break out of a Markdown table."""
-    text = " ".join(text.splitlines()).replace("\\", "\\\\").replace("|", "\\|")
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def verdicts(summary: pd.DataFrame) -> list[str]:
-    """One plain sentence for each decisive contrast."""
-    return [sentence for _, sentence in verdict_lines(summary)]
-
-
-def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
-    """(line of the summary, its sentence) of each decisive contrast."""
-    found = []
-    for line in summary[summary["arm"] == DECISIVE].to_dict("records"):
-        who = f"{line['generator']} on {line['dataset']} ({line['n_labelled']} labelled images)"
-        gain = f"{percent(line['difference'], True)} points against classic transforms alone"
-        if not line["verdict"] or line["pairs"] == 0:
-            said = f"{who}: no finished pair of {DECISIVE} and real+classic to compare."
-        elif line["verdict"] == "one trial":
-            said = f"{who}: {gain} in one trial; no interval without more seeds."
-        else:
-            said = (
-                f"{who}: {line['verdict']}: {gain}, 95 % interval {percent(line['low'], True)} to "
-                f"{percent(line['high'], True)}, n = {line['pairs']:.0f} pairs. {power_line(line)}"
-            )
-            if taken_alone(line, summary):
-                said += (
-                    f" Taken alone, that is: corrected for the {summary['p'].notna().sum()} "
-                    f"comparisons of this table p is {probability(line['p_holm'])}."
-                )
-        if line["chosen"]:
-            said += f" Chosen on validation, in how many trials: {line['chosen']}."
-        found.append((line, said))
-    return found
-
-
-def taken_alone(line: dict[str, Any], summary: pd.DataFrame) -> bool:
-    """Whether a verdict, which is of one interval, could be luck among those of the table."""
-    several = summary["p"].notna().sum() > 1
-    return bool(several and line["verdict"] in ("helps", "hurts") and line["p_holm"] > 0.05)
-
-
-def power_line(line: dict[str, Any], gain: float = 0.005) -> str:
-    """What so many pairs can show with the spread seen, and how many would show `gain`."""
-    n, sd, se = int(line["pairs"]), line["sd_difference"], line["se_test_images"]
-    se = 0.0 if math.isnan(se) else se
-    needed, least = pairs_for(gain, sd, se_images=se), gain_shown(n, sd, se_images=se)
-    said = f"takes n = {needed or f'over {MOST_PAIRS}'}"
-    if not needed and gain_shown(MOST_PAIRS, 0.0, se_images=se) > gain:
-        said = "takes more test images, however many pairs"
-    shown = "no gain that is possible" if least >= 1 else f"a gain of {percent(least)} points"
-    return (
-        f"With this spread {n} pairs show {shown} four times of five; "
-        f"one of {100 * gain:g} points {said}."
-    )
+    for title, lines in table_blocks(summary):
+        parts += [f"**{escape(title)}**", "", *markdown_table(TABLE_HEAD, lines), ""]
+    parts += [f"- {escape(sentence)}" for sentence in verdict_sentences(summary)]
+    parts += [f"\n{note}" for note in [*legend(summary), table_foot(summary)]]
+    return "\n".join([*parts, ""])

@@ -1,4 +1,4 @@
-"""How much of each difference could be the luck of which images were tested."""
+"""How much of each difference could be due to the choice of test images."""
 
 from __future__ import annotations
 
@@ -12,66 +12,69 @@ from safetensors import safe_open
 from augment.data.subset import linked
 from augment.experiment.arms import ARMS
 from augment.metrics.classification import BALANCED
-from augment.metrics.paired import image_error
-from augment.report.table import variants
+from augment.metrics.paired import unit_standard_error
+from augment.report.table import variant_names
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
 
 
-def with_image_error(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The results with `se_test_images`, from the stored predictions of each arm and its baseline.
+def with_test_set_error(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Fill the column `se_test_images` from the stored predictions of each arm and its baseline.
 
-    It is of an arm, not of a trial: equal in all of its finished rows. Empty in baselines, and
-    where fewer than two pairs are finished.
+    The error is that of an arm, not of a trial: equal in all of its finished rows. Empty in
+    baselines, and where fewer than two trials finished both.
     """
-    units, errors = units_tested(folder), pd.Series(np.nan, index=table.index)
-    done = table.assign(variant=variants(table))[table["status"] == "ok"]
-    for (dataset, _), trial in done.groupby(["dataset", "asked"], sort=False):
-        of_arm = dict(list(trial.groupby(["variant", "arm"], sort=False)))
-        for (_, arm), own in of_arm.items():
-            base = of_arm.get(("", ARMS[arm].against))
+    units, errors = units_of_test_set(folder), pd.Series(np.nan, index=table.index)
+    done = table.assign(variant=variant_names(table))[table["status"] == "ok"]
+    for (dataset, _), block in done.groupby(["dataset", "asked"], sort=False):
+        cells_of = dict(list(block.groupby(["variant", "arm"], sort=False)))
+        for (_, arm), cells in cells_of.items():
+            base = cells_of.get(("", ARMS[arm].against))
             if base is not None:
-                errors[own.index] = error_between((folder, own), (folder, base), units[dataset])
+                se_test = error_between_arms((folder, cells), (folder, base), units[dataset])
+                errors[cells.index] = se_test
     return table.assign(se_test_images=errors)
 
 
-def error_between(
+def error_between_arms(
     arm: tuple[Path, pd.DataFrame], base: tuple[Path, pd.DataFrame], units: np.ndarray
 ) -> float:
-    """`image_error` of two arms, each a run folder and its finished cells on the same data.
+    """Compute `unit_standard_error` of two arms, each a run folder and its finished cells.
 
-    Paired over seeds; NaN where they share fewer than two.
+    Paired over seeds; NaN where they share fewer than two. `units` is [test images].
     """
-    cells = [own.set_index("seed")["signature"] for _, own in (arm, base)]
-    seeds = cells[0].index.intersection(cells[1].index)
+    signatures = [cells.set_index("seed")["signature"] for _, cells in (arm, base)]
+    seeds = signatures[0].index.intersection(signatures[1].index)
     if len(seeds) < 2:
         return math.nan
     balanced = arm[1]["measure"].iloc[0] == BALANCED
     scores = [
-        np.stack([unit_scores(Store(folder).path("score", own[s]), units, balanced) for s in seeds])
-        for (folder, _), own in zip((arm, base), cells, strict=True)
+        np.stack(
+            [unit_scores(Store(folder).path("score", of[seed]), units, balanced) for seed in seeds]
+        )  # [trials, units]
+        for (folder, _), of in zip((arm, base), signatures, strict=True)
     ]
-    return image_error(scores[0] - scores[1])
+    return unit_standard_error(scores[0] - scores[1])
 
 
-def units_tested(folder: Path) -> dict[str, np.ndarray]:
-    """Of each data set, the number of the unit that each test image belongs to.
+def units_of_test_set(folder: Path) -> dict[str, np.ndarray]:
+    """Number the unit that each test image of a data set belongs to: [test images].
 
-    A unit is what is drawn together: a group (a patient), or pictures that are equal.
+    A unit is what is sampled together: a group (a patient), or images that are equal.
     """
     lines = read_csv(folder / "manifest.csv", ("dataset", "group", "sha256", "split"))
-    columns = ["dataset", "group", "sha256"]  # folders of before the manifest had groups lack them
-    tested = lines[lines["split"] == "test"].reindex(columns=columns).astype(object).fillna("")
+    columns = ["dataset", "group", "sha256"]  # manifests of old run folders have no groups
+    test = lines[lines["split"] == "test"].reindex(columns=columns).astype(object).fillna("")
     return {
-        name: pd.factorize(np.array(linked(own["group"].tolist(), own["sha256"])))[0]
-        for name, own in tested.groupby("dataset", sort=False)
+        name: pd.factorize(np.array(linked(images["group"].tolist(), images["sha256"])))[0]
+        for name, images in test.groupby("dataset", sort=False)
     }
 
 
 def unit_scores(score: Path, units: np.ndarray, balanced: bool) -> np.ndarray:
-    """What each unit adds to the score of a cell, scaled so that the mean is the score: [units].
+    """Compute what each unit adds to the score of a cell: [units], with the score as their mean.
 
-    The score is the accuracy, or the balanced one: the mean recall of the classes tested.
+    The score is the accuracy, or the balanced one: the mean recall of the classes in the test set.
     """
     with safe_open(score / "predictions.safetensors", "numpy") as file:
         labels, predicted = file.get_tensor("labels"), file.get_tensor("predicted")

@@ -30,10 +30,10 @@ from augment.experiment.arms import training_set
 from augment.experiment.cells import Cell, expand
 from augment.experiment.context import DatasetCache, RunContext
 from augment.experiment.recipe import make_recipe
+from augment.experiment.results_table import read_results, write_results
 from augment.experiment.rows import identity
 from augment.experiment.stages import fit_generator, synthesise, train_and_score
 from augment.metrics.classification import scores
-from augment.report.run_outputs import read_results, write_results
 from augment.runtime.machine import environment
 from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import Store

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from conftest import bars, write_folder
 
-from augment.report.run_outputs import read_results
+from augment.experiment.results_table import read_results
 
 SMOKE = (
     "--preset smoke --jobs 1 --generator cvae --ratio 2 --set generator.steps=4 "
