@@ -11,12 +11,14 @@ import importlib
 import json
 import os
 import pkgutil
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+STREAMS = ("stdout", "stderr")
 LAZY = """
     diffusers.models.autoencoders.autoencoder_kl diffusers.models.unets.unet_2d jinja2
     matplotlib.backends.backend_agg matplotlib.figure matplotlib.pyplot pandas PIL.Image
@@ -24,27 +26,53 @@ LAZY = """
 """.split()  # what the package imports within functions and takes long to import
 
 
-def run_forked(words, *, cwd=None, env=None, code="", timeout=120):
-    """Run `augment WORDS` after `code`, as `subprocess.run` with captured text would.
+class Forked:
+    """A call of the command, begun: what the tests need of `subprocess.Popen`.
 
-    A child that takes longer than `timeout` seconds is ended by SIGALRM: its exit code is -14.
+    One at a time: the server waits for a child before it forks the next.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        streams = {name: str(Path(folder) / name) for name in ("stdout", "stderr")}
+
+    def __init__(self, words, *, cwd=None, env=None, code="", timeout=120):
+        """Begin `augment WORDS` after `code`; SIGALRM ends it after `timeout` seconds."""
+        self.returncode = None
+        self.args = [str(word) for word in words]
+        self.folder = tempfile.TemporaryDirectory()
         asked = {
-            "words": [str(word) for word in words],
+            "words": self.args,
             "cwd": str(cwd or Path.cwd()),
             "env": dict(env or os.environ),
             "code": code,
             "timeout": timeout,
-            **streams,
+            "folder": self.folder.name,
         }
-        server = running_server()
-        server.stdin.write(json.dumps(asked) + "\n")
-        server.stdin.flush()
-        status = int(server.stdout.readline())
-        said = [Path(file).read_text(encoding="utf-8") for file in streams.values()]
-    return subprocess.CompletedProcess(asked["words"], status, *said)
+        self.server = running_server()
+        self.server.stdin.write(json.dumps(asked).encode() + b"\n")
+        self.pid = int(self.server.stdout.readline())
+
+    def poll(self, seconds=0.0):
+        """Exit code, or None if it has not ended after so many seconds; None: wait for its end."""
+        if self.returncode is None and select.select([self.server.stdout], [], [], seconds)[0]:
+            self.returncode = int(self.server.stdout.readline())
+        return self.returncode
+
+    def send_signal(self, number):
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def communicate(self, timeout=None):
+        """Wait for its end; what it wrote to stdout and stderr."""
+        if self.poll(timeout) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        with self.folder:
+            return tuple((Path(self.folder.name) / name).read_text("utf-8") for name in STREAMS)
+
+
+def run_forked(words, **options):
+    """Run `augment WORDS` to its end, as `subprocess.run` with captured text would."""
+    process = Forked(words, **options)
+    said = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
 
 @functools.cache
@@ -53,8 +81,7 @@ def running_server():
     root = str(Path(__file__).resolve().parents[1])
     return subprocess.Popen(
         [sys.executable, __file__],
-        text=True,
-        encoding="utf-8",
+        bufsize=0,  # nothing that was written waits here, out of sight of `select`
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": root},
@@ -88,12 +115,10 @@ def import_all():
 def become(asked):
     """Turn this forked child into the command that is asked for."""
     signal.alarm(asked["timeout"])
-    for number, file, flags in (
-        (0, os.devnull, os.O_RDONLY),
-        (1, asked["stdout"], os.O_WRONLY | os.O_CREAT),
-        (2, asked["stderr"], os.O_WRONLY | os.O_CREAT),
-    ):
-        handle = os.open(file, flags)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
+    files = [os.devnull, *(os.path.join(asked["folder"], name) for name in STREAMS)]
+    for number, file in enumerate(files):
+        handle = os.open(file, os.O_RDWR | os.O_CREAT)
         os.dup2(handle, number)
         os.close(handle)
     os.chdir(asked["cwd"])
@@ -112,6 +137,7 @@ def serve():
         child = os.fork()
         if not child:
             return json.loads(line)
+        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     return None
 

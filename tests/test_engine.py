@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -13,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SMOKE, bars, write_folder
+from forkserver import Forked, run_forked
 from safetensors.torch import load_file
 
 import augment
@@ -183,15 +182,16 @@ def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, job
         "-q",
     ]
     flags += [f"--set={s}.{k}={v}" for s, line in SMOKE.items() for k, v in line.items()]
-    command = [sys.executable, "-m", "augment", "run", *flags]
+    command = ["run", *flags]
     for kind in ("generator", "synthetic", "quality", "score"):
         before = set(out.glob(f"artefacts/{kind}/*"))
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process = Forked(command)
         while process.poll() is None and set(out.glob(f"artefacts/{kind}/*")) <= before:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL  # it had not ended before
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL  # it had not ended before
+    assert run_forked(command).returncode == 0
     pd.testing.assert_frame_equal(values(whole.path), values(out))
 
 
