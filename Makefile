@@ -1,13 +1,15 @@
 # make run: the main job on the embedded digits. make test: the whole suite. make clean: undo.
 PYTHON ?= python3
 BIN := .venv/bin
+# a process a core, of one thread each: make test PYTEST_ARGS="-n 0 -x" for one process
+PYTEST_ARGS ?=
 
 .PHONY: run test lint bench clean
 run: .venv/installed
 	$(BIN)/augment run
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(PYTEST_ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

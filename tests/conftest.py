@@ -1,10 +1,17 @@
-"""Shared by all tests: tiny data, slow tests behind --run-slow."""
+"""Shared by all tests: tiny data, one thread, slow tests behind --run-slow and first."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch; processes beside each other share
+
+import forkserver
 import torch
 
+import augment
 from augment.data.images import LabelledImages
 
 
@@ -13,7 +20,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--run-slow"):
+    if config.getoption("--run-slow"):
+        items.sort(key=lambda item: "slow" not in item.keywords)  # short ones fill up the end
+    else:
         skip = pytest.mark.skip(reason="slow: pass --run-slow")
         for item in items:
             if "slow" in item.keywords:
@@ -51,6 +60,12 @@ class Recorder:
         return {"loss": images.mean()}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server():
+    yield
+    forkserver.stop_server()
+
+
 @pytest.fixture(scope="session")
 def pipeline_folder(tmp_path_factory):
     """A diffusers pipeline that draws 8×8 pictures for one of 1000 labels, of random weights."""
@@ -84,8 +99,10 @@ def tiny():
 
 
 @pytest.fixture(autouse=True)
-def _own_data_dir(tmp_path, monkeypatch):
+def _alone(tmp_path, monkeypatch):
+    """No test sees the data cache or the random draws of another, in whatever order they run."""
     monkeypatch.setenv("AUGMENT_DATA", str(tmp_path / "cache"))
+    torch.manual_seed(0)
 
 
 @pytest.fixture
@@ -102,22 +119,34 @@ def cpu():
 
 
 SMOKE = {"generator": {"steps": 4}, "classifier": {"steps": 6, "batch": 16, "width": 8}}
+SMALL_RUN = dict(
+    dataset="digits",
+    per_class=3,
+    generator="cvae",
+    preset="smoke",
+    seeds=2,
+    jobs=1,
+    set=SMOKE,
+    ratio=2,
+)
 
 
 @pytest.fixture
 def small_run(tmp_path):
     """Keyword arguments of a run on digits that takes a second or two."""
-    return dict(
-        dataset="digits",
-        per_class=3,
-        generator="cvae",
-        preset="smoke",
-        seeds=2,
-        jobs=1,
-        set=SMOKE,
-        ratio=2,
-        out=tmp_path / "run",
-    )
+    return {**SMALL_RUN, "out": tmp_path / "run"}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Result of that run, made once for all: its folder is to be read, never to be changed."""
+    return augment.run(**SMALL_RUN, out=tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture
+def copied(finished, small_run):
+    """The folder of `small_run`, filled with a copy of the finished one that a test may change."""
+    return shutil.copytree(finished.path, small_run["out"])
 
 
 def write_folder(root: Path, data: LabelledImages) -> Path:

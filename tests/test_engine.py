@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -13,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SMOKE, bars, write_folder
+from forkserver import Forked, run_forked
 from safetensors.torch import load_file
 
 import augment
@@ -49,8 +48,8 @@ def weights(folder):
     }
 
 
-def test_run_fills_its_folder(small_run):
-    result = augment.run(**small_run)
+def test_run_fills_its_folder(finished):
+    result = finished
     names = {p.name for p in result.path.iterdir()}
     assert names >= {
         "recipe.toml",
@@ -79,17 +78,16 @@ def test_run_fills_its_folder(small_run):
     }
 
 
-def test_arms_of_a_trial_take_the_same_steps(small_run):
-    table = augment.run(**small_run).table
+def test_arms_of_a_trial_take_the_same_steps(finished):
+    table = finished.table
     assert table["steps"].nunique() == 1
     assert table.groupby("seed")["n_labelled"].nunique().eq(1).all()
 
 
-def test_same_settings_give_the_same_bits(small_run, tmp_path):
-    first = augment.run(**small_run)
-    second = augment.run(**{**small_run, "out": tmp_path / "again"})
-    pd.testing.assert_frame_equal(values(first.path), values(second.path))
-    assert weights(first.path) == weights(second.path)
+def test_same_settings_give_the_same_bits(finished, small_run):
+    second = augment.run(**small_run)
+    pd.testing.assert_frame_equal(values(finished.path), values(second.path))
+    assert weights(finished.path) == weights(second.path)
 
 
 def test_processes_give_what_one_process_gives(small_run, tmp_path, threads):
@@ -101,18 +99,18 @@ def test_processes_give_what_one_process_gives(small_run, tmp_path, threads):
     assert weights(alone.path) == weights(several.path)
 
 
-def test_finished_run_is_not_done_again(small_run, monkeypatch):
-    first = augment.run(**small_run)
+def test_finished_run_is_not_done_again(copied, small_run, monkeypatch):
+    before = (copied / "results.csv").read_text()
     monkeypatch.setattr(stages, "trained", None)  # nothing may be trained
-    again = augment.run(**small_run)
-    assert (again.path / "results.csv").read_text() == (first.path / "results.csv").read_text()
+    assert augment.run(**small_run).path == copied
+    assert (copied / "results.csv").read_text() == before
 
 
-def test_trials_added_later_give_the_run_of_all(small_run, tmp_path):
-    whole = augment.run(**small_run)
-    fewer = augment.run(**{**small_run, "seeds": 1, "out": tmp_path / "more"})
+def test_trials_added_later_give_the_run_of_all(finished, small_run):
+    whole = finished
+    fewer = augment.run(**{**small_run, "seeds": 1})
     kept = {p: p.stat().st_mtime_ns for p in fewer.path.glob("artefacts/*/*/about.json")}
-    more = augment.run(**{**small_run, "out": tmp_path / "more"})
+    more = augment.run(**small_run)
     assert kept
     assert kept == {p: p.stat().st_mtime_ns for p in kept}  # none was made again
     pd.testing.assert_frame_equal(values(whole.path), values(more.path))
@@ -134,12 +132,13 @@ UPDATE = GENERATORS["cvae"].update
     ("stage", "diverges"), [("generator", False), ("score", False), ("generator", True)]
 )
 def test_run_stopped_in_a_stage_ends_as_if_it_had_not(
-    small_run, tmp_path, stage, diverges, monkeypatch
+    finished, small_run, tmp_path, stage, diverges, monkeypatch
 ):
+    whole = finished
     if diverges:
         monkeypatch.setattr(GENERATORS["cvae"], "update", hurt_at_full_rate)
+        whole = augment.run(**small_run)
     monkeypatch.setattr(stages, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint a step
-    whole = augment.run(**small_run)
     out, stopped, finished = tmp_path / "stopped", set(), False
     while not finished:
         steps = execute(
@@ -185,15 +184,16 @@ def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, job
         "-q",
     ]
     flags += [f"--set={s}.{k}={v}" for s, line in SMOKE.items() for k, v in line.items()]
-    command = [sys.executable, "-m", "augment", "run", *flags]
+    command = ["run", *flags]
     for kind in ("generator", "synthetic", "quality", "score"):
         before = set(out.glob(f"artefacts/{kind}/*"))
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process = Forked(command)
         while process.poll() is None and set(out.glob(f"artefacts/{kind}/*")) <= before:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL  # it had not ended before
-    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL  # it had not ended before
+    assert run_forked(command).returncode == 0
     pd.testing.assert_frame_equal(values(whole.path), values(out))
 
 
@@ -229,10 +229,10 @@ def test_ways_of_drawing_share_one_training_and_a_snapshot_is_what_it_was_on_the
             assert all(torch.equal(kept[key], own[key]) for key in own), step
 
 
+@pytest.mark.usefixtures("copied")
 def test_other_settings_are_refused_with_the_difference(small_run):
-    augment.run(**{**small_run, "arm": "real"})
     with pytest.raises(RunFolderError, match=r"seeds: \[0, 1\] → \[0\]"):
-        augment.run(**{**small_run, "arm": "real", "seeds": 1})
+        augment.run(**{**small_run, "seeds": 1})
 
 
 def test_cell_that_diverges_is_shown_and_the_rest_goes_on(small_run):
@@ -255,10 +255,9 @@ def test_cell_that_breaks_is_a_failed_row(small_run, monkeypatch):
     assert "Traceback" in (result.path / "errors.log").read_text()
 
 
-def test_damaged_artefact_is_made_again(small_run):
-    first = augment.run(**small_run)
-    before = values(first.path)
-    victim = next(first.path.glob("artefacts/score/*/weights.safetensors"))
+def test_damaged_artefact_is_made_again(copied, small_run):
+    before = values(copied)
+    victim = next(copied.glob("artefacts/score/*/weights.safetensors"))
     raw = bytearray(victim.read_bytes())
     raw[-1] ^= 1
     victim.write_bytes(raw)
@@ -363,9 +362,8 @@ def test_worker_is_given_its_gpu(tmp_path):
         worker.end()
 
 
-def test_manifest_lists_each_labelled_and_test_image(small_run):
-    result = augment.run(**{**small_run, "arm": "real"})
-    manifest = read_csv(result.path / "manifest.csv", ("label", "seeds"))
+def test_manifest_lists_each_labelled_and_test_image(finished):
+    manifest = read_csv(finished.path / "manifest.csv", ("label", "seeds"))
     labelled = manifest[manifest["split"] == "labelled"]
     for seed in "01":
         assert labelled["seeds"].str.split().map(lambda s, seed=seed: seed in s).sum() == 30
@@ -373,9 +371,8 @@ def test_manifest_lists_each_labelled_and_test_image(small_run):
     assert manifest["sha256"].str.len().eq(64).all()
 
 
-def test_environment_names_versions_and_processes(small_run):
-    result = augment.run(**{**small_run, "arm": "real"})
-    about = json.loads((result.path / "environment.json").read_text())
+def test_environment_names_versions_and_processes(finished):
+    about = json.loads((finished.path / "environment.json").read_text())
     assert torch.__version__.startswith(about["versions"]["torch"])
     assert about["processes"] == 1
     assert about["threads"] >= 1

@@ -1,4 +1,7 @@
-"""A run that is killed sixty times, wherever it happens to be, ends as if it had not been."""
+"""A run that is killed sixty times, wherever it happens to be, ends as if it had not been.
+
+Thirty and more kills each in two tests, which two processes can share.
+"""
 
 import contextlib
 import json
@@ -31,12 +34,12 @@ SETTINGS = dict(
 CELLS = 15
 # by stage: kills at least, how likely one is at each of its steps, how many seconds later at most
 HAZARD = {
-    "generator": (18, 0.06, 0.05),
-    "synthetic": (4, 0.6, 0.02),
-    "quality": (8, 0.5, 0.3),
-    "score": (20, 0.03, 0.05),
-    "cell": (5, 0.1, 0.01),
-    "outputs": (5, 0.9, 0.5),
+    "generator": (9, 0.06, 0.05),
+    "synthetic": (2, 0.6, 0.02),
+    "quality": (4, 0.5, 0.3),
+    "score": (10, 0.03, 0.05),
+    "cell": (3, 0.1, 0.01),
+    "outputs": (3, 0.9, 0.5),
 }
 RUNS = 20  # each takes what kills it can; a kill may land a stage later than it was meant for
 TIMED = {
@@ -91,9 +94,10 @@ def lasting(out):
 
 
 @pytest.mark.slow
-def test_sixty_kills_leave_no_trace(tmp_path):
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sixty_kills_leave_no_trace(tmp_path, seed):
     script = Path(__file__).parent / "faults" / "forked.py"
-    chance, killed, runs = random.Random(0), Counter(), []
+    chance, killed, runs = random.Random(seed), Counter(), []
     left = Counter({stage: kills for stage, (kills, *_) in HAZARD.items()})
     with subprocess.Popen(
         [sys.executable, script, json.dumps(SETTINGS)],
@@ -110,7 +114,7 @@ def test_sixty_kills_leave_no_trace(tmp_path):
                 check_halves(runs[-1])
         launcher.stdin.close()
     print(f"{killed.total()} kills over {len(runs)} runs: {dict(killed)}")
-    assert killed.total() >= 60
+    assert killed.total() >= 30
     assert all(killed[stage] >= kills for stage, (kills, *_) in HAZARD.items())
     wanted = lasting(tmp_path / "whole")
     assert sum(name.endswith(".png") for name in wanted) > 10

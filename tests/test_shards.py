@@ -5,6 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from conftest import SMALL_RUN
 from test_engine import values, weights
 
 import augment
@@ -16,24 +17,12 @@ from augment.storage.tables import read_csv
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory):
+def shards(finished, tmp_path_factory):
     """A whole run of two trials, and the same in two shards."""
-    from conftest import SMOKE
-
     root = tmp_path_factory.mktemp("shards")
-    run = dict(
-        dataset="digits",
-        per_class=3,
-        generator="cvae",
-        preset="smoke",
-        seeds=2,
-        jobs=1,
-        set=SMOKE,
-        ratio=2,
-    )
-    augment.run(**run, out=root / "whole")
+    shutil.copytree(finished.path, root / "whole")
     for number in (1, 2):
-        augment.run(**run, out=root / f"shard-{number}", shard=f"{number}/2")
+        augment.run(**SMALL_RUN, out=root / f"shard-{number}", shard=f"{number}/2")
     return root
 
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from conftest import bars, write_folder
+from forkserver import run_forked
 
 from augment.experiment.results_table import read_results
 
@@ -40,7 +41,9 @@ def surroundings(**changed):
 
 
 def augment(*words, cwd=None, timeout=120, code="", **changed):
-    """Run the command to its end."""
+    """Run the command to its end: in a fork, or from the start where the environment is changed."""
+    if not changed:
+        return run_forked(words, cwd=cwd, env=surroundings(), code=code, timeout=timeout)
     return subprocess.run(
         prepared(code, *words) if code else command(*words),
         capture_output=True,

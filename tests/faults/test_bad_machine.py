@@ -21,9 +21,11 @@ from blackbox import (
     finished,
     rows,
     start,
+    surroundings,
     until,
     workers,
 )
+from forkserver import Forked
 
 from augment.storage.tensors import save_checkpoint
 
@@ -47,10 +49,9 @@ def made(folder):
 def stopped(out, words, kind, number):
     """Start a run and send it a signal as soon as it makes the next artefact of a kind."""
     before = set(out.glob(f"artefacts/{kind}/*"))
-    # a shell that runs this suite in the background has its children ignore Ctrl-C
-    process = start(*words, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    process = Forked(words, env=surroundings())
     while not set(out.glob(f"artefacts/{kind}/*")) - before:
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     process.send_signal(number)
     said = process.communicate(timeout=five_seconds())[1]
