@@ -14,9 +14,9 @@ from typer.main import get_command
 
 from augment import cli
 from augment.generators import GENERATORS
-from augment.report.outputs import read_results
+from augment.metrics.paired import gain_shown, pairs_for
+from augment.report.run_outputs import read_results
 from augment.report.table import between, percent, probability, summarise
-from augment.statistics import gain_shown, pairs_for
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"

@@ -189,7 +189,7 @@ def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, m
         learnt.append((cell, data))
         return train_and_score(cell, data, *rest)
 
-    monkeypatch.setattr("augment.experiment.method.method.method.train_and_score", spy)
+    monkeypatch.setattr("augment.experiment.method.method.method.method.train_and_score", spy)
     result = augment.run(
         **{
             **small_run,

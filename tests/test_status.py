@@ -19,7 +19,7 @@ from augment.runtime.units import duration, speed
 
 @pytest.fixture(autouse=True)
 def _written_at_each_step(monkeypatch):
-    monkeypatch.setattr("augment.engine.run.run.run.WRITE_SECONDS", -1.0)
+    monkeypatch.setattr("augment.engine.run.run.run.run.WRITE_SECONDS", -1.0)
 
 
 def counts(run):

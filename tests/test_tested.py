@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 import augment
+from augment.experiment.results_table import read_results
 from augment.metrics.paired import paired_contrast, unit_standard_error
 from augment.report.comparison import compare_tables
-from augment.experiment.results_table import read_results
 from augment.report.run_outputs import write_outputs
 from augment.report.test_set_error import unit_scores, units_of_test_set
 from augment.storage.artifacts import Store
