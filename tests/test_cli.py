@@ -205,7 +205,7 @@ class Wider(Recipe):
 def test_new_setting_of_the_recipe_is_a_flag_a_key_a_line_of_help_and_a_keyword(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("augment.experiment.method.method.recipe.Recipe", Wider)
+    monkeypatch.setattr("augment.experiment.recipe.Recipe", Wider)
     taken = []
 
     def command(**settings: object):
@@ -232,7 +232,7 @@ def test_new_setting_of_the_recipe_is_a_flag_a_key_a_line_of_help_and_a_keyword(
         return "result"
         yield
 
-    monkeypatch.setattr("augment.engine.run.run.run.execute", captured)
+    monkeypatch.setattr("augment.engine.run.execute", captured)
     assert augment.run(blur_by="7") == "result"
     assert taken[-1].blur_by == [7.0]
 
@@ -450,9 +450,7 @@ def test_doctor_names_versions_and_room(monkeypatch, capsys):
 def test_doctor_says_how_to_get_what_is_missing(tmp_path, monkeypatch, capsys):
     (tmp_path / "mnist.npz").touch()
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr(
-        "augment.runtime.machine.machine.machine.machine.EXTRAS", ("json", "no_such_extra")
-    )
+    monkeypatch.setattr("augment.runtime.machine.EXTRAS", ("json", "no_such_extra"))
     code, out, _ = call(monkeypatch, capsys, "doctor", "--data-dir", tmp_path)
     lines = dict(line.split("\t") for line in out.splitlines())
     assert code == 0

@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from augment import cli
 from augment.generators import GENERATORS
-from augment.metrics.paired import gain_shown, pairs_for
+from augment.metrics.paired import detectable_gain, trials_needed
 from augment.report.run_outputs import read_results
 from augment.report.table import between, percent, probability, summarise
 
@@ -223,7 +223,7 @@ def test_sample_table_is_the_committed_one(document):
 def test_power_is_that_of_the_sample_table(document):
     row = row_of("fresh-digits", ["ddpm"])
     n, sd, se = int(row["pairs"]), row["sd_difference"], row["se_test_images"]
-    least, needed = gain_shown(n, sd, se_images=se), pairs_for(0.005, sd, se_images=se)
+    least, needed = detectable_gain(n, sd, se_test=se), trials_needed(0.005, sd, se_test=se)
     assert (
         f"Power 80 %: with this variance {n} trials detect a gain of {percent(least)} points; "
         f"0.5 points would need {needed}."

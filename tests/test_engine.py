@@ -20,7 +20,7 @@ from augment.data.subset import labelled_subset
 from augment.engine.local import Local, choose_jobs, threads_for
 from augment.engine.processes import Worker, gpu_slot, signals_held
 from augment.engine.run import execute
-from augment.engine.scheduling import generator_keys, stage_keys, urgency
+from augment.engine.scheduling import Schedule, generator_keys, stage_keys
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
 from augment.experiment.arms import generator_set
 from augment.experiment.cells import expand
@@ -257,7 +257,7 @@ def test_cell_that_breaks_is_a_failed_row(small_run, monkeypatch):
 
 def test_damaged_artefact_is_made_again(copied, small_run):
     before = values(copied)
-    victim = next(copied.glob("artefacts/score/*/weights.safetensors"))
+    victim = next(copied.glob("artefacts/classifier/*/weights.safetensors"))
     raw = bytearray(victim.read_bytes())
     raw[-1] ^= 1
     victim.write_bytes(raw)
@@ -322,9 +322,9 @@ def test_shared_stages_are_not_made_twice_at_once():
 
 def test_cells_whose_generator_is_not_trained_yet_come_first():
     cells = expand(make_recipe(generator="ddpm", seeds=2, arm="real,synth").resolved("cpu"))
-    made = set(generator_keys(next(c for c in cells if c.generator and c.seed == 0)))
-    order = sorted(cells, key=lambda c: urgency(c, made))
-    assert [(c.arm, c.seed) for c in order] == [
+    schedule = Schedule(cells)
+    schedule.finished |= {*generator_keys(next(c for c in cells if c.generator and c.seed == 0))}
+    assert [(cells[n].arm, cells[n].seed) for n in schedule.begin([])] == [
         ("synth", 1),
         ("synth", 0),
         ("real", 0),

@@ -6,11 +6,12 @@ import pytest
 import torch
 from conftest import bars
 
+from augment.classifiers import models as classifiers
 from augment.classifiers.models import CLASSIFIERS
-from augment.classifiers.models import models as classifiers
 from augment.engine.run import run
 from augment.experiment.arms import generator_set, training_set
-from augment.generators import GENERATORS, ddpm, mix
+from augment.generators import GENERATORS, ddpm
+from augment.generators import morph as mix
 from augment.training import cuda_graphs as graphs
 from augment.training.loop import train
 

@@ -17,8 +17,10 @@ from augment.experiment.arms import training_set
 from augment.experiment.cells import expand
 from augment.experiment.mixing import MIXINGS
 from augment.experiment.recipe import make_recipe
-from augment.experiment.stages import train_and_score
+from augment.experiment.records import classifier_path
+from augment.experiment.stages import classifier_set
 from augment.runtime.seeds import seed_for
+from augment.storage.artifacts import Store
 from augment.training.loop import fit, train
 from augment.training.serialization import load_learner
 
@@ -128,7 +130,7 @@ def test_images_that_come_in_changing_numbers_still_come_once_an_epoch(cpu):
 
 def test_arms_without_labelled_or_without_synthetic_images_have_no_mixing():
     cells = expand(make_recipe(mixing="constant,falling", seeds=1).resolved("cpu"))
-    assert [(c.arm, c.mixing) for c in cells] == [
+    assert [(c.arm, c.use.mixing) for c in cells] == [
         ("real", None),
         ("real+classic", None),
         ("real+synth", "constant"),
@@ -185,11 +187,12 @@ def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, m
     """Of the images that the filter leaves, by the classifier that is the trial's real+classic."""
     learnt = []
 
-    def spy(cell, data, *rest):
-        learnt.append((cell, data))
-        return train_and_score(cell, data, *rest)
+    def spy(trial, synthetic):
+        data = classifier_set(trial, synthetic)
+        learnt.append((trial.cell, data))
+        return data
 
-    monkeypatch.setattr("augment.experiment.method.method.method.method.train_and_score", spy)
+    monkeypatch.setattr("augment.experiment.stages.classifier_set", spy)
     result = augment.run(
         **{
             **small_run,
@@ -200,9 +203,10 @@ def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, m
         }
     )
     assert result.failed == 0
-    (data,) = (data for cell, data in learnt if cell.mixing == "soft")
-    baseline = result.path / "artefacts/score" / result.table.iloc[0]["signature"]
-    judge = load_learner(CLASSIFIERS, baseline, torch.device("cpu"))
+    data = next(data for cell, data in learnt if cell.use.mixing == "soft")
+    store = Store(result.path)
+    score = store.path("score", result.table.iloc[0]["signature"])
+    judge = load_learner(CLASSIFIERS, classifier_path(store, score), torch.device("cpu"))
     seen = torch.cat(list(judge.predict(data.parts[1].images)))
     assert 0 < len(seen) < 60
     torch.testing.assert_close(data.targets[1], seen, atol=1e-3, rtol=0)  # kept as half floats

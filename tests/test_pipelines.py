@@ -45,7 +45,17 @@ def test_committed_results_hold_each_cell_of_their_recipe_once(table):
     found.loc[found["candidates"].notna(), ["guidance", "ratio", "share", "mixing"]] = float("nan")
     cells = cells_of(ROOT / "pipelines" / f"{table.stem}.toml")
     wanted = [
-        (c.dataset, c.amount, c.seed, c.generator, c.guidance, c.ratio, c.share, c.mixing, c.arm)
+        (
+            c.dataset,
+            c.amount,
+            c.seed,
+            c.generator,
+            c.use.guidance,
+            c.use.ratio,
+            c.use.share,
+            c.use.mixing,
+            c.arm,
+        )
         for c in cells
     ]
     rows = [

@@ -272,7 +272,17 @@ def test_each_cell_once(arm, generator, seeds, ratio, share, guidance, dataset, 
         frac=frac,
     )
     keys = [
-        (c.dataset, c.frac, c.per_class, c.seed, c.arm, c.generator, c.ratio, c.share, c.guidance)
+        (
+            c.dataset,
+            c.frac,
+            c.per_class,
+            c.seed,
+            c.arm,
+            c.generator,
+            c.use.ratio,
+            c.use.share,
+            c.use.guidance,
+        )
         for c in made
     ]
     assert len(keys) == len(set(keys))
@@ -292,22 +302,23 @@ def test_real_arms_are_not_repeated_over_generators():
     real = [c for c in made if c.arm in REAL]
     assert [(c.seed, c.arm) for c in real] == [(s, a) for s in (0, 1) for a in REAL]
     assert all(
-        c.generator is c.ratio is c.share is c.guidance is None and not c.generator_settings
+        c.generator is c.use.ratio is c.use.share is c.use.guidance is None
+        and not c.generator_settings
         for c in real
     )
 
 
 def test_guidance_reaches_only_generators_that_have_it():
     made = cells(generator="ddpm,cgan,noise", guidance="1,3", arm="synth", seeds=1)
-    found = [(c.generator, c.guidance, c.generator_settings.get("guidance")) for c in made]
+    found = [(c.generator, c.use.guidance, c.generator_settings.get("guidance")) for c in made]
     assert found == [("ddpm", 1, 1), ("ddpm", 3, 3), ("cgan", None, None), ("noise", None, None)]
 
 
 def test_matrix_of_ratios_and_shares():
     made = cells(ratio="1,5", share="0.2,0.5", arm="real+synth,synth", seeds=1)
-    mixed = [(c.ratio, c.share) for c in made if c.arm == "real+synth"]
+    mixed = [(c.use.ratio, c.use.share) for c in made if c.arm == "real+synth"]
     assert mixed == [(1, 0.2), (1, 0.5), (5, 0.2), (5, 0.5)]
-    assert [(c.ratio, c.share) for c in made if c.arm == "synth"] == [(1, None), (5, None)]
+    assert [(c.use.ratio, c.use.share) for c in made if c.arm == "synth"] == [(1, None), (5, None)]
 
 
 def test_without_an_amount_known_data_gives_ten_a_class_and_own_data_all():

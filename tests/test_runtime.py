@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from augment.errors import MachineError, UsageError, unknown
 from augment.runtime.device import peak_memory_mb, pick_device
 from augment.runtime.machine import data_dir, environment
-from augment.runtime.machine import machine as runtime
 from augment.runtime.seeds import noise_for, seed_for
+from augment.training import precision
 from augment.training.precision import autocast, pick_precision
 
 PARTS = st.lists(st.one_of(st.integers(), st.text(max_size=4)), max_size=3)
@@ -102,7 +102,7 @@ def test_device_that_is_not_there_is_refused_never_replaced(name, error, says):
     ],
 )
 def test_precision_follows_hardware_and_size(name, features, side, wanted, cpu, monkeypatch):
-    monkeypatch.setattr(runtime, "cpu_features", lambda: features)
+    monkeypatch.setattr(precision, "cpu_features", lambda: features)
     assert pick_precision(name, cpu, side) == wanted
 
 

@@ -13,7 +13,7 @@ from augment.data.datasets import load_dataset
 from augment.data.subset import folds
 from augment.errors import UsageError
 from augment.experiment.cells import expand
-from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.context import DatasetCache, RunContext, Trial
 from augment.experiment.recipe import make_recipe
 from augment.experiment.selection import calibrated_losses, choose, rank_candidates
 from augment.runtime.device import pick_device
@@ -124,20 +124,21 @@ def test_validation_images_are_new_to_all_that_is_trained_and_test_images_are_no
     recipe = make_recipe(per_class=6, select=True, seeds=1).resolved("cpu")
     cell = next(c for c in expand(recipe) if c.candidates)
     data = DatasetCache(None).of(cell)
-    places = torch.arange(120)
-    seen, bench = [], RunContext(Store(tmp_path), pick_device("cpu"), "fp32", 0)
+    context = RunContext(Store(tmp_path), pick_device("cpu"), "fp32", 0)
+    trial = Trial.prepare(cell, data, context, torch.arange(120))
+    folds_seen = []
 
-    def run(candidate, part, own, _):
-        seen.append((part, own))
+    def learn_and_score(inner):
+        folds_seen.append(inner)
         yield from ()
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        list(choose(cell, data, places, bench, run))
-    part, own = seen[0]
-    trained = {i.numpy().tobytes() for i in part.pool.select(own).images}
-    held = {i.numpy().tobytes() for i in part.test.images}
-    labelled = {i.numpy().tobytes() for i in data.pool.select(places).images}
+        list(choose(trial, learn_and_score))
+    (inner,) = folds_seen
+    trained = {i.numpy().tobytes() for i in inner.labelled.images}
+    held = {i.numpy().tobytes() for i in inner.data.test.images}
+    labelled = {i.numpy().tobytes() for i in trial.labelled.images}
     assert not trained & held
     assert trained | held == labelled
     assert not held & ({i.numpy().tobytes() for i in data.test.images} - labelled)

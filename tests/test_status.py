@@ -11,15 +11,16 @@ import augment
 from augment.engine.local import Local
 from augment.engine.run import execute
 from augment.engine.shards import merge
-from augment.engine.status import FILE, read_status, status_lines
+from augment.engine.status import read_status, status_lines
 from augment.errors import UsageError
 from augment.experiment.recipe import make_recipe
 from augment.runtime.units import duration, speed
+from augment.storage.run_folder import STATUS_FILE
 
 
 @pytest.fixture(autouse=True)
 def _written_at_each_step(monkeypatch):
-    monkeypatch.setattr("augment.engine.run.run.run.run.WRITE_SECONDS", -1.0)
+    monkeypatch.setattr("augment.engine.run.WRITE_SECONDS", -1.0)
 
 
 def counts(run):
@@ -69,10 +70,10 @@ def test_killed_run_is_stopped(small_run):
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     small_run["out"].mkdir()
     (small_run["out"] / "settings.json").write_text("{}")
-    (small_run["out"] / FILE).write_bytes(text)
+    (small_run["out"] / STATUS_FILE).write_bytes(text)
     assert counts(small_run["out"]) == ("stopped", 1, 0, 0, 3)
     elsewhere = json.loads(text) | {"machine": "node17"}  # whether it lives cannot be seen here
-    (small_run["out"] / FILE).write_text(json.dumps(elsewhere))
+    (small_run["out"] / STATUS_FILE).write_text(json.dumps(elsewhere))
     assert counts(small_run["out"])[0] == "running"
     assert "node17" in status_lines(read_status(small_run["out"]))[0][1]
 

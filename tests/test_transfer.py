@@ -11,11 +11,14 @@ from torchvision.models import resnet18
 
 import augment
 from augment.classifiers.models import Airbench
-from augment.classifiers.pretrained import hub_place, read_weights, weights_file
+from augment.classifiers.pretrained import hub_place
 from augment.errors import MachineError, UsageError
 from augment.experiment.arms import training_set
 from augment.experiment.recipe import make_recipe
+from augment.experiment.records import classifier_path
+from augment.experiment.weights import read_weights, weights_file
 from augment.report.table import markdown, summarise
+from augment.storage.artifacts import Store
 from augment.training.learner import seeded_init
 from augment.training.loop import fit, train
 from augment.training.serialization import save_learner
@@ -58,8 +61,10 @@ def test_run_on_other_data_starts_from_the_weights_of_a_run(small_run, tmp_path)
     first = augment.run(**{**small_run, "arm": "real,real+classic"})
     run = str(first.path)
     line = first.table.query("arm == 'real+classic' and seed == 0")["signature"].item()
-    file = first.path / "artefacts/score" / line / "weights.safetensors"
-    assert weights_file(run) == file
+    store = Store(first.path)
+    training = classifier_path(store, store.path("score", line))
+    assert weights_file(run) == training / "weights.safetensors"
+    assert training.parent.name == "classifier"
     again = augment.run(
         **{
             **small_run,
@@ -142,7 +147,9 @@ def test_torchvision_weights_come_from_the_cache(small_run, hub_cache):
     assert result.failed == 0
     assert result.table["closed_set"].eq(False).all()
     signature = result.table.set_index("arm").loc["transfer+linear", "signature"]
-    kept = load_file(result.path / "artefacts/score" / signature / "weights.safetensors")
+    store = Store(result.path)
+    training = classifier_path(store, store.path("score", signature))
+    kept = load_file(training / "weights.safetensors")
     assert torch.equal(kept["ema.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
     assert kept["ema.fc.weight"].shape == (10, 512)
 

@@ -44,18 +44,14 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
     them. No measure looks at test images.
     """
     judge, context = trial.baseline, trial.context
-    record = QualityRecord(
-        synthetic=synthetic.name,
-        # by the judge's score record, which names its classifier and the split it comes from
-        judge=classifier_record(judge, classifier_set(judge, None), None)
-        .scored_on(trial.data.test.sha)
-        .signature,
-        data=trial.data.sha,
-    )
+    data = classifier_set(judge, None)
+    # named by its score, as the row of the judge's arm is: signatures of 0.3.0 stay valid
+    score = classifier_record(judge, data, None).scored_on(trial.data.test.sha)
+    record = QualityRecord(synthetic=synthetic.name, judge=score.signature, data=trial.data.sha)
 
     def build(folder: Path) -> Iterator[Progress]:
         classifier = load_learner(
-            CLASSIFIERS, (yield from train_classifier(judge, None)), context.device
+            CLASSIFIERS, (yield from train_classifier(judge, data, None)), context.device
         )
         yield Progress("quality", trial.cell.name, 0, 1)
         sampled = SyntheticResult.read(synthetic)

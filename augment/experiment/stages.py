@@ -142,10 +142,9 @@ def classifier_record(
     )
 
 
-def train_classifier(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
-    """Train the arm's classifier; the test set is not looked at."""
+def train_classifier(trial: Trial, data: TrainingSet, synthetic: SyntheticSet | None) -> Stage:
+    """Train the cell's classifier on its training set; the test set is not looked at."""
     cell, context = trial.cell, trial.context
-    data = classifier_set(trial, synthetic)
 
     def build(folder: Path) -> Iterator[Progress]:
         seed = seed_for(cell.seed, "classifier")  # the same in every arm of the trial
@@ -182,10 +181,11 @@ def train_classifier(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
 def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
     cell, context, test = trial.cell, trial.context, trial.data.test
-    record = classifier_record(trial, classifier_set(trial, synthetic), synthetic)
+    data = classifier_set(trial, synthetic)
+    record = classifier_record(trial, data, synthetic)
 
     def build(folder: Path) -> Iterator[Progress]:
-        trained = yield from train_classifier(trial, synthetic)
+        trained = yield from train_classifier(trial, data, synthetic)
         learner = load_learner(CLASSIFIERS, trained, context.device)
         probabilities = torch.cat(list(learner.predict(test.images)))
         predicted = probabilities.argmax(1)
