@@ -13,7 +13,7 @@ from augment.storage.atomic import write_atomic
 
 
 def class_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
-    """[N, C, H, W] uint8 → one picture [C, H', W'] uint8, row by row, on white."""
+    """Lay out [N, C, H, W] uint8 images row by row on white: one sheet [C, H', W'] uint8."""
     n, channels, height, width = images.shape
     rows = -(-n // columns)
     sheet = torch.full(
@@ -21,15 +21,15 @@ def class_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
         255,
         dtype=torch.uint8,
     )
-    for place, image in enumerate(images):
-        top = gap + (place // columns) * (height + gap)
-        left = gap + (place % columns) * (width + gap)
+    for index, image in enumerate(images):
+        top = gap + (index // columns) * (height + gap)
+        left = gap + (index % columns) * (width + gap)
         sheet[:, top : top + height, left : left + width] = image
     return sheet
 
 
 def to_pillow(picture: Tensor, enlarge: int = 1) -> Image.Image:
-    """[C, H, W] uint8 → a Pillow image, each pixel a square of `enlarge`."""
+    """Turn [C, H, W] uint8 into a Pillow image, each pixel a square of side `enlarge`."""
     pixels = picture.permute(1, 2, 0).squeeze(-1).numpy()
     image = Image.fromarray(pixels)
     size = (image.width * enlarge, image.height * enlarge)
@@ -37,7 +37,7 @@ def to_pillow(picture: Tensor, enlarge: int = 1) -> Image.Image:
 
 
 def save_picture(picture: Tensor, path: Path) -> None:
-    """Write a PNG atomically, small pictures enlarged until they can be looked at."""
+    """Write [C, H, W] uint8 as PNG, atomically; small images are enlarged to be seen."""
     buffer = io.BytesIO()
     enlarge = max(1, 600 // max(picture.shape[1:]))
     to_pillow(picture, enlarge).save(buffer, "PNG")
@@ -45,7 +45,7 @@ def save_picture(picture: Tensor, path: Path) -> None:
 
 
 def side_by_side(files: list[Path], path: Path, gap: int = 24) -> None:
-    """PNG files in one row on white, written atomically."""
+    """Write PNG files side by side on white as one PNG, atomically."""
     pictures = [Image.open(file).convert("RGB") for file in files]
     width = sum(p.width for p in pictures) + gap * (len(pictures) - 1)
     sheet = Image.new("RGB", (width, max(p.height for p in pictures)), "white")

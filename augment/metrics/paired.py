@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-BOOTSTRAP_FROM = 10  # trials
-EXACT_LIMIT = 16  # trials up to which all 2^n sign patterns are counted
-PATTERNS = 50_000  # random sign patterns beyond that
+_BOOTSTRAP_FROM = 10  # trials
+_EXACT_LIMIT = 16  # trials up to which all 2^n sign patterns are counted
+_PATTERNS = 50_000  # random sign patterns beyond that
 MOST_TRIALS = 1000  # the search for a number of trials ends here
-QUANTILES = 2000  # of the sample standard deviation, in the integral of the power
-DECIMALS = 12  # scores that agree to here are equal: 0.3 - (0.1 + 0.2) is no difference
+_QUANTILES = 2000  # of the sample standard deviation, in the integral of the power
+_DECIMALS = 12  # scores that agree to here are equal: 0.3 - (0.1 + 0.2) is no difference
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def paired_contrast(
     """
     if len(arm) != len(baseline):
         raise ValueError(f"{len(arm)} scores cannot be paired with {len(baseline)}")
-    differences = np.round(np.asarray(arm, float) - np.asarray(baseline, float), DECIMALS)
+    differences = np.round(np.asarray(arm, float) - np.asarray(baseline, float), _DECIMALS)
     d = differences[np.isfinite(differences)]
     n, missing = len(d), int((~np.isfinite(differences)).sum())
     if n < 2:
         return Contrast(n, float(d.mean()) if n else math.nan, missing=missing)
     low, high = t_interval(d, level, se_test or 0.0)
-    bca = _bca_interval(d, level) if n >= BOOTSTRAP_FROM else None
+    bca = _bca_interval(d, level) if n >= _BOOTSTRAP_FROM else None
     sd = float(d.std(ddof=1))
     p = sign_flip_p(d)
     return Contrast(n, float(d.mean()), low, high, p, None, bca, missing, sd, se_test)
@@ -142,11 +142,11 @@ def sign_flip_p(d: np.ndarray) -> float:
     """Compute the two-sided p of the sign-flip test: exact up to 16 trials, never below 2^(1−n)."""
     n = len(d)
     observed = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # rounding of the sum must not break ties
-    if n <= EXACT_LIMIT:
+    if n <= _EXACT_LIMIT:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
         return float((np.abs(signs @ d) >= observed).mean())
-    signs = np.random.default_rng(0).choice((1.0, -1.0), (PATTERNS, n))
-    return float(((np.abs(signs @ d) >= observed).sum() + 1) / (PATTERNS + 1))
+    signs = np.random.default_rng(0).choice((1.0, -1.0), (_PATTERNS, n))
+    return float(((np.abs(signs @ d) >= observed).sum() + 1) / (_PATTERNS + 1))
 
 
 def power(n: int, gain: float, sd: float, level: float = 0.95, se_test: float = 0.0) -> float:
@@ -156,7 +156,7 @@ def power(n: int, gain: float, sd: float, level: float = 0.95, se_test: float = 
     as a mean of normal ones over the sample standard deviation (Owen 1965); scipy's own fails in
     the far tail.
     """
-    quantiles = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    quantiles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     sample_sds = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
     halves = _half_width(sample_sds, n, level, se_test)
     error = math.hypot(sd / math.sqrt(n), se_test)

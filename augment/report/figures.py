@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from augment.storage.atomic import write_atomic
 
-PANELS_A_ROW = 3
+_PANELS_A_ROW = 3
 COLOURS = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
 
 
@@ -28,8 +28,8 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def make_panels(n: int, width: float, height: float) -> tuple[Figure, list[Any]]:
     """Make a figure of n axes, three a row; `width` and `height` of one are in inches."""
-    rows = -(-n // PANELS_A_ROW)
-    columns = min(PANELS_A_ROW, n)
+    rows = -(-n // _PANELS_A_ROW)
+    columns = min(_PANELS_A_ROW, n)
     figure, axes = plt.subplots(
         rows, columns, figsize=(width * columns, height * rows), squeeze=False
     )

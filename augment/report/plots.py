@@ -24,9 +24,9 @@ from augment.report.table import main_score, variant_names
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
 
-NAMED_CLASSES = 25  # confusion matrices carry class names up to here
-CLASSES_WITH_FIGURES = 12  # and percentages up to here
-ALONG = {
+_NAMED_CLASSES = 25  # confusion matrices carry class names up to here
+_CLASSES_WITH_FIGURES = 12  # and percentages up to here
+_ALONG = {
     "n_labelled": "labelled images",
     "ratio": "synthetic images a labelled one",
     "guidance": "guidance",
@@ -95,7 +95,7 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
     trials = _decisive_gains(done)
     found = [
         (along, str(dataset), part.dropna(subset=[along]))  # a control has no guidance
-        for along in ALONG
+        for along in _ALONG
         for dataset, part in trials.groupby("dataset", sort=False)
         if part[along].nunique() >= 3
     ]
@@ -123,7 +123,7 @@ def _decisive_gains(done: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_curves(axis: Any, along: str, part: pd.DataFrame) -> None:
     """Draw a curve for each generator and combination of the other settings."""
-    others = [c for c in ALONG if c != along and part.groupby("generator")[c].nunique().max() > 1]
+    others = [c for c in _ALONG if c != along and part.groupby("generator")[c].nunique().max() > 1]
     for names, curve in part.groupby(["generator", *others], sort=False, dropna=False):
         points = []
         for value, cells in curve.groupby(along):
@@ -141,7 +141,7 @@ def _draw_curves(axis: Any, along: str, part: pd.DataFrame) -> None:
         axis.set_xscale("log")
         axis.set_xticks(ticks := sorted(part[along].unique()), [f"{v:g}" for v in ticks])
         axis.minorticks_off()
-    axis.set_xlabel(ALONG[along])
+    axis.set_xlabel(_ALONG[along])
     axis.set_ylabel(f"{DECISIVE} − {ARMS[DECISIVE].against}, points", fontsize=8)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=7)
@@ -193,11 +193,11 @@ def confusions(folder: Path, block: pd.DataFrame) -> Figure:
         share = np.asarray(counts, float) / np.maximum(1, np.asarray(counts).sum(1, keepdims=True))
         axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
         axis.set_title(f"{arm} {variant}".strip(), fontsize=9)
-        if len(classes) <= NAMED_CLASSES:
+        if len(classes) <= _NAMED_CLASSES:
             ticks = [c[:10].replace("$", r"\$") for c in classes]
             axis.set_xticks(range(len(classes)), ticks, rotation=90, fontsize=7)
             axis.set_yticks(range(len(classes)), ticks, fontsize=7)
-            if len(classes) <= CLASSES_WITH_FIGURES:
+            if len(classes) <= _CLASSES_WITH_FIGURES:
                 for i, j in np.argwhere(share >= 0.005):
                     text, ink = f"{100 * share[i, j]:.0f}", "wk"[int(share[i, j] <= 0.5)]
                     axis.text(j, i, text, ha="center", va="center", size=6, color=ink)

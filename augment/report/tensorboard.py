@@ -9,7 +9,7 @@ from augment.storage.tables import read_csv
 
 
 def write_events(folder: Path) -> Path:
-    """`folder/tensorboard`, a run a training; MachineError if the extra is not installed."""
+    """Write `folder/tensorboard`, one run for each training; MachineError without the extra."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

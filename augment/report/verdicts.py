@@ -12,7 +12,7 @@ from augment.experiment.cells import WHOLE
 from augment.metrics.paired import MOST_TRIALS, detectable_gain, trials_needed
 from augment.report.format import percent, probability
 
-LEVEL = 0.05  # of p with Holm's correction, above which a verdict is marked as uncorrected
+_LEVEL = 0.05  # of p with Holm's correction, above which a verdict is marked as uncorrected
 
 
 def verdict_words(line: dict[str, Any], summary: pd.DataFrame) -> str:
@@ -24,7 +24,7 @@ def is_uncorrected(line: dict[str, Any], summary: pd.DataFrame) -> bool:
     """Tell whether an interval excludes 0 while p, corrected for the whole table, does not."""
     if line["verdict"] not in ("helps", "hurts") or _comparisons(summary) < 2:
         return False
-    return bool(line["p_holm"] > LEVEL)
+    return bool(line["p_holm"] > _LEVEL)
 
 
 def verdict_sentences(summary: pd.DataFrame) -> list[str]:
@@ -147,7 +147,7 @@ def _least_p(summary: pd.DataFrame) -> str:
     """Say that so few trials cannot reach a small p; empty where they can."""
     n, comparisons = summary["pairs"].max(), _comparisons(summary)
     least = min(1.0, comparisons * 2.0 ** (1 - n)) if comparisons else 0.0
-    if least <= LEVEL:
+    if least <= _LEVEL:
         return ""
     return (
         f"; with {n:.0f} trials and {comparisons} comparisons it cannot be below "
