@@ -1,7 +1,8 @@
 # make run: the main job on the embedded digits. make test: the whole suite. make clean: undo.
 PYTHON ?= python3
 BIN := .venv/bin
-# a process a core, of one thread each: make test PYTEST_ARGS="-n 0 -x" for one process
+# Tests run in as many processes as there are cores, in another order each time:
+# PYTEST_ARGS="--randomly-seed=N" repeats an order, PYTEST_ARGS="-n 0 -x" takes one process.
 PYTEST_ARGS ?=
 
 .PHONY: run test lint bench clean

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import bars, write_folder
+from forkserver import run_forked
 from typer.main import get_command
 
 from augment import cli
 
+pytestmark = pytest.mark.xdist_group("examples")
 COMMANDS = get_command(cli.app).commands
 TINY = (
     "--preset smoke --per-class 3 --seeds 1 --jobs 1 --ratio 2 --set generator.steps=4 "
@@ -63,15 +65,8 @@ def folder(tmp_path_factory):
 
 
 def augment(here, *words):
-    """The real command in that folder; it must end well."""
-    done = subprocess.run(
-        [sys.executable, "-m", "augment", *words],
-        capture_output=True,
-        text=True,
-        cwd=here,
-        env={**os.environ, "AUGMENT_DATA": "data"},
-        check=False,
-    )
+    """The command in that folder, in a process of its own; it must end well."""
+    done = run_forked(words, cwd=here, env={**os.environ, "AUGMENT_DATA": "data"}, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout

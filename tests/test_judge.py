@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+from conftest import SMALL_RUN
 
 import augment
 from augment.engine.local import Local
@@ -15,8 +16,17 @@ from augment.runtime.units import duration
 LONGER = {"classifier": {"steps": 150, "batch": 32, "width": 16, "epochs": 0}}
 
 
+pytestmark = pytest.mark.xdist_group("judge")
+
+
 def run(small_run, **changed):
     return augment.run(**{**small_run, "per_class": 10, "set": LONGER, "seeds": 1, **changed})
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Rows of a run of one arm without and one with synthetic images."""
+    return run(SMALL_RUN, arm="real,synth", out=tmp_path_factory.mktemp("judge") / "run").table
 
 
 def test_duplicates_are_called_copies_that_agree(small_run):
@@ -99,6 +109,5 @@ def test_own_images_without_a_rest_are_measured_against_the_labelled(small_run):
 
 
 @pytest.mark.parametrize("column", ["agreement", "kid", "fd", "density", "recall"])
-def test_arms_without_synthetic_images_have_no_measure(small_run, column):
-    table = run(small_run, arm="real,synth").table
+def test_arms_without_synthetic_images_have_no_measure(table, column):
     assert table[column].isna().tolist() == [True, False]

@@ -57,11 +57,10 @@ def test_backbone_is_taken_over_and_kept_if_frozen(weights, tiny, cpu, frozen):
     assert all(torch.equal(after[name], given[name]) for name in after) == frozen
 
 
-def test_run_on_other_data_starts_from_the_weights_of_a_run(small_run, tmp_path):
-    first = augment.run(**{**small_run, "arm": "real,real+classic"})
-    run = str(first.path)
-    line = first.table.query("arm == 'real+classic' and seed == 0")["signature"].item()
-    store = Store(first.path)
+def test_run_on_other_data_starts_from_the_weights_of_a_run(finished, small_run):
+    run = str(finished.path)
+    line = finished.table.query("arm == 'real+classic' and seed == 0")["signature"].item()
+    store = Store(finished.path)
     training = classifier_path(store, store.path("score", line))
     assert weights_file(run) == training / "weights.safetensors"
     assert training.parent.name == "classifier"
@@ -72,7 +71,6 @@ def test_run_on_other_data_starts_from_the_weights_of_a_run(small_run, tmp_path)
             "weights": run,
             "per_class": 2,
             "set": SMOKE,
-            "out": tmp_path / "again",
         }
     )
     assert again.failed == 0

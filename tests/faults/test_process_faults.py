@@ -16,6 +16,10 @@ SLOWER = [
     "real,real+classic",
     "--set",
     "classifier.steps=400",
+    "--set",
+    "classifier.width=8",
+    "--set",
+    "classifier.batch=16",
 ]
 
 
@@ -139,5 +143,5 @@ def test_35_a_killed_worker_fails_its_own_cell_and_the_rest_go_on(tmp_path):
     assert rows(out)["status"].tolist().count("failed") == 1
     assert finished(out) == 3
     assert "1/2" in (out / "table.md").read_text()
-    fine(augment(*words, "-q"))
+    fine(augment(*words, "--jobs", "1", "-q"))
     assert finished(out) == 4
