@@ -19,9 +19,10 @@ from augment.executors import choose_jobs, threads_for
 from augment.generators import GENERATORS
 from augment.judge import baseline
 from augment.learn import Learner, TrainingSet, train
+from augment.precision import safe_precision
 from augment.processes import generator_keys
 from augment.recipe import Recipe
-from augment.runtime import pick_device, pick_precision, threads
+from augment.runtime import pick_device, threads
 from augment.shards import Shard, shard_of
 from augment.stages import snapshot_steps
 from augment.state import kept_state
@@ -64,7 +65,6 @@ def plan(
             f"{len(data.pool.classes)} classes, {'×'.join(map(str, data.pool.shape))}"
         )
         policy = data.classic if cell.classic == "auto" else cell.classic
-        precision = pick_precision(recipe.precision, where, max(data.pool.shape[1:]))
         spent, leads = 0.0, False
         for name, key, measure, own in stages(cell):
             if key in made:
@@ -73,7 +73,7 @@ def plan(
             if name not in measured:
                 with threads(threads_for(jobs)):
                     measured[name] = measure(
-                        own, labelled, policy, where, precision, len(data.test)
+                        own, labelled, policy, where, recipe.precision, len(data.test)
                     )
             spent, disk = spent + measured[name][0], disk + measured[name][1]
             leads = leads or measure is not measure_score
@@ -162,9 +162,10 @@ def built(
     device: torch.device,
     precision: str,
 ) -> Any:
-    """A prepared learner."""
+    """A prepared learner, in the precision that a run asked for this one takes."""
     learner = registry[name](**settings)
-    learner.prepare(labelled, seed=0, device=device, precision=precision)
+    safe, _ = safe_precision(learner, labelled, precision, device)
+    learner.prepare(labelled, seed=0, device=device, precision=safe)
     return learner
 
 

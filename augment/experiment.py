@@ -46,7 +46,7 @@ def learn_and_score(
     synthetic, origin, quality, chances, n_drawn = None, None, None, None, 0
     # generate
     if cell.generator:
-        model = yield from fit_generator(cell, labelled, policy, bench, bench.precision_for(data))
+        model = yield from fit_generator(cell, labelled, policy, bench)
         origin = yield from synthesise(cell, model, labelled, policy, bench)
         drawn = load_images(origin, labelled.classes)
         # check
@@ -61,9 +61,7 @@ def learn_and_score(
     learnt = training_set(cell.arm, labelled, synthetic, policy, cell.share or 0.0, unlabelled)
     if cell.mixing and chances is not None:
         learnt = MIXINGS[cell.mixing](learnt, chances)
-    score = yield from train_and_score(
-        cell, learnt, labelled, data.test, origin, quality, bench, bench.precision_for(data)
-    )
+    score = yield from train_and_score(cell, learnt, labelled, data.test, origin, quality, bench)
     return Made(score, origin, quality, policy, n_drawn, len(synthetic) if synthetic else 0)
 
 

@@ -73,9 +73,7 @@ def judged(
     """
     twin = baseline(cell)
     learnt = training_set(twin.arm, labelled, None, policy, 0.0)
-    score = yield from train_and_score(
-        twin, learnt, labelled, data.test, None, None, bench, bench.precision_for(data)
-    )
+    score = yield from train_and_score(twin, learnt, labelled, data.test, None, None, bench)
     sig = signature({"synthetic": origin.name, "judge": score.name, "data": data.sha})
     path = bench.store.path("quality", sig)
     with bench.store.making("quality", sig) as folder:

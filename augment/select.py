@@ -17,16 +17,18 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from augment.arms import ARMS
+from augment.arms import ARMS, generator_set
 from augment.cells import Cell
+from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages, pixel_hashes
 from augment.data.subset import folds, linked
 from augment.errors import UsageError
+from augment.generators import GENERATORS
 from augment.judge import baseline
 from augment.metrics.classification import scores
 from augment.runtime import seed_for
-from augment.stages import Bench, Progress
+from augment.stages import Bench, Progress, resolve_precision
 from augment.store import signature, write_atomic
 
 CHOSEN = ("ratio", "share", "mixing", "guidance", "strength", "filter")
@@ -49,11 +51,12 @@ def choose(
     labelled = data.pool.select(places)
     none = dataclasses.replace(baseline(cell), arm=str(ARMS[cell.arm].against))
     among = (none, *cell.candidates)
+    precision = yield from precision_of(among, labelled, data.classic, bench)
     record = {
         "among": repr(among),
         "folds": cell.folds,
         "labelled": labelled.sha,
-        "precision": bench.precision_for(data),
+        "precision": precision,
         "classic": data.classic,
     }
     sig = signature(record)
@@ -78,6 +81,25 @@ def choose(
         "validation_baseline": table[0]["accuracy"],
     }
     return among[best], said | ({} if best else {"share": 0.0})
+
+
+def precision_of(
+    among: tuple[Cell, ...], labelled: LabelledImages, classic: str, bench: Bench
+) -> Generator[Progress, None, str]:
+    """The precision of all learners of some cells; of each by name where they differ."""
+    found: dict[str, str] = {}
+    for cell in among:
+        classifier = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
+        at = ("score", cell.name)
+        found[cell.classifier] = yield from resolve_precision(classifier, labelled, at, bench)
+        if cell.generator:
+            policy = classic if cell.classic == "auto" else cell.classic
+            generator = GENERATORS[cell.entry](**cell.generator_settings)
+            data = generator_set(labelled, policy, generator.transformed).parts[0]
+            at = ("generator", cell.name)
+            found[cell.generator] = yield from resolve_precision(generator, data, at, bench)
+    kinds = set(found.values())
+    return kinds.pop() if len(kinds) == 1 else json.dumps(found, sort_keys=True)
 
 
 def validated(

@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save_file
 from augment.arms import ARMS, generator_set
 from augment.cells import Cell
 from augment.classifiers import CLASSIFIERS
-from augment.data.datasets import Dataset
 from augment.data.images import LabelledImages
 from augment.generators import GENERATORS
 from augment.learn import SNAPSHOTS, Learner, TrainingSet, as_numbers, train
 from augment.metrics.classification import scores
 from augment.metrics.copies import copy_finder
+from augment.precision import probe_key, safe_precision
 from augment.recover import halve_rate, mend
 from augment.report.pictures import class_grid, save_picture
 from augment.runtime import peak_memory_mb, pick_precision, seed_for
@@ -73,23 +73,44 @@ class Bench:
     precision: str  # as asked: auto, fp32 or bf16
     first_seed: int  # the trial whose generators leave pictures of their training
 
-    def precision_for(self, data: Dataset) -> str:
-        """fp32 or bf16."""
-        return pick_precision(self.precision, self.device, max(data.pool.shape[1:]))
+
+def resolve_precision(
+    learner: Learner, data: LabelledImages, at: tuple[str, str], bench: Bench
+) -> Generator[Progress, None, str]:
+    """fp32 or bf16 for a learner; where bf16 would give wrong numbers here, a warning and fp32.
+
+    Tried once a run folder, which keeps the verdict and the warning; `at` is (stage, cell) to name
+    with the warning.
+    """
+    picked = pick_precision(bench.precision, bench.device, max(data.shape[1:]))
+    if picked == "fp32" or bench.device.type != "cpu":
+        return picked
+    sig = signature({"tried": probe_key(learner, data)})
+    path = bench.store.path("precision", sig)
+    with bench.store.making("precision", sig) as folder:
+        if folder is not None:
+            precision, warning = safe_precision(learner, data, picked, bench.device)
+            about = {"precision": precision, "warning": warning}
+            write_atomic(folder / "about.json", json.dumps(about, indent=1))
+            if warning:
+                yield Progress(*at, 0, 1, warning=warning)
+    return json.loads((path / "about.json").read_text())["precision"]
 
 
 def fit_generator(
-    cell: Cell, labelled: LabelledImages, policy: str, bench: Bench, precision: str
+    cell: Cell, labelled: LabelledImages, policy: str, bench: Bench
 ) -> Generator[Progress, None, Path]:
     """Train the cell's generator on the labelled images alone, unless it is there already."""
+    learner = GENERATORS[cell.entry](**cell.generator_settings)
+    data = generator_set(labelled, policy, learner.transformed)
+    at = ("generator", cell.name)
+    precision = yield from resolve_precision(learner, data.parts[0], at, bench)
     sig = signature({**cell.generator_record(labelled.sha, precision), "classic": policy})
     path = bench.store.path("generator", sig)
     with bench.store.making("generator", sig) as folder:
         if folder is None:
             return path
         seed = seed_for(cell.seed, "generator", cell.entry)
-        learner = GENERATORS[cell.entry](**cell.generator_settings)
-        data = generator_set(labelled, policy, learner.transformed)
         learner.prepare(data.parts[0], seed=seed, device=bench.device, precision=precision)
         grids = grid_steps(learner) if cell.seed == bench.first_seed else set()
         snapshots = snapshot_steps(learner)
@@ -261,9 +282,10 @@ def train_and_score(
     origin: Path | None,
     quality: Path | None,
     bench: Bench,
-    precision: str,
 ) -> Generator[Progress, None, Path]:
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
+    learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
+    precision = yield from resolve_precision(learner, labelled, ("score", cell.name), bench)
     record = cell.score_record(labelled.sha, test.sha, origin.name if origin else None, precision)
     record["transform"] = learnt.transforms[0].__name__
     record["weights"] = file_sha(weights_file(cell.weights)) if cell.weights else None
@@ -274,7 +296,6 @@ def train_and_score(
         if folder is None:
             return path
         seed = seed_for(cell.seed, "classifier")  # the same in every arm of the trial
-        learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
         learner.prepare(labelled, seed=seed, device=bench.device, precision=precision)
         if cell.weights:
             learner.adopt(cell.weights, frozen=ARMS[cell.arm].frozen)

@@ -190,7 +190,7 @@ def stream_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=".") as folder:
         bench = Bench(Store(Path(folder)), CPU, "fp32", cell.seed)
-        fit = fit_generator(cell, labelled, data.classic, bench, "fp32")
+        fit = fit_generator(cell, labelled, data.classic, bench)
         drawing = synthesise(cell, list(returned(fit))[-1], labelled, data.classic, bench)
         peak = max(anonymous_mb() for _ in drawing)
         size = next(Path(folder).rglob(SYNTHETIC)).stat().st_size / 1e6
@@ -228,14 +228,11 @@ def judge_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
     labelled = data.pool.select(places)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         bench = Bench(Store(Path(folder)), CPU, "auto", cell.seed)
-        precision = bench.precision_for(data)
-        model = list(returned(fit_generator(cell, labelled, data.classic, bench, precision)))[-1]
+        model = list(returned(fit_generator(cell, labelled, data.classic, bench)))[-1]
         origin = list(returned(synthesise(cell, model, labelled, data.classic, bench)))[-1]
         drawn = load_images(origin, labelled.classes)
         learnt = training_set("real+classic", labelled, None, data.classic, 0.0)
-        for _ in train_and_score(
-            baseline(cell), learnt, labelled, data.test, None, None, bench, precision
-        ):
+        for _ in train_and_score(baseline(cell), learnt, labelled, data.test, None, None, bench):
             pass
         begun = time.perf_counter()
         stage = judged(cell, drawn, origin, labelled, places, data, data.classic, bench)

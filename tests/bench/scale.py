@@ -105,12 +105,7 @@ def overhead(folder: Path) -> Rows:
         return seconds(work)
 
     policy = data.classic
-    yield (
-        "generator",
-        staged("generator", fit_generator(cell, labelled, policy, bench, "fp32")),
-        0.3,
-        "s",
-    )
+    yield ("generator", staged("generator", fit_generator(cell, labelled, policy, bench)), 0.3, "s")
     spent = staged("synthetic", synthesise(cell, made["generator"], labelled, policy, bench))
     bare = json.loads((made["synthetic"] / "about.json").read_text())["sample_seconds"]
     yield "synthetic", spent - bare, 0.3, "s"
@@ -125,9 +120,7 @@ def overhead(folder: Path) -> Rows:
     plain()
     scores(data.test.labels.numpy(), data.test.labels.numpy())  # imports scikit-learn
     bare = seconds(plain)
-    spent = staged(
-        "score", train_and_score(cell, learnt, labelled, data.test, None, None, bench, "fp32")
-    )
+    spent = staged("score", train_and_score(cell, learnt, labelled, data.test, None, None, bench))
     yield "score", spent - bare, 0.3, "s"
 
 
