@@ -39,7 +39,7 @@ def weights(tmp_path, cpu):
 def started(weights, data, cpu, frozen):
     learner = Airbench(**SMALL)
     learner.prepare(data, seed=2, device=cpu)
-    learner.adopt(weights, frozen=frozen)
+    learner.adopt(read_weights(weights), source=weights, frozen=frozen)
     return learner
 
 
@@ -171,10 +171,10 @@ def test_weights_of_another_network_are_refused(weights, tiny, cpu, tmp_path):
     learner = Airbench(**{**SMALL, "width": 4})
     learner.prepare(tiny, seed=2, device=cpu)
     with pytest.raises(UsageError, match="same classifier, width"):
-        learner.adopt(weights, frozen=False)
+        learner.adopt(read_weights(weights), source=weights, frozen=False)
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(UsageError, match="missing"):
-        learner.adopt(str(tmp_path / "other.safetensors"), frozen=False)
+        learner.adopt(load_file(tmp_path / "other.safetensors"), source="other", frozen=False)
 
 
 @pytest.mark.parametrize("settings", [{"arm": "transfer"}, {"weights": "x", "arm": "real"}])

@@ -23,9 +23,9 @@ from augment.experiment.recipe import Recipe
 from augment.experiment.stages import snapshot_steps
 from augment.generators import GENERATORS
 from augment.runtime.device import pick_device, threads
+from augment.training.bf16_guard import safe_precision
 from augment.training.learner import Learner
 from augment.training.loop import train
-from augment.training.precision import pick_precision
 from augment.training.serialization import kept_state
 from augment.training.training_set import TrainingSet
 
@@ -64,7 +64,6 @@ def plan(
             f"{len(data.pool.classes)} classes, {'×'.join(map(str, data.pool.shape))}"
         )
         policy = data.classic if cell.classic == "auto" else cell.classic
-        precision = pick_precision(recipe.precision, where, max(data.pool.shape[1:]))
         spent, leads = 0.0, False
         for name, key, measure, own in stages(cell):
             if key in made:
@@ -73,7 +72,7 @@ def plan(
             if name not in measured:
                 with threads(threads_for(jobs)):
                     measured[name] = measure(
-                        own, labelled, policy, where, precision, len(data.test)
+                        own, labelled, policy, where, recipe.precision, len(data.test)
                     )
             spent, disk = spent + measured[name][0], disk + measured[name][1]
             leads = leads or measure is not measure_score
@@ -162,9 +161,10 @@ def built(
     device: torch.device,
     precision: str,
 ) -> Any:
-    """A prepared learner."""
+    """A prepared learner, in the precision that a run asked for this one takes."""
     learner = registry[name](**settings)
-    learner.prepare(labelled, seed=0, device=device, precision=precision)
+    safe, _ = safe_precision(learner, labelled, precision, device)
+    learner.prepare(labelled, seed=0, device=device, precision=safe)
     return learner
 
 

@@ -17,7 +17,6 @@ from augment.data.split import Dataset
 from augment.experiment.cells import Cell
 from augment.storage.artifacts import Store
 from augment.training.checkpointed import TrainingState
-from augment.training.precision import pick_precision
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,13 @@ class Trial:
     indices: Tensor  # of the labelled images in the pool
     labelled: LabelledImages
     transform: str  # the classic one: a key of CLASSIC
-    precision: str  # fp32 or bf16
     context: RunContext
 
     @classmethod
     def prepare(
         cls, cell: Cell, data: Dataset, context: RunContext, indices: Tensor | None = None
     ) -> Trial:
-        """Resolve the labelled subset (unless given), the classic transform and the precision."""
+        """Resolve the labelled subset (unless given) and the classic transform."""
         if indices is None:
             indices = cell.labelled_indices(data.pool)
         return cls(
@@ -73,7 +71,6 @@ class Trial:
             indices=indices,
             labelled=data.pool.select(indices),
             transform=data.classic if cell.classic == "auto" else cell.classic,
-            precision=pick_precision(context.precision, context.device, max(data.pool.shape[1:])),
             context=context,
         )
 

@@ -18,7 +18,7 @@ from augment.experiment.context import Progress, Stage, SyntheticSet, Trial
 from augment.experiment.filters import Evidence, kept
 from augment.experiment.records import QualityRecord, QualityResult, SyntheticResult, artifact
 from augment.experiment.sampling import SYNTHETIC_FILE, load_synthetic
-from augment.experiment.stages import classifier_record, classifier_set, train_classifier
+from augment.experiment.stages import plan_classifier, train_classifier
 from augment.metrics.copies import feature_copies
 from augment.metrics.synthetic import (
     MOST,
@@ -44,15 +44,13 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
     them. No measure looks at test images.
     """
     judge, context = trial.baseline, trial.context
-    data = classifier_set(judge, None)
+    plan = yield from plan_classifier(judge, None)
     # named by its score, as the row of the judge's arm is: signatures of 0.3.0 stay valid
-    score = classifier_record(judge, data, None).scored_on(trial.data.test.sha)
+    score = plan.record.scored_on(trial.data.test.sha)
     record = QualityRecord(synthetic=synthetic.name, judge=score.signature, data=trial.data.sha)
 
     def build(folder: Path) -> Iterator[Progress]:
-        classifier = load_learner(
-            CLASSIFIERS, (yield from train_classifier(judge, data, None)), context.device
-        )
+        classifier = load_learner(CLASSIFIERS, (yield from train_classifier(plan)), context.device)
         yield Progress("quality", trial.cell.name, 0, 1)
         sampled = SyntheticResult.read(synthetic)
         result = measure(trial, synthetic, sampled, classifier, folder)
@@ -66,7 +64,7 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
             warning=_with_cost(result.warning, sampled),
         )
 
-    return artifact(context.store, record, build)
+    return (yield from artifact(context.store, record, build))
 
 
 def measure(

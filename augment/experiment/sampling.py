@@ -57,10 +57,14 @@ def synthesise(trial: Trial, model: Path) -> Stage:
         real = grid_by_class(labelled.images.cpu(), labelled.labels.cpu())
         save_picture(real, folder / "real.png")
 
-    record = SyntheticRecord(
-        generator=model.name, settings=sampling, use=cell.use.signed("synthetic")
+    return artifact(context.store, synthetic_record(cell, model.name), build)
+
+
+def synthetic_record(cell: Cell, model: str) -> SyntheticRecord:
+    """Name all that the cell's synthetic set depends on; `model` is the generator's signature."""
+    return SyntheticRecord(
+        generator=model, settings=cell.sampling_settings, use=cell.use.signed("synthetic")
     )
-    return artifact(context.store, record, build)
 
 
 def sample_into(

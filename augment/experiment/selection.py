@@ -24,6 +24,7 @@ from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Progress, Trial
+from augment.experiment.precision import precision_of_all
 from augment.experiment.records import SelectionRecord, SelectionResult, artifact
 from augment.experiment.synthetic_use import VARIED
 from augment.metrics.classification import scores
@@ -54,11 +55,12 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
     cell, context = trial.cell, trial.context
     none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against))
     among = (none, *cell.candidates)
+    precision = yield from precision_of_all(trial, among)
     record = SelectionRecord(
         among=repr(among),
         folds=cell.folds,
         labelled=trial.labelled.sha,
-        precision=trial.precision,
+        precision=precision,
         classic=trial.data.classic,
     )
 

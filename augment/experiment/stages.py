@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from augment.data.subset import unlabelled_rest
 from augment.experiment.arms import ARMS, generator_set, training_set
 from augment.experiment.context import Progress, Stage, SyntheticSet, Trial
 from augment.experiment.mixing import MIXINGS
+from augment.experiment.precision import resolve_precision
 from augment.experiment.records import (
     ClassifierRecord,
     ClassifierResult,
@@ -34,7 +36,17 @@ from augment.training.serialization import load_learner, save_learner, save_weig
 from augment.training.training_set import TrainingSet
 
 
-def generator_record(trial: Trial) -> GeneratorRecord:
+@dataclass(frozen=True)
+class ClassifierPlan:
+    """A classifier that is to be trained."""
+
+    trial: Trial
+    synthetic: SyntheticSet | None
+    data: TrainingSet
+    record: ClassifierRecord
+
+
+def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
     """Name all that the trial's generator depends on."""
     cell, settings = trial.cell, trial.cell.training_settings
     if not GENERATORS[cell.entry].closed_set:  # what counts is what lies there, not where
@@ -45,19 +57,20 @@ def generator_record(trial: Trial) -> GeneratorRecord:
         generator=cell.entry,
         settings=settings,
         classic=trial.transform,
-        precision=trial.precision,
+        precision=precision,
     )
 
 
 def fit_generator(trial: Trial) -> Stage:
     """Train the cell's generator on the labelled images alone."""
     cell, context = trial.cell, trial.context
+    learner = GENERATORS[cell.entry](**cell.generator_settings)
+    data = generator_set(trial.labelled, trial.transform, learner.transformed)
+    precision = yield from resolve_precision(trial, "generator", learner, data.parts[0])
 
     def build(folder: Path) -> Iterator[Progress]:
         seed = seed_for(cell.seed, "generator", cell.entry)
-        learner = GENERATORS[cell.entry](**cell.generator_settings)
-        data = generator_set(trial.labelled, trial.transform, learner.transformed)
-        learner.prepare(data.parts[0], seed=seed, device=context.device, precision=trial.precision)
+        learner.prepare(data.parts[0], seed=seed, device=context.device, precision=precision)
         grids = grid_steps(learner) if cell.seed == context.first_seed else set()
         snapshots = snapshot_steps(learner)
         state = TrainingState(0, learner.steps)
@@ -71,13 +84,13 @@ def fit_generator(trial: Trial) -> Stage:
             if state.step in snapshots:
                 save_weights(learner, folder, snapshots[state.step])
             yield trial.progress("generator", state)
-        save_learner(learner, cell.entry, data.parts[0], folder, trial.precision)
+        save_learner(learner, cell.entry, data.parts[0], folder, precision)
         GeneratorResult(
             cell=cell.trial,
             generator=str(cell.generator),
             closed_set=learner.closed_set,
             seconds=state.seconds,
-            precision=trial.precision,
+            precision=precision,
             device=str(context.device),
             images_seen=learner.steps * learner.batch,
             classic=trial.transform,
@@ -86,7 +99,7 @@ def fit_generator(trial: Trial) -> Stage:
             **state.changed,
         ).write(folder)
 
-    return artifact(context.store, generator_record(trial), build)
+    return (yield from artifact(context.store, generator_record(trial, precision), build))
 
 
 def grid_steps(learner: Learner) -> set[int]:
@@ -122,7 +135,7 @@ def classifier_set(trial: Trial, synthetic: SyntheticSet | None) -> TrainingSet:
 
 
 def classifier_record(
-    trial: Trial, data: TrainingSet, synthetic: SyntheticSet | None
+    trial: Trial, data: TrainingSet, synthetic: SyntheticSet | None, precision: str
 ) -> ClassifierRecord:
     """Name all that the cell's classifier depends on."""
     cell = trial.cell
@@ -134,7 +147,7 @@ def classifier_record(
         classic=cell.classic,
         classifier=cell.classifier,
         settings=cell.classifier_settings,
-        precision=trial.precision,
+        precision=precision,
         transform=data.transforms[0].__name__,
         weights=file_sha(weights_file(cell.weights)) if cell.weights else None,
         parts=[part.sha for part in data.parts],
@@ -142,14 +155,26 @@ def classifier_record(
     )
 
 
-def train_classifier(trial: Trial, data: TrainingSet, synthetic: SyntheticSet | None) -> Stage:
+def plan_classifier(
+    trial: Trial, synthetic: SyntheticSet | None
+) -> Generator[Progress, None, ClassifierPlan]:
+    """Settle what the cell's classifier learns from and in which precision."""
+    data = classifier_set(trial, synthetic)
+    learner = CLASSIFIERS[trial.cell.classifier](**trial.cell.classifier_settings)
+    precision = yield from resolve_precision(trial, "score", learner, trial.labelled)
+    record = classifier_record(trial, data, synthetic, precision)
+    return ClassifierPlan(trial, synthetic, data, record)
+
+
+def train_classifier(plan: ClassifierPlan) -> Stage:
     """Train the cell's classifier on its training set; the test set is not looked at."""
+    trial, data, synthetic, precision = plan.trial, plan.data, plan.synthetic, plan.record.precision
     cell, context = trial.cell, trial.context
 
     def build(folder: Path) -> Iterator[Progress]:
         seed = seed_for(cell.seed, "classifier")  # the same in every arm of the trial
         learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
-        learner.prepare(trial.labelled, seed=seed, device=context.device, precision=trial.precision)
+        learner.prepare(trial.labelled, seed=seed, device=context.device, precision=precision)
         if cell.weights:
             tensors = read_weights(cell.weights)
             learner.adopt(tensors, source=cell.weights, frozen=ARMS[cell.arm].frozen)
@@ -160,13 +185,13 @@ def train_classifier(trial: Trial, data: TrainingSet, synthetic: SyntheticSet | 
             yield trial.progress("score", state)
         if state.step != learner.steps:
             raise AssertionError(f"{cell.name} took {state.step} steps, not {learner.steps}")
-        save_learner(learner, cell.classifier, trial.labelled, folder, trial.precision)
+        save_learner(learner, cell.classifier, trial.labelled, folder, precision)
         ClassifierResult(
             cell=cell.record(),
             steps=state.step,
             batch=learner.batch,
             seconds=state.seconds,
-            precision=trial.precision,
+            precision=precision,
             device=str(context.device),
             classes=list(trial.labelled.classes),
             peak_memory_mb=peak_memory_mb(context.device),
@@ -175,17 +200,16 @@ def train_classifier(trial: Trial, data: TrainingSet, synthetic: SyntheticSet | 
             quality=synthetic.quality.name if synthetic else None,
         ).write(folder)
 
-    return artifact(context.store, classifier_record(trial, data, synthetic), build)
+    return artifact(context.store, plan.record, build)
 
 
 def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
-    cell, context, test = trial.cell, trial.context, trial.data.test
-    data = classifier_set(trial, synthetic)
-    record = classifier_record(trial, data, synthetic)
+    context, test = trial.context, trial.data.test
+    plan = yield from plan_classifier(trial, synthetic)
 
     def build(folder: Path) -> Iterator[Progress]:
-        trained = yield from train_classifier(trial, data, synthetic)
+        trained = yield from train_classifier(plan)
         learner = load_learner(CLASSIFIERS, trained, context.device)
         probabilities = torch.cat(list(learner.predict(test.images)))
         predicted = probabilities.argmax(1)
@@ -200,9 +224,9 @@ def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
         training = vars(ClassifierResult.read(trained))
         memory = max(training["peak_memory_mb"], peak_memory_mb(context.device))
         ScoreResult(
-            **training | {"cell": cell.record(), "peak_memory_mb": memory},
+            **training | {"cell": trial.cell.record(), "peak_memory_mb": memory},
             **scores(test.labels.cpu().numpy(), predicted.numpy()),
             classifier=trained.name,
         ).write(folder)
 
-    return artifact(context.store, record.scored_on(test.sha), build)
+    return (yield from artifact(context.store, plan.record.scored_on(test.sha), build))

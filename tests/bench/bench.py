@@ -43,21 +43,17 @@ from augment.data.datasets import load_dataset
 from augment.data.images import LabelledImages
 from augment.data.split import Dataset
 from augment.data.subset import labelled_subset
-from augment.experiment.arms import training_set
 from augment.experiment.cells import expand
-from augment.experiment.context import RunContext
-from augment.experiment.quality import baseline, judged
+from augment.experiment.context import RunContext, Trial
+from augment.experiment.quality import assess
 from augment.experiment.recipe import make_recipe
-from augment.experiment.stages import (
-    SYNTHETIC,
-    fit_generator,
-    load_images,
-    synthesise,
-    train_and_score,
-)
+from augment.experiment.records import QualityResult
+from augment.experiment.sampling import SYNTHETIC_FILE, synthesise
+from augment.experiment.stages import fit_generator, train_and_score
 from augment.generators.ddpm import DDPM
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.machine import environment
+from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
 from augment.training.loop import fit, train
 from augment.training.precision import pick_precision
@@ -150,7 +146,7 @@ def convolution_peak(dtype: torch.dtype, channels: int = 64, side: int = 16) -> 
 
 def memory(dataset: str, data_dir: Path | None) -> Rows:
     """Peak resident memory of three steps and one sampling, each contender in its own process."""
-    data, _ = trial(load_dataset(dataset, data_dir=data_dir), AMOUNTS[dataset], 0)
+    data, _ = trial_images(load_dataset(dataset, data_dir=data_dir), AMOUNTS[dataset], 0)
     for key in contenders(data):
         command = [sys.executable, __file__, "--memory-of", key, "--dataset", dataset]
         command += ["--data-dir", str(data_dir)] if data_dir else []
@@ -163,7 +159,7 @@ def memory(dataset: str, data_dir: Path | None) -> Rows:
 def memory_of(key: str, dataset: str, data_dir: Path | None) -> float:
     """In a process of its own: MB after three steps and 256 images."""
     source = load_dataset(dataset, data_dir=data_dir)
-    data, _ = trial(source, AMOUNTS[dataset], 0)
+    data, _ = trial_images(source, AMOUNTS[dataset], 0)
     rival = contenders(data)[key](data, source.classic, seed=0)
     for _ in range(3):
         rival.step()
@@ -197,14 +193,12 @@ def stream_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
         preset="smoke",
     )
     cell, data = expand(recipe)[0], load_dataset(dataset, data_dir=data_dir)
-    labelled = data.pool.select(labelled_subset(data.pool, per_class=10, seed=cell.seed))
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        bench = RunContext(Store(Path(folder)), CPU, "fp32", cell.seed)
-        fit = fit_generator(cell, labelled, data.classic, bench, "fp32")
-        drawing = synthesise(cell, list(returned(fit))[-1], labelled, data.classic, bench)
-        peak = max(anonymous_mb() for _ in drawing)
-        size = next(Path(folder).rglob(SYNTHETIC)).stat().st_size / 1e6
+        trial = Trial.prepare(cell, data, RunContext(Store(Path(folder)), CPU, "fp32", cell.seed))
+        sampling = synthesise(trial, run_to_end(fit_generator(trial)))
+        peak = max(anonymous_mb() for _ in sampling)
+        size = next(Path(folder).rglob(SYNTHETIC_FILE)).stat().st_size / 1e6
     seconds = time.perf_counter() - begun
     return dict(anonymous_mb=peak, file_mb=size, images_per_second=n / seconds)
 
@@ -235,24 +229,14 @@ def judge_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
         set={"classifier": {"steps": 1, "epochs": 0}},
     )
     cell, data = expand(recipe)[0], load_dataset(dataset, data_dir=data_dir)
-    places = labelled_subset(data.pool, per_class=500, seed=cell.seed)
-    labelled = data.pool.select(places)
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        bench = RunContext(Store(Path(folder)), CPU, "auto", cell.seed)
-        precision = bench.precision_for(data)
-        model = list(returned(fit_generator(cell, labelled, data.classic, bench, precision)))[-1]
-        origin = list(returned(synthesise(cell, model, labelled, data.classic, bench)))[-1]
-        drawn = load_images(origin, labelled.classes)
-        learnt = training_set("real+classic", labelled, None, data.classic, 0.0)
-        for _ in train_and_score(
-            baseline(cell), learnt, labelled, data.test, None, None, bench, precision
-        ):
-            pass
+        trial = Trial.prepare(cell, data, RunContext(Store(Path(folder)), CPU, "auto", cell.seed))
+        synthetic = run_to_end(synthesise(trial, run_to_end(fit_generator(trial))))
+        run_to_end(train_and_score(trial.baseline, None))
         begun = time.perf_counter()
-        stage = judged(cell, drawn, origin, labelled, places, data, data.classic, bench)
-        made = list(returned(stage))[-1]
+        quality = run_to_end(assess(trial, synthetic))
         seconds = time.perf_counter() - begun
-        spaces = json.loads((made / "about.json").read_text())["spaces"]
+        spaces = QualityResult.read(quality).spaces
     return dict(
         seconds=seconds,
         peak_memory_mb=peak_memory_mb(CPU),
@@ -261,18 +245,15 @@ def judge_of(n: int, dataset: str, data_dir: Path | None) -> dict[str, float]:
     )
 
 
-def returned(steps: Any) -> Iterator[Any]:
-    """What a stage yields, and what it returns as the last."""
-    yield (yield from steps)
-
-
 def anonymous_mb() -> float:
     """The process's own memory, pages of files left out (Linux)."""
     text = Path("/proc/self/status").read_text()
     return int(text.partition("RssAnon:")[2].split()[0]) * 1024 / 1e6
 
 
-def trial(source: Dataset, per_class: int, seed: int) -> tuple[LabelledImages, LabelledImages]:
+def trial_images(
+    source: Dataset, per_class: int, seed: int
+) -> tuple[LabelledImages, LabelledImages]:
     """Labelled images, and 10,000 others of the pool: nothing here looks at test images."""
     chosen = labelled_subset(source.pool, per_class=per_class, seed=seed)
     others = torch.ones(len(source.pool), dtype=torch.bool)
@@ -308,7 +289,7 @@ def race(dataset: str, minutes: float, seeds: list[int], data_dir: Path | None) 
     """CAS against wall time: training, then drawing two images for each labelled one."""
     source = load_dataset(dataset, data_dir=data_dir)
     for seed in seeds:
-        data, judges = trial(source, AMOUNTS[dataset], seed)
+        data, judges = trial_images(source, AMOUNTS[dataset], seed)
         build = contenders(data) | TEXTBOOK
         for key in RACERS:
             on_the_way = ours_on_the_way if key.startswith("augment") else peer_on_the_way
@@ -334,7 +315,7 @@ def networks(dataset: str, seconds: float, seeds: list[int], data_dir: Path | No
     """CAS of four networks after equal seconds of training, 10 calls; widths are equal."""
     source = load_dataset(dataset, data_dir=data_dir)
     for seed in seeds:
-        data, judges = trial(source, AMOUNTS[dataset], seed)
+        data, judges = trial_images(source, AMOUNTS[dataset], seed)
         ours = partial(Ours, precision=pick_precision("auto", CPU, max(data.shape[1:])))
         for key, build in {
             "UNet2DModel as it comes": partial(DiffusersLoop, fold=1),
@@ -363,7 +344,7 @@ def precisions(dataset: str, steps: int, seeds: list[int], data_dir: Path | None
     """fp32 and bf16 after equal steps: CAS of the ddpm's samples, accuracy on labelled images."""
     source = load_dataset(dataset, data_dir=data_dir)
     for seed, precision in itertools.product(seeds, ("fp32", "bf16")):
-        data, judges = trial(source, AMOUNTS[dataset], seed)
+        data, judges = trial_images(source, AMOUNTS[dataset], seed)
         common = dict(figure="precisions", dataset=dataset, seed=seed)
         rival = Ours(data, source.classic, seed=seed, steps=steps, precision=precision)
         trained, labels = take(rival, steps), data.labels.repeat(2)
@@ -388,7 +369,7 @@ def samplers(dataset: str, steps: int, seeds: list[int], data_dir: Path | None) 
     """CAS of one trained ddpm by sampler and number of calls, two images a labelled one."""
     source = load_dataset(dataset, data_dir=data_dir)
     for seed in seeds:
-        data, judges = trial(source, AMOUNTS[dataset], seed)
+        data, judges = trial_images(source, AMOUNTS[dataset], seed)
         precision = pick_precision("auto", CPU, max(data.shape[1:]))
         ours = Ours(data, source.classic, seed=seed, steps=steps, precision=precision)
         take(ours, steps)
@@ -455,7 +436,7 @@ def until(rival: Any, budget: float) -> float:
 def plain_loops(dataset: str, source: Dataset, repeats: int, seconds: float) -> Rows:
     """cgan and cvae against the same networks in a plain loop (NCHW fp32, DataLoader, Adam), and
     against the fully connected ones of textbooks, which do a fraction of the work."""
-    data, _ = trial(source, AMOUNTS[dataset], 0)
+    data, _ = trial_images(source, AMOUNTS[dataset], 0)
     precision = pick_precision("auto", CPU, max(data.shape[1:]))
     loops: dict[str, Any] = {
         key: build(data, source.classic, seed=0, batch=32) for key, build in TEXTBOOK.items()
@@ -480,7 +461,7 @@ def plain_loops(dataset: str, source: Dataset, repeats: int, seconds: float) -> 
 def classifier_race(source: Dataset, per_class: int, seeds: list[int], minutes: float) -> Rows:
     """Accuracy against training time: the quick classifier, and torchvision's ResNet-18."""
     for seed in seeds:
-        data, judges = trial(source, per_class, seed)
+        data, judges = trial_images(source, per_class, seed)
         precision = pick_precision("auto", CPU, max(data.shape[1:]))
         learner = Airbench(**Airbench.presets["quick"])
         begun = now()
@@ -510,7 +491,7 @@ def classifier_race(source: Dataset, per_class: int, seeds: list[int], minutes: 
 
 def scaling(source: Dataset, repeats: int) -> Rows:
     """What doubling steps, images or calls costs, and ten times the classes or the pool."""
-    data, _ = trial(source, AMOUNTS["mnist"], 0)
+    data, _ = trial_images(source, AMOUNTS["mnist"], 0)
     precision = pick_precision("auto", CPU, max(data.shape[1:]))
     classes = tuple(str(k) for k in range(100))
     many = LabelledImages(data.images, data.labels, classes)
@@ -645,7 +626,7 @@ def loaded(name: str, asked: argparse.Namespace) -> Dataset:
 def shares_of(name: str, asked: argparse.Namespace) -> Rows:
     """`shares` of our ddpm on one data set."""
     source = loaded(name, asked)
-    data, _ = trial(source, AMOUNTS[name], 0)
+    data, _ = trial_images(source, AMOUNTS[name], 0)
     ours = contenders(data)["augment (lean)"]
     return shares(name, data, source.classic, ours, convolution_peak)
 
@@ -660,7 +641,7 @@ def race_of(name: str, asked: argparse.Namespace) -> Rows:
 def speed_of(name: str, asked: argparse.Namespace) -> Rows:
     """`speed` on one data set."""
     source = loaded(name, asked)
-    data, _ = trial(source, AMOUNTS[name], 0)
+    data, _ = trial_images(source, AMOUNTS[name], 0)
     return speed(name, data, source.classic, asked.repeats, asked.seconds)
 
 

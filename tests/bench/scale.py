@@ -8,7 +8,7 @@ No training is measured. Each figure stands beside the limit that it must stay u
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import os
 import subprocess
 import sys
@@ -23,20 +23,24 @@ import torch
 
 from augment.classifiers.models import CLASSIFIERS
 from augment.data.datasets import load_dataset
-from augment.data.subset import labelled_subset
 from augment.engine.run import checked
-from augment.engine.status import FILE, Status
+from augment.engine.status import Status
 from augment.experiment.arms import training_set
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.context import DatasetCache, RunContext, Trial
 from augment.experiment.recipe import make_recipe
+from augment.experiment.records import SyntheticResult
 from augment.experiment.results_table import read_results, write_results
 from augment.experiment.rows import identity
-from augment.experiment.stages import fit_generator, synthesise, train_and_score
+from augment.experiment.sampling import synthesise
+from augment.experiment.stages import fit_generator, train_and_score
+from augment.experiment.synthetic_use import SyntheticUse
 from augment.metrics.classification import scores
 from augment.runtime.machine import environment
 from augment.runtime.seeds import seed_for
+from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
+from augment.storage.run_folder import STATUS_FILE
 from augment.training.loop import fit
 
 CPU = torch.device("cpu")
@@ -80,7 +84,7 @@ def finished(cells: list[Cell], folder: Path) -> Rows:
     status = Status(len(cells))
     status.ended.update(rows)
     (folder / "settings.json").write_text("{}")
-    (folder / FILE).write_text(status.record(going=False))
+    (folder / STATUS_FILE).write_text(status.record(going=False))
     yield (
         "results.csv of all written",
         seconds(lambda: write_results(folder, cells, rows)),
@@ -97,27 +101,19 @@ def overhead(folder: Path) -> Rows:
     """Of the engine in each stage: what it takes beyond the bare function, digits, 10 a class."""
     recipe = make_recipe(generator="noise", arm="real+synth", seeds="1", preset="smoke")
     cell, data = expand(recipe.resolved("cpu"))[0], load_dataset("digits")
-    labelled = data.pool.select(labelled_subset(data.pool, per_class=10, seed=0))
-    bench, made = RunContext(Store(folder), CPU, "fp32", -1), {}
+    trial, made = Trial.prepare(cell, data, RunContext(Store(folder), CPU, "fp32", -1)), {}
 
     def staged(name: str, steps: Any) -> float:
         def work() -> None:
-            made[name] = ended(steps)
+            made[name] = run_to_end(steps)
 
         return seconds(work)
 
-    policy = data.classic
-    yield (
-        "generator",
-        staged("generator", fit_generator(cell, labelled, policy, bench, "fp32")),
-        0.3,
-        "s",
-    )
-    spent = staged("synthetic", synthesise(cell, made["generator"], labelled, policy, bench))
-    bare = json.loads((made["synthetic"] / "about.json").read_text())["sample_seconds"]
-    yield "synthetic", spent - bare, 0.3, "s"
+    yield "generator", staged("generator", fit_generator(trial)), 0.3, "s"
+    spent = staged("synthetic", synthesise(trial, made["generator"]))
+    yield "synthetic", spent - SyntheticResult.read(made["synthetic"]).sample_seconds, 0.3, "s"
 
-    learnt = training_set("real", labelled, None, policy, 0.0)
+    learnt = training_set("real", trial.labelled, None, trial.transform, 0.0)
     learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
 
     def plain() -> None:
@@ -127,19 +123,9 @@ def overhead(folder: Path) -> Rows:
     plain()
     scores(data.test.labels.numpy(), data.test.labels.numpy())  # imports scikit-learn
     bare = seconds(plain)
-    spent = staged(
-        "score", train_and_score(cell, learnt, labelled, data.test, None, None, bench, "fp32")
-    )
+    real = dataclasses.replace(cell, arm="real", generator=None, use=SyntheticUse())
+    spent = staged("score", train_and_score(trial.of(real), None))
     yield "score", spent - bare, 0.3, "s"
-
-
-def ended(steps: Any) -> Any:
-    """What a stage returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def main() -> None:

@@ -261,6 +261,7 @@ class B4VAECGAN(B1CGAN):
     epochs: int = 100
     vae_share: float = 0.5  # of the steps come first and train the VAE alone
     latent: int = 2  # dimensions of the VAE
+    phases: ClassVar[tuple[float, ...]] = (0.0, 1.0)  # of the training, with updates of two kinds
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=40, batch=16),
         "quick": dict(epochs=40, batch=16),

@@ -1,0 +1,77 @@
+"""The precision of each learner of a trial: as asked, or fp32 where bf16 gives wrong numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from augment.classifiers.models import CLASSIFIERS
+from augment.data.images import LabelledImages
+from augment.experiment.arms import generator_set
+from augment.experiment.cells import Cell
+from augment.experiment.context import Progress, Trial
+from augment.experiment.records import ArtifactResult, Record, artifact
+from augment.generators import GENERATORS
+from augment.training.bf16_guard import probe_key, safe_precision
+from augment.training.learner import Learner
+from augment.training.precision import pick_precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionRecord(Record):
+    """What a verdict on bf16 depends on."""
+
+    kind = "precision"
+    tried: tuple[str, ...]  # processor, torch, threads, settings, shapes
+
+
+@dataclass(frozen=True)
+class PrecisionResult(ArtifactResult):
+    """A verdict on bf16."""
+
+    precision: str
+    warning: str
+
+
+def resolve_precision(
+    trial: Trial, stage: str, learner: Learner, data: LabelledImages
+) -> Generator[Progress, None, str]:
+    """fp32 or bf16 for a learner; where bf16 would give wrong numbers here, a warning and fp32.
+
+    Tried once a run folder, which keeps the verdict and the warning.
+    """
+    context = trial.context
+    picked = pick_precision(context.precision, context.device, max(data.shape[1:]))
+    if picked == "fp32" or context.device.type != "cpu":
+        return picked
+
+    def build(folder: Path) -> Iterator[Progress]:
+        verdict = PrecisionResult(*safe_precision(learner, data, picked, context.device))
+        verdict.write(folder)
+        if verdict.warning:
+            yield Progress(stage, trial.cell.name, 0, 1, warning=verdict.warning)
+
+    record = PrecisionRecord(tried=probe_key(learner, data))
+    path = yield from artifact(context.store, record, build)
+    return PrecisionResult.read(path).precision
+
+
+def precision_of_all(trial: Trial, among: tuple[Cell, ...]) -> Generator[Progress, None, str]:
+    """The precision of all learners of some cells of a trial; of each by name where they differ."""
+    found: dict[str, str] = {}
+    for cell in among:
+        inner = trial.of(cell)
+        classifier = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
+        found[cell.classifier] = yield from resolve_precision(
+            inner, "score", classifier, trial.labelled
+        )
+        if cell.generator:
+            generator = GENERATORS[cell.entry](**cell.generator_settings)
+            data = generator_set(trial.labelled, trial.transform, generator.transformed).parts[0]
+            found[cell.generator] = yield from resolve_precision(
+                inner, "generator", generator, data
+            )
+    kinds = set(found.values())
+    return kinds.pop() if len(kinds) == 1 else json.dumps(found, sort_keys=True)
