@@ -16,7 +16,7 @@ __all__ = ["Result", "__version__", "run"]
 def __getattr__(name: str) -> Any:
     """torch is imported on first use, so that `augment --help` is fast."""
     if name in ("run", "Result"):
-        from augment.engine.run import run as engine
+        from augment.engine import run as engine
 
         return getattr(engine, name)
     raise AttributeError(f"module 'augment' has no attribute '{name}'")

@@ -23,8 +23,9 @@ from augment.cli.flags import PANELS, with_options
 from augment.data.decode import DEFAULT_SIZE, NATIVE_LIMIT
 from augment.errors import UsageError
 from augment.experiment.cells import FIRST_CLASSES
-from augment.experiment.recipe import Recipe, make_recipe, read_recipe
+from augment.experiment.recipe import Recipe
 from augment.experiment.setting_types import Ratios, setting
+from augment.experiment.validation import make_recipe, read_recipe
 from augment.generators import GENERATORS
 from augment.report.comparison import MEASURES
 
@@ -206,7 +207,7 @@ class Wider(Recipe):
 def test_new_setting_of_the_recipe_is_a_flag_a_key_a_line_of_help_and_a_keyword(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("augment.experiment.recipe.Recipe", Wider)
+    monkeypatch.setattr("augment.experiment.validation.Recipe", Wider)
     taken = []
 
     def command(**settings: object):

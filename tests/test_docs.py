@@ -13,10 +13,11 @@ import pytest
 from typer.main import get_command
 
 from augment import cli
+from augment.experiment.results_table import read_results
 from augment.generators import GENERATORS
 from augment.metrics.paired import detectable_gain, trials_needed
-from augment.report.run_outputs import read_results
-from augment.report.table import between, percent, probability, summarise
+from augment.report.format import interval_text, percent, probability
+from augment.report.table import summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
@@ -169,7 +170,7 @@ def check_block(block, document):
         row = row_of(stem, names)
         gain, low, high, verdict = (g and g.replace("−", "-") for g in figure.groups())
         assert gain == percent(row["difference"], True), (block, names)
-        assert (f"{low} … {high}" if low else "") == between(row["low"], row["high"]), block
+        assert (f"{low} … {high}" if low else "") == interval_text(row["low"], row["high"]), block
         assert verdict in (None, verdict_of(row)), (block, names)
         trials = re.search(r"\| (\d+) \|", block)
         assert not trials or int(trials[1]) == row["pairs"], block
@@ -206,7 +207,11 @@ def test_sample_table_is_the_committed_one(document):
     table = summarise(read_results(ROOT / "results/fresh-digits.csv"))
     assert len(lines) == len(table)
     for line, (_, row) in zip(lines, table.iterrows(), strict=True):
-        gain = [percent(row["difference"], True), between(row["low"], row["high"]), verdict_of(row)]
+        gain = [
+            percent(row["difference"], True),
+            interval_text(row["low"], row["high"]),
+            verdict_of(row),
+        ]
         compared = [row["against"], probability(row["p_holm"])]
         cells = [
             row["generator"],

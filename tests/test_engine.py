@@ -25,7 +25,7 @@ from augment.errors import DataError, MachineError, RunFolderError, UsageError
 from augment.experiment.arms import generator_set
 from augment.experiment.cells import expand
 from augment.experiment.method import stages
-from augment.experiment.recipe import make_recipe
+from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.runtime.seeds import seed_for
 from augment.storage.tables import read_csv

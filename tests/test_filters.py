@@ -5,7 +5,7 @@ import torch
 
 import augment
 from augment.experiment.filters import FILTERS, Evidence, best_half, kept
-from augment.experiment.recipe import make_recipe
+from augment.experiment.validation import make_recipe
 from augment.storage.tables import read_csv
 
 

@@ -9,7 +9,7 @@ from conftest import SMALL_RUN
 import augment
 from augment.engine.local import Local
 from augment.engine.run import execute
-from augment.experiment.recipe import make_recipe
+from augment.experiment.validation import make_recipe
 from augment.generators.cvae import CVAE
 from augment.runtime.units import duration
 

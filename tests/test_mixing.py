@@ -16,9 +16,9 @@ from augment.errors import UsageError
 from augment.experiment.arms import training_set
 from augment.experiment.cells import expand
 from augment.experiment.mixing import MIXINGS
-from augment.experiment.recipe import make_recipe
 from augment.experiment.records import classifier_path
 from augment.experiment.stages import classifier_set
+from augment.experiment.validation import make_recipe
 from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import Store
 from augment.training.loop import fit, train

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from augment.experiment.cells import expand
-from augment.experiment.recipe import Recipe, make_recipe, read_recipe
+from augment.experiment.recipe import Recipe
 from augment.experiment.results_table import read_results
 from augment.experiment.rows import RESULTS_COLUMNS
+from augment.experiment.validation import make_recipe, read_recipe
 from augment.report.table import markdown, summarise
 
 ROOT = Path(__file__).resolve().parents[1]

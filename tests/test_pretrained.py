@@ -10,7 +10,7 @@ from conftest import SMOKE, bars
 import augment
 from augment.errors import MachineError, UsageError
 from augment.generators.pretrained import Pretrained
-from augment.report.export import draw_samples
+from augment.report.export import SampleRequest, draw_samples
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def test_run_is_marked_as_not_closed_and_repeats_by_content(small_run, own, tmp_
     again = run(small_run, moved, tmp_path / "b")
     assert torch.equal(first.synthetic.images, again.synthetic.images)
     assert again.table["signature"].tolist() == first.table["signature"].tolist()
-    draw_samples(tmp_path / "b", None, 2, None, 3, None, None, "cpu")
+    draw_samples(tmp_path / "b", SampleRequest(None, 2, seed=3), None, "cpu")
     edit(moved / "scheduler/scheduler_config.json", beta_start=0.001)
     with pytest.raises(UsageError, match="is not what it was: put its files back"):
-        draw_samples(tmp_path / "b", None, 2, None, 3, None, None, "cpu")
+        draw_samples(tmp_path / "b", SampleRequest(None, 2, seed=3), None, "cpu")
     other = run(small_run, moved, tmp_path / "c")
     assert other.table["signature"].tolist()[0] == first.table["signature"].tolist()[0]
     assert not torch.equal(first.synthetic.images, other.synthetic.images)

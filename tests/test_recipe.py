@@ -15,9 +15,9 @@ from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import expand
 from augment.experiment.hyperparameters import hyperparameters, parse_set
-from augment.experiment.recipe import make_recipe, read_recipe
 from augment.experiment.sampling import synthetic_record
 from augment.experiment.stages import classifier_record, generator_record
+from augment.experiment.validation import make_recipe, read_recipe
 from augment.generators import GENERATORS
 from augment.generators.pretrained import Pretrained
 from augment.transforms.geometric import CLASSIC

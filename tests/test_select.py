@@ -14,8 +14,8 @@ from augment.data.subset import folds
 from augment.errors import UsageError
 from augment.experiment.cells import expand
 from augment.experiment.context import DatasetCache, RunContext, Trial
-from augment.experiment.recipe import make_recipe
 from augment.experiment.selection import calibrated_losses, choose, rank_candidates
+from augment.experiment.validation import make_recipe
 from augment.runtime.device import pick_device
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv

@@ -12,7 +12,7 @@ import augment
 from augment.engine.shards import merge, parse_shard, shard_of
 from augment.errors import RunFolderError, UsageError
 from augment.experiment.cells import expand
-from augment.experiment.recipe import make_recipe
+from augment.experiment.validation import make_recipe
 from augment.storage.tables import read_csv
 
 pytestmark = pytest.mark.xdist_group("shards")

@@ -13,7 +13,7 @@ from augment.engine.run import execute
 from augment.engine.shards import merge
 from augment.engine.status import read_status, status_lines
 from augment.errors import UsageError
-from augment.experiment.recipe import make_recipe
+from augment.experiment.validation import make_recipe
 from augment.runtime.units import duration, speed
 from augment.storage.run_folder import STATUS_FILE
 

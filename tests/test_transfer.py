@@ -14,8 +14,8 @@ from augment.classifiers.models import Airbench
 from augment.classifiers.pretrained import hub_place
 from augment.errors import MachineError, UsageError
 from augment.experiment.arms import training_set
-from augment.experiment.recipe import make_recipe
 from augment.experiment.records import classifier_path
+from augment.experiment.validation import make_recipe
 from augment.experiment.weights import read_weights, weights_file
 from augment.report.table import markdown, summarise
 from augment.storage.artifacts import Store

@@ -25,7 +25,7 @@ from augment.cli.options import (
 )
 from augment.cli.signals import until_signalled
 from augment.experiment.hyperparameters import parse_set
-from augment.experiment.recipe import Recipe, make_recipe, read_recipe
+from augment.experiment.recipe import Recipe
 
 
 @with_options
@@ -44,6 +44,7 @@ def run_command(
     Example: augment run --dataset cifar10 --frac 0.05 --generator ddpm
     """
     from augment.engine.shards import parse_shard
+    from augment.experiment.validation import make_recipe, read_recipe
 
     recipe = make_recipe(**overridden(read_recipe(config) if config else {}, settings))
     carry_out(recipe, execution, display, out=out, shard=parse_shard(shard), dry_run=dry_run)
@@ -82,6 +83,7 @@ def sweep_command(
     Example: augment sweep pipelines/ablation.toml --out results/runs/ablation
     """
     from augment.engine.shards import parse_shard
+    from augment.experiment.validation import make_recipe, read_recipe
 
     settings = read_recipe(recipe)
     settings |= {k: v for k, v in {"preset": preset, "seeds": seeds}.items() if v is not None}
@@ -99,6 +101,7 @@ def resume_command(
 
     Example: augment resume results/runs/digits-ddpm --seeds 6
     """
+    from augment.experiment.validation import make_recipe
     from augment.storage.run_folder import read_settings, reading
 
     file = run_file(run_dir, "settings.json")

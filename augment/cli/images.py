@@ -56,12 +56,13 @@ def sample_command(
     if (label is None) == (not random):
         raise UsageError("give one of --label CLASS and --random")
     run_file(run_dir, "settings.json")
-    from augment.report.export import draw_samples
+    from augment.report.export import SampleRequest, draw_samples
     from augment.storage.atomic import room_for
     from augment.storage.run_folder import reading
 
     with room_for(out or run_dir), reading(run_dir):
-        samples = draw_samples(run_dir, label, n, generator, seed, guidance, out, device)
+        request = SampleRequest(label, n, generator, seed, guidance)
+        samples = draw_samples(run_dir, request, out, device)
     if as_json:
         print(json.dumps(samples))
     else:

@@ -11,7 +11,6 @@ import typer
 from augment.cli.console import plain, show_rows
 from augment.cli.flags import with_options
 from augment.cli.options import DataDir, Json, Size
-from augment.experiment.recipe import make_recipe
 
 
 @with_options
@@ -28,6 +27,7 @@ def check_command(
     Example: augment check ./images
     """
     from augment.data.check import inspect
+    from augment.experiment.validation import make_recipe
 
     found = inspect(dataset, size=make_recipe(size=size).size, data_dir=data_dir)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from augment.engine.scheduling import generator_keys
 from augment.engine.shards import Shard, shard_of
 from augment.experiment.arms import ARMS, generator_set, training_set
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import DatasetCache
+from augment.experiment.context import DatasetCache, RunContext, Trial
 from augment.experiment.recipe import Recipe
 from augment.experiment.stages import snapshot_steps
 from augment.generators import GENERATORS
 from augment.runtime.device import pick_device, threads
+from augment.storage.artifacts import Store
 from augment.training.bf16_guard import safe_precision
 from augment.training.learner import Learner
 from augment.training.loop import train
@@ -47,9 +49,10 @@ def plan(
     """
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
-    cells, shelf = shard_of(expand(recipe), shard), DatasetCache(data_dir)
-    checked(cells, shelf)
-    jobs = choose_jobs(jobs, where, [shelf.of(cell).pool.shape for cell in cells], len(cells))
+    cells, datasets = shard_of(expand(recipe), shard), DatasetCache(data_dir)
+    checked(cells, datasets)
+    context = RunContext(Store(Path(os.devnull)), where, recipe.precision, first_seed=-1)
+    jobs = choose_jobs(jobs, where, [datasets.of(cell).pool.shape for cell in cells], len(cells))
     begun = time.process_time() * (2 if jobs > 1 else 1)
     measured: dict[str, tuple[float, float]] = {}  # stage → seconds, MB
     made: set[str] = set()
@@ -57,13 +60,12 @@ def plan(
     disk = 0.0
     splits: dict[str, str] = {}
     for cell in cells:
-        data = shelf.of(cell)
-        labelled = data.pool.select(cell.labelled_indices(data.pool))
+        data = datasets.of(cell)
+        trial = Trial.prepare(cell, data, context)
         splits[f"{cell.dataset}, {cell.amount}:"] = (
-            f"{len(labelled)} labelled of a pool of {len(data.pool)}, {len(data.test)} test, "
+            f"{len(trial.indices)} labelled of a pool of {len(data.pool)}, {len(data.test)} test, "
             f"{len(data.pool.classes)} classes, {'×'.join(map(str, data.pool.shape))}"
         )
-        policy = data.classic if cell.classic == "auto" else cell.classic
         spent, leads = 0.0, False
         for name, key, measure, own in stages(cell):
             if key in made:
@@ -71,9 +73,7 @@ def plan(
             made.add(key)
             if name not in measured:
                 with threads(threads_for(jobs)):
-                    measured[name] = measure(
-                        own, labelled, policy, where, recipe.precision, len(data.test)
-                    )
+                    measured[name] = measure(trial.of(own))
             spent, disk = spent + measured[name][0], disk + measured[name][1]
             leads = leads or measure is not measure_score
         tasks.append((generator_keys(cell) if cell.generator else None, leads, spent))
@@ -153,18 +153,11 @@ def seconds_for(learner: Any, data: TrainingSet, device: torch.device) -> float:
     return laps[len(laps) // 2] * steps
 
 
-def built(
-    registry: Any,
-    name: str,
-    settings: dict[str, Any],
-    labelled: LabelledImages,
-    device: torch.device,
-    precision: str,
-) -> Any:
-    """A prepared learner, in the precision that a run asked for this one takes."""
-    learner = registry[name](**settings)
-    safe, _ = safe_precision(learner, labelled, precision, device)
-    learner.prepare(labelled, seed=0, device=device, precision=safe)
+def prepared(trial: Trial, learner: Any, images: LabelledImages) -> Any:
+    """Prepare a learner in the precision that a run asked for this one takes."""
+    context = trial.context
+    safe, _ = safe_precision(learner, images, context.precision, context.device)
+    learner.prepare(images, seed=0, device=context.device, precision=safe)
     return learner
 
 
@@ -173,24 +166,19 @@ def megabytes(learner: Learner) -> float:
     return sum(t.numel() * t.element_size() for t in kept_state(learner).values()) / 1e6
 
 
-def measure_generator(
-    cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str, _: int
-) -> tuple[float, float]:
-    """Training one generator."""
-    transformed = GENERATORS[cell.entry](**cell.generator_settings).transformed
-    data = generator_set(labelled, policy, transformed)
-    learner = built(
-        GENERATORS, cell.entry, cell.generator_settings, data.parts[0], device, precision
-    )
+def measure_generator(trial: Trial) -> tuple[float, float]:
+    """Time the training of a generator."""
+    learner = GENERATORS[trial.cell.entry](**trial.cell.generator_settings)
+    data = generator_set(trial.labelled, trial.transform, learner.transformed)
+    prepared(trial, learner, data.parts[0])
     files = 1 + len(snapshot_steps(learner))
-    return seconds_for(learner, data, device), megabytes(learner) * files
+    return seconds_for(learner, data, trial.context.device), megabytes(learner) * files
 
 
-def measure_sampling(
-    cell: Cell, labelled: LabelledImages, policy: str, device: torch.device, precision: str, _: int
-) -> tuple[float, float]:
-    """Drawing one synthetic set."""
-    learner = built(GENERATORS, cell.entry, cell.generator_settings, labelled, device, precision)
+def measure_sampling(trial: Trial) -> tuple[float, float]:
+    """Time the sampling of a synthetic set."""
+    cell, labelled = trial.cell, trial.labelled
+    learner = prepared(trial, GENERATORS[cell.entry](**cell.generator_settings), labelled)
     n = round(float(cell.use.ratio or 0) * len(labelled))
     few = min(n, 128)  # whole network calls, as in `rows_at_once`
     labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
@@ -200,26 +188,17 @@ def measure_sampling(
     return (time.perf_counter() - start) * n / few, n * labelled.images[0].numel() / 1e6
 
 
-def measure_score(
-    cell: Cell,
-    labelled: LabelledImages,
-    policy: str,
-    device: torch.device,
-    precision: str,
-    n_test: int,
-) -> tuple[float, float]:
-    """Training one classifier and predicting the test set."""
-    learner = built(
-        CLASSIFIERS, cell.classifier, cell.classifier_settings, labelled, device, precision
-    )
+def measure_score(trial: Trial) -> tuple[float, float]:
+    """Time the training of a classifier and its prediction of the test set."""
+    cell, labelled, n_test = trial.cell, trial.labelled, len(trial.data.test)
+    learner = prepared(trial, CLASSIFIERS[cell.classifier](**cell.classifier_settings), labelled)
     arm = without_images(cell.arm)
-    learnt = training_set(arm, labelled, None, policy, 0.0, hidden(labelled))
-    seconds = seconds_for(learner, learnt, device)
+    data = training_set(arm, labelled, None, trial.transform, 0.0, hidden(labelled))
+    seconds = seconds_for(learner, data, trial.context.device)
     few = labelled.images[:128]
     list(learner.predict(few))
     start = time.perf_counter()
     list(learner.predict(few))
     predicting = (time.perf_counter() - start) * n_test / len(few)
-    return seconds + predicting, megabytes(learner) + n_test * (
-        len(labelled.classes) * 2 + 16
-    ) / 1e6
+    predictions = n_test * (len(labelled.classes) * 2 + 16) / 1e6
+    return seconds + predicting, megabytes(learner) + predictions

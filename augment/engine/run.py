@@ -24,10 +24,11 @@ from augment.errors import UsageError
 from augment.experiment.arms import ARMS, nothing_unlabelled
 from augment.experiment.cells import Cell, expand
 from augment.experiment.context import DatasetCache, Progress, RunContext
-from augment.experiment.recipe import Recipe, make_recipe
+from augment.experiment.recipe import Recipe
 from augment.experiment.records import ScoreResult
 from augment.experiment.results_table import write_results
 from augment.experiment.sampling import load_synthetic
+from augment.experiment.validation import make_recipe
 from augment.experiment.weights import read_weights
 from augment.generators import GENERATORS
 from augment.report.manifest import write_start

@@ -18,6 +18,7 @@ from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
 from augment.experiment.recipe import Recipe
 from augment.experiment.synthetic_use import SyntheticUse, combinations
+from augment.experiment.validation import overrides
 from augment.generators import GENERATORS
 
 FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
@@ -121,13 +122,13 @@ def expand(recipe: Recipe) -> list[Cell]:
     if recipe.preset == "auto":
         raise ValueError("resolve the recipe first")
     classifier = hyperparameters(
-        CLASSIFIERS, recipe.classifier, recipe.preset, recipe.overrides(recipe.classifier)
+        CLASSIFIERS, recipe.classifier, recipe.preset, overrides(recipe, recipe.classifier)
     )
     uses = [use for use, _ in combinations(recipe.use_values(), {}, mixes=True)]
     _check_batches(uses, classifier["batch"])
     settings = {
         name: hyperparameters(
-            GENERATORS, split_variant(name)[0], recipe.preset, recipe.overrides(name)
+            GENERATORS, split_variant(name)[0], recipe.preset, overrides(recipe, name)
         )
         for name in recipe.generator
     }

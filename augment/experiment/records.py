@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -102,18 +102,6 @@ class ScoreRecord(ClassifierRecord):
 
     kind = "score"
     test: str  # SHA-256 of the test set
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelectionRecord(Record):
-    """What a choice among candidates on validation depends on."""
-
-    kind = "selection"
-    among: str
-    folds: int
-    labelled: str
-    precision: str
-    classic: str
 
 
 @dataclass(frozen=True)
@@ -217,18 +205,6 @@ class ScoreResult(ClassifierResult):
     macro_recall: float
     macro_f1: float
     classifier: str | None = None  # signature; None: its weights lie beside the score (0.3.0)
-
-
-@dataclass(frozen=True)
-class SelectionResult(ArtifactResult):
-    """A choice among candidates."""
-
-    dataset: str
-    asked: str
-    seed: int
-    generator: str
-    arm: str
-    candidates: list[dict[str, Any]] = field(default_factory=list)
 
 
 def artifact(

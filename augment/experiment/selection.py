@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Progress, Trial
 from augment.experiment.precision import precision_of_all
-from augment.experiment.records import SelectionRecord, SelectionResult, artifact
+from augment.experiment.records import ArtifactResult, Record, artifact
 from augment.experiment.synthetic_use import VARIED
 from augment.metrics.classification import scores
 from augment.runtime.seeds import seed_for
@@ -34,6 +34,30 @@ from augment.runtime.steps import Steps
 TEMPERATURES = torch.logspace(-2, 2, 33, base=2.0)  # ¼ … 4
 
 LearnAndScore = Callable[[Trial], Generator[Progress, None, CellArtifacts]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionRecord(Record):
+    """What a choice among candidates on validation depends on."""
+
+    kind = "selection"
+    among: str
+    folds: int
+    labelled: str
+    precision: str
+    classic: str
+
+
+@dataclass(frozen=True)
+class SelectionResult(ArtifactResult):
+    """A choice among candidates."""
+
+    dataset: str
+    asked: str
+    seed: int
+    generator: str
+    arm: str
+    candidates: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from pydantic import BeforeValidator, Field
 from augment.errors import UsageError
 
 MOST_SEEDS = 10_000
+PRESETS = ("auto", "smoke", "quick", "full")
+PRECISIONS = ("auto", "fp32", "bf16")
 NAMES = "NAME[,NAME…]"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from augment.data.images import LabelledImages
 from augment.errors import RunFolderError, UsageError, unknown
 from augment.experiment.cells import Cell, expand
 from augment.experiment.context import DatasetCache
-from augment.experiment.recipe import make_recipe
 from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult
 from augment.experiment.results_table import read_results
 from augment.experiment.sampling import load_synthetic
+from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.report.format import escape
 from augment.report.table import summarise, variant_names
@@ -59,50 +60,60 @@ def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[ScoreResult, Path, P
     return score, synthetic, store.sound("generator", model)
 
 
+@dataclass(frozen=True)
+class SampleRequest:
+    """What images to sample from a run's generator."""
+
+    label: str | None  # a class; None: labels at random
+    n: int
+    generator: str | None = None  # None: the first of the run
+    seed: int | None = None  # None: at random
+    guidance: float | None = None  # None: as in the run
+
+
 def draw_samples(
-    run_dir: Path,
-    label: str | None,
-    n: int,
-    generator: str | None,
-    seed: int | None,
-    guidance: float | None,
-    out: Path | None,
-    device: str,
+    run_dir: Path, request: SampleRequest, out: Path | None, device: str
 ) -> dict[str, Any]:
-    """PNG files of fresh samples and a sheet of them; without a label the classes are drawn."""
-    score, synthetic, model = artefacts(run_dir, chosen_cell(run_dir, generator, None))
-    classes = score.classes
-    if label is not None and label not in classes:
-        raise unknown("label", label, classes)
-    seed = secrets.randbelow(2**31) if seed is None else seed
-    if label is None:
-        rng = torch.Generator().manual_seed(seed_for(seed, "labels"))
-        labels = torch.randint(len(classes), (n,), generator=rng)
-    else:
-        labels = torch.full((n,), classes.index(label))
+    """Write PNG files of fresh samples and a sheet of them; returns where they are."""
+    row = chosen_cell(run_dir, request.generator, None)
+    score, synthetic, model = artefacts(run_dir, row)
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    labels = _labels_of(request, score.classes, seed)
     settings = SyntheticResult.read(synthetic).settings
-    if guidance is not None:
+    if request.guidance is not None:
         if "guidance" not in settings:
             name = score.cell["generator"]
             raise UsageError(f"--guidance: generator '{name}' has none; leave the flag out")
-        settings["guidance"] = guidance
+        settings["guidance"] = request.guidance
     learner = load_learner(GENERATORS, model, pick_device(device), **settings)
-    images = learner.sample(labels, seeds=torch.tensor([seed_for(seed, i) for i in range(n)]))
+    seeds = torch.tensor([seed_for(seed, i) for i in range(request.n)])
+    images = learner.sample(labels, seeds=seeds)
     if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists: name a new or an empty folder")
-    folder = out or run_dir / "samples" / f"{label_name(label or 'random')}-{seed}"
+    folder = out or run_dir / "samples" / f"{label_name(request.label or 'random')}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    for i, (image, k) in enumerate(zip(images, labels.tolist(), strict=True)):
-        to_pillow(image).save(folder / f"{i:04d}-{label_name(classes[k])}.png")
+    names = [score.classes[label] for label in labels.tolist()]
+    for i, (image, name) in enumerate(zip(images, names, strict=True)):
+        to_pillow(image).save(folder / f"{i:04d}-{label_name(name)}.png")
     sheet = folder / "sheet.png"
-    save_picture(class_grid(images, min(n, 8)), sheet)
+    save_picture(class_grid(images, min(request.n, 8)), sheet)
     return {
         "sheet": str(sheet),
         "folder": str(folder),
         "generator": score.cell["generator"],
         "seed": seed,
-        "labels": [classes[k] for k in labels.tolist()],
+        "labels": names,
     }
+
+
+def _labels_of(request: SampleRequest, classes: list[str], seed: int) -> torch.Tensor:
+    """The class index of each sample: [n]; UsageError for a label that is no class."""
+    if request.label is None:
+        rng = torch.Generator().manual_seed(seed_for(seed, "labels"))
+        return torch.randint(len(classes), (request.n,), generator=rng)
+    if request.label not in classes:
+        raise unknown("label", request.label, classes)
+    return torch.full((request.n,), classes.index(request.label))
 
 
 def label_name(name: str) -> str:

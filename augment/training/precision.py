@@ -9,9 +9,6 @@ if TYPE_CHECKING:
     import torch
 
 
-PRECISIONS = ("auto", "fp32", "bf16")
-
-
 def pick_precision(name: str, device: torch.device, side: int) -> str:
     """The arithmetic that `auto` stands for, for images whose longer side is `side` pixels.
 

@@ -46,10 +46,10 @@ from augment.data.subset import labelled_subset
 from augment.experiment.cells import expand
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.quality import assess
-from augment.experiment.recipe import make_recipe
 from augment.experiment.records import QualityResult
 from augment.experiment.sampling import SYNTHETIC_FILE, synthesise
 from augment.experiment.stages import fit_generator, train_and_score
+from augment.experiment.validation import make_recipe
 from augment.generators.ddpm import DDPM
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.machine import environment

@@ -28,13 +28,13 @@ from augment.engine.status import Status
 from augment.experiment.arms import training_set
 from augment.experiment.cells import Cell, expand
 from augment.experiment.context import DatasetCache, RunContext, Trial
-from augment.experiment.recipe import make_recipe
 from augment.experiment.records import SyntheticResult
 from augment.experiment.results_table import read_results, write_results
 from augment.experiment.rows import identity
 from augment.experiment.sampling import synthesise
 from augment.experiment.stages import fit_generator, train_and_score
 from augment.experiment.synthetic_use import SyntheticUse
+from augment.experiment.validation import make_recipe
 from augment.metrics.classification import scores
 from augment.runtime.machine import environment
 from augment.runtime.seeds import seed_for

@@ -13,7 +13,7 @@ from pathlib import Path
 from augment.engine.local import Local
 from augment.engine.run import execute, executors
 from augment.experiment.method import stages
-from augment.experiment.recipe import make_recipe
+from augment.experiment.validation import make_recipe
 
 stages.CHECKPOINT_SECONDS = executors.WRITE_SECONDS = 0.05
 for out in sys.stdin:

@@ -1,0 +1,143 @@
+"""Recipes from keywords and TOML files: names are checked against their registries.
+
+All errors are UsageError, in one sentence that names the flag or the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers.pretrained import HUB
+from augment.errors import UsageError, unknown
+from augment.experiment.arms import ARMS
+from augment.experiment.hyperparameters import hyperparameters, split_variant
+from augment.experiment.recipe import Recipe
+from augment.experiment.setting_types import MOST_SEEDS, PRECISIONS, PRESETS
+from augment.experiment.synthetic_use import USE_SETTINGS
+from augment.generators import GENERATORS
+from augment.transforms.geometric import CLASSIC
+
+
+def make_recipe(**settings: Any) -> Recipe:
+    """A Recipe from keywords; UsageError in one sentence if one is unknown or out of range."""
+    for key in settings:
+        if key not in Recipe.model_fields:
+            raise unknown("setting", key, Recipe.model_fields)
+    try:
+        recipe = Recipe(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(p) for p in first["loc"] if not isinstance(p, int))
+        why = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--{key.replace('_', '-')} {first.get('input')}: {why}") from None
+    check_recipe(recipe)
+    return recipe
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The settings of a TOML recipe, unexpanded; UsageError names file and key."""
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    try:
+        make_recipe(**settings)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return settings
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise UsageError, in one sentence, for the first setting that cannot be used."""
+    _check_names(recipe)
+    _check_use(recipe)
+    _check_together(recipe)
+    _check_overrides(recipe)
+
+
+def _entries(recipe: Recipe) -> list[str]:
+    """The registered names of the generators."""
+    return [split_variant(name)[0] for name in recipe.generator]
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Names against their registries; the error lists the valid ones."""
+    for what, names, valid in (
+        ("generator", _entries(recipe), GENERATORS),
+        ("arm", recipe.arm, ARMS),
+        ("preset", [recipe.preset], PRESETS),
+        ("classifier", [recipe.classifier], CLASSIFIERS),
+        ("classic policy", [recipe.classic], ["auto", *CLASSIC]),
+        ("precision", [recipe.precision], PRECISIONS),
+        ("section of set", recipe.set, ["generator", "classifier", *GENERATORS, *CLASSIFIERS]),
+    ):
+        for name in names:
+            if name not in valid:
+                raise unknown(what, name, valid)
+
+
+def _check_use(recipe: Recipe) -> None:
+    """The settings of SyntheticUse against their registries, and the generators' own."""
+    for name, values in recipe.use_values().items():
+        use = USE_SETTINGS[name]
+        valid = use.registry() if use.registry else None
+        for value in values if valid is not None else []:
+            if value not in valid:
+                raise unknown(name, value, valid)
+        if use.varies and not values and not use.of_generator:
+            raise UsageError(f"--{name} is empty: give at least one")
+        in_some = any(name in GENERATORS[entry].sampling for entry in _entries(recipe))
+        if use.of_generator and values and not in_some:
+            raise UsageError(f"--{name}: {', '.join(recipe.generator)} has none; leave it out")
+
+
+def _check_together(recipe: Recipe) -> None:
+    """Settings that must go together, or cannot."""
+    if recipe.frac and recipe.per_class:
+        raise UsageError("--frac and --per-class cannot both be given")
+    if len(recipe.seeds) > MOST_SEEDS:
+        raise UsageError(f"--seeds asks for {len(recipe.seeds)} trials: {MOST_SEEDS} at most")
+    if recipe.select and not any(ARMS[a].real and ARMS[a].synthetic for a in recipe.arm):
+        raise UsageError("--select: no arm mixes real and synthetic; add real+classic+synth")
+    for name in ("dataset", "arm"):
+        if not getattr(recipe, name):
+            raise UsageError(f"--{name} is empty: give at least one")
+    if not recipe.generator and any(ARMS[a].synthetic for a in recipe.arm):
+        raise UsageError(f"--generator is empty: name one of {', '.join(GENERATORS)}")
+    pretrained = [name for name in recipe.arm if ARMS[name].pretrained]
+    if pretrained and not recipe.weights:
+        raise UsageError(f"--arm {pretrained[0]} needs --weights: a safetensors file or a run")
+    if recipe.weights and not pretrained:
+        raise UsageError("--weights is of no use to these arms: add --arm transfer")
+    if recipe.weights == HUB and recipe.classifier != "resnet18":
+        raise UsageError(f"--weights {HUB} is for --classifier resnet18: add that")
+
+
+def _check_overrides(recipe: Recipe) -> None:
+    """Each override, used or not, names a hyperparameter and has its type."""
+    for registry, names in ((GENERATORS, recipe.generator), (CLASSIFIERS, [recipe.classifier])):
+        for name in registry:
+            given = overrides(recipe, name) if name in names else recipe.set.get(name, {})
+            hyperparameters(registry, name, "quick", given)
+    for name in recipe.generator:
+        hyperparameters(GENERATORS, split_variant(name)[0], "quick", overrides(recipe, name))
+
+
+def overrides(recipe: Recipe, name: str) -> dict[str, Any]:
+    """`set` for one generator or classifier: its own section goes over its kind's.
+
+    What a generator's name itself says (`ddpm calls=50`) goes over both.
+    """
+    name, own = split_variant(name)
+    registry: dict[str, Any] = GENERATORS if name in GENERATORS else CLASSIFIERS
+    if not hyperparameters(registry, name, "quick", {}):  # a control has nothing to tune
+        return recipe.set.get(name, {}) | own
+    kind = "generator" if registry is GENERATORS else "classifier"
+    return recipe.set.get(kind, {}) | recipe.set.get(name, {}) | own
