@@ -171,7 +171,7 @@ class QualityResult(ArtifactResult):
     agreement_by_class: list[float | None]
     agreement_floor: float
     copy_rate: float
-    copy_rate_features: float
+    copy_rate_features: float | None
     closer_to_train: float | None
     spaces: dict[str, dict[str, float]]  # measures by feature space
     warning: str = ""

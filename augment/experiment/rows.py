@@ -10,7 +10,7 @@ from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
 from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult
 from augment.experiment.selection import Choice
-from augment.experiment.synthetic_use import USE_COLUMNS
+from augment.experiment.synthetic_use import USE_COLUMNS, USE_OF_SCORE, USE_TEXTS
 from augment.metrics.classification import BALANCED
 
 CHOICE = ("validation_accuracy", "validation_baseline")  # what a row says of a choice
@@ -26,7 +26,7 @@ RESULTS_COLUMNS = [
     *("device", "precision_mode", "status", "error", "signature", "version"),
 ]
 TEXT_COLUMNS = [
-    *("run", "dataset", "data_sha", "asked", "generator", "preset", "mixing", "filter"),
+    *("run", "dataset", "data_sha", "asked", "generator", "preset", *USE_TEXTS),
     *("arm", "classic", "classifier", "measure", "device", "precision_mode"),
     *("status", "error", "signature", "version"),
 ]
@@ -34,7 +34,7 @@ NEWER_COLUMNS = ("se_test_images", *USE_COLUMNS)  # empty in tables of before th
 # what tells the cells of one preset and classifier apart
 KEY_COLUMNS = ("dataset", "asked", "seed", "generator", *USE_COLUMNS, "candidates", "arm")
 # settings of an arm: the synthetic set is the same in all of them
-ARM_COLUMNS = ("arm", "share", "mixing", "filter", "candidates")
+ARM_COLUMNS = ("arm", *USE_OF_SCORE, "candidates")
 
 
 def result_row(trial: Trial, choice: Choice, artifacts: CellArtifacts) -> dict[str, Any]:

@@ -40,12 +40,13 @@ def synthesise(trial: Trial, model: Path) -> Stage:
         labels, seeds = labels_and_seeds(cell, labelled)
         seconds = yield from sample_into(folder / SYNTHETIC_FILE, generator, labels, seeds, trial)
         tensors = load_file(folder / SYNTHETIC_FILE)
-        training = vars(GeneratorResult.read(model)).copy()
+        training: dict[str, Any] = vars(GeneratorResult.read(model)).copy()
         training["images_seen"] = round(training["images_seen"] * sampling.get("snapshot", 1.0))
+        training["generator"] = cell.generator
         SyntheticResult(
             generator_seconds=training.pop("seconds"),
             generator_memory_mb=training.pop("peak_memory_mb"),
-            **training | {"generator": cell.generator},
+            **training,
             sample_seconds=seconds,
             n=len(labels),
             copy_rate=float(tensors["copied"].float().mean()),

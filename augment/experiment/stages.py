@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -221,12 +222,10 @@ def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
             },
             folder / "predictions.safetensors",
         )
-        training = vars(ClassifierResult.read(trained))
+        training: dict[str, Any] = vars(ClassifierResult.read(trained)).copy()
         memory = max(training["peak_memory_mb"], peak_memory_mb(context.device))
-        ScoreResult(
-            **training | {"cell": trial.cell.record(), "peak_memory_mb": memory},
-            **scores(test.labels.cpu().numpy(), predicted.numpy()),
-            classifier=trained.name,
-        ).write(folder)
+        training |= {"cell": trial.cell.record(), "peak_memory_mb": memory}
+        training |= scores(test.labels.cpu().numpy(), predicted.numpy())
+        ScoreResult(**training, classifier=trained.name).write(folder)
 
     return (yield from artifact(context.store, plan.record.scored_on(test.sha), build))

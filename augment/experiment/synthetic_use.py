@@ -155,6 +155,9 @@ USE_SETTINGS: dict[str, UseSetting] = {
 VARIED = [name for name, use in USE_SETTINGS.items() if use.varies]
 # the generator's own first
 USE_COLUMNS = sorted(VARIED, key=lambda name: not USE_SETTINGS[name].of_generator)
+USE_TEXTS = [name for name in VARIED if USE_SETTINGS[name].values is Many]
+# one synthetic set is used in each of these ways
+USE_OF_SCORE = [name for name in VARIED if USE_SETTINGS[name].stage == "score"]
 
 
 def combinations(
@@ -169,7 +172,7 @@ def combinations(
     switches = {name: values[name] for name in USE_SETTINGS if name not in VARIED}
     found = []
     for chosen in itertools.product(*axes):
-        use = dict(zip(VARIED, chosen, strict=True)) | switches
+        use: dict[str, Any] = dict(zip(VARIED, chosen, strict=True)) | switches
         asked = {n: use[n] for n in VARIED if USE_SETTINGS[n].of_generator}
         settings = own | {n: v for n, v in asked.items() if n in own and v is not None}
         use |= {n: settings.get(n) for n in asked}

@@ -87,10 +87,10 @@ def _check_use(recipe: Recipe) -> None:
     """The settings of SyntheticUse against their registries, and the generators' own."""
     for name, values in recipe.use_values().items():
         use = USE_SETTINGS[name]
-        valid = use.registry() if use.registry else None
-        for value in values if valid is not None else []:
-            if value not in valid:
-                raise unknown(name, value, valid)
+        if use.registry:
+            for value in values:
+                if value not in use.registry():
+                    raise unknown(name, value, use.registry())
         if use.varies and not values and not use.of_generator:
             raise UsageError(f"--{name} is empty: give at least one")
         in_some = any(name in GENERATORS[entry].sampling for entry in _entries(recipe))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from augment.experiment.arms import ARMS
+from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.metrics.classification import BALANCED
 from augment.metrics.paired import Contrast, holm, mean_interval, paired_contrast
 from augment.report.format import (
@@ -23,7 +24,7 @@ from augment.report.format import (
 from augment.report.verdicts import arm_mark, legend, table_foot, verdict_sentences, verdict_words
 
 # what cells of one generator may differ in
-VARIANT_SETTINGS = ("preset", "guidance", "strength", "ratio", "share", "mixing", "filter")
+VARIANT_SETTINGS = ("preset", *USE_COLUMNS)
 _BCA_COLUMNS = ("bca_low", "bca_high")  # from ten trials on
 _DIFFERENCE_COLUMNS = ("pairs", "difference", "sd_difference", "se_test_images", "low", "high")
 _CONTRAST_COLUMNS = (*_DIFFERENCE_COLUMNS, "p", "p_holm", *_BCA_COLUMNS)  # empty in baselines
