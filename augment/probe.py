@@ -111,9 +111,9 @@ def calls_of(learner: Learner, data: LabelledImages) -> list[Call]:
     if hasattr(fresh, "calls"):  # of a sampler: the first has the shapes of all
         fresh.calls = 1  # pyright: ignore[reportAttributeAccessIssue]
     k, rng = len(data.classes), torch.Generator().manual_seed(0)
-    n = max(k, fresh.batch)
+    n = max(2 * k, fresh.batch)
     images = torch.randint(0, 256, (n, *data.shape), generator=rng, dtype=torch.uint8)
-    like = LabelledImages(images, torch.arange(n) % k, data.classes)
+    like = LabelledImages(images, torch.arange(n) // 2 % k, data.classes)  # pairs: a model a class
     with torch.random.fork_rng(devices=[]):
         fresh.prepare(like, seed=0, device=torch.device("cpu"), precision="bf16")
         few = recorded_update(fresh, like, ROWS)
