@@ -48,13 +48,10 @@ from augment.recipe import hyperparameters
 from augment.runtime import cpu_features, processor_name
 
 ISAS = ("DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE", "AVX2")
-SHAPES = [
-    (side, other)
-    for side, other in itertools.product((5, 8, 9, 16, 28, 40, 64), repeat=2)
-    if side == other or (min(side, other) in (5, 9, 16) and max(side, other) in (40, 64))
-]
+SHAPES = [(side, side) for side in (5, 8, 16, 28, 64)]  # height, width
+SHAPES += [(64, 5), (5, 64), (40, 9), (9, 40), (64, 16), (16, 64)]
 UNTRIED = ("duplicate", "noise", "pretrained")  # controls, and networks of the user's own
-RANDOM = 2000  # convolutions, forward and backward
+RANDOM = 1500  # convolutions, forward and backward
 EXACT = 1e-3  # relative L2 error of a slice in fp32; rounding makes 1e-6
 CPU = torch.device("cpu")
 FEW_CHANNELS = 8
@@ -73,7 +70,7 @@ def learners() -> Iterator[tuple[str, Any, LabelledImages, int]]:
             wanted = {"labelling": "per-class", "side": 32, "batch": few}
             settings |= {k: v for k, v in wanted.items() if k in settings}
             images = torch.randint(0, 256, (32, 1 + 2 * (number % 2), height, width))
-            data = LabelledImages(images.to(torch.uint8), torch.arange(32) % 2, ("a", "b"))
+            data = LabelledImages(images.to(torch.uint8), torch.arange(32) // 2 % 2, ("a", "b"))
             yield f"{name} ({preset})", registry[name](**settings), data, few
 
 
@@ -227,7 +224,7 @@ def table(results: list[dict[str, Any]]) -> str:
         "",
         f"{processor_name()}, {os.cpu_count()} cores, fast bf16 units: "
         f"{', '.join(sorted(cpu_features())) or 'none'}; torch {torch.__version__}, augment "
-        f"{__version__}; one thread; `python tests/bench/bf16_faults.py`. The instruction sets below "
+        f"{__version__}; one thread; `python tests/bench/bf16_faults.py`. The sets below "
         "the processor's own are oneDNN's, by ONEDNN_MAX_CPU_ISA. AMX is not tried where it is "
         "missing above.",
         "",
