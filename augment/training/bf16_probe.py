@@ -107,18 +107,18 @@ def layout_of(value: Any) -> Any:
 
 def calls_of(learner: Learner, data: LabelledImages) -> list[Call]:
     """The distinct bf16 calls of one update of a copy, on random images of the shape of `data`."""
-    seeded_init = copy.deepcopy(learner)
-    if hasattr(seeded_init, "calls"):  # of a sampler: the first has the shapes of all
-        seeded_init.calls = 1  # pyright: ignore[reportAttributeAccessIssue]
+    tried = copy.deepcopy(learner)
+    if hasattr(tried, "calls"):  # of a sampler: the first has the shapes of all
+        tried.calls = 1  # pyright: ignore[reportAttributeAccessIssue]
     k, rng = len(data.classes), torch.Generator().manual_seed(0)
-    n = max(k, seeded_init.batch)
+    n = max(2 * k, tried.batch)
     images = torch.randint(0, 256, (n, *data.shape), generator=rng, dtype=torch.uint8)
-    like = LabelledImages(images, torch.arange(n) % k, data.classes)
+    like = LabelledImages(images, torch.arange(n) // 2 % k, data.classes)  # pairs: a model a class
     with torch.random.fork_rng(devices=[]):
-        seeded_init.prepare(like, seed=0, device=torch.device("cpu"), precision="bf16")
-        few = recorded_update(seeded_init, like, ROWS)
-        rows = min(seeded_init.batch, int(ROWS * FLOPS / max(1, few.flops)))
-        recorder = few if rows <= ROWS else recorded_update(seeded_init, like, rows)
+        tried.prepare(like, seed=0, device=torch.device("cpu"), precision="bf16")
+        few = recorded_update(tried, like, ROWS)
+        rows = min(tried.batch, int(ROWS * FLOPS / max(1, few.flops)))
+        recorder = few if rows <= ROWS else recorded_update(tried, like, rows)
     return list(recorder.calls)
 
 
