@@ -22,13 +22,14 @@ from augment.engine.processes import Worker, gpu_slot, signals_held
 from augment.engine.run import execute
 from augment.engine.scheduling import Schedule, generator_keys, stage_keys
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
+from augment.experiment import stages
 from augment.experiment.arms import generator_set
 from augment.experiment.cells import expand
-from augment.experiment.method import stages
 from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.runtime.seeds import seed_for
 from augment.storage.tables import read_csv
+from augment.training import checkpointed
 from augment.training.loop import train
 from augment.training.serialization import kept_state, weights_name
 
@@ -101,7 +102,7 @@ def test_processes_give_what_one_process_gives(small_run, tmp_path, threads):
 
 def test_finished_run_is_not_done_again(copied, small_run, monkeypatch):
     before = (copied / "results.csv").read_text()
-    monkeypatch.setattr(stages, "trained", None)  # nothing may be trained
+    monkeypatch.setattr(stages, "train_with_checkpoints", None)  # nothing may be trained
     assert augment.run(**small_run).path == copied
     assert (copied / "results.csv").read_text() == before
 
@@ -138,11 +139,11 @@ def test_run_stopped_in_a_stage_ends_as_if_it_had_not(
     if diverges:
         monkeypatch.setattr(GENERATORS["cvae"], "update", hurt_at_full_rate)
         whole = augment.run(**small_run)
-    monkeypatch.setattr(stages, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint a step
+    monkeypatch.setattr(checkpointed, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint a step
     out, stopped, finished = tmp_path / "stopped", set(), False
     while not finished:
         steps = execute(
-            make_recipe(**settings(small_run)), out=out, data_dir=None, where=Local("auto", 1)
+            make_recipe(**settings(small_run)), out=out, data_dir=None, executor=Local("auto", 1)
         )
         finished = True
         for progress in steps:
@@ -400,7 +401,7 @@ def test_run_tells_what_was_left_out_of_the_data(tmp_path, small_run):
         recipe,
         out=tmp_path / "run",
         data_dir=None,
-        where=Local("auto", 1),
+        executor=Local("auto", 1),
         announce=lambda *words: told.append(words),
     ):
         pass

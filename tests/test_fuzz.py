@@ -15,7 +15,8 @@ from PIL import Image
 from augment.data.folder import SPLITS, read_folder
 from augment.errors import AugmentError, DataError
 from augment.experiment.cells import expand
-from augment.experiment.recipe import MOST_SEEDS, Recipe
+from augment.experiment.recipe import Recipe
+from augment.experiment.setting_types import MOST_SEEDS
 from augment.experiment.validation import make_recipe, read_recipe
 
 PIPELINES = sorted((Path(__file__).parents[1] / "pipelines").glob("*.toml"))

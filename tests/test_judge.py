@@ -49,7 +49,7 @@ def test_noise_is_warned_of_before_its_classifier_is_trained(small_run):
             "arm": ["real+classic", "synth"],
         }
     )
-    seen = list(execute(recipe, out=out, data_dir=None, where=Local("cpu", 1)))
+    seen = list(execute(recipe, out=out, data_dir=None, executor=Local("cpu", 1)))
     warned = next(i for i, progress in enumerate(seen) if progress.warning)
     trained = [i for i, p in enumerate(seen) if p.stage == "score" and "synth" in p.cell]
     assert warned < min(trained)
@@ -72,7 +72,7 @@ def test_weak_generator_is_warned_of_with_what_more_training_would_cost(small_ru
             "set": {**LONGER, "generator": {"steps": 4}},
         }
     )
-    seen = execute(recipe, out=out, data_dir=None, where=Local("cpu", 1))
+    seen = execute(recipe, out=out, data_dir=None, executor=Local("cpu", 1))
     (said,) = [progress.warning for progress in seen if progress.warning]
     about = json.loads(next(out.glob("artefacts/generator/*/about.json")).read_text())
     assert about["images_seen"] == 4 * CVAE(**CVAE.presets["smoke"]).batch

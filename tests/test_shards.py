@@ -77,10 +77,10 @@ def test_merged_shards_are_the_whole_run(shards, tmp_path):
 
 
 def test_merged_run_is_finished_and_can_be_gone_on_with(shards, tmp_path, monkeypatch):
-    from augment.experiment.method import stages
+    from augment.experiment import stages
 
     merge([shards / "shard-1", shards / "shard-2"], tmp_path / "merged")
-    monkeypatch.setattr(stages, "trained", None)  # nothing may be trained
+    monkeypatch.setattr(stages, "train_with_checkpoints", None)  # nothing may be trained
     before = (tmp_path / "merged/results.csv").read_text()
     settings = json.loads((tmp_path / "merged/settings.json").read_text())
     settings.pop("data")

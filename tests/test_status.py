@@ -31,7 +31,9 @@ def counts(run):
 def begun(small_run, **changed):
     """A run that is stepped by the test."""
     asked = {k: v for k, v in (small_run | changed).items() if k not in ("out", "jobs")}
-    return execute(make_recipe(**asked), out=small_run["out"], data_dir=None, where=Local("cpu", 1))
+    return execute(
+        make_recipe(**asked), out=small_run["out"], data_dir=None, executor=Local("cpu", 1)
+    )
 
 
 def test_status_follows_a_run_and_outlives_it(small_run):

@@ -10,20 +10,19 @@ import os
 import sys
 from pathlib import Path
 
+from augment.engine import run
 from augment.engine.local import Local
-from augment.engine.run import execute, executors
-from augment.experiment.method import stages
 from augment.experiment.validation import make_recipe
+from augment.training import checkpointed
 
-stages.CHECKPOINT_SECONDS = executors.WRITE_SECONDS = 0.05
+checkpointed.CHECKPOINT_SECONDS = run.WRITE_SECONDS = 0.05
 for out in sys.stdin:
     child = os.fork()
     if not child:
         os.write(1, f"{os.getpid()}\n".encode())
         recipe = make_recipe(**json.loads(sys.argv[1]))
-        for step in execute(
-            recipe, out=Path(out.rstrip("\n")), data_dir=None, where=Local("cpu", 1)
-        ):
+        folder = Path(out.rstrip("\n"))
+        for step in run.execute(recipe, out=folder, data_dir=None, executor=Local("cpu", 1)):
             os.write(1, f"{step.stage} {step.step}\n".encode())  # print may take one a word
         os._exit(0)
     print("end", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

@@ -31,7 +31,7 @@ from augment.storage.tensors import save_checkpoint
 
 LONGER = [*DIGITS, "--set", "generator.steps=60", "--set", "classifier.steps=60"]
 OFFLINE = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}  # nobody listens
-EACH_STEP = "import augment.stages; augment.stages.CHECKPOINT_SECONDS = 0.0"
+EACH_STEP = "from augment.training import checkpointed; checkpointed.CHECKPOINT_SECONDS = 0.0"
 
 
 def made(folder):
@@ -65,8 +65,8 @@ def five_seconds():
 
 STUCK = """
 import hashlib, pathlib
-from augment import judge
-from augment.classifiers import Airbench
+from augment.classifiers.models import Airbench
+from augment.experiment import quality
 from augment.generators import CVAE
 
 def stuck(*_, **__):
@@ -79,7 +79,7 @@ def stuck(*_, **__):
 @pytest.mark.parametrize(
     ("place", "number"),
     [
-        ("judge.closer_to_train", signal.SIGTERM),
+        ("quality.closer_to_train", signal.SIGTERM),
         *(
             pytest.param(place, number, marks=pytest.mark.slow)
             for place, number in (

@@ -25,7 +25,7 @@ SLOWER = [
 
 NAN = """
 from augment.generators import CVAE
-from augment.runtime import seed_for
+from augment.runtime.seeds import seed_for
 prepare, update = CVAE.prepare, CVAE.update
 
 def hurt_prepare(self, data, *, seed, **how):
@@ -73,7 +73,7 @@ def test_26_nan_is_tried_once_more_then_costs_its_own_cells(tmp_path):
 
 LITTLE = """
 import resource
-from augment.classifiers import Classifier
+from augment.classifiers.models import Classifier
 prepare, predict = Classifier.prepare, Classifier.predict
 
 def limited_prepare(self, data, **how):
