@@ -1,6 +1,7 @@
 """The guard against wrong bf16: what it finds, that it always does, and what a run makes of it."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,10 +9,14 @@ from conftest import bars
 
 import augment
 from augment.classifiers.models import CLASSIFIERS
-from augment.experiment import stages
+from augment.experiment.cells import expand
+from augment.experiment.context import RunContext
 from augment.experiment.hyperparameters import hyperparameters
+from augment.experiment.precision import resolve_precision
+from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.generators.pretrained import Pretrained
+from augment.runtime.steps import Steps
 from augment.storage.artifacts import Store
 from augment.training import bf16_guard as precision
 from augment.training import bf16_probe as probe
@@ -259,21 +264,20 @@ def test_settings_that_matter_in_drawing_alone_are_not_tried_apart():
 
 def test_fault_is_told_once_a_run_and_stands_in_its_folder(monkeypatch, tmp_path, cpu):
     gradient_fault(monkeypatch)
-    bench = stages.RunContext(Store(tmp_path), cpu, "bf16", 0)
+    (cell,) = expand(make_recipe(arm="real", seeds=1).resolved("cpu"))
+    context = RunContext(Store(tmp_path), cpu, "bf16", 0)
     data, said = bars(), []
+    trial = SimpleNamespace(cell=cell, context=context)
 
     def resolved(learner):
-        steps = stages.resolve_precision(learner, data, ("score", "cell"), bench)
-        while True:
-            try:
-                said.append(next(steps))
-            except StopIteration as stop:
-                return stop.value
+        steps = Steps(resolve_precision(trial, "score", learner, data))
+        said.extend(steps)
+        return steps.value
 
     learners = [smallest(CLASSIFIERS, name) for name in ("resnet", "resnet", "airbench")]
     assert [resolved(learner) for learner in learners] == ["fp32"] * 3
     assert [step.warning.partition(" runs")[0] for step in said] == ["ResNet", "Airbench"]
-    assert {(step.stage, step.cell) for step in said} == {("score", "cell")}
+    assert {(step.stage, step.cell) for step in said} == {("score", cell.name)}
     files = sorted((tmp_path / "artefacts/precision").glob("*/about.json"))
     assert sum(step.warning[:40] in f.read_text() for f in files for step in said) == 2
     assert resolved(smallest(GENERATORS, "duplicate")) == "bf16"  # no convolution

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from augment.cli.progress import iter_with_bars, iter_with_lines
 from augment.engine.status import CELL
-from augment.experiment.context import Progress
+from augment.experiment.progress import Progress
 
 NAME = "digits, 10 a class, seed {}: real+classic+synth (ddpm)"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,46 +21,37 @@ from rich.table import Column
 from rich.text import Text
 
 from augment.engine.status import CELL, Status
+from augment.runtime.steps import Steps, run_to_end
 from augment.runtime.units import duration, speed
 
 if TYPE_CHECKING:
     from augment.engine.run import Result
-    from augment.experiment.context import Progress as Step
+    from augment.experiment.progress import Progress as Step
+
+    RunSteps = Generator[Step, None, Result]
 
 LINE_SECONDS = 15.0  # between two lines where there is no terminal
 BAR_WIDTH, METRICS_WIDTH = 72, 110  # columns of a terminal from which bars, metrics are shown
 
 
-def watch(steps: Iterator[Step], *, quiet: bool, verbose: int) -> Result:
+def watch(steps: RunSteps, *, quiet: bool, verbose: int) -> Result:
     """Iterate a run to its end, show its progress and return its result."""
     screen = Console(stderr=True)
     if quiet:
-        return iter_quietly(steps)
+        return run_to_end(steps)
     if sys.stderr.isatty() and not screen.is_dumb_terminal:
         return iter_with_bars(steps, screen)
     return iter_with_lines(steps, 1.0 if verbose else LINE_SECONDS)
 
 
-def iter_quietly(steps: Iterator[Step]) -> Result:
-    """Iterate a run to its end without output."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
-def iter_with_bars(steps: Iterator[Step], screen: Console) -> Result:
+def iter_with_bars(run: RunSteps, screen: Console) -> Result:
     """Show one bar for all cells, and below it one for each cell that is running."""
+    steps = Steps(run)
     status, bars = Status(), dict[int | None, TaskID]()
     begun: dict[int | None, tuple[Step, float]] = {}
     with Progress(*columns(screen.width), console=screen, transient=True) as shown:
         whole = shown.add_task("cells", total=None, rate="", note="")
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                return stop.value
+        for step in steps:
             status.take(step)
             if step.warning:
                 screen.print(f"warning: {step.cell}: {step.warning}", markup=False, highlight=False)
@@ -81,6 +72,7 @@ def iter_with_bars(steps: Iterator[Step], screen: Console) -> Result:
                 rate=rate(step, begun),
                 note=note(step),
             )
+    return steps.value
 
 
 class Name(ProgressColumn):
@@ -106,15 +98,12 @@ def columns(width: int) -> list[ProgressColumn]:
     return chosen
 
 
-def iter_with_lines(steps: Iterator[Step], every: float) -> Result:
+def iter_with_lines(run: RunSteps, every: float) -> Result:
     """Print a line of progress every few seconds, and each warning at once."""
+    steps = Steps(run)
     status, printed = Status(), time.monotonic()
     begun: dict[int | None, tuple[Step, float]] = {}
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            return stop.value
+    for step in steps:
         status.take(step)
         if step.warning:
             print(f"warning: {step.cell}: {step.warning}", file=sys.stderr, flush=True)
@@ -125,6 +114,7 @@ def iter_with_lines(steps: Iterator[Step], every: float) -> Result:
         if time.monotonic() - printed >= every:
             printed = time.monotonic()
             print(" · ".join(part.rstrip() for part in parts), file=sys.stderr, flush=True)
+    return steps.value
 
 
 def overall(status: Status) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from augment.cli.console import talk
+from augment.runtime.steps import Steps
 
 if TYPE_CHECKING:
     from augment.engine.run import Result
-    from augment.experiment.context import Progress
+    from augment.experiment.progress import Progress
 
 SIGNALLED: list[int] = []  # exit codes of the signals received
 GRACE = 3.0  # seconds that a command has after a signal to end by itself
@@ -65,17 +66,15 @@ def ended_by_signals() -> Iterator[None]:
         os.close(hear)
 
 
-def until_signalled(steps: Generator[Progress, None, Result]) -> Generator[Progress, None, Result]:
+def until_signalled(run: Generator[Progress, None, Result]) -> Generator[Progress, None, Result]:
     """Yield the steps of a run and stop after a signal, even if its exception was swallowed.
 
     A bare `except:` around an import, or a finaliser, swallows any exception raised at that moment.
     """
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            return stop.value
+    steps = Steps(run)
+    for step in steps:
         if SIGNALLED:
-            steps.close()
+            run.close()
             raise SystemExit(SIGNALLED[0])
         yield step
+    return steps.value

@@ -8,8 +8,9 @@ from typing import Any
 
 from augment.errors import AugmentError, Diverged
 from augment.experiment.cells import Cell
-from augment.experiment.context import DatasetCache, Progress, RunContext
+from augment.experiment.context import DatasetCache, RunContext
 from augment.experiment.method import run_cell
+from augment.experiment.progress import Progress
 from augment.experiment.rows import identity
 from augment.training.recovery import out_of_memory
 

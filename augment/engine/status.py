@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.errors import UsageError
-from augment.experiment.context import Progress
+from augment.experiment.progress import Progress
 from augment.runtime.units import duration, speed
 from augment.storage.run_folder import STATUS_FILE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,9 @@ from augment.data.datasets import load_dataset
 from augment.data.images import LabelledImages
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
+from augment.experiment.progress import Progress
 from augment.storage.artifacts import Store
 from augment.training.checkpointed import TrainingState
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a cell is: yielded after every step."""
-
-    stage: str  # "generator", "synthetic", "quality", "score"; "cell" when a cell has ended
-    cell: str
-    step: int
-    steps: int
-    metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0  # of training in this stage so far, earlier tries counted in
-    changed: dict[str, Any] = field(default_factory=dict)  # by a fault: retried, micro_batch
-    warning: str = ""  # something that a person should read now
-    number: int | None = None  # of the cell in the run
-
 
 Stage = Generator[Progress, None, Path]  # progress, in the end the artefact
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
-from augment.experiment.context import CellArtifacts, Progress, RunContext, Trial
+from augment.experiment.context import CellArtifacts, RunContext, Trial
+from augment.experiment.progress import Progress
 from augment.experiment.quality import assess, synthetic_set
 from augment.experiment.rows import result_row
 from augment.experiment.sampling import synthesise

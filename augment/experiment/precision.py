@@ -11,7 +11,8 @@ from augment.classifiers.models import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.experiment.arms import generator_set
 from augment.experiment.cells import Cell
-from augment.experiment.context import Progress, Trial
+from augment.experiment.context import Trial
+from augment.experiment.progress import Progress
 from augment.experiment.records import ArtifactResult, Record, artifact
 from augment.generators import GENERATORS
 from augment.training.bf16_guard import probe_key, safe_precision

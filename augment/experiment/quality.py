@@ -14,8 +14,9 @@ from torch import Tensor
 from augment.classifiers.models import CLASSIFIERS
 from augment.data.grids import class_grid, save_picture
 from augment.data.images import LabelledImages
-from augment.experiment.context import Progress, Stage, SyntheticSet, Trial
+from augment.experiment.context import Stage, SyntheticSet, Trial
 from augment.experiment.filters import Evidence, kept
+from augment.experiment.progress import Progress
 from augment.experiment.records import QualityRecord, QualityResult, SyntheticResult, artifact
 from augment.experiment.sampling import SYNTHETIC_FILE, load_synthetic
 from augment.experiment.stages import plan_classifier, train_classifier

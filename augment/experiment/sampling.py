@@ -15,7 +15,8 @@ from torch import Tensor
 from augment.data.grids import class_grid, save_picture
 from augment.data.images import LabelledImages
 from augment.experiment.cells import Cell
-from augment.experiment.context import Progress, Stage, Trial
+from augment.experiment.context import Stage, Trial
+from augment.experiment.progress import Progress
 from augment.experiment.records import GeneratorResult, SyntheticRecord, SyntheticResult, artifact
 from augment.generators import GENERATORS
 from augment.metrics.copies import copy_finder

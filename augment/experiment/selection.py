@@ -23,8 +23,9 @@ from augment.data.subset import folds, linked
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
-from augment.experiment.context import CellArtifacts, Progress, Trial
+from augment.experiment.context import CellArtifacts, Trial
 from augment.experiment.precision import precision_of_all
+from augment.experiment.progress import Progress
 from augment.experiment.records import ArtifactResult, Record, artifact
 from augment.experiment.synthetic_use import VARIED
 from augment.metrics.classification import scores

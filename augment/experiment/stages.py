@@ -14,9 +14,10 @@ from augment.classifiers.models import CLASSIFIERS
 from augment.data.grids import class_grid, save_picture
 from augment.data.subset import unlabelled_rest
 from augment.experiment.arms import ARMS, generator_set, training_set
-from augment.experiment.context import Progress, Stage, SyntheticSet, Trial
+from augment.experiment.context import Stage, SyntheticSet, Trial
 from augment.experiment.mixing import MIXINGS
 from augment.experiment.precision import resolve_precision
+from augment.experiment.progress import Progress
 from augment.experiment.records import (
     ClassifierRecord,
     ClassifierResult,
