@@ -41,7 +41,7 @@ class Executor(Protocol):
 def _on_ray(device: str, **asked: Any) -> Executor:
     """A Ray cluster; MachineError if the extra is not installed."""
     try:
-        from augment.engine.ray import Cluster
+        from augment.engine.cluster import Cluster
     except ImportError:
         raise MachineError(
             "--executor ray needs the extra: pip install 'augment-compare[ray]'"
