@@ -17,7 +17,7 @@ from augment.experiment.cells import expand
 from augment.experiment.hyperparameters import hyperparameters, parse_set
 from augment.experiment.sampling import synthetic_record
 from augment.experiment.stages import classifier_record, generator_record
-from augment.experiment.validation import make_recipe, read_recipe
+from augment.experiment.validation import make_recipe, overrides, read_recipe
 from augment.generators import GENERATORS
 from augment.generators.pretrained import Pretrained
 from augment.transforms.geometric import CLASSIC
@@ -90,7 +90,7 @@ def test_bad_value_is_refused_by_its_flag(flag, value):
 
 @pytest.mark.parametrize("name", ["hub", "patch"])
 def test_zero_that_means_none_or_automatic_can_be_given(name):
-    assert make_recipe(set={"ddpm": {name: 0}}).overrides("ddpm") == {name: 0}
+    assert overrides(make_recipe(set={"ddpm": {name: 0}}), "ddpm") == {name: 0}
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,7 @@ def test_one_generator_with_several_settings_is_several_generators():
     assert {c.entry for c in (first, second)} == {"cvae"}
     seen = [[c.generator_settings[k] for k in ("lr", "z", "batch")] for c in (first, second)]
     assert seen == [[1e-3, 4, 8], [1e-4, 16, 8]]
-    assert first.generator_record("x", "fp32") != second.generator_record("x", "fp32")
+    assert records(first)[0] != records(second)[0]
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,10 @@ def read_results(file: Path) -> pd.DataFrame:
     missing = set(RESULTS_COLUMNS) - set(table.columns) - set(NEWER_COLUMNS)
     if missing:
         raise UsageError(f"{file} is no results table: it lacks {', '.join(sorted(missing))}")
-    _check_results(file, table)
     others = table.columns.difference(RESULTS_COLUMNS, sort=False)
-    return table.reindex(columns=[*RESULTS_COLUMNS, *others])
+    table = table.reindex(columns=[*RESULTS_COLUMNS, *others])
+    _check_results(file, table)
+    return table
 
 
 def _check_results(file: Path, table: pd.DataFrame) -> None:
