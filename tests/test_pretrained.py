@@ -10,7 +10,7 @@ from conftest import SMOKE, bars
 import augment
 from augment.errors import MachineError, UsageError
 from augment.generators.pretrained import Pretrained
-from augment.report.export import SampleRequest, draw_samples
+from augment.report.samples import SampleRequest, draw_samples
 
 
 @pytest.fixture

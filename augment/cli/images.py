@@ -56,7 +56,7 @@ def sample_command(
     if (label is None) == (not random):
         raise UsageError("give one of --label CLASS and --random")
     run_file(run_dir, "settings.json")
-    from augment.report.export import SampleRequest, draw_samples
+    from augment.report.samples import SampleRequest, draw_samples
     from augment.storage.atomic import room_for
     from augment.storage.run_folder import reading
 

@@ -152,7 +152,7 @@ def compare_command(
 def write_sheet(a: Path, b: Path, sheet: Path) -> None:
     """Draw the image grids of the first trial of two runs side by side."""
     from augment.data.grids import side_by_side
-    from augment.report.export import artefacts, chosen_cell
+    from augment.report.samples import artefacts, chosen_cell
     from augment.storage.atomic import room_for
 
     runs = [run_file(run, "results.csv").parent for run in (a, b)]

@@ -1,124 +1,30 @@
-"""Taking things away from a run: images from its generators, and the augmented data set."""
+"""Export the augmented data set of a run: a folder a class, metadata.csv and a data card."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from augment.data.grids import class_grid, save_picture, to_pillow
+from augment.data.grids import to_pillow
 from augment.data.images import LabelledImages
-from augment.errors import RunFolderError, UsageError, unknown
+from augment.errors import RunFolderError, UsageError
 from augment.experiment.cells import Cell, expand
 from augment.experiment.context import DatasetCache
-from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult
+from augment.experiment.records import QualityResult, SyntheticResult
 from augment.experiment.results_table import read_results
 from augment.experiment.sampling import load_synthetic
 from augment.experiment.validation import make_recipe
-from augment.generators import GENERATORS
 from augment.report.format import escape
+from augment.report.samples import artefacts, chosen_cell, label_name
 from augment.report.table import summarise, variant_names
 from augment.report.verdicts import verdict_lines
-from augment.runtime.device import pick_device
-from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic
 from augment.storage.run_folder import read_settings
 from augment.storage.tables import write_csv
-from augment.training.serialization import load_learner
-
-
-def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[str, Any]:
-    """The first finished row with synthetic images that fits; UsageError names what there is."""
-    table = read_results(run_dir / "results.csv")
-    rows = table[(table["status"] == "ok") & (table["n_synth"] > 0)]
-    if rows.empty:
-        raise UsageError(f"{run_dir} has no finished cell with a generator")
-    if generator is not None:
-        if generator not in set(rows["generator"]):
-            raise unknown(f"generator in {run_dir}", generator, rows["generator"].unique())
-        rows = rows[rows["generator"] == generator]
-    if seed is not None:
-        if seed not in set(rows["seed"]):
-            raise unknown(f"trial in {run_dir}", str(seed), map(str, rows["seed"].unique()))
-        rows = rows[rows["seed"] == seed]
-    return rows.iloc[0].to_dict()
-
-
-def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[ScoreResult, Path, Path]:
-    """(the cell's score, its synthetic set, its generator)."""
-    store = Store(run_dir)
-    score = ScoreResult.read(store.sound("score", str(line["signature"])))
-    synthetic = store.sound("synthetic", str(score.synthetic))
-    model = SyntheticResult.read(synthetic).model
-    return score, synthetic, store.sound("generator", model)
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """What images to sample from a run's generator."""
-
-    label: str | None  # a class; None: labels at random
-    n: int
-    generator: str | None = None  # None: the first of the run
-    seed: int | None = None  # None: at random
-    guidance: float | None = None  # None: as in the run
-
-
-def draw_samples(
-    run_dir: Path, request: SampleRequest, out: Path | None, device: str
-) -> dict[str, Any]:
-    """Write PNG files of fresh samples and a sheet of them; returns where they are."""
-    row = chosen_cell(run_dir, request.generator, None)
-    score, synthetic, model = artefacts(run_dir, row)
-    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-    labels = _labels_of(request, score.classes, seed)
-    settings = SyntheticResult.read(synthetic).settings
-    if request.guidance is not None:
-        if "guidance" not in settings:
-            name = score.cell["generator"]
-            raise UsageError(f"--guidance: generator '{name}' has none; leave the flag out")
-        settings["guidance"] = request.guidance
-    learner = load_learner(GENERATORS, model, pick_device(device), **settings)
-    seeds = torch.tensor([seed_for(seed, i) for i in range(request.n)])
-    images = learner.sample(labels, seeds=seeds)
-    if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out} exists: name a new or an empty folder")
-    folder = out or run_dir / "samples" / f"{label_name(request.label or 'random')}-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [score.classes[label] for label in labels.tolist()]
-    for i, (image, name) in enumerate(zip(images, names, strict=True)):
-        to_pillow(image).save(folder / f"{i:04d}-{label_name(name)}.png")
-    sheet = folder / "sheet.png"
-    save_picture(class_grid(images, min(request.n, 8)), sheet)
-    return {
-        "sheet": str(sheet),
-        "folder": str(folder),
-        "generator": score.cell["generator"],
-        "seed": seed,
-        "labels": names,
-    }
-
-
-def _labels_of(request: SampleRequest, classes: list[str], seed: int) -> torch.Tensor:
-    """The class index of each sample: [n]; UsageError for a label that is no class."""
-    if request.label is None:
-        rng = torch.Generator().manual_seed(seed_for(seed, "labels"))
-        return torch.randint(len(classes), (request.n,), generator=rng)
-    if request.label not in classes:
-        raise unknown("label", request.label, classes)
-    return torch.full((request.n,), classes.index(request.label))
-
-
-def label_name(name: str) -> str:
-    """A class as a folder name: letters, digits, `.`, `_`, `-` and spaces; no flag, not hidden."""
-    return re.sub(r"[^\w .-]", "_", name).lstrip("-. ")[:80].rstrip(" .") or "_"
 
 
 def export_images(
