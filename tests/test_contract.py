@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.data.subset import hidden
 from augment.experiment.arms import ARMS, UNLABELLED_SHARE, USUAL, generator_set, training_set

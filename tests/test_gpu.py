@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import bars
 
+from augment.classifiers import CLASSIFIERS
 from augment.classifiers import models as classifiers
-from augment.classifiers.models import CLASSIFIERS
 from augment.engine.run import run
 from augment.experiment.arms import generator_set, training_set
 from augment.generators import GENERATORS, ddpm, mix

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from conftest import Recorder, bars
 
 import augment
-from augment.classifiers.models import CLASSIFIERS, Airbench
+from augment.classifiers import CLASSIFIERS
+from augment.classifiers.models import Airbench
 from augment.data.images import LabelledImages, to_uint8
 from augment.data.subset import hidden
 from augment.errors import UsageError

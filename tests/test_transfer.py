@@ -1,5 +1,6 @@
 """Pretrained weights: taken over, kept or fine-tuned, refused in a sentence."""
 
+import json
 import pickle
 from urllib.error import URLError
 
@@ -11,11 +12,14 @@ from torchvision.models import resnet18
 
 import augment
 from augment.classifiers.models import Airbench
-from augment.classifiers.pretrained import hub_place, read_weights, weights_file
+from augment.classifiers.pretrained import torchvision_source
 from augment.errors import MachineError, UsageError
 from augment.experiment.arms import training_set
 from augment.experiment.recipe import make_recipe
+from augment.experiment.records import classifier_path
+from augment.experiment.weights import read_weights, weights_file
 from augment.report.table import markdown, summarise
+from augment.storage.artifacts import Store
 from augment.training.learner import seeded_init
 from augment.training.loop import fit, train
 from augment.training.serialization import save_learner
@@ -36,7 +40,7 @@ def weights(tmp_path, cpu):
 def started(weights, data, cpu, frozen):
     learner = Airbench(**SMALL)
     learner.prepare(data, seed=2, device=cpu)
-    learner.adopt(weights, frozen=frozen)
+    learner.load_backbone(read_weights(weights), source=weights, frozen=frozen)
     return learner
 
 
@@ -57,9 +61,8 @@ def test_backbone_is_taken_over_and_kept_if_frozen(weights, tiny, cpu, frozen):
 def test_run_on_other_data_starts_from_the_weights_of_a_run(small_run, tmp_path):
     first = augment.run(**{**small_run, "arm": "real,real+classic"})
     run = str(first.path)
-    line = first.table.query("arm == 'real+classic' and seed == 0")["signature"].item()
-    file = first.path / "artefacts/score" / line / "weights.safetensors"
-    assert weights_file(run) == file
+    cell = json.loads((weights_file(run).parent / "about.json").read_text())["cell"]
+    assert (cell["arm"], cell["seed"]) == ("real+classic", 0)
     again = augment.run(
         **{
             **small_run,
@@ -115,7 +118,7 @@ def hub_cache(tmp_path, monkeypatch):
     """torch's own cache, and no network."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    _, file = hub_place()
+    _, file = torchvision_source()
     assert file.is_relative_to(tmp_path)
     file.parent.mkdir(parents=True)
     return file
@@ -141,8 +144,9 @@ def test_torchvision_weights_come_from_the_cache(small_run, hub_cache):
     )
     assert result.failed == 0
     assert result.table["closed_set"].eq(False).all()
-    signature = result.table.set_index("arm").loc["transfer+linear", "signature"]
-    kept = load_file(result.path / "artefacts/score" / signature / "weights.safetensors")
+    store, table = Store(result.path), result.table.set_index("arm")
+    score = store.path("score", table.loc["transfer+linear", "signature"])
+    kept = load_file(classifier_path(store, score) / "weights.safetensors")
     assert torch.equal(kept["ema.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
     assert kept["ema.fc.weight"].shape == (10, 512)
 
@@ -166,10 +170,11 @@ def test_weights_of_another_network_are_refused(weights, tiny, cpu, tmp_path):
     learner = Airbench(**{**SMALL, "width": 4})
     learner.prepare(tiny, seed=2, device=cpu)
     with pytest.raises(UsageError, match="same classifier, width"):
-        learner.adopt(weights, frozen=False)
-    save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
+        learner.load_backbone(read_weights(weights), source=weights, frozen=False)
+    other = tmp_path / "other.safetensors"
+    save_file({"other": torch.zeros(1)}, other)
     with pytest.raises(UsageError, match="missing"):
-        learner.adopt(str(tmp_path / "other.safetensors"), frozen=False)
+        learner.load_backbone(read_weights(str(other)), source=str(other), frozen=False)
 
 
 @pytest.mark.parametrize("settings", [{"arm": "transfer"}, {"weights": "x", "arm": "real"}])

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.data.subset import hidden
 from augment.engine.local import choose_jobs, threads_for

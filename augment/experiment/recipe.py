@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from augment.classifiers.models import CLASSIFIERS
-from augment.classifiers.pretrained import HUB
+from augment.classifiers import CLASSIFIERS
+from augment.classifiers.pretrained import TORCHVISION
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS, USUAL
 from augment.experiment.hyperparameters import hyperparameters, split_variant
@@ -137,8 +137,8 @@ class _RecipeBase(BaseModel):
             raise UsageError(f"--arm {started[0]} needs --weights: a safetensors file or a run")
         if self.weights and not started:
             raise UsageError("--weights is of no use to these arms: add --arm transfer")
-        if self.weights == HUB and self.classifier != "resnet18":
-            raise UsageError(f"--weights {HUB} is for --classifier resnet18: add that")
+        if self.weights == TORCHVISION and self.classifier != "resnet18":
+            raise UsageError(f"--weights {TORCHVISION} is for --classifier resnet18: add that")
         return self
 
     def _check_use(self, entries: list[str]) -> None:

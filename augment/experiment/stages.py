@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.grids import class_grid, save_picture
 from augment.data.subset import unlabelled_rest
 from augment.experiment.arms import ARMS, generator_set, training_set
@@ -153,7 +153,7 @@ def train_classifier(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
         learner.prepare(trial.labelled, seed=seed, device=context.device, precision=trial.precision)
         if cell.weights:
             tensors = read_weights(cell.weights)
-            learner.adopt(tensors, source=cell.weights, frozen=ARMS[cell.arm].frozen)
+            learner.load_backbone(tensors, source=cell.weights, frozen=ARMS[cell.arm].frozen)
         state = TrainingState(0, learner.steps)
         for state in train_with_checkpoints(
             learner, data, seed=seed, device=context.device, folder=folder
