@@ -13,7 +13,7 @@ from augment.data.subset import hidden
 from augment.experiment.arms import ARMS, UNLABELLED_SHARE, USUAL, generator_set, training_set
 from augment.experiment.hyperparameters import hyperparameters
 from augment.generators import GENERATORS
-from augment.generators.blocks import rows_at_once
+from augment.generators.blocks import images_per_call
 from augment.generators.pretrained import Pretrained
 from augment.training.loop import fit, train
 from augment.training.serialization import (
@@ -64,7 +64,7 @@ def test_generator_gives_images_like_its_data(name, shape, cpu):
 def test_image_hangs_on_label_and_seed_alone(name, precision, cpu):
     data = bars(4, ("a", "b", "c"))
     generator = trained(GENERATORS, name, data, cpu, precision, steps=10)
-    n = rows_at_once(data.shape, cpu) + 22  # more than one call of the network
+    n = images_per_call(data.shape, cpu) + 22  # more than one call of the network
     labels, seeds = torch.arange(n) % 3, torch.arange(n)
     together = generator.sample(labels, seeds=seeds)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ from augment.classifiers import CLASSIFIERS
 from augment.classifiers import models as classifiers
 from augment.engine.run import run
 from augment.experiment.arms import generator_set, training_set
-from augment.generators import GENERATORS, ddpm, mix
+from augment.generators import GENERATORS, ddpm, morph
 from augment.training import cuda_graphs as graphs
 from augment.training.loop import train
 

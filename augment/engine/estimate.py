@@ -192,7 +192,7 @@ def measure_sampling(
     """Drawing one synthetic set."""
     learner = built(GENERATORS, cell.entry, cell.generator_settings, labelled, device, precision)
     n = round(float(cell.use.ratio or 0) * len(labelled))
-    few = min(n, 128)  # whole network calls, as in `rows_at_once`
+    few = min(n, 128)  # whole network calls, as in `images_per_call`
     labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
     learner.sample(labels[:2], seeds=seeds[:2])
     start = time.perf_counter()

@@ -91,7 +91,7 @@ def fit_generator(trial: Trial) -> Stage:
 
 def grid_steps(learner: Learner) -> set[int]:
     """Name the steps at which a generator in training is sampled, in the first trial."""
-    shares = getattr(learner, "shown", SNAPSHOTS)
+    shares = getattr(learner, "grid_shares", SNAPSHOTS)
     return {max(share > 0, round(learner.steps * share)) for share in shares}
 
 
