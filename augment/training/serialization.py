@@ -34,7 +34,7 @@ def load_kept_state(learner: Learner, tensors: dict[str, Tensor]) -> None:
     """Load what `kept_state` returned."""
     for name, module in learner.modules.items():
         state = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(name + ".")}
-        if state:  # beside an EMA, nothing else was kept
+        if state:  # where there is an EMA, the network itself was not saved
             module.load_state_dict(state)
 
 
