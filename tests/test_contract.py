@@ -7,14 +7,14 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.data.subset import hidden
 from augment.experiment.arms import ARMS, UNLABELLED_SHARE, generator_set, training_set
 from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.recipe import USUAL_ARMS
 from augment.generators import GENERATORS
-from augment.generators.blocks import rows_at_once
+from augment.generators.blocks import images_per_call
 from augment.generators.pretrained import Pretrained
 from augment.training.bf16_guard import safe_precision
 from augment.training.loop import fit, train
@@ -68,7 +68,7 @@ def test_generator_gives_images_like_its_data(name, shape, cpu):
 def test_image_hangs_on_label_and_seed_alone(name, precision, cpu):
     data = bars(4, ("a", "b", "c"))
     generator = trained(GENERATORS, name, data, cpu, precision, steps=10)
-    n = rows_at_once(data.shape, cpu) + 22  # more than one call of the network
+    n = images_per_call(data.shape, cpu) + 22  # more than one call of the network
     labels, seeds = torch.arange(n) % 3, torch.arange(n)
     together = generator.sample(labels, seeds=seeds)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))

@@ -69,7 +69,7 @@ def test_a_variation_starts_from_as_much_noise_as_its_strength_says(model, monke
     plan = scheduler("dpm++")
     plan.set_timesteps(10)
     assert asked[0][0] == int(plan.timesteps[5])
-    started = ddpm.enter(ddpm.start_images(LABELS, SEEDS))
+    started = ddpm.to_network(ddpm.start_images(LABELS, SEEDS))
     alpha_bar = ddpm.alpha_bar[asked[0][0]]
     expected = (alpha_bar * started.var() + 1 - alpha_bar).sqrt()
     assert asked[0][1] == pytest.approx(float(expected), rel=0.05)

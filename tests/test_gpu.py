@@ -6,12 +6,11 @@ import pytest
 import torch
 from conftest import bars
 
+from augment.classifiers import CLASSIFIERS
 from augment.classifiers import models as classifiers
-from augment.classifiers.models import CLASSIFIERS
 from augment.engine.run import run
 from augment.experiment.arms import generator_set, training_set
-from augment.generators import GENERATORS, ddpm
-from augment.generators import morph as mix
+from augment.generators import GENERATORS, ddpm, morph
 from augment.training import cuda_graphs as graphs
 from augment.training.loop import train
 
@@ -44,7 +43,7 @@ def started(name, policy="natural", micro_batch=0):
 
 
 def plain(net, *inputs, call=None):
-    """`recorded` without a recording."""
+    """`graphed` without a graph."""
     return call(net, *inputs) if call else net(*inputs)
 
 
@@ -54,8 +53,8 @@ def test_a_recorded_network_learns_what_it_would_learn_without(name, monkeypatch
     learner, steps = started(name)
     losses = torch.stack([metrics["loss"] for _, metrics in steps])
     assert "recording" in vars(learner.modules["net"])
-    for module in (classifiers, ddpm, mix):
-        monkeypatch.setattr(module, "recorded", plain)
+    for module in (classifiers, ddpm, morph):
+        monkeypatch.setattr(module, "graphed", plain)
     other, steps = started(name)
     expected = torch.stack([metrics["loss"] for _, metrics in steps])
     assert "recording" not in vars(other.modules["net"])
@@ -112,7 +111,7 @@ def test_without_a_gpu_a_network_runs_as_it_is():
 def test_what_is_recorded_leaves_parts_of_the_network_in_their_mode():
     net = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2)).train()
     net[0].eval()  # frozen, as in a linear probe
-    module = graphs.Recordable(net, None)
+    module = graphs.GraphedCall(net, None)
     assert [module.training, net.training, net[0].training, net[1].training] == [
         True,
         True,

@@ -9,7 +9,7 @@ from torch import nn
 
 from augment.classifiers.models import ResNet
 from augment.errors import Diverged
-from augment.training.cuda_graphs import PLAIN
+from augment.training.cuda_graphs import GRAPHS_DISABLED
 from augment.training.learner import seeded_init
 from augment.training.loop import finite_floats, train
 from augment.training.optim import ema_copy, ema_update, optimizer_step, warmup_cosine
@@ -167,7 +167,7 @@ def test_unlabelled_images_count_where_the_classifier_is_sure(threshold, learns,
 def test_networks_run_unrecorded_where_gradients_add_up(cpu, micro_batch, plain):
     class Noting(Recorder):
         def update(self, images, labels, *, step, rng):
-            self.seen.append(PLAIN.get())
+            self.seen.append(GRAPHS_DISABLED.get())
             return {"loss": images.mean()}
 
     noting = Noting(steps=2)
@@ -175,4 +175,4 @@ def test_networks_run_unrecorded_where_gradients_add_up(cpu, micro_batch, plain)
     for _ in train(noting, data, seed=0, device=cpu, micro_batch=micro_batch):
         pass
     assert noting.seen == plain
-    assert not PLAIN.get()
+    assert not GRAPHS_DISABLED.get()

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from conftest import Recorder, bars
 
 import augment
-from augment.classifiers.models import CLASSIFIERS, Airbench
+from augment.classifiers import CLASSIFIERS
+from augment.classifiers.models import Airbench
 from augment.data.images import LabelledImages, to_uint8
 from augment.data.subset import hidden
 from augment.errors import UsageError
@@ -104,7 +105,7 @@ def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
 @pytest.mark.parametrize("name", MIXINGS)
 def test_batches_are_as_large_in_every_mixing_and_the_budget_as_constant(name, arm, cpu):
     data = mixed(name, 0.25, arm)
-    data = dataclasses.replace(data, compose=None)
+    data = dataclasses.replace(data, mix_batch=None)
     seen = batches(data, cpu, steps=40)
     beside = 16 if arm == "ssl+synth" else 0
     assert [len(greys) for greys, _ in seen] == [8 + beside] * 40

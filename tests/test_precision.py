@@ -8,7 +8,7 @@ import torch
 from conftest import bars
 
 import augment
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.experiment.cells import expand
 from augment.experiment.context import RunContext
 from augment.experiment.hyperparameters import hyperparameters

@@ -67,7 +67,7 @@ def test_pictures_take_the_size_and_colours_of_the_data(pipeline_folder, cpu, sh
     images = model.sample(torch.tensor([0, 1, 1]), seeds=torch.tensor([5, 5, 6]))
     assert images.shape == (3, *shape)
     assert not torch.equal(images[0], images[1])
-    model.wanted = [0, 7]
+    model.conditions = [0, 7]
     assert torch.equal(images[0], model.sample(torch.tensor([1]), seeds=torch.tensor([5]))[0])
 
 
@@ -75,7 +75,7 @@ def test_names_of_the_folder_are_found(own, cpu):
     edit(own / "model_index.json", id2label={"3": "down, downwards", "5": "across"})
     model = Pretrained(folder=str(own))
     model.prepare(bars(), seed=0, device=cpu)
-    assert model.wanted == [5, 3]
+    assert model.conditions == [5, 3]
     with pytest.raises(UsageError, match="no label called 'up': give --set"):
         model.prepare(bars(classes=("down", "up")), seed=0, device=cpu)
 
@@ -210,7 +210,7 @@ def text_folder(pipeline_folder, tmp_path):
 def test_class_names_are_prompts_of_a_text_pipeline(text_folder, cpu):
     model = Pretrained(folder=str(text_folder), calls=2, prompt="bars {label}")
     model.prepare(bars(), seed=0, device=cpu)
-    assert model.wanted == ["bars across", "bars down"]
+    assert model.conditions == ["bars across", "bars down"]
     labels, seeds = torch.tensor([0, 1, 1]), torch.tensor([5, 5, 6])
     images = model.sample(labels, seeds=seeds)
     assert len(images.unique(dim=0)) == 3

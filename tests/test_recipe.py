@@ -10,7 +10,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import expand

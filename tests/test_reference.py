@@ -14,7 +14,7 @@ from augment.errors import UsageError
 from augment.experiment.quality import best_of
 from augment.experiment.stages import grid_steps
 from augment.generators import GENERATORS
-from augment.generators.reference.mnist_cgan import Discriminator, Painter
+from augment.generators.reference.mnist_networks import MnistDiscriminator, MnistGenerator
 from augment.report.plots import loss_curves
 from augment.runtime.seeds import seed_for
 from augment.training.loop import train
@@ -47,7 +47,7 @@ def same(before, module):
 
 
 def test_b1_generator_has_the_layers_of_the_report():
-    g = Painter(100, (1, 28, 28), 10)
+    g = MnistGenerator(100, (1, 28, 28), 10)
     assert g.label.weight.shape == (10, 100)
     linear, _, *rest = g.body
     assert (linear.in_features, linear.out_features) == (100, 7 * 7 * 256)
@@ -66,7 +66,7 @@ def test_b1_generator_has_the_layers_of_the_report():
 
 
 def test_b1_discriminator_has_the_layers_of_the_report():
-    d = Discriminator((1, 28, 28), 10)
+    d = MnistDiscriminator((1, 28, 28), 10)
     assert d.reader.label.weight.shape == (10, 28 * 28)
     *body, linear = d.reader.body
     kinds = [type(layer) for layer in body]
@@ -126,7 +126,7 @@ def test_a1_with_a_model_a_class_teaches_each_its_own(cpu):
     seeds = torch.arange(6)
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
     drawn = learner.sample(labels, seeds=seeds)
-    assert torch.equal(drawn[labels == 2], learner.draw(2, labels[2::3], seeds[2::3]))
+    assert torch.equal(drawn[labels == 2], learner.sample_model(2, labels[2::3], seeds[2::3]))
     assert "labeller" not in learner.modules
 
 
@@ -142,7 +142,7 @@ def test_a1_sample_is_the_first_that_its_classifier_takes_for_the_class(cpu):
     assert torch.equal(parity(drawn).argmax(1), labels)
     for image, label, seed in zip(drawn, labels, seeds.tolist(), strict=True):
         keys = torch.tensor([seed_for(seed, attempt) for attempt in range(32)])
-        tries = learner.draw(0, label.expand(32), keys)
+        tries = learner.sample_model(0, label.expand(32), keys)
         first = int((parity(tries).argmax(1) == label).nonzero()[0])
         assert torch.equal(image, tries[first])
 

@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 
 import augment
 from augment.classifiers.models import Airbench
-from augment.classifiers.pretrained import hub_place
+from augment.classifiers.pretrained import torchvision_source
 from augment.errors import MachineError, UsageError
 from augment.experiment.arms import training_set
 from augment.experiment.records import classifier_path
@@ -39,7 +39,7 @@ def weights(tmp_path, cpu):
 def started(weights, data, cpu, frozen):
     learner = Airbench(**SMALL)
     learner.prepare(data, seed=2, device=cpu)
-    learner.adopt(read_weights(weights), source=weights, frozen=frozen)
+    learner.load_backbone(read_weights(weights), source=weights, frozen=frozen)
     return learner
 
 
@@ -118,7 +118,7 @@ def hub_cache(tmp_path, monkeypatch):
     """torch's own cache, and no network."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    _, file = hub_place()
+    _, file = torchvision_source()
     assert file.is_relative_to(tmp_path)
     file.parent.mkdir(parents=True)
     return file
@@ -171,10 +171,12 @@ def test_weights_of_another_network_are_refused(weights, tiny, cpu, tmp_path):
     learner = Airbench(**{**SMALL, "width": 4})
     learner.prepare(tiny, seed=2, device=cpu)
     with pytest.raises(UsageError, match="same classifier, width"):
-        learner.adopt(read_weights(weights), source=weights, frozen=False)
+        learner.load_backbone(read_weights(weights), source=weights, frozen=False)
     save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(UsageError, match="missing"):
-        learner.adopt(load_file(tmp_path / "other.safetensors"), source="other", frozen=False)
+        learner.load_backbone(
+            load_file(tmp_path / "other.safetensors"), source="other", frozen=False
+        )
 
 
 @pytest.mark.parametrize("settings", [{"arm": "transfer"}, {"weights": "x", "arm": "real"}])

@@ -1,4 +1,4 @@
-"""The parts that the classifiers' networks are made of."""
+"""Parts that the classifiers' networks are made of."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Enter(nn.Module):
-    """Images in [-1, 1] as ImageNet's networks see them: three channels, resized, normalised."""
+class ImageNetInput(nn.Module):
+    """Images [N, 1 or 3, H, W] in [-1, 1] as ImageNet's networks see them: [N, 3, side, side].
+
+    Normalised by the mean and standard deviation of ImageNet's channels in [0, 1].
+    """
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -19,19 +22,24 @@ class Enter(nn.Module):
         self.mean: Tensor
         self.std: Tensor
         for name, values in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
+            # not persistent: torchvision's weights have no such tensors
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        # antialiased, as torchvision's own preprocessing
         x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
         return ((x.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
 
 
 @contextlib.contextmanager
-def statistics(net: nn.Module, kept: bool) -> Iterator[None]:
-    """Whether batch norm in training keeps what it sees for prediction."""
+def batch_statistics(net: nn.Module, track: bool) -> Iterator[None]:
+    """Decide whether batch norm in training updates the statistics that prediction uses.
+
+    It normalises by the batch in training either way.
+    """
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
-        norm.track_running_stats = kept
+        norm.track_running_stats = track
     try:
         yield
     finally:
@@ -39,20 +47,21 @@ def statistics(net: nn.Module, kept: bool) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def conv(channels: int, out: int, stride: int = 1) -> nn.Sequential:
-    """3×3 convolution, batch norm, ReLU."""
+def conv_norm_relu(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+    """Build a 3×3 convolution, batch norm, ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
     )
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions around a shortcut."""
+    """The basic block of ResNet (He et al. 2016): two 3×3 convolutions and a shortcut."""
 
     def __init__(self, channels: int, out: int, stride: int = 1) -> None:
         super().__init__()
-        self.first = conv(channels, out, stride)
+        self.first = conv_norm_relu(channels, out, stride)
         self.second = nn.Sequential(nn.Conv2d(out, out, 3, 1, 1, bias=False), nn.BatchNorm2d(out))
+        # a 1×1 projection where the shape changes
         same = channels == out and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(channels, out, 1, stride, bias=False)
 
@@ -60,19 +69,19 @@ class Residual(nn.Module):
         return F.relu(self.shortcut(x) + self.second(self.first(x)))
 
 
-def pooled(channels: int, out: int) -> nn.Sequential:
-    """Convolution, 2×2 max pooling, then a residual pair at the lower resolution."""
+def pooled_stage(channels: int, out: int) -> nn.Sequential:
+    """Build a convolution, 2×2 max pooling, then a residual pair at the lower resolution."""
     return nn.Sequential(
         nn.Conv2d(channels, out, 3, padding=1, bias=False),
-        nn.MaxPool2d(2),
+        nn.MaxPool2d(2),  # before the norm, as in airbench: a quarter of the work
         nn.BatchNorm2d(out),
         nn.GELU(),
-        Pair(out),
+        ResidualPair(out),
     )
 
 
-class Pair(nn.Module):
-    """Two convolutions with a shortcut over both."""
+class ResidualPair(nn.Module):
+    """Two 3×3 convolutions with GELU and an identity shortcut over both."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -88,16 +97,19 @@ class Pair(nn.Module):
         return F.gelu(x + self.body(x))
 
 
-def whitening(images: Tensor, patch: int = 2, eps: float = 5e-4) -> nn.Conv2d:
-    """A fixed convolution that whitens patches: eigenvectors of their covariance and negatives.
+def whitening_conv(images: Tensor, patch: int = 2, eps: float = 5e-4) -> nn.Conv2d:
+    """Build a fixed convolution that whitens patches (Page 2019).
 
-    Learnt from the labelled images alone ([N, C, H, W] in [-1, 1]), as in Page 2019.
+    Its filters are the eigenvectors of the patches' covariance, scaled to unit variance, and their
+    negatives, from the labelled images alone ([N, C, H, W] in [-1, 1]).
     """
     channels = images.shape[1]
     patches = F.unfold(images[:5000], patch).transpose(1, 2).reshape(-1, channels * patch**2)
+    # 200,000 patches estimate the covariance well enough
     patches = patches[:: max(1, len(patches) // 200_000)]
-    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T))  # vectors in columns
     filters = (vectors / (values + eps).sqrt()).T.reshape(-1, channels, patch, patch)
     layer = nn.Conv2d(channels, 2 * len(filters), patch, bias=False)
+    # both signs, because the activation behind it passes little but the positive part
     layer.weight.data = torch.cat([filters, -filters])
     return layer.requires_grad_(False)

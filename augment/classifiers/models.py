@@ -1,4 +1,7 @@
-"""CLASSIFIERS: what is trained in every arm, with the same steps, schedule and initialisation."""
+"""Classifiers: one training step for all, and a network for each.
+
+All arms of a trial train the same one with the same steps, schedule and initialisation.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augment.classifiers.blocks import Enter, Residual, conv, pooled, statistics, whitening
+from augment.classifiers.blocks import (
+    ImageNetInput,
+    Residual,
+    batch_statistics,
+    conv_norm_relu,
+    pooled_stage,
+    whitening_conv,
+)
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
 from augment.training.cuda_graphs import graphed
@@ -22,42 +32,43 @@ from augment.training.precision import autocast
 
 @dataclass
 class Classifier:
-    """SGD with Nesterov momentum, label smoothing, a one-cycle rate and a moving average."""
+    """SGD with Nesterov momentum, label smoothing, a one-cycle learning rate and EMA."""
 
     steps: int = 1000
     epochs: int = 0  # at least this many passes over the labelled images, whatever `steps` says
     batch: int = 64
-    width: int = 32
-    lr: float = 0.1
+    width: int = 32  # channels of the first stage
+    lr: float = 0.1  # at the end of the warm-up
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.1
-    ema: float = 0.995
-    threshold: float = 0.95  # how sure of an unlabelled image, to learn from it (FixMatch)
+    ema: float = 0.995  # decay of the averaged weights, which predict
+    threshold: float = 0.95  # FixMatch: least probability of a pseudo-label to learn from it
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
-    frozen: bool = field(default=False, init=False, repr=False)
+    frozen: bool = field(default=False, init=False, repr=False)  # all but the last layer
     presets: ClassVar[dict[str, dict[str, Any]]]
 
     def network(self, data: LabelledImages) -> nn.Module:
-        """The network for images like these; only their statistics may be used."""
+        """Build the network for images like these; only their statistics may be used."""
         raise TypeError("a classifier says here what its network is")
 
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
-        """Build network, average and optimiser; `steps` grows to `epochs` passes over the data."""
+        """Build network, EMA and optimiser; raise `steps` to `epochs` passes over the data."""
         self.steps = max(self.steps, steps_for(self.epochs, data, self.batch))
         self.device, self.precision, self.k = device, precision, len(data.classes)
         net = seeded_init(lambda: self.network(data), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.modules = {"net": net, "ema": ema_copy(net)}
+        # biases and norms [D] are not decayed
         decayed = [p for p in net.parameters() if p.requires_grad and p.ndim > 1]
-        plain = [p for p in net.parameters() if p.requires_grad and p.ndim <= 1]
+        undecayed = [p for p in net.parameters() if p.requires_grad and p.ndim <= 1]
         self.optimisers = {
             "net": torch.optim.SGD(
-                [{"params": decayed, "weight_decay": self.weight_decay}, {"params": plain}],
+                [{"params": decayed, "weight_decay": self.weight_decay}, {"params": undecayed}],
                 lr=self.lr,
                 momentum=self.momentum,
                 nesterov=True,
@@ -65,55 +76,60 @@ class Classifier:
             )
         }
 
-    def adopt(self, tensors: dict[str, Tensor], *, source: str, frozen: bool) -> None:
-        """Start from the weights of another training, all but the last layer; `frozen` keeps them.
+    def load_backbone(self, tensors: dict[str, Tensor], *, source: str, frozen: bool) -> None:
+        """Load all but the last layer from the weights of another training; `frozen` fixes them.
 
-        UsageError, which names `source`, if they are not those of such a network.
+        UsageError that names `source` if they are not those of such a network.
         """
         net = self.modules["net"]
         assert isinstance(net, nn.Sequential)
         backbone = net[:-1]
+        # the files of runs name the EMA's tensors `ema.…`, torchvision's have no prefix
         found = {k.removeprefix("ema."): v for k, v in tensors.items()}
-        wanted = {  # old files lack the counts of batches, which nothing here looks at
-            name: own
-            for name, own in backbone.state_dict().items()
+        needed = {  # old files lack the counts of batches, which nothing here reads
+            name: tuple(tensor.shape)
+            for name, tensor in backbone.state_dict().items()
             if name in found or not name.endswith("num_batches_tracked")
         }
-        for name, own in wanted.items():
-            shape = tuple(found[name].shape) if name in found else "missing"
-            if shape != tuple(own.shape):
+        for name, shape in needed.items():
+            given = tuple(found[name].shape) if name in found else "missing"
+            if given != shape:
                 raise UsageError(
-                    f"--weights {source}: '{name}' is {shape} there and {tuple(own.shape)} here; "
+                    f"--weights {source}: '{name}' is {given} there and {shape} here; "
                     "give weights of the same classifier, width, image size and channels"
                 )
-        backbone.load_state_dict({name: found[name] for name in wanted}, strict=False)
+        backbone.load_state_dict({name: found[name] for name in needed}, strict=False)
         self.modules["ema"].load_state_dict(net.state_dict())
         self.frozen = frozen
         if frozen:
             backbone.requires_grad_(False)
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One step of cross-entropy with smoothed labels; unlabelled rows as in FixMatch, eq. 4."""
+        """Take one step on cross-entropy with smoothed labels; unlabelled rows as in FixMatch.
+
+        FixMatch (Sohn et al. 2020): the term of its eq. 4, with weight 1.
+        """
         net, optimiser = in_mode(self.modules["net"], True), self.optimisers["net"]
         if self.frozen:
             assert isinstance(net, nn.Sequential)
-            net[:-1].eval()
+            net[:-1].eval()  # its batch norm keeps the statistics it came with
         set_rate(optimiser, self.lr * warmup_cosine(step, self.steps, warmup=0.2))
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device):
-            logits = self.logits(net, images, labels).float()
+            logits = self.logits(net, images, labels).float()  # [B, K], unlabelled rows last
         smoothing = self.label_smoothing
         if labels.ndim == 2:
-            # smoothing, too, counts as much as a row adds up to; where that is 1, nothing changes
-            labels = labels.unflatten(1, (-1, self.k)).sum(1)
-            beyond = labels.sum(1, keepdim=True) - 1
-            labels = labels + beyond * smoothing / (self.k * (1 - smoothing))
+            labels = labels.unflatten(1, (-1, self.k)).sum(1)  # [B, K], the halves of [B, 2K] added
+            # a row of weight w: its smoothing counts w times too; where w is 1, nothing changes
+            excess = labels.sum(1, keepdim=True) - 1
+            labels = labels + excess * smoothing / (self.k * (1 - smoothing))
         loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=smoothing)
         if len(labels) < len(logits):
             weak, strong = logits[len(labels) :].chunk(2)
-            sure, guess = weak.detach().softmax(1).max(1)
-            each = F.cross_entropy(strong, guess, reduction="none")
-            loss = loss + (each * (sure >= self.threshold)).mean()
+            # the weak view labels the strong one, without a gradient of its own
+            confidence, pseudo_labels = weak.detach().softmax(1).max(1)
+            losses = F.cross_entropy(strong, pseudo_labels, reduction="none")
+            loss = loss + (losses * (confidence >= self.threshold)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -121,35 +137,36 @@ class Classifier:
         return {"loss": loss.detach()}
 
     def logits(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """[B, K]; rows in the second half of labels [B, 2K] have batch statistics of their own.
+        """Compute logits [B, K]; rows in the second half of labels [B, 2K] are normalised apart.
 
-        Those are not kept, so prediction uses those of the others alone (AdvProp: Xie et al. 2020,
-        section 4, with one affine part for both).
+        Their batch statistics are not tracked, so prediction uses those of the other rows alone
+        (AdvProp: Xie et al. 2020, section 4, with one affine part for both).
         """
         if labels.ndim == 1 or labels.shape[1] == self.k:
             return graphed(net, images)
-        apart = F.pad(labels[:, self.k :].any(1), (0, len(images) - len(labels)))
-        own, other = (~apart).nonzero().flatten(), apart.nonzero().flatten()
+        # [B] bool; unlabelled rows, beyond the labels, go with the first half
+        auxiliary = F.pad(labels[:, self.k :].any(1), (0, len(images) - len(labels)))
+        main_rows, other_rows = (~auxiliary).nonzero().flatten(), auxiliary.nonzero().flatten()
         logits = []
-        for rows, kept in ((own, True), (other, False)):
-            if len(rows):  # a batch in parts can have all of one kind in a part
-                with statistics(net, kept):
+        for rows, track in ((main_rows, True), (other_rows, False)):
+            if len(rows):  # a micro-batch can have all of one kind
+                with batch_statistics(net, track):
                     logits.append(net(images[rows]))
-        return torch.cat(logits)[torch.cat([own, other]).argsort()]
+        return torch.cat(logits)[torch.cat([main_rows, other_rows]).argsort()]
 
     def predict(self, images: Tensor, chunk: int = 512) -> Iterator[Tensor]:
-        """Class probabilities of uint8 images, chunk by chunk: [n, K] float32 on the CPU."""
-        for logits in self.run(self.modules["ema"], images, chunk):
+        """Yield class probabilities of uint8 images, chunk by chunk: [n, K] float32 on the CPU."""
+        for logits in self.forward_chunks(self.modules["ema"], images, chunk):
             yield logits.softmax(1)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Penultimate layer of uint8 images: [N, D] float32 on the CPU."""
+        """Return the penultimate layer's output for uint8 images: [N, D] float32 on the CPU."""
         net = self.modules["ema"]
         assert isinstance(net, nn.Sequential)
-        return torch.cat(list(self.run(net[:-1], images, 512)))
+        return torch.cat(list(self.forward_chunks(net[:-1], images, 512)))
 
-    def run(self, net: nn.Module, images: Tensor, chunk: int) -> Iterator[Tensor]:
-        """A network's output on uint8 images, chunk by chunk, float32 on the CPU."""
+    def forward_chunks(self, net: nn.Module, images: Tensor, chunk: int) -> Iterator[Tensor]:
+        """Yield a network's output on uint8 images, chunk by chunk, float32 on the CPU."""
         net.eval()
         for part in images.split(chunk):
             batch = to_float(part.to(self.device)).contiguous(memory_format=torch.channels_last)
@@ -169,10 +186,10 @@ class ResNet(Classifier):
 
     def network(self, data: LabelledImages) -> nn.Module:
         channels, height, width = data.shape
-        large = max(height, width) > 16
+        large = max(height, width) > 16  # then one more halving, before the stages
         w = self.width
         return nn.Sequential(
-            conv(channels, w, stride=2 if large else 1),
+            conv_norm_relu(channels, w, stride=2 if large else 1),
             Residual(w, w),
             Residual(w, 2 * w, stride=2),
             Residual(2 * w, 4 * w, stride=2),
@@ -194,10 +211,10 @@ class Airbench(Classifier):
 
     def network(self, data: LabelledImages) -> nn.Module:
         w = self.width
-        first = whitening(to_float(data.images))
-        stages = [pooled(first.out_channels, w), pooled(w, 4 * w)]
+        first = whitening_conv(to_float(data.images))
+        stages = [pooled_stage(first.out_channels, w), pooled_stage(w, 4 * w)]
         if max(data.shape[1:]) > 16:
-            stages.append(pooled(4 * w, 4 * w))
+            stages.append(pooled_stage(4 * w, 4 * w))
         return nn.Sequential(
             first,
             nn.GELU(),
@@ -227,12 +244,5 @@ class ResNet18(Classifier):
         parts = OrderedDict(resnet18(num_classes=len(data.classes)).named_children())
         last = parts.pop("fc")
         return nn.Sequential(
-            OrderedDict(enter=Enter(self.side), **parts, flatten=nn.Flatten(), fc=last)
+            OrderedDict(enter=ImageNetInput(self.side), **parts, flatten=nn.Flatten(), fc=last)
         )
-
-
-CLASSIFIERS: dict[str, type[Classifier]] = {
-    "resnet": ResNet,
-    "airbench": Airbench,
-    "resnet18": ResNet18,
-}

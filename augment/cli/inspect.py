@@ -44,7 +44,7 @@ def list_command(as_json: Json = False) -> None:
 
     Example: augment list
     """
-    from augment.classifiers.models import CLASSIFIERS
+    from augment.classifiers import CLASSIFIERS
     from augment.data.datasets import DATASETS
     from augment.experiment.arms import ARMS
     from augment.experiment.filters import FILTERS

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.data.subset import hidden
 from augment.engine.local import choose_jobs, threads_for
@@ -180,7 +180,7 @@ def measure_sampling(trial: Trial) -> tuple[float, float]:
     cell, labelled = trial.cell, trial.labelled
     learner = prepared(trial, GENERATORS[cell.entry](**cell.generator_settings), labelled)
     n = round(float(cell.use.ratio or 0) * len(labelled))
-    few = min(n, 128)  # whole network calls, as in `rows_at_once`
+    few = min(n, 128)  # whole network calls, as in `images_per_call`
     labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
     learner.sample(labels[:2], seeds=seeds[:2])
     start = time.perf_counter()

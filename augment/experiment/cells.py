@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.data.images import LabelledImages
 from augment.data.subset import labelled_subset

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.grids import class_grid, save_picture
 from augment.data.images import LabelledImages
 from augment.experiment.context import Stage, SyntheticSet, Trial

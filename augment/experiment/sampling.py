@@ -25,7 +25,7 @@ from augment.storage.tensors import TensorFile
 from augment.training.serialization import load_learner
 
 SYNTHETIC_FILE = "synthetic.safetensors"
-SAMPLES_AT_ONCE = 512  # between two signs of life; whole network calls, as in `rows_at_once`
+SAMPLES_AT_ONCE = 512  # between two signs of life; whole network calls, as in `images_per_call`
 
 
 def synthesise(trial: Trial, model: Path) -> Stage:

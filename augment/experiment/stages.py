@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.grids import class_grid, save_picture
 from augment.data.subset import unlabelled_rest
 from augment.experiment.arms import ARMS, generator_set, training_set
@@ -106,7 +106,7 @@ def fit_generator(trial: Trial) -> Stage:
 
 def grid_steps(learner: Learner) -> set[int]:
     """Name the steps at which a generator in training is sampled, in the first trial."""
-    shares = getattr(learner, "shown", SNAPSHOTS)
+    shares = getattr(learner, "grid_shares", SNAPSHOTS)
     return {max(share > 0, round(learner.steps * share)) for share in shares}
 
 
@@ -179,7 +179,7 @@ def train_classifier(plan: ClassifierPlan) -> Stage:
         learner.prepare(trial.labelled, seed=seed, device=context.device, precision=precision)
         if cell.weights:
             tensors = read_weights(cell.weights)
-            learner.adopt(tensors, source=cell.weights, frozen=ARMS[cell.arm].frozen)
+            learner.load_backbone(tensors, source=cell.weights, frozen=ARMS[cell.arm].frozen)
         state = TrainingState(0, learner.steps)
         for state in train_with_checkpoints(
             learner, data, seed=seed, device=context.device, folder=folder

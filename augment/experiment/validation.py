@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from augment.classifiers.models import CLASSIFIERS
-from augment.classifiers.pretrained import HUB
+from augment.classifiers import CLASSIFIERS
+from augment.classifiers.pretrained import TORCHVISION
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
@@ -116,8 +116,8 @@ def _check_together(recipe: Recipe) -> None:
         raise UsageError(f"--arm {pretrained[0]} needs --weights: a safetensors file or a run")
     if recipe.weights and not pretrained:
         raise UsageError("--weights is of no use to these arms: add --arm transfer")
-    if recipe.weights == HUB and recipe.classifier != "resnet18":
-        raise UsageError(f"--weights {HUB} is for --classifier resnet18: add that")
+    if recipe.weights == TORCHVISION and recipe.classifier != "resnet18":
+        raise UsageError(f"--weights {TORCHVISION} is for --classifier resnet18: add that")
 
 
 def _check_overrides(recipe: Recipe) -> None:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from augment.classifiers.pretrained import HUB, hub_place, hub_weights, read_safetensors
+from augment.classifiers.pretrained import (
+    TORCHVISION,
+    read_safetensors,
+    torchvision_source,
+    torchvision_weights,
+)
 from augment.errors import UsageError
 from augment.experiment.records import classifier_path
 from augment.storage.artifacts import Store
@@ -17,17 +22,19 @@ SOURCE_ARM = "real+classic"  # the arm of a run whose classifier is taken
 
 def weights_file(source: str) -> Path:
     """The file of a `--weights`; torchvision's is fetched into torch's own cache if need be."""
-    if source == HUB:
-        _, file = hub_place()
+    if source == TORCHVISION:
+        _, file = torchvision_source()
         if not file.exists():
-            hub_weights()
+            torchvision_weights()
         return file
     return run_weights(Path(source)) if Path(source).is_dir() else Path(source)
 
 
 def read_weights(source: str) -> dict[str, Tensor]:
     """The tensors of a `--weights`; UsageError for a file that is no safetensors."""
-    return hub_weights() if source == HUB else read_safetensors(weights_file(source))
+    return (
+        torchvision_weights() if source == TORCHVISION else read_safetensors(weights_file(source))
+    )
 
 
 def run_weights(folder: Path) -> Path:

@@ -1,4 +1,7 @@
-"""GENERATORS: class-conditional image generators. A new one is a file here and a line below."""
+"""GENERATORS: class-conditional image generators, by the names that the command line knows.
+
+A new one is a file here that fulfils `Generator`, and a line below; the contract's tests cover it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from augment.generators.cgan import CGAN
 from augment.generators.controls import Duplicate, Noise
 from augment.generators.cvae import CVAE
 from augment.generators.ddpm import DDPM
-from augment.generators.morph import Mix
+from augment.generators.morph import Morph
 from augment.generators.pretrained import Pretrained
 from augment.generators.reference.cifar_gan import A1GAN, A2CGAN
 from augment.generators.reference.mnist_cgan import B1CGAN, B2VAE, B3CVAE, B4VAECGAN
@@ -25,13 +28,16 @@ class Generator(Learner, Protocol):
 
     @property
     def transformed(self) -> float:
-        """Share of its training batches that comes with classic transforms; see `generator_set`."""
+        """Share of the training batches with classic transforms; see `generator_set`."""
         ...
 
-    presets: ClassVar[dict[str, dict[str, Any]]]  # smoke, quick, full
+    presets: ClassVar[dict[str, dict[str, Any]]]  # smoke, quick, full: fields other than defaults
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """[N] int64, [N] int64 → [N, C, H, W] uint8: one seed an image, whatever the batch."""
+        """Sample an image for each label and seed: [N], [N] int64 → [N, C, H, W] uint8.
+
+        Image k depends on label k and seed k alone, whatever the batch.
+        """
         ...
 
 
@@ -39,7 +45,7 @@ GENERATORS: dict[str, type[Generator]] = {
     "ddpm": DDPM,
     "cgan": CGAN,
     "cvae": CVAE,
-    "mix": Mix,
+    "mix": Morph,
     "duplicate": Duplicate,
     "noise": Noise,
     "pretrained": Pretrained,

@@ -1,4 +1,7 @@
-"""A convolutional conditional GAN for small data."""
+"""A convolutional conditional GAN for small data.
+
+G is the shared `Decoder`, D a projection discriminator; samples come from G's EMA.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from augment.data.images import LabelledImages, pad_sides
-from augment.generators.blocks import Decoder, decode, doublings
+from augment.data.images import ImageShape, LabelledImages, pad_sides
+from augment.generators.blocks import Decoder, doublings, sample_decoder
 from augment.training.learner import Metrics, seeded_init
 from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
 from augment.training.precision import autocast
@@ -22,22 +25,26 @@ from augment.transforms.geometric import shift, uniform
 class Critic(nn.Module):
     """Projection discriminator (Miyato & Koyama 2018), spectrally normalised: score [B]."""
 
-    def __init__(self, width: int, shape: tuple[int, int, int], n_classes: int) -> None:
+    def __init__(self, width: int, shape: ImageShape, n_classes: int) -> None:
         super().__init__()
-        channels, height, side = shape
-        self.times = doublings(height, side)
-        wide = [width * 2 ** min(2, i) for i in range(self.times + 1)]
+        channels, *sides = shape
+        self.halvings = doublings(*sides)
+        widths = [width * 2 ** min(2, i) for i in range(self.halvings + 1)]  # e.g. w, 2w, 4w
         layers: list[nn.Module] = [spectral_norm(nn.Conv2d(channels, width, 3, padding=1))]
-        for a, b in itertools.pairwise(wide):
+        for a, b in itertools.pairwise(widths):
             layers += [nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(a, b, 4, 2, 1))]
-        layers += [nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(wide[-1], wide[-1], 3, padding=1))]
+        layers += [
+            nn.LeakyReLU(0.1),
+            spectral_norm(nn.Conv2d(widths[-1], widths[-1], 3, padding=1)),
+        ]
         self.body = nn.Sequential(*layers, nn.LeakyReLU(0.1))
-        self.score = spectral_norm(nn.Linear(wide[-1], 1))
-        self.label = spectral_norm(nn.Embedding(n_classes, wide[-1]))
+        self.score = spectral_norm(nn.Linear(widths[-1], 1))
+        self.label = spectral_norm(nn.Embedding(n_classes, widths[-1]))
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        x = pad_sides(images, 2**self.times).contiguous(memory_format=torch.channels_last)
-        features = self.body(x).float().sum((2, 3))
+        x = pad_sides(images, 2**self.halvings).contiguous(memory_format=torch.channels_last)
+        features = self.body(x).float().sum((2, 3))  # [B, D]
+        # unconditional score plus the inner product with the class's embedding
         return self.score(features).squeeze(1) + (self.label(labels) * features).sum(1)
 
 
@@ -47,8 +54,8 @@ class CGAN:
 
     steps: int = 2000
     batch: int = 64
-    z: int = 64
-    width: int = 32
+    z: int = 64  # dimensions of the noise
+    width: int = 32  # channels at the highest resolution, of G and of D
     lr: float = 5e-4  # of G; D's is `d_scale` times as much (two time scales, Heusel et al. 2017)
     d_scale: float = 2.0
     diffaugment: tuple[str, ...] = ("translation", "cutout")
@@ -76,7 +83,7 @@ class CGAN:
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
-        """Build G, its average, D and both optimisers."""
+        """Build G, its EMA, D and both optimisers."""
         self.device, self.precision, self.shape = device, precision, data.shape
         k = len(data.classes)
         g, d = seeded_init(
@@ -93,7 +100,7 @@ class CGAN:
         }
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One step of D on real and generated images of the same labels, then one of G."""
+        """Take one step of D on real and generated images of the same labels, then one of G."""
         g, d = self.modules["g"], self.modules["d"].requires_grad_(True)
         rate = self.lr * warmup_cosine(step, self.steps, warmup=0.02, floor=0.1)
         for optimiser in self.optimisers.values():
@@ -101,8 +108,9 @@ class CGAN:
         z = torch.randn(len(images), self.z, generator=rng, device=self.device)
         with autocast(self.precision, self.device):
             fake = g(z, labels).float()
-            shown = self.disturb(torch.cat([images, fake.detach()]), rng)
-            real_score, fake_score = d(shown, labels.repeat(2)).chunk(2)
+            inputs = self.disturb(torch.cat([images, fake.detach()]), rng)
+            real_score, fake_score = d(inputs, labels.repeat(2)).chunk(2)
+        # hinge loss (Lim & Ye 2017)
         d_real, d_fake = F.relu(1 - real_score).mean(), F.relu(1 + fake_score).mean()
         self.optimisers["d"].zero_grad()
         (d_real + d_fake).backward()
@@ -111,7 +119,7 @@ class CGAN:
         d.requires_grad_(False)
         with autocast(self.precision, self.device):
             g_loss = -d(self.disturb(fake, rng), labels).mean()
-            half = -(-len(z) // 2)  # of the batch says as much at half the cost
+            half = -(-len(z) // 2)  # of the batch estimates it as well at half the cost
             other_z = torch.randn(half, self.z, generator=rng, device=self.device)
             other = g(other_z, labels[:half]).float()
         # Mao et al. 2019, eq. 4: images of one class should differ as much as their noise does
@@ -129,20 +137,18 @@ class CGAN:
         }
 
     def disturb(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """DiffAugment: the same kinds of disturbance for all that D sees, gradients go through."""
+        """Apply DiffAugment: the same kinds of disturbance to all that D sees, differentiably."""
         for name in self.diffaugment:
             images = DISTURBANCES[name](images, rng)
         return images
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU."""
-        decoder = self.modules["ema"]
-        assert isinstance(decoder, Decoder)
-        return decode(decoder, self.z, self.shape, labels, seeds, self.device, self.precision)
+        """Sample an image for each label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
+        return sample_decoder(self, self.modules["ema"], labels, seeds)
 
 
-def colour(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Brightness ±0.5, saturation ×0…2, contrast ×0.5…1.5."""
+def _colour(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Change brightness by ±0.5, saturation ×0…2, contrast ×0.5…1.5: [N, C, H, W] in [-1, 1]."""
     n = len(images)
     images = images + uniform(n, -0.5, 0.5, rng)[:, None, None, None]
     grey = images.mean(1, keepdim=True)
@@ -151,13 +157,13 @@ def colour(images: Tensor, rng: torch.Generator) -> Tensor:
     return mean + (images - mean) * uniform(n, 0.5, 1.5, rng)[:, None, None, None]
 
 
-def translation(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Whole-pixel shifts of up to an eighth of the side, black outside."""
+def _translation(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Shift by whole pixels, up to an eighth of the side, black outside."""
     return shift(images, rng, fill="constant")
 
 
-def cutout(images: Tensor, rng: torch.Generator) -> Tensor:
-    """A square of half the side is made mid-grey, anywhere, partly outside too."""
+def _cutout(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Make a square of half the side mid-grey, anywhere, partly outside too."""
     n, _, height, width = images.shape
     centre_y = uniform(n, 0, height, rng)[:, None]
     centre_x = uniform(n, 0, width, rng)[:, None]
@@ -167,4 +173,4 @@ def cutout(images: Tensor, rng: torch.Generator) -> Tensor:
     return images.masked_fill(hole, 0.0)
 
 
-DISTURBANCES = {"colour": colour, "translation": translation, "cutout": cutout}
+DISTURBANCES = {"colour": _colour, "translation": _translation, "cutout": _cutout}

@@ -1,4 +1,4 @@
-"""The controls: what any generator must beat to have learnt something."""
+"""Controls: what any generator must beat to have learnt something from the labelled images."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ from augment.training.learner import Metrics
 
 
 class Memory(nn.Module):
-    """The labelled images themselves, kept as a network keeps its weights."""
+    """The labelled images themselves, stored as a network stores its weights.
+
+    Buffers travel with the artefact, so that sampling needs nothing but the saved generator.
+    """
 
     def __init__(self, data: LabelledImages) -> None:
         super().__init__()
-        self.images: Tensor
-        self.labels: Tensor
+        self.images: Tensor  # [N, C, H, W] uint8
+        self.labels: Tensor  # [N] int64
         self.register_buffer("images", data.images.cpu().clone())
         self.register_buffer("labels", data.labels.cpu().clone())
         self.k = len(data.classes)
 
-    def chosen(self, labels: Tensor, u: Tensor) -> Tensor:
-        """An image of each label, chosen by u in [0, 1): [N], [N] → [N, C, H, W] in [-1, 1]."""
+    def choose(self, labels: Tensor, u: Tensor) -> Tensor:
+        """Choose a labelled image of each label by u in [0, 1): [N] → [N, C, H, W] in [-1, 1]."""
         order = self.labels.argsort(stable=True)
         # bincount would wait for the GPU
         counts = (self.labels[:, None] == torch.arange(self.k, device=labels.device)).sum(0)
-        starts = counts.cumsum(0) - counts
+        starts = counts.cumsum(0) - counts  # of each class within `order`
+        # u close to 1 may round up to the count
         indices = (u * counts[labels]).long().minimum(counts[labels] - 1)
         return to_float(self.images[order[starts[labels] + indices]])
 
@@ -51,23 +55,23 @@ class Duplicate:
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
-        """Remember the images."""
+        """Store the labelled images."""
         self.modules = {"memory": Memory(data)}
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """Nothing is learnt: with `steps` at 0 the loop never comes here."""
+        """Raise TypeError: nothing is learnt, and with `steps` at 0 the loop never comes here."""
         raise TypeError("the control takes no steps")
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """For each label, one of its images, chosen by the seed: [N, C, H, W] uint8."""
+        """Return for each label one of its images, chosen by the seed: [N, C, H, W] uint8."""
         memory = self.modules["memory"]
         assert isinstance(memory, Memory)
         images = torch.empty(len(labels), *memory.images.shape[1:], dtype=torch.uint8)
         rng = torch.Generator()
         for row, label, seed in zip(images, labels.tolist(), seeds.tolist(), strict=True):
-            own = (memory.labels == label).nonzero().flatten()
-            pick = torch.randint(len(own), (1,), generator=rng.manual_seed(seed))
-            row.copy_(memory.images[own[pick[0]]])
+            indices = (memory.labels == label).nonzero().flatten()
+            pick = torch.randint(len(indices), (1,), generator=rng.manual_seed(seed))
+            row.copy_(memory.images[indices[pick[0]]])
         return images
 
 
@@ -76,7 +80,9 @@ class Noise(Duplicate):
     """Normal noise around mid-grey, whatever the label: what useless images do."""
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """Normal noise around mid-grey, std half the range: [N, C, H, W] uint8."""
+        """Sample normal noise around mid-grey, std half the range: [N, C, H, W] uint8."""
         memory = self.modules["memory"]
         assert isinstance(memory, Memory)
-        return to_uint8(noise_for(seeds, tuple(memory.images.shape[1:]), torch.device("cpu")) / 2)
+        shape = tuple(memory.images.shape[1:])
+        # on the CPU, where the images are wanted
+        return to_uint8(noise_for(seeds, shape, torch.device("cpu")) / 2)

@@ -1,4 +1,7 @@
-"""A convolutional conditional variational autoencoder."""
+"""A convolutional conditional variational autoencoder (VAE).
+
+The prior of z is a normal distribution for each class, learnt with the rest; see `CVAE` for why.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augment.data.images import LabelledImages, pad_sides
-from augment.generators.blocks import Decoder, Normalised, decode, doublings
+from augment.data.images import ImageShape, LabelledImages, pad_sides
+from augment.generators.blocks import Decoder, Normalise, doublings, sample_decoder
 from augment.training.learner import Metrics, seeded_init
 from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
 from augment.training.precision import autocast
@@ -20,34 +23,36 @@ from augment.training.precision import autocast
 class Encoder(nn.Module):
     """(images, labels) → mean and log variance of z, [B, Z] each."""
 
-    def __init__(self, z: int, width: int, shape: tuple[int, int, int], n_classes: int) -> None:
+    def __init__(self, z: int, width: int, shape: ImageShape, n_classes: int) -> None:
         super().__init__()
-        channels, height, side = shape
-        self.times = doublings(height, side)
-        grid = -(-height // 2**self.times) * -(-side // 2**self.times)
-        wide = [channels + 1, *(width * 2 ** min(2, i) for i in range(self.times))]
+        channels, *sides = shape
+        self.halvings = doublings(*sides)
+        rows, columns = (-(-side // 2**self.halvings) for side in sides)  # of the lowest grid
+        widths = [channels + 1, *(width * 2 ** min(2, i) for i in range(self.halvings))]
         self.label = nn.Embedding(n_classes, 1)
         self.body = nn.Sequential(
             *(
-                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), Normalised(), nn.SiLU())
-                for a, b in itertools.pairwise(wide)
+                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), Normalise(), nn.SiLU())
+                for a, b in itertools.pairwise(widths)
             ),
             nn.Flatten(),
-            nn.Linear(wide[-1] * grid, 2 * z),
+            nn.Linear(widths[-1] * rows * columns, 2 * z),
         )
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        images = pad_sides(images, 2**self.times)
+        images = pad_sides(images, 2**self.halvings)
+        # the label as one more channel, the same number at every pixel
         plane = self.label(labels)[:, :, None, None].expand(-1, -1, *images.shape[-2:])
         x = torch.cat([images, plane], 1).contiguous(memory_format=torch.channels_last)
-        mean, log_variance = self.body(x).float().chunk(2, 1)
+        mean, log_variance = self.body(x).float().chunk(2, 1)  # [B, Z] each
+        # far outside this range exp overflows in the loss
         return mean, log_variance.clamp(-12, 12)
 
 
 class PriorDecoder(nn.Module):
-    """(noise [B, Z], labels [B]) → images: noise moves to the class's own normal, is decoded."""
+    """(noise [B, Z], labels [B]) → images: decodes a sample of the class's prior."""
 
-    def __init__(self, z: int, width: int, shape: tuple[int, int, int], n_classes: int) -> None:
+    def __init__(self, z: int, width: int, shape: ImageShape, n_classes: int) -> None:
         super().__init__()
         self.prior = nn.Embedding(n_classes, 2 * z)  # mean and log variance
         nn.init.zeros_(self.prior.weight)
@@ -67,8 +72,8 @@ class CVAE:
 
     steps: int = 2000
     batch: int = 64
-    z: int = 16
-    width: int = 32
+    z: int = 16  # dimensions of the latent
+    width: int = 32  # channels at the highest resolution
     lr: float = 2e-3
     noise: float = 0.1  # variance of a pixel given z; small: sharp, but samples fall into gaps
     ema: float = 0.995
@@ -87,40 +92,40 @@ class CVAE:
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
-        """Build encoder, decoder, the decoder's average and the optimiser."""
+        """Build encoder, decoder, the decoder's EMA and the optimiser."""
         self.device, self.precision, self.shape = device, precision, data.shape
-        about = (self.z, self.width, data.shape, len(data.classes))
-        pair = seeded_init(lambda: nn.ModuleList([Encoder(*about), PriorDecoder(*about)]), seed)
+        sizes = (self.z, self.width, data.shape, len(data.classes))
+        pair = seeded_init(lambda: nn.ModuleList([Encoder(*sizes), PriorDecoder(*sizes)]), seed)
         pair = pair.to(device=device, memory_format=torch.channels_last)
         self.modules = {"encoder": pair[0], "decoder": pair[1], "ema": ema_copy(pair[1])}
         self.optimisers = {"net": torch.optim.Adam(pair.parameters(), self.lr, fused=True)}
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One step on the evidence bound, in nats an image."""
+        """Take one step on the negative evidence lower bound (ELBO), in nats per image."""
         optimiser = self.optimisers["net"]
         set_rate(optimiser, self.lr * warmup_cosine(step, self.steps))
         decoder = self.modules["decoder"]
         assert isinstance(decoder, PriorDecoder)
         with autocast(self.precision, self.device):
             mean, log_variance = self.modules["encoder"](images, labels)
+            # reparametrisation (Kingma & Welling 2014, section 2.4)
             eps = torch.randn(mean.shape, generator=rng, device=self.device)
             output = decoder.decoder(mean + eps * (0.5 * log_variance).exp(), labels)
             prior_mean, prior_log_variance = decoder.prior(labels).float().chunk(2, 1)
-        error = F.mse_loss(output.float(), images)
+        mse = F.mse_loss(output.float(), images)
         pixels = images[0].numel()
-        reconstruction = 0.5 * pixels * error / self.noise
-        # between two diagonal normals, q(z | image, label) and p(z | label)
-        surprise = ((mean - prior_mean).square() + log_variance.exp()) / prior_log_variance.exp()
-        kl = 0.5 * (prior_log_variance - log_variance + surprise - 1).sum(1).mean()
+        # -log p(image | z) of independent normal pixels, up to a constant
+        reconstruction = 0.5 * pixels * mse / self.noise
+        # KL divergence between two diagonal normals, q(z | image, label) and p(z | label)
+        moment = ((mean - prior_mean).square() + log_variance.exp()) / prior_log_variance.exp()
+        kl = 0.5 * (prior_log_variance - log_variance + moment - 1).sum(1).mean()
         loss = reconstruction + kl
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         ema_update(self.modules["ema"], self.modules["decoder"], step, self.ema)
-        return {"loss": loss.detach(), "mse": error.detach(), "kl": kl.detach()}
+        return {"loss": loss.detach(), "mse": mse.detach(), "kl": kl.detach()}
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU."""
-        decoder = self.modules["ema"]
-        assert isinstance(decoder, PriorDecoder)
-        return decode(decoder, self.z, self.shape, labels, seeds, self.device, self.precision)
+        """Sample an image for each label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
+        return sample_decoder(self, self.modules["ema"], labels, seeds)

@@ -1,4 +1,9 @@
-"""A small class-conditional diffusion model: v-prediction, diffusers' schedulers, fast sampler."""
+"""A small class-conditional diffusion model: v-prediction, diffusers' schedulers, fast sampler.
+
+x0 is an image, xt the same with noise eps at level t: xt = alpha x0 + sigma eps, where alpha² is
+alpha_bar[t] and sigma² = 1 - alpha² (Ho et al. 2020, eq. 4). The network sees images with padded
+sides and with patches folded into channels; `unet` has the networks to choose from.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +16,9 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, pad_sides, to_uint8
 from augment.errors import UsageError
-from augment.generators.blocks import in_chunks, rows_at_once
+from augment.generators.blocks import images_per_call, in_chunks
 from augment.generators.controls import Memory
-from augment.generators.unet import LeanUNet
+from augment.generators.unet import NETWORKS, UNetSettings
 from augment.runtime.seeds import noise_for, seed_for, seeded
 from augment.training.cuda_graphs import graphed
 from augment.training.learner import SNAPSHOTS, Metrics, in_mode, seeded_init
@@ -21,6 +26,7 @@ from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
 from augment.training.precision import autocast
 
 LEVELS = 1000  # noise levels of the training schedule
+SAMPLERS = ("dpm++", "ddim", "ddpm")
 
 
 @dataclass
@@ -33,7 +39,7 @@ class DDPM:
     widths: tuple[int, ...] = (32, 64)
     patch: int = 0  # pixels a side folded into channels; 0: 2 for images up to 32 a side, else 4
     attention: bool = True  # at the lowest resolution only
-    hub: int = 256  # hidden units that see the whole lowest grid (lean); 0: none
+    hub: int = 256  # hidden units of the MLP on the whole lowest grid (lean); 0: none
     lr: float = 2e-3
     weight_decay: float = 0.01
     dropout: float = 0.0
@@ -78,7 +84,7 @@ class DDPM:
     def prepare(
         self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
-        """Build network, average and optimiser for images [*, C, H, W] of K classes."""
+        """Build network, EMA and optimiser for images [*, C, H, W] of K classes."""
         for key, known in (("sampler", SAMPLERS), ("network", NETWORKS), ("snapshot", SNAPSHOTS)):
             if (value := getattr(self, key)) not in known:
                 raise UsageError(f"ddpm.{key} '{value}' is none of {', '.join(map(str, known))}")
@@ -97,41 +103,49 @@ class DDPM:
 
     @property
     def fold(self) -> int:
-        """Pixels a side that become channels: a quarter of the cost a factor of two."""
+        """Side in pixels of the patches that become channels: each doubling quarters the cost."""
         return self.patch or (2 if max(self.shape[1:]) <= 32 else 4)
 
     @property
     def multiple(self) -> int:
-        """What the sides must be a multiple of."""
+        """Number of pixels that both sides are padded to a multiple of."""
         return self.fold * 2 ** (len(self.widths) - 1)
 
     def build(self, n_classes: int) -> nn.Module:
-        """The network for images of this shape; one class more, the null class."""
+        """Build the network for images of this shape; one class more, the null class."""
         channels, height, width = self.shape
-        sides = (
+        sides = (  # as `to_network` pads and folds them
             -(-height // self.multiple) * self.multiple // self.fold,
             -(-width // self.multiple) * self.multiple // self.fold,
         )
-        return NETWORKS[self.network](self, channels * self.fold**2, sides, n_classes + 1)
+        settings = UNetSettings(
+            self.widths,
+            self.hub,
+            self.attention,
+            self.dropout,
+            fused_attention=self.device.type != "cpu",
+        )
+        return NETWORKS[self.network](channels * self.fold**2, sides, n_classes + 1, settings)
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One step on the v-prediction loss (Salimans & Ho 2022, eq. 12 and appendix D)."""
+        """Take one step on the v-prediction loss (Salimans & Ho 2022, eq. 12 and appendix D)."""
         # eval mode keeps channels_last through the network; only dropout needs train mode
         net = in_mode(self.modules["net"], self.dropout > 0)
         optimiser = self.optimisers["net"]
         set_rate(optimiser, self.lr * warmup_cosine(step, self.steps))
-        x0 = self.enter(images)
+        x0 = self.to_network(images)  # [B, C × fold², H / fold, W / fold]
         n = len(x0)
         u = torch.rand(n, generator=rng, device=self.device)
         t = (LEVELS * u**self.noise_power).long().clamp_(max=LEVELS - 1)
         eps = torch.randn(x0.shape, generator=rng, device=self.device)
+        # label dropout trains the null class too (Ho & Salimans 2021, algorithm 1)
         dropped = torch.rand(n, generator=rng, device=self.device) < self.label_dropout
         labels = torch.where(dropped, self.null, labels)
         alpha = self.alpha_bar[t].sqrt()[:, None, None, None]
         sigma = (1 - self.alpha_bar[t]).sqrt()[:, None, None, None]
         xt = (alpha * x0 + sigma * eps).contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device), seeded(rng, only_if=self.dropout > 0):
-            v = graphed(net, xt, t, labels, call=velocity_of)
+            v = graphed(net, xt, t, labels, call=_velocity_of)
         loss = F.mse_loss(v.float(), alpha * eps - sigma * x0)
         optimiser.zero_grad()
         loss.backward()
@@ -140,121 +154,76 @@ class DDPM:
         return {"loss": loss.detach()}
 
     def clip_gradients(self, *_: Any) -> None:
-        """Bring the gradient down to the norm `clip`."""
+        """Scale the gradient down to the norm `clip` at most."""
         nn.utils.clip_grad_norm_(self.modules["net"].parameters(), self.clip)
 
     @torch.inference_mode()
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """[N] labels, [N] seeds → [N, C, H, W] uint8 on the CPU; a seed an image."""
-        return in_chunks(self.draw, labels, seeds, rows_at_once(self.shape, self.device))
+        """Sample an image for each label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
+        rows = images_per_call(self.shape, self.device)
+        return in_chunks(self.sample_chunk, labels, seeds, rows)
 
-    def draw(self, labels: Tensor, seeds: Tensor) -> Tensor:
-        """One batch through the sampler."""
+    def sample_chunk(self, labels: Tensor, seeds: Tensor) -> Tensor:
+        """Run one batch through the sampler: [B], [B] → [B, C, H, W] uint8."""
         labels = labels.to(self.device)
         channels, height, width = self.shape
-        x = noise_for(
-            seeds,
-            (channels, height + -height % self.multiple, width + -width % self.multiple),
-            self.device,
-        )
-        x = F.pixel_unshuffle(x, self.fold).contiguous(memory_format=torch.channels_last)
+        padded = (channels, height + -height % self.multiple, width + -width % self.multiple)
+        x = F.pixel_unshuffle(noise_for(seeds, padded, self.device), self.fold)
+        x = x.contiguous(memory_format=torch.channels_last)
         plan = scheduler(self.sampler)
         plan.set_timesteps(self.calls, device=self.device)
-        levels = plan.timesteps
+        levels = plan.timesteps  # descending
         if self.strength < 1:  # as SDEdit (Meng et al. 2022), from a labelled image of the class
             levels = levels[-max(1, round(self.strength * self.calls)) :]
-            x0, alpha_bar = self.enter(self.start_images(labels, seeds)), self.alpha_bar[levels[0]]
+            x0 = self.to_network(self.start_images(labels, seeds))
+            alpha_bar = self.alpha_bar[levels[0]]
             x = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * x
-        # only the full chain adds noise on the way: one generator an image
-        own: dict[str, Any] = {}
+        # only the full chain adds noise on the way: one generator per image
+        noise: dict[str, Any] = {}
         if self.sampler == "ddpm":
-            own["generator"] = [
+            noise["generator"] = [
                 torch.Generator().manual_seed(seed_for(s, "chain")) for s in seeds.tolist()
             ]
         for t in levels:
-            x = plan.step(self.velocity(x, t, labels), t, x, return_dict=False, **own)[0]
+            x = plan.step(self.velocity(x, t, labels), t, x, return_dict=False, **noise)[0]
         return to_uint8(F.pixel_shuffle(x, self.fold))[..., :height, :width]
 
     def start_images(self, labels: Tensor, seeds: Tensor) -> Tensor:
-        """A labelled image of each label, or a blend of two of them: [N, C, H, W] in [-1, 1]."""
+        """Choose a labelled image of each label, or blend two: [B, C, H, W] in [-1, 1]."""
         memory = self.modules["memory"]
         assert isinstance(memory, Memory)
-        own = torch.tensor([seed_for(s, "start") for s in seeds.tolist()])
-        first, second, place = torch.special.ndtr(noise_for(own, (3,), self.device)).unbind(1)
-        images = memory.chosen(labels, first)
+        start_seeds = torch.tensor([seed_for(s, "start") for s in seeds.tolist()])
+        # ndtr, the normal distribution function, makes uniform numbers of normal ones
+        uniform = torch.special.ndtr(noise_for(start_seeds, (3,), self.device))
+        first, second, weight = uniform.unbind(1)
+        images = memory.choose(labels, first)
         if self.interpolate:
-            images = images.lerp(memory.chosen(labels, second), place[:, None, None, None])
+            images = images.lerp(memory.choose(labels, second), weight[:, None, None, None])
         return images
 
     def velocity(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        """The network's v, guided; both halves of the guidance go through as one batch."""
+        """Predict v with classifier-free guidance, conditional and null class as one batch."""
         net, times = self.modules["ema"], t.expand(len(x))
         with autocast(self.precision, self.device):
             if self.guidance == 1:
-                return velocity_of(net, x, times, labels).float()
+                return _velocity_of(net, x, times, labels).float()
             both = torch.cat([labels, torch.full_like(labels, self.null)])
-            v = velocity_of(net, x.repeat(2, 1, 1, 1), times.repeat(2), both)
-        wanted, unconditional = v.float().chunk(2)
-        return unconditional + self.guidance * (wanted - unconditional)
+            v = _velocity_of(net, x.repeat(2, 1, 1, 1), times.repeat(2), both)
+        conditional, unconditional = v.float().chunk(2)
+        return unconditional + self.guidance * (conditional - unconditional)
 
-    def enter(self, images: Tensor) -> Tensor:
-        """Pixels as the network sees them: sides padded, patches folded into channels."""
+    def to_network(self, images: Tensor) -> Tensor:
+        """Pad the sides and fold patches into channels: images as the network sees them."""
         return F.pixel_unshuffle(pad_sides(images, self.multiple), self.fold)
 
 
-def velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-    """v [B, C, H, W] of noised images at levels [B] of classes [B]."""
+def _velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    """Call the network: v [B, C, H, W] of noisy images at noise levels [B] of classes [B]."""
     return net(x, t, class_labels=labels, return_dict=False)[0]
 
 
-def lean(model: DDPM, channels: int, sides: tuple[int, int], n_classes: int) -> nn.Module:
-    """LeanUNet."""
-    return LeanUNet(
-        channels,
-        sides,
-        model.widths,
-        n_classes,
-        hub=model.hub,
-        attention=model.attention,
-        dropout=model.dropout,
-    )
-
-
-def unet2d(model: DDPM, channels: int, sides: tuple[int, int], n_classes: int) -> nn.Module:
-    """UNet2DModel with one block a level."""
-    from diffusers import UNet2DModel
-    from diffusers.models.attention_processor import Attention, AttnProcessor
-
-    net = UNet2DModel(
-        sample_size=sides,
-        in_channels=channels,
-        out_channels=channels,
-        layers_per_block=1,
-        block_out_channels=model.widths,
-        down_block_types=("DownBlock2D",) * len(model.widths),
-        up_block_types=("UpBlock2D",) * len(model.widths),
-        norm_num_groups=8,
-        attention_head_dim=min(32, model.widths[-1]),
-        add_attention=model.attention,
-        dropout=model.dropout,
-        num_class_embeds=n_classes,
-    )
-    if model.device.type == "cpu":
-        for module in net.modules():  # the fused kernel is slow in bf16 there
-            if isinstance(module, Attention):
-                module.set_processor(AttnProcessor())
-    # diffusers starts class embeddings at std 1, seven times the time embedding's
-    assert isinstance(net.class_embedding, nn.Embedding)
-    nn.init.normal_(net.class_embedding.weight, std=0.14)
-    return net
-
-
-NETWORKS = {"lean": lean, "unet2d": unet2d}
-SAMPLERS = ("dpm++", "ddim", "ddpm")
-
-
 def scheduler(name: str) -> Any:
-    """diffusers' scheduler of this name, on the cosine schedule (Nichol & Dhariwal 2021)."""
+    """Build diffusers' scheduler of a sampler, on the cosine schedule (Nichol & Dhariwal 2021)."""
     from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
     common: dict[str, Any] = dict(

@@ -1,0 +1,1 @@
+"""Training: the contract of a learner, the loop, checkpoints, recovery after a failure."""

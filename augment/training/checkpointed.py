@@ -1,4 +1,7 @@
-"""The training loop with a log and checkpoints: it goes on where an earlier try was stopped."""
+"""The training loop with a log and checkpoints: it resumes where an earlier process was stopped.
+
+On one machine, a resumed training ends with the same weights, bit for bit, as an unbroken one.
+"""
 
 from __future__ import annotations
 
@@ -16,68 +19,68 @@ from augment.storage.tensors import load_checkpoint, save_checkpoint
 from augment.training.learner import Learner
 from augment.training.loop import finite_floats, train
 from augment.training.recovery import halve_rate, recover
-from augment.training.serialization import good_state, load_full_state
+from augment.training.serialization import finite_state, load_full_state
 from augment.training.training_set import TrainingSet
 
-CHECKPOINT_SECONDS = 20.0  # what a kill can cost at most, and the steps to the next log point
+CHECKPOINT_SECONDS = 20.0  # work that a kill can cost, besides the steps to the next log point
 LOG_POINTS = 50  # values of each metric kept in history.csv
-LOG_STEPS = (5, 100)  # between two, at least and at most; what a loss that is no number can cost
+LOG_STEPS = (5, 100)  # least and most steps between two; those a non-finite loss can cost
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a training is."""
+    """Progress of a training."""
 
     step: int
     steps: int
     metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0  # so far, earlier tries counted in
-    changed: dict[str, Any] = field(default_factory=dict)  # by a fault: retried, micro_batch
-    warning: str = ""
+    seconds: float = 0.0  # so far, in all processes together
+    changed: dict[str, Any] = field(default_factory=dict)  # by `recover`: retried, micro_batch
+    warning: str = ""  # what `recover` has just done
 
 
 def train_with_checkpoints(
     learner: Learner, data: TrainingSet, *, seed: int, device: torch.device, folder: Path
 ) -> Iterator[TrainingState]:
-    """Train to the end and write history.csv; yields the state at the start and after each step.
+    """Train to the end and write history.csv; yield the state at the start and after each step.
 
-    A log point whose numbers are all finite is what recovery goes back to. Checkpoints are taken
-    there alone, so that a training that was stopped goes back to the same one.
+    Recovery goes back to the last log point, where all numbers were finite. Checkpoints are written
+    at log points alone, so that a resumed training would go back to the same one.
     """
     saved = load_checkpoint(folder)
     if saved:
-        good, about = saved
-        load_full_state(learner, good)
+        tensors, record = saved
+        load_full_state(learner, tensors)
     else:
-        good, about = good_state(learner, 0), {"step": 0, "seconds": 0.0, "log": []}
-        about["changed"] = {"retried": None, "micro_batch": learner.batch}
-    changed = about["changed"]
+        tensors, record = finite_state(learner, 0), {"step": 0, "seconds": 0.0, "log": []}
+        record["changed"] = {"retried": None, "micro_batch": learner.batch}
+    changed = record["changed"]
     if changed["retried"] is not None:
         halve_rate(learner)
     every = min(max(learner.steps // LOG_POINTS, LOG_STEPS[0]), LOG_STEPS[1])
     numbers: dict[str, float] = {}
-    spent, begun, warning = about["seconds"], time.perf_counter(), ""
-    last = begun
-    while True:
-        start, micro_batch = about["step"], changed["micro_batch"]
-        yield TrainingState(start, learner.steps, numbers, about["seconds"], changed, warning)
+    earlier, begun, warning = record["seconds"], time.perf_counter(), ""
+    saved_at = begun
+    while True:  # once, and again after each failure
+        start, micro_batch = record["step"], changed["micro_batch"]
+        yield TrainingState(start, learner.steps, numbers, record["seconds"], changed, warning)
         steps = train(learner, data, seed=seed, device=device, start=start, micro_batch=micro_batch)
         try:
             for step, metrics in steps:
-                seconds = spent + time.perf_counter() - begun
+                seconds = earlier + time.perf_counter() - begun
                 if step == 1 or step % every == 0 or step == learner.steps:
                     numbers = finite_floats(step, metrics)
-                    good = good_state(learner, step)
-                    about |= {"step": step, "seconds": seconds}
-                    about["log"] += [[step, name, value] for name, value in numbers.items()]
-                    if time.perf_counter() - last > CHECKPOINT_SECONDS:
-                        save_checkpoint(folder, good, about)
-                        last = time.perf_counter()
+                    tensors = finite_state(learner, step)
+                    record |= {"step": step, "seconds": seconds}
+                    record["log"] += [[step, name, value] for name, value in numbers.items()]
+                    if time.perf_counter() - saved_at > CHECKPOINT_SECONDS:
+                        save_checkpoint(folder, tensors, record)
+                        saved_at = time.perf_counter()
                 yield TrainingState(step, learner.steps, numbers, seconds, changed)
             break
-        except Exception as error:
-            warning = recover(learner, changed, error, about["step"])
-        load_full_state(learner, good)
-        save_checkpoint(folder, good, about)
-    log = pd.DataFrame(about["log"], columns=["step", "metric", "value"])
+        except Exception as error:  # `recover` raises what it has no answer to
+            warning = recover(learner, changed, error, record["step"])
+        load_full_state(learner, tensors)
+        save_checkpoint(folder, tensors, record)
+    log = pd.DataFrame(record["log"], columns=["step", "metric", "value"])
     write_csv(folder / "history.csv", log)

@@ -1,4 +1,4 @@
-"""What a learner is, and the parts that all learners share."""
+"""The contract of a learner (any generator or classifier), and helpers that learners share."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages
 
-Metrics = dict[str, Tensor]
+Metrics = dict[str, Tensor]  # scalars, detached, still on the device
 
-
-SNAPSHOTS = (0.25, 0.5, 0.75, 1.0)  # of a generator's training: when it is drawn, its weights kept
+# shares of a generator's training after which a grid of samples and its weights are saved
+SNAPSHOTS = (0.25, 0.5, 0.75, 1.0)
 
 
 class Learner(Protocol):
-    """Anything that learns: hyperparameters in __init__, networks in `prepare`, a step in `update`.
+    """A generator or classifier: hyperparameters in __init__, networks in `prepare`, then `update`.
 
-    Generators and classifiers alike, so that no arm differs by accident.
+    One contract and one loop for all, so that arms differ only where they are meant to.
     """
 
-    # after prepare; where there is an "ema", it and a "memory" are kept in the end, nothing else
+    # after prepare; where there is an "ema", it and a "memory" are saved in the end, nothing else
     modules: dict[str, nn.Module]
-    optimisers: dict[str, torch.optim.Optimizer]
+    optimisers: dict[str, torch.optim.Optimizer]  # their state is part of a checkpoint
 
     @property
     def steps(self) -> int:
-        """How many updates make a training; 0 for a control."""
+        """Number of updates in a training; 0 for a control."""
         ...
 
     @property
     def batch(self) -> int:
-        """Images an update."""
+        """Number of images per update."""
         ...
 
     def prepare(
@@ -43,27 +43,27 @@ class Learner(Protocol):
         ...
 
     def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
-        """One optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64.
+        """Take one optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64.
 
-        Classifiers also take mixed labels [B, K] float, a row counting what it adds up to; [B, 2K],
-        the second half of rows that are to be normalised apart; and fewer labels than images: the
-        rows beyond are weak views of unlabelled images, then as many strong ones.
+        Classifiers also take mixed labels [B, K] float, a row of sum w with weight w; [B, 2K], the
+        second half for rows that are to be normalised apart; and fewer labels than images: the
+        other rows are weak views of unlabelled images, then as many strong ones.
         """
         ...
 
 
 def steps_for(epochs: int, data: LabelledImages, batch: int) -> int:
-    """Steps that see every image `epochs` times."""
+    """Return the number of steps in which every image is seen `epochs` times."""
     return math.ceil(epochs * len(data) / batch)
 
 
 def in_mode(net: nn.Module, training: bool) -> nn.Module:
-    """The network in training or evaluation mode; it is walked through only if it was not."""
+    """Put the network in training or evaluation mode; free of cost if it is in that mode."""
     return net if net.training == training else net.train(training)
 
 
 def seeded_init(build: Any, seed: int) -> Any:
-    """Call `build()` with torch's initialisers seeded; the global random state is put back."""
-    with torch.random.fork_rng(devices=[]):
+    """Call `build()` with torch's initialisers seeded, then restore the global random state."""
+    with torch.random.fork_rng(devices=[]):  # the CPU's state only: networks are built there
         torch.manual_seed(seed)
         return build()

@@ -1,4 +1,4 @@
-"""Optimiser steps, the learning rate's schedule and the exponential moving average (EMA)."""
+"""Optimiser steps, the learning-rate schedule and the exponential moving average (EMA)."""
 
 from __future__ import annotations
 
@@ -11,56 +11,63 @@ from torch import Tensor, nn
 
 
 def warmup_cosine(step: int, steps: int, warmup: float = 0.05, floor: float = 0.02) -> float:
-    """Factor of the learning rate: linear from 0 to 1 over `warmup`, then a cosine to `floor`."""
-    progress = (step + 1) / steps
+    """Return the factor of the learning rate at a step: linear warm-up to 1, then cosine decay.
+
+    `warmup` is a share of the steps, `floor` the factor at the end.
+    """
+    progress = (step + 1) / steps  # the first step already learns
     if progress < warmup:
         return progress / warmup
-    fallen = (progress - warmup) / (1 - warmup)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fallen))
+    decayed = (progress - warmup) / (1 - warmup)  # 0…1
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * decayed))
 
 
 def optimizer_step(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step of an optimiser down a loss."""
+    """Compute the gradient of a loss and take one step of the optimiser."""
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give every parameter group this rate, times the group's own `scale` if it has one."""
+    """Set the learning rate of every parameter group, times the group's `scale` if it has one."""
     for group in optimiser.param_groups:
+        # `recovery.halve_rate` sets `scale`, and a GAN may give D another rate than G
         group["lr"] = rate * group.get("scale", 1.0)
 
 
 def ema_copy(net: nn.Module) -> nn.Module:
-    """A frozen copy that `follow` keeps as the moving average."""
+    """Copy a network, in evaluation mode and without gradients, as the EMA of its weights."""
     return copy.deepcopy(net).requires_grad_(False).eval()
 
 
 @torch.no_grad()
 def ema_update(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
-    """Move the average towards the net; short at the start: min(decay, (1 + s) / (10 + s)).
+    """Move the EMA towards the network by 1 - decay; less decay in the first steps s.
 
+    The decay is min(decay, (1 + s) / (10 + s)), so that the initial weights are soon forgotten.
     Floating-point buffers (batch-norm statistics) are averaged too, others copied.
     """
     weight = 1 - min(decay, (1 + step) / (10 + step))
-    (floats, others), (new_floats, new_others) = tensors_of(average), tensors_of(net)
+    (floats, others), (new_floats, new_others) = _tensors_of(average), _tensors_of(net)
+    # one call for all tensors: a loop over them costs a small network a launch each
     torch._foreach_lerp_(floats, new_floats, weight)
-    for to, new in zip(others, new_others, strict=True):
-        to.copy_(new)
+    for old, new in zip(others, new_others, strict=True):
+        old.copy_(new)
 
 
-TENSORS: WeakKeyDictionary[nn.Module, tuple[list[Tensor], list[Tensor]]] = WeakKeyDictionary()
+# weak keys: a network is freed with its last other reference
+_TENSORS: WeakKeyDictionary[nn.Module, tuple[list[Tensor], list[Tensor]]] = WeakKeyDictionary()
 
 
-def tensors_of(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Parameters and buffers, the floating-point ones and the others.
+def _tensors_of(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the parameters and buffers of a network: the floating-point ones, and the others.
 
-    Looked up once a network, whose tensors training changes in place and never replaces: this and
-    `in_mode` took a quarter off a small classifier's step.
+    Collected once per network, because training changes its tensors in place and never replaces
+    them: this and `in_mode` took a quarter off a small classifier's step.
     """
-    if net not in TENSORS:
-        own = [*net.parameters(), *net.buffers()]
-        floats = [t for t in own if t.is_floating_point()]
-        TENSORS[net] = floats, [t for t in own if not t.is_floating_point()]
-    return TENSORS[net]
+    if net not in _TENSORS:
+        tensors = [*net.parameters(), *net.buffers()]
+        floats = [t for t in tensors if t.is_floating_point()]
+        _TENSORS[net] = floats, [t for t in tensors if not t.is_floating_point()]
+    return _TENSORS[net]

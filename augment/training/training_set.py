@@ -1,4 +1,4 @@
-"""What is learnt from: parts, their shares of a batch, their transforms."""
+"""The training set of a learner, and which images of it a step takes."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from augment.transforms.geometric import Transform
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSet:
-    """What is learnt from: parts, the share of each batch that each fills, its transform."""
+    """Parts of a training set, each with its share of a batch and its transform."""
 
     parts: tuple[LabelledImages, ...]
-    shares: tuple[float, ...]  # sums to 1, and beyond by the unlabelled ones
+    shares: tuple[float, ...]  # of the labelled parts they add up to 1; unlabelled ones are extra
     transforms: tuple[Transform, ...]
-    compose: Composition | None = None  # on the whole batch
-    # of how much is done of the training, 0…1: what the second part takes of the first two's share
+    mix_batch: Composition | None = None  # applied to the whole batch, e.g. mixup
+    # progress of the training, 0…1 → the second part's share of what the first two fill
     synthetic_schedule: Callable[[float], float] | None = None
     # in place of the parts' labels: [N, K] or [N, 2K], see Learner.update
     targets: tuple[Tensor, ...] | None = None
 
     def to(self, device: torch.device) -> TrainingSet:
-        """The same set with its images on a device."""
+        """Copy the set with its images on a device."""
         targets = self.targets and tuple(t.to(device) for t in self.targets)
         parts = tuple(p.to(device) for p in self.parts)
         return dataclasses.replace(self, parts=parts, targets=targets)
 
     def counts(self, batch: int, done: float = 0.0) -> list[int]:
-        """How many images of a batch come from each part; they add up to `batch` times shares.
+        """Count the images of a batch from each part; they add up to `batch` times the shares.
 
-        `done` is the part of the training before it, 0…1.
+        `done` is the share of the training before this batch, 0…1.
         """
         shares = self.shares
         if self.synthetic_schedule:
-            now = self.synthetic_schedule(done)
-            shares = (1 - now, now, *shares[2:])
+            synthetic = self.synthetic_schedule(done)
+            shares = (1 - synthetic, synthetic, *shares[2:])
         counts = [round(share * batch) for share in shares[:-1]]
+        # the last part takes the rest, so that rounding never changes the size of the batch
         return [*counts, round(sum(shares) * batch) - sum(counts)]
 
 
@@ -54,9 +55,10 @@ def epoch_indices(
     cache: dict[int, Tensor],
     device: torch.device | None = None,
 ) -> Tensor:
-    """Places of the `take` images drawn from n after `position` others: each once an epoch.
+    """Return the indices of the next `take` of n images, each once an epoch.
 
-    The order of epoch e depends on (seed, e) alone, so that a resumed run draws the same.
+    `position` is how many were taken before. The order of epoch e depends on (seed, e) alone, so
+    that a resumed run takes the same. `cache` holds the order of the last epoch.
     """
     indices = []
     end = position + take
@@ -65,7 +67,7 @@ def epoch_indices(
         if epoch not in cache:
             rng = torch.Generator().manual_seed(seed_for(seed, "epoch", epoch))
             cache.clear()
-            # moved once an epoch: to move each batch's indices would wait for the GPU in every step
+            # moved once an epoch: moving each batch's indices would wait for the GPU in every step
             cache[epoch] = torch.randperm(n, generator=rng).to(device)
         indices.append(cache[epoch][offset : offset + end - position])
         position += len(indices[-1])

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from augment import __version__
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
 from augment.experiment.hyperparameters import hyperparameters
 from augment.generators import GENERATORS

@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from augment.classifiers.models import CLASSIFIERS
+from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import load_dataset
 from augment.engine.run import checked
 from augment.engine.status import Status

@@ -9,7 +9,7 @@ from augment.data.images import LabelledImages
 from augment.errors import UsageError
 from augment.generators.blocks import normalise
 from augment.generators.ddpm import DDPM
-from augment.generators.unet import HUB_GRID, LeanUNet
+from augment.generators.unet import BOTTLENECK_GRID, LeanUNet, UNetSettings
 
 SMALL = dict(widths=(8, 16), hub=16, batch=4, steps=6)
 
@@ -46,7 +46,7 @@ def test_normalise_is_group_norm_forward_and_backward(groups):
 
 
 def test_network_starts_by_predicting_nothing():
-    net = LeanUNet(4, (8, 8), (8, 16), 3, hub=16, attention=True, dropout=0.0)
+    net = LeanUNet(4, (8, 8), 3, UNetSettings((8, 16), hub=16, attention=True, dropout=0.0))
     x = torch.randn(2, 4, 8, 8)
     (v,) = net(x, torch.tensor([1, 900]), torch.tensor([0, 2]))
     assert v.shape == x.shape
@@ -71,7 +71,7 @@ def test_trained_network_listens_to_level_and_label(what, cpu):
         ((1, 8, 8), 2, (2, 2)),
         ((3, 32, 32), 2, (8, 8)),
         ((3, 50, 64), 4, (7, 8)),
-        ((1, 96, 80), 4, (HUB_GRID, HUB_GRID)),
+        ((1, 96, 80), 4, (BOTTLENECK_GRID, BOTTLENECK_GRID)),
     ],
 )
 def test_patch_and_hub_follow_the_size_of_the_images(shape, fold, grid, cpu):
