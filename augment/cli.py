@@ -376,20 +376,20 @@ def report(
     from augment.report.run_outputs import read_results, write_beside, write_outputs
     from augment.report.table import summarise
     from augment.storage.artifacts import Store
-    from augment.storage.atomic import room_for
+    from augment.storage.atomic import writing
     from augment.storage.run_folder import reading
 
     csv = source.suffix == ".csv" and source.is_file()
     if csv and tensorboard:
         raise UsageError("--tensorboard needs a run folder: a results CSV has no curves")
-    with room_for(source), reading(source):
+    with writing(source), reading(source):
         if csv:
             table = read_results(source)
             write_beside(source, table)
         else:
             table = read_results(run_file(source, "results.csv"))
             for sig in table.loc[table["status"] == "ok", "signature"]:
-                Store(source).sound("score", str(sig))
+                Store(source).verified_path("score", str(sig))
             table = write_outputs(source, table)
             if left := unfinished(source):
                 talk(left)
@@ -444,11 +444,11 @@ def compare(
     if sheet:
         from augment.data.grids import side_by_side
         from augment.report.export import artefacts, chosen_cell
-        from augment.storage.atomic import room_for
+        from augment.storage.atomic import writing
 
         runs = [run_file(run, "results.csv").parent for run in (a, b)]
         grids = [artefacts(run, chosen_cell(run, None, None))[1] / "grid.png" for run in runs]
-        with room_for(sheet):
+        with writing(sheet):
             side_by_side(grids, sheet)
         talk(f"{sheet}: labelled rows of the first trial, A left, B right")
 
@@ -480,10 +480,10 @@ def sample(
         raise UsageError("give one of --label CLASS and --random")
     run_file(run_dir, "settings.json")
     from augment.report.export import draw_samples
-    from augment.storage.atomic import room_for
+    from augment.storage.atomic import writing
     from augment.storage.run_folder import reading
 
-    with room_for(out or run_dir), reading(run_dir):
+    with writing(out or run_dir), reading(run_dir):
         drawn = draw_samples(run_dir, label, n, generator, seed, guidance, out, device)
     if as_json:
         print(json.dumps(drawn))
@@ -509,11 +509,11 @@ def export(
     """
     run_file(run_dir, "settings.json")
     from augment.report.export import export_images
-    from augment.storage.atomic import room_for
+    from augment.storage.atomic import writing
     from augment.storage.run_folder import reading
 
     real = not synthetic_only
-    with room_for(out), reading(run_dir):
+    with writing(out), reading(run_dir):
         counts = export_images(run_dir, out, generator, seed, data_dir, with_real=real)
     print(out)
     talk(

@@ -11,7 +11,7 @@ import torch
 
 from augment.classifiers.models import CLASSIFIERS
 from augment.data.images import LabelledImages
-from augment.data.subset import hidden
+from augment.data.subset import hide_labels
 from augment.engine.local import choose_jobs, threads_for
 from augment.engine.run import checked
 from augment.engine.scheduling import generator_keys
@@ -213,7 +213,7 @@ def measure_score(
         CLASSIFIERS, cell.classifier, cell.classifier_settings, labelled, device, precision
     )
     arm = without_images(cell.arm)
-    learnt = training_set(arm, labelled, None, policy, 0.0, hidden(labelled))
+    learnt = training_set(arm, labelled, None, policy, 0.0, hide_labels(labelled))
     seconds = seconds_for(learner, learnt, device)
     few = labelled.images[:128]
     list(learner.predict(few))

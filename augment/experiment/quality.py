@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from augment.classifiers.models import CLASSIFIERS
-from augment.data.grids import class_grid, save_picture
+from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages
 from augment.experiment.context import Progress, Stage, SyntheticSet, Trial
 from augment.experiment.filters import Evidence, kept
@@ -90,8 +90,8 @@ def measure(
         "distance": distance_to_own_class(fixed, synthetic, labelled),
     }
     save_file(evidence, folder / EVIDENCE_FILE)
-    save_picture(closest_pairs(path, synthetic, labelled), folder / "closest.png")
-    save_picture(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
+    save_png(closest_pairs(path, synthetic, labelled), folder / "closest.png")
+    save_png(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
     result = QualityResult(
         against="labelled" if real is labelled else "unlabelled pool",
         agreement=whole,

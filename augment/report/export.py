@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from augment.data.grids import class_grid, save_picture, to_pillow
+from augment.data.grids import class_grid, save_png, to_pillow
 from augment.data.images import LabelledImages
 from augment.errors import RunFolderError, UsageError, unknown
 from augment.experiment.cells import Cell, expand
@@ -51,10 +51,10 @@ def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[
 def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[ScoreResult, Path, Path]:
     """(the cell's score, its synthetic set, its generator)."""
     store = Store(run_dir)
-    score = ScoreResult.read(store.sound("score", str(line["signature"])))
-    synthetic = store.sound("synthetic", str(score.synthetic))
+    score = ScoreResult.read(store.verified_path("score", str(line["signature"])))
+    synthetic = store.verified_path("synthetic", str(score.synthetic))
     model = SyntheticResult.read(synthetic).model
-    return score, synthetic, store.sound("generator", model)
+    return score, synthetic, store.verified_path("generator", model)
 
 
 def draw_samples(
@@ -93,7 +93,7 @@ def draw_samples(
     for i, (image, k) in enumerate(zip(images, labels.tolist(), strict=True)):
         to_pillow(image).save(folder / f"{i:04d}-{label_name(classes[k])}.png")
     sheet = folder / "sheet.png"
-    save_picture(class_grid(images, min(n, 8)), sheet)
+    save_png(class_grid(images, min(n, 8)), sheet)
     return {
         "sheet": str(sheet),
         "folder": str(folder),
@@ -125,7 +125,7 @@ def export_images(
         raise UsageError(f"{out} exists: name a new or an empty folder")
     line = chosen_cell(run_dir, generator, seed)
     score, synthetic, _ = artefacts(run_dir, line)
-    quality = QualityResult.read(Store(run_dir).sound("quality", str(score.quality)))
+    quality = QualityResult.read(Store(run_dir).verified_path("quality", str(score.quality)))
     images = load_synthetic(synthetic, tuple(score.classes))
     folders = folder_names(score.classes)
     lines: list[dict[str, Any]] = []

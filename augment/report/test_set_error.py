@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
-from augment.data.subset import linked
+from augment.data.subset import linked_units
 from augment.experiment.arms import ARMS
 from augment.metrics.classification import BALANCED
 from augment.metrics.paired import image_error
@@ -63,7 +63,7 @@ def units_tested(folder: Path) -> dict[str, np.ndarray]:
     columns = ["dataset", "group", "sha256"]  # folders of before the manifest had groups lack them
     tested = lines[lines["split"] == "test"].reindex(columns=columns).astype(object).fillna("")
     return {
-        name: pd.factorize(np.array(linked(own["group"].tolist(), own["sha256"])))[0]
+        name: pd.factorize(np.array(linked_units(own["group"].tolist(), own["sha256"])))[0]
         for name, own in tested.groupby("dataset", sort=False)
     }
 
