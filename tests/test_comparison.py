@@ -5,7 +5,7 @@ import pytest
 from test_table import CLASSIC, REAL, results, rows
 
 from augment.errors import UsageError
-from augment.metrics.paired import compare
+from augment.metrics.paired import compare_pairs
 from augment.report.comparison import (
     PICTURES_HEAD,
     compare_pictures,
@@ -26,7 +26,7 @@ def test_arms_are_compared_over_the_seeds_both_have():
     a, b = table([0.6, 0.7, 0.8]), table([0.62, 0.75, None, 0.9], generator="cgan")
     found = compare_tables(a, b).set_index("arm")
     line = found.loc["real+classic+synth"]
-    expected = compare([0.62, 0.75], [0.6, 0.7])  # seed 2 failed in B, seed 3 is not in A
+    expected = compare_pairs([0.62, 0.75], [0.6, 0.7])  # seed 2 failed in B, seed 3 is not in A
     assert (line["pairs"], line["difference"]) == (2, pytest.approx(expected.mean))
     assert (line["low"], line["high"]) == pytest.approx((expected.low, expected.high))
     assert (line["generator_a"], line["generator_b"]) == ("ddpm", "cgan")

@@ -3,7 +3,7 @@
 import pytest
 from test_table import CLASSIC, results, rows
 
-from augment.metrics.paired import spread_interval
+from augment.metrics.paired import mean_interval
 from augment.report.plots import accuracy_by_arm, gain_curves
 
 
@@ -41,7 +41,7 @@ def test_gain_shows_the_interval_of_the_pairs():
     table.loc[chosen, "accuracy"] = [c + g / 100 for c, g in zip(CLASSIC, gains, strict=True)]
     (bars,) = gain_curves(table).axes[0].containers[0].lines[2]
     ends = bars.get_segments()[1][:, 1]
-    assert ends.tolist() == pytest.approx(spread_interval(gains)[1:])
+    assert ends.tolist() == pytest.approx(mean_interval(gains)[1:])
 
 
 def test_control_without_the_setting_is_left_out_of_its_curve():

@@ -14,7 +14,7 @@ from augment.data.images import LabelledImages
 from augment.data.split import Dataset, split
 from augment.generators import GENERATORS
 from augment.generators.controls import Duplicate
-from augment.metrics.paired import compare
+from augment.metrics.paired import compare_pairs
 
 SET = {"classifier": {"steps": 250, "width": 12, "batch": 32}}
 
@@ -133,7 +133,7 @@ def test_generator_that_copies_is_flagged_and_no_better_than_duplicate(
     assert rates["duplicate"] == 1.0
     assert rates["noise"] == 0.0
     scores = result.table.pivot_table(index="seed", columns="generator", values="accuracy")
-    assert compare(scores["copier"].tolist(), scores["duplicate"].tolist()).verdict != "helps"
+    assert compare_pairs(scores["copier"].tolist(), scores["duplicate"].tolist()).verdict != "helps"
 
 
 def test_held_out_sample_is_not_taken_for_copies(digits):

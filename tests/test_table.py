@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from augment.metrics.paired import compare, gain_shown, pairs_for
+from augment.metrics.paired import compare_pairs, detectable_gain, pairs_needed
 from augment.report.run_outputs import COLUMNS, TEXT
 from augment.report.table import (
     HEAD,
@@ -263,7 +263,7 @@ def test_sentence_gives_verdict_points_interval_and_pairs(points, verdict):
     arm = [b + p / 100 for b, p in zip(base, points, strict=True)]
     found = summarise(results(rows("real+classic", base), rows("real+classic+synth", arm)))
     (sentence,) = verdicts(found)
-    c = compare(arm, base)
+    c = compare_pairs(arm, base)
     assert f": {verdict}" in sentence
     assert f"{sum(points) / 3:+.2f} points against classic transforms alone" in sentence
     assert f"95 % interval {100 * c.low:+.2f} to {100 * c.high:+.2f}, n = 3 pairs" in sentence
@@ -272,8 +272,8 @@ def test_sentence_gives_verdict_points_interval_and_pairs(points, verdict):
 def test_sentence_says_what_so_many_pairs_can_show(usual):
     (sentence,) = verdicts(summarise(usual))
     sd = float(np.std([3, 4, 5, 4, 3, 5], ddof=1)) / 100  # the differences, in points
-    assert f"6 pairs show a gain of {percent(gain_shown(6, sd))} points" in sentence
-    assert f"one of 0.5 points takes n = {pairs_for(0.005, sd)}." in sentence
+    assert f"6 pairs show a gain of {percent(detectable_gain(6, sd))} points" in sentence
+    assert f"one of 0.5 points takes n = {pairs_needed(0.005, sd)}." in sentence
 
 
 def test_verdict_that_could_be_luck_among_several_says_so(usual):

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 import augment
-from augment.metrics.paired import compare, image_error
+from augment.metrics.paired import compare_pairs, image_error
 from augment.report.comparison import compare_tables
 from augment.report.run_outputs import read_results
 from augment.report.test_set_error import unit_scores, units_tested
@@ -58,7 +58,7 @@ def test_error_of_each_arm_is_that_of_its_predictions(run):
 def test_table_has_the_wider_interval_and_says_so(run):
     line = run.summary.set_index("arm").loc["real+classic"]
     scores = [hits(run, arm).mean(1).tolist() for arm in ("real+classic", "real")]
-    wanted = compare(*scores, se_images=line["se_test_images"])
+    wanted = compare_pairs(*scores, se_images=line["se_test_images"])
     assert (line["low"], line["high"]) == pytest.approx((wanted.low, wanted.high))
     for name in ("table.md", "report.html"):
         assert "for other test images of the same kind" in (run.path / name).read_text()

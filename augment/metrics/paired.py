@@ -25,21 +25,12 @@ import numpy as np
 from scipy import optimize, stats
 
 BOOTSTRAP_FROM = 10  # pairs
-
-
 EXACT_LIMIT = 16  # pairs up to which all 2^n sign patterns are counted
-
-
-PATTERNS = 50_000  # random sign patterns beyond that
-
-
-MOST_PAIRS = 1000  # looked through for the power line
-
-
-QUANTILES = 2000  # of the sample spread, in the integral of the power
-
-
+RANDOM_PATTERNS = 50_000  # sign patterns drawn beyond that
+MAX_PAIRS = 1000  # looked through for the power line
+QUANTILES = 2000  # of the sample standard deviation, in the integral of the power
 DECIMALS = 12  # scores that agree to here are equal: 0.3 - (0.1 + 0.2) is no difference
+NO_SPREAD = 1e-12  # a standard deviation up to here is 0 but for rounding
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ class Contrast:
 
     @property
     def verdict(self) -> str:
-        """*helps* / *hurts* when the interval excludes 0; p, corrected or not, stands beside it."""
+        """*helps* or *hurts* when the interval excludes 0; p, corrected or not, is beside it."""
         if self.n == 0:
             return "no pair"
         if self.low is None or self.high is None:
@@ -69,15 +60,16 @@ class Contrast:
         return "hurts" if self.high < 0 else "can't tell"
 
 
-def compare(
+def compare_pairs(
     arm: Sequence[float],
     baseline: Sequence[float],
     level: float = 0.95,
     se_images: float | None = None,
 ) -> Contrast:
-    """Contrast of paired scores; a pair with a missing value (NaN) is left out and counted.
+    """Contrast paired scores; a pair with a missing value (NaN) is left out and counted.
 
-    `se_images` is what `image_error` finds for these pairs; None where it is not known.
+    `se_images` is what `image_error` finds for these pairs; None where it is not known. Raises
+    ValueError if the numbers of scores differ.
     """
     if len(arm) != len(baseline):
         raise ValueError(f"{len(arm)} scores cannot be paired with {len(baseline)}")
@@ -87,14 +79,14 @@ def compare(
     if n < 2:
         return Contrast(n, float(d.mean()) if n else math.nan, missing=missing)
     low, high = t_interval(d, level, se_images or 0.0)
-    bca = bca_interval(d, level) if n >= BOOTSTRAP_FROM else None
+    bca = _bca_interval(d, level) if n >= BOOTSTRAP_FROM else None
     sd = float(d.std(ddof=1))
     p = sign_flip_p(d)
     return Contrast(n, float(d.mean()), low, high, p, None, bca, missing, sd, se_images)
 
 
 def image_error(differences: np.ndarray) -> float:
-    """Standard error of the mean of [trials ≥ 2, units] that comes of which units are tested.
+    """Estimate the standard error of the mean of [trials ≥ 2, units] due to the units tested.
 
     A unit is what is drawn together: an image, or a patient's. Its entry is how much it adds to
     the trial's difference, scaled so that a row's mean is that difference. From the mean squares of
@@ -103,35 +95,41 @@ def image_error(differences: np.ndarray) -> float:
     trials, units = differences.shape
     if units < 2:
         return 0.0
-    of_units = differences.mean(0)
-    rest = differences - differences.mean(1, keepdims=True) - of_units + differences.mean()
-    ms_units = trials * of_units.var(ddof=1)
+    unit_means = differences.mean(0)  # [units]
+    rest = differences - differences.mean(1, keepdims=True) - unit_means + differences.mean()
+    ms_units = trials * unit_means.var(ddof=1)  # mean squares
     ms_rest = (rest**2).sum() / ((trials - 1) * (units - 1))
     return math.sqrt(max(0.0, float(ms_units - ms_rest)) / (trials * units))
 
 
-def half_width(sd: Any, n: int, level: float = 0.95, se_images: float = 0.0) -> Any:
-    """Half of the interval of n ≥ 2 differences of this spread (a number or an array of them)."""
-    tail, own = 0.5 + level / 2, np.square(sd) / n
-    alone = stats.t.ppf(tail, n - 1) * np.sqrt(own)
+def _half_width(sd: Any, n: int, level: float = 0.95, se_images: float = 0.0) -> Any:
+    """Compute half the width of the interval of n ≥ 2 differences with this standard deviation.
+
+    `sd` and the result are a number, or arrays. Degrees of freedom with images: Hillis 2007.
+    """
+    quantile, var_trials = 0.5 + level / 2, np.square(sd) / n
+    over_trials = stats.t.ppf(quantile, n - 1) * np.sqrt(var_trials)
     if not se_images:
-        return alone
-    both = own + se_images**2
+        return over_trials
+    var_total = var_trials + se_images**2
     with np.errstate(divide="ignore"):  # without spread: as many degrees as the normal has
-        degrees = (n - 1) * np.square(both / own)
-    return np.maximum(alone, stats.t.ppf(tail, degrees) * np.sqrt(both))
+        degrees = (n - 1) * np.square(var_total / var_trials)
+    return np.maximum(over_trials, stats.t.ppf(quantile, degrees) * np.sqrt(var_total))
 
 
 def t_interval(d: np.ndarray, level: float = 0.95, se_images: float = 0.0) -> tuple[float, float]:
-    """Interval of the mean of [n ≥ 2] differences; zero spread, known images: width 0."""
-    mean, spread = float(d.mean()), float(d.std(ddof=1))
-    half = float(half_width(spread if spread > 1e-12 else 0.0, len(d), level, se_images))
+    """Compute the interval of the mean of [n ≥ 2] differences.
+
+    Its width is 0 if they do not vary and nothing is added for the test images.
+    """
+    mean, sd = float(d.mean()), float(d.std(ddof=1))
+    half = float(_half_width(sd if sd > NO_SPREAD else 0.0, len(d), level, se_images))
     return mean - half, mean + half
 
 
-def bca_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap interval of the mean, 9,999 resamples; zero spread gives width 0."""
-    if d.std() <= 1e-12:
+def _bca_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Compute the bootstrap interval of the mean, 9,999 resamples; zero spread gives width 0."""
+    if d.std() <= NO_SPREAD:
         return float(d.mean()), float(d.mean())
     result = stats.bootstrap(
         (d,),
@@ -139,54 +137,58 @@ def bca_interval(d: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         confidence_level=level,
         method="BCa",
         n_resamples=9999,
-        rng=np.random.default_rng(0),
+        rng=np.random.default_rng(0),  # a report written twice has the same figures
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def sign_flip_p(d: np.ndarray) -> float:
-    """Two-sided p of the sign-flip test: exact up to 16 pairs, never below 2^(1−n)."""
+    """Compute the two-sided p of the sign-flip test: exact up to 16 pairs, at least 2^(1−n)."""
     n = len(d)
     observed = abs(d.sum()) - 1e-9 * np.abs(d).sum()  # sums in another order are ties all the same
     if n <= EXACT_LIMIT:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
+        signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))  # [2^n, n]
         return float((np.abs(signs @ d) >= observed).mean())
-    signs = np.random.default_rng(0).choice((1.0, -1.0), (PATTERNS, n))
-    return float(((np.abs(signs @ d) >= observed).sum() + 1) / (PATTERNS + 1))
+    signs = np.random.default_rng(0).choice((1.0, -1.0), (RANDOM_PATTERNS, n))
+    # + 1: the pattern observed is one of them, and p is never 0 (Phipson & Smyth 2010)
+    return float(((np.abs(signs @ d) >= observed).sum() + 1) / (RANDOM_PATTERNS + 1))
 
 
 def power(n: int, gain: float, sd: float, level: float = 0.95, se_images: float = 0.0) -> float:
-    """How often the interval of n pairs excludes 0 if the true mean is `gain`, the spread `sd`.
+    """Compute how often the interval of n pairs excludes 0 at a true mean `gain` and spread `sd`.
 
     The noncentral t distribution as a mean of normal ones over the sample spread (Owen 1965);
     scipy's own fails in the far tail.
     """
     quantiles = (np.arange(QUANTILES) + 0.5) / QUANTILES
-    spreads = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
-    halves = half_width(spreads, n, level, se_images)
+    sample_sds = sd * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
+    halves = _half_width(sample_sds, n, level, se_images)
     error = math.hypot(sd / math.sqrt(n), se_images)
     above, below = stats.norm.sf((halves - gain) / error), stats.norm.cdf((-halves - gain) / error)
     return float((above + below).mean())
 
 
-def pairs_for(gain: float, sd: float, wanted: float = 0.8, se_images: float = 0.0) -> int | None:
-    """The fewest pairs that show a true `gain` in `wanted` of all experiments; None above 1,000."""
-    if sd <= 1e-12 and not se_images:
+def pairs_needed(
+    gain: float, sd: float, target_power: float = 0.8, se_images: float = 0.0
+) -> int | None:
+    """Find the fewest pairs that detect a true `gain` with this power; None above 1,000."""
+    if sd <= NO_SPREAD and not se_images:
         return 2
-    found = bisect.bisect_left(
-        range(2, MOST_PAIRS + 1), wanted, key=lambda n: power(n, gain, sd, se_images=se_images)
+    candidates = range(2, MAX_PAIRS + 1)  # the power rises with n
+    index = bisect.bisect_left(
+        candidates, target_power, key=lambda n: power(n, gain, sd, se_images=se_images)
     )
-    return found + 2 if found + 2 <= MOST_PAIRS else None
+    return candidates[index] if index < len(candidates) else None
 
 
-def gain_shown(n: int, sd: float, wanted: float = 0.8, se_images: float = 0.0) -> float:
-    """The least true gain that n ≥ 2 pairs show in `wanted` of all experiments."""
-    unit = max(sd, se_images)
-    if unit <= 1e-12:
+def detectable_gain(n: int, sd: float, target_power: float = 0.8, se_images: float = 0.0) -> float:
+    """Find the least true gain that n ≥ 2 pairs detect with this power."""
+    unit = max(sd, se_images)  # so that the root lies between 0 and 100 of them
+    if unit <= NO_SPREAD:
         return 0.0
     return unit * float(
         optimize.brentq(
-            lambda effect: power(n, effect, sd / unit, se_images=se_images / unit) - wanted,
+            lambda effect: power(n, effect, sd / unit, se_images=se_images / unit) - target_power,
             0.0,
             100.0,
         )
@@ -194,20 +196,21 @@ def gain_shown(n: int, sd: float, wanted: float = 0.8, se_images: float = 0.0) -
 
 
 def holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The same contrasts with p corrected for their number (those without p stay without)."""
-    tested = sorted((c.p, i) for i, c in enumerate(contrasts) if c.p is not None)
+    """Correct p for the number of contrasts by Holm (1979); those without p stay without."""
+    ordered = sorted((c.p, i) for i, c in enumerate(contrasts) if c.p is not None)
     corrected = list(contrasts)
     running = 0.0
-    for rank, (p, i) in enumerate(tested):
-        running = max(running, min(1.0, p * (len(tested) - rank)))
+    for rank, (p, i) in enumerate(ordered):
+        # never below the one before it: a larger p must not be corrected to a smaller one
+        running = max(running, min(1.0, p * (len(ordered) - rank)))
         corrected[i] = replace(contrasts[i], p_holm=running)
     return corrected
 
 
-def spread_interval(
+def mean_interval(
     values: Sequence[float], level: float = 0.95, se_images: float = 0.0
 ) -> tuple[float, float, float]:
-    """Mean and interval of single scores, for plots: (mean, low, high); NaN bounds for one."""
+    """Compute mean and interval of single scores, for plots: (mean, low, high); NaN for one."""
     v = np.asarray([x for x in values if math.isfinite(x)], float)
     if len(v) < 2:
         return float(v[0]) if len(v) else math.nan, math.nan, math.nan

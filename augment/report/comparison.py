@@ -10,7 +10,7 @@ import pandas as pd
 
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
-from augment.metrics.paired import compare, holm
+from augment.metrics.paired import compare_pairs, holm
 from augment.report.table import between, leading, percent, probability, variants
 from augment.report.test_set_error import error_between, units_tested
 from augment.storage.tables import read_csv
@@ -63,7 +63,7 @@ def compare_tables(
             if folders and len(seeds) > 1:
                 units = units_tested(folders[0])[key[0]]
                 luck = error_between((folders[1], cells[1]), (folders[0], cells[0]), units)
-            contrast = compare(own[1][seeds].tolist(), own[0][seeds].tolist(), se_images=luck)
+            contrast = compare_pairs(own[1][seeds].tolist(), own[0][seeds].tolist(), se_images=luck)
             if contrast.n:
                 contrasts.append(contrast)
                 rows.append(

@@ -21,7 +21,7 @@ from augment.experiment.hyperparameters import split_variant
 from augment.experiment.records import ScoreResult
 from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
-from augment.metrics.paired import spread_interval
+from augment.metrics.paired import mean_interval
 from augment.report.table import leading, variants
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic
@@ -80,7 +80,7 @@ def accuracy_by_arm(done: pd.DataFrame) -> Figure:
         for row, (variant, _arm, cells) in enumerate(lines):
             colour = COLOURS[names.index(variant) % len(COLOURS)]
             values = 100 * cells["score"]
-            mean, low, high = spread_interval(values.tolist())
+            mean, low, high = mean_interval(values.tolist())
             axis.plot(values, np.full(len(values), row), "o", color=colour, alpha=0.35, ms=4)
             axis.plot([mean], [row], "|", color=colour, ms=14, mew=2)
             if np.isfinite(low):
@@ -142,7 +142,7 @@ def gain_curves(done: pd.DataFrame) -> Figure | None:
         ]
         for name, line in part.groupby(["generator", *others], sort=False, dropna=False):
             points = [
-                (value, *spread_interval(own["gain"].tolist(), se_images=luck(own)))
+                (value, *mean_interval(own["gain"].tolist(), se_images=luck(own)))
                 for value, own in line.groupby(along)
             ]
             x, mean, low, high = np.array(points, float).T

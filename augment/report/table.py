@@ -14,13 +14,13 @@ from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.cells import WHOLE
 from augment.metrics.classification import BALANCED
 from augment.metrics.paired import (
-    MOST_PAIRS,
+    MAX_PAIRS,
     Contrast,
-    compare,
-    gain_shown,
+    compare_pairs,
+    detectable_gain,
     holm,
-    pairs_for,
-    spread_interval,
+    mean_interval,
+    pairs_needed,
 )
 
 SETTINGS = (
@@ -103,12 +103,12 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
                 if against and ("", against) in scores:
                     base = scores["", against].reindex(values.index)
                     luck = of_arm[name, arm]["luck"].max()  # the same in all trials
-                    contrasts[len(lines)] = compare(
+                    contrasts[len(lines)] = compare_pairs(
                         values.tolist(),
                         base.tolist(),
                         se_images=None if math.isnan(luck) else float(luck),
                     )
-                mean, low, high = spread_interval(values.tolist())
+                mean, low, high = mean_interval(values.tolist())
                 lines.append(
                     {
                         "dataset": dataset,
@@ -379,9 +379,9 @@ def power_line(line: dict[str, Any], gain: float = 0.005) -> str:
     """What so many pairs can show with the spread seen, and how many would show `gain`."""
     n, sd, se = int(line["pairs"]), line["sd_difference"], line["se_test_images"]
     se = 0.0 if math.isnan(se) else se
-    needed, least = pairs_for(gain, sd, se_images=se), gain_shown(n, sd, se_images=se)
-    said = f"takes n = {needed or f'over {MOST_PAIRS}'}"
-    if not needed and gain_shown(MOST_PAIRS, 0.0, se_images=se) > gain:
+    needed, least = pairs_needed(gain, sd, se_images=se), detectable_gain(n, sd, se_images=se)
+    said = f"takes n = {needed or f'over {MAX_PAIRS}'}"
+    if not needed and detectable_gain(MAX_PAIRS, 0.0, se_images=se) > gain:
         said = "takes more test images, however many pairs"
     shown = "no gain that is possible" if least >= 1 else f"a gain of {percent(least)} points"
     return (

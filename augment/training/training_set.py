@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augment.data.images import LabelledImages
 from augment.runtime.seeds import seed_for
-from augment.transforms.batch_mixing import Composition
+from augment.transforms.batch_mixing import BatchTransform
 from augment.transforms.geometric import Transform
 
 
@@ -21,7 +21,7 @@ class TrainingSet:
     parts: tuple[LabelledImages, ...]
     shares: tuple[float, ...]  # sums to 1, and beyond by the unlabelled ones
     transforms: tuple[Transform, ...]
-    compose: Composition | None = None  # on the whole batch
+    compose: BatchTransform | None = None  # on the whole batch
     # of how much is done of the training, 0…1: what the second part takes of the first two's share
     synthetic_schedule: Callable[[float], float] | None = None
     # in place of the parts' labels: [N, K] or [N, 2K], see Learner.update

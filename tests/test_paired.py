@@ -10,14 +10,14 @@ from scipy import stats
 
 from augment.metrics.paired import (
     Contrast,
-    compare,
-    gain_shown,
+    compare_pairs,
+    detectable_gain,
     holm,
     image_error,
-    pairs_for,
+    mean_interval,
+    pairs_needed,
     power,
     sign_flip_p,
-    spread_interval,
     t_interval,
 )
 
@@ -32,7 +32,7 @@ def drawn(n, seed=0):
 
 def test_mean_and_interval_by_hand():
     # differences 1, 2, 3 points: mean 2, sd 1, t(0.975; 2) = 4.302653
-    found = compare([0.51, 0.62, 0.73], [0.50, 0.60, 0.70])
+    found = compare_pairs([0.51, 0.62, 0.73], [0.50, 0.60, 0.70])
     half = 4.302653 * 0.01 / math.sqrt(3)
     assert (found.n, found.missing) == (3, 0)
     assert found.mean == pytest.approx(0.02)
@@ -56,12 +56,12 @@ def test_bootstrap_interval_stands_beside_from_ten_pairs_on(n):
         (d,), np.mean, method="BCa", n_resamples=9999, rng=np.random.default_rng(7)
     ).confidence_interval
     zeros = [0.0] * n
-    contrast = compare(d.tolist(), zeros)
+    contrast = compare_pairs(d.tolist(), zeros)
     assert contrast.bca == pytest.approx((wanted.low, wanted.high), rel=0.03)
     assert sum(contrast.bca) / 2 > d.mean() + 0.001  # a t interval would be symmetric
     assert contrast.low + contrast.high == pytest.approx(2 * d.mean())
-    assert contrast.bca == compare(d.tolist(), zeros).bca  # the same resamples each time
-    assert compare(d[:9].tolist(), zeros[:9]).bca is None
+    assert contrast.bca == compare_pairs(d.tolist(), zeros).bca  # the same resamples each time
+    assert compare_pairs(d[:9].tolist(), zeros[:9]).bca is None
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 9, 11])
@@ -73,7 +73,7 @@ def test_p_is_scipy_s_exact_permutation_test(n):
         permutation_type="samples",
         n_resamples=np.inf,
     )
-    assert compare(arm.tolist(), base.tolist()).p == pytest.approx(wanted.pvalue, abs=1e-12)
+    assert compare_pairs(arm.tolist(), base.tolist()).p == pytest.approx(wanted.pvalue, abs=1e-12)
 
 
 def test_p_by_random_patterns_comes_near_the_exact_one():
@@ -97,7 +97,7 @@ def test_p_is_a_share_of_patterns_and_never_below_two_of_them(scores, scale):
 @pytest.mark.parametrize("n", [2, 3, 6, 10, 12])
 def test_equal_differences_give_width_zero_and_the_smallest_p(n):
     base = np.linspace(0.3, 0.7, n)
-    found = compare((base + 0.02).tolist(), base.tolist())
+    found = compare_pairs((base + 0.02).tolist(), base.tolist())
     assert found.low == found.high == pytest.approx(0.02)
     assert found.p == 2.0 ** (1 - n)
     assert found.verdict == "helps"
@@ -105,13 +105,13 @@ def test_equal_differences_give_width_zero_and_the_smallest_p(n):
 
 @pytest.mark.parametrize("n", [2, 6, 10])
 def test_no_difference_at_all_cannot_be_told(n):
-    found = compare([0.3] * n, [0.1 + 0.2] * n)  # equal but for the last bit
+    found = compare_pairs([0.3] * n, [0.1 + 0.2] * n)  # equal but for the last bit
     assert (found.mean, found.low, found.high, found.p) == (0, 0, 0, 1)
     assert found.verdict == "can't tell"
 
 
 def test_one_pair_has_no_interval_and_no_p():
-    found = compare([0.9, math.nan], [0.7, 0.8])
+    found = compare_pairs([0.9, math.nan], [0.7, 0.8])
     assert (found.n, found.missing, found.mean) == (1, 1, pytest.approx(0.2))
     assert found.low is found.high is found.p is found.p_holm is None
     assert found.verdict == "one trial"
@@ -119,7 +119,7 @@ def test_one_pair_has_no_interval_and_no_p():
 
 @pytest.mark.parametrize("pairs", [([], []), ([math.nan], [0.5])])
 def test_no_pair_has_nothing(pairs):
-    found = compare(*pairs)
+    found = compare_pairs(*pairs)
     assert (found.n, found.missing) == (0, len(pairs[0]))
     assert math.isnan(found.mean)
     assert found.p is None
@@ -128,7 +128,7 @@ def test_no_pair_has_nothing(pairs):
 
 def test_pair_with_a_missing_half_is_left_out_and_counted():
     holes_arm, holes_base = [*ARM, math.nan, 0.9, math.inf], [*BASE, 0.1, math.nan, 0.2]
-    found, whole = compare(holes_arm, holes_base), compare(ARM, BASE)
+    found, whole = compare_pairs(holes_arm, holes_base), compare_pairs(ARM, BASE)
     assert found.missing == 3
     assert (found.n, found.mean, found.low, found.high, found.p) == (
         8,
@@ -141,7 +141,7 @@ def test_pair_with_a_missing_half_is_left_out_and_counted():
 
 def test_scores_of_different_lengths_are_no_pairs():
     with pytest.raises(ValueError, match="3 scores cannot be paired with 1"):
-        compare([0.1, 0.2, 0.3], [0.1])
+        compare_pairs([0.1, 0.2, 0.3], [0.1])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_scores_of_different_lengths_are_no_pairs():
     ],
 )
 def test_verdict_follows_the_interval(arm, base, verdict):
-    assert compare(arm, base).verdict == verdict
+    assert compare_pairs(arm, base).verdict == verdict
 
 
 def test_interval_that_touches_zero_is_no_verdict():
@@ -186,11 +186,11 @@ def test_holm_is_monotone_between_p_and_bonferroni(ps):
 
 def test_spread_of_single_scores_is_a_t_interval():
     wanted = stats.ttest_1samp(ARM, 0).confidence_interval()
-    found = spread_interval([*ARM, math.nan])
+    found = mean_interval([*ARM, math.nan])
     assert found == pytest.approx((np.mean(ARM), wanted.low, wanted.high))
-    assert spread_interval([0.5])[0] == 0.5
-    assert all(map(math.isnan, spread_interval([0.5])[1:]))
-    assert all(map(math.isnan, spread_interval([])))
+    assert mean_interval([0.5])[0] == 0.5
+    assert all(map(math.isnan, mean_interval([0.5])[1:]))
+    assert all(map(math.isnan, mean_interval([])))
 
 
 @pytest.mark.parametrize(
@@ -206,17 +206,17 @@ def test_power_at_no_gain_is_the_level():
 
 
 def test_pairs_for_a_gain_are_the_fewest_that_show_it():
-    assert pairs_for(0.5, 1.0) == 34
+    assert pairs_needed(0.5, 1.0) == 34
     assert power(33, 0.5, 1.0) < 0.8 <= power(34, 0.5, 1.0)
-    assert pairs_for(0.001, 1.0) is None
-    assert pairs_for(0.001, 0.0) == 2
+    assert pairs_needed(0.001, 1.0) is None
+    assert pairs_needed(0.001, 0.0) == 2
 
 
 def test_gain_shown_undoes_pairs_for():
-    assert gain_shown(34, 1.0) == pytest.approx(0.495, abs=1e-3)
-    assert power(6, gain_shown(6, 0.01), 0.01) == pytest.approx(0.8, abs=1e-3)
-    assert gain_shown(2, 1.0) > gain_shown(3, 1.0) > 2
-    assert gain_shown(5, 0.0) == 0
+    assert detectable_gain(34, 1.0) == pytest.approx(0.495, abs=1e-3)
+    assert power(6, detectable_gain(6, 0.01), 0.01) == pytest.approx(0.8, abs=1e-3)
+    assert detectable_gain(2, 1.0) > detectable_gain(3, 1.0) > 2
+    assert detectable_gain(5, 0.0) == 0
 
 
 # trials × images, right more often (1), less often (-1) or as often (0) than the baseline
@@ -255,8 +255,8 @@ def test_interval_covers_other_test_images_too():
         latent = rng.normal(0, 0.8, 60) + rng.normal(0, 0.6, (6, 60)) + rng.normal(0, 0.1, (6, 1))
         d = (latent > 1.3).astype(float) - (latent < -1.3)
         means = d.mean(1).tolist()
-        for_trials = compare(means, [0.0] * 6)
-        for_both = compare(means, [0.0] * 6, se_images=image_error(d))
+        for_trials = compare_pairs(means, [0.0] * 6)
+        for_both = compare_pairs(means, [0.0] * 6, se_images=image_error(d))
         assert for_both.low <= for_trials.low <= for_trials.high <= for_both.high
         assert (for_both.mean, for_both.p) == (for_trials.mean, for_trials.p)
         alone += for_trials.low <= 0 <= for_trials.high
@@ -266,7 +266,7 @@ def test_interval_covers_other_test_images_too():
 
 
 def test_equal_differences_are_as_unsure_as_their_test_images():
-    found = compare([0.6, 0.7], [0.5, 0.6], se_images=0.01)
+    found = compare_pairs([0.6, 0.7], [0.5, 0.6], se_images=0.01)
     assert (found.low, found.high) == pytest.approx((0.1 - 0.0196, 0.1 + 0.0196), abs=1e-5)
 
 
@@ -277,14 +277,14 @@ def test_power_with_test_images_is_that_of_simulated_experiments(n, sd, se):
         low, high = t_interval(rng.normal(gain + luck, sd, n), se_images=se)
         shown += low > 0 or high < 0
     assert power(n, gain, sd, se_images=se) == pytest.approx(shown / 2000, abs=0.03)
-    assert power(n, gain_shown(n, sd, se_images=se), sd, se_images=se) == pytest.approx(0.8)
+    assert power(n, detectable_gain(n, sd, se_images=se), sd, se_images=se) == pytest.approx(0.8)
 
 
 def test_no_number_of_pairs_makes_up_for_too_few_test_images():
-    assert pairs_for(0.5, 1.0, se_images=0.1) > pairs_for(0.5, 1.0)
-    assert pairs_for(0.5, 1.0, se_images=0.3) is None
+    assert pairs_needed(0.5, 1.0, se_images=0.1) > pairs_needed(0.5, 1.0)
+    assert pairs_needed(0.5, 1.0, se_images=0.3) is None
 
 
 def test_contrast_keeps_the_spread_of_its_differences():
-    assert compare([3, 5, 7], [1, 1, 1]).sd == 2
-    assert compare([3], [1]).sd is None
+    assert compare_pairs([3, 5, 7], [1, 1, 1]).sd == 2
+    assert compare_pairs([3], [1]).sd is None
