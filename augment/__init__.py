@@ -14,7 +14,7 @@ __all__ = ["Result", "__version__", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """torch is imported on first use, so that `augment --help` is fast."""
+    """Import torch on first use, so that `augment --help` is fast."""
     if name in ("run", "Result"):
         from augment.engine import run as engine
 

@@ -39,7 +39,7 @@ class Diverged(Exception):
 
 
 def unknown(what: str, name: str, valid: Iterable[str]) -> UsageError:
-    """The error for a name that is not in a registry: names the nearest and all valid ones."""
+    """Make the error for a name that is not in a registry: the nearest and all valid ones."""
     valid = list(valid)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""

@@ -9,7 +9,7 @@ from conftest import bars
 
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
-from augment.data.subset import hidden
+from augment.data.subset import hide_labels
 from augment.experiment.arms import ARMS, UNLABELLED_SHARE, generator_set, training_set
 from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.recipe import USUAL_ARMS
@@ -167,7 +167,7 @@ def test_each_dataset_names_a_classic_policy():
 @pytest.mark.parametrize("name", ARMS)
 def test_arm_fills_its_batches_as_it_says(name, tiny):
     synthetic = tiny.select(range(8))
-    training = training_set(name, tiny, synthetic, "natural", 0.25, hidden(tiny))
+    training = training_set(name, tiny, synthetic, "natural", 0.25, hide_labels(tiny))
     arm = ARMS[name]
     beside = [round(64 * UNLABELLED_SHARE)] if arm.unlabelled else []
     counts = training.counts(64)
@@ -185,7 +185,7 @@ def test_arm_fills_its_batches_as_it_says(name, tiny):
 @pytest.mark.parametrize("name", ARMS)
 def test_arm_trains_a_classifier_and_repeats(name, shape, cpu):
     data = bars(4, ("a", "b", "c"), shape)
-    training = training_set(name, data, data, "natural", 0.5, hidden(data))
+    training = training_set(name, data, data, "natural", 0.5, hide_labels(data))
     before = torch.random.get_rng_state()
     weights = []
     for _ in range(2):

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augment.metrics.copies import (
-    THRESHOLD,
+    RATIO_THRESHOLD,
     copy_finder,
-    feature_copies,
+    feature_copy_rate,
+    near_threshold,
     nearest_two,
-    usual_nearness,
 )
 
 
@@ -108,7 +108,7 @@ def test_ratio_is_that_of_the_two_nearest_distances_and_the_threshold_is_strict(
     assert ratio.tolist() == pytest.approx([9 / 31, 10 / 30, 11 / 29, 5 / 35])
     assert copied.tolist() == [True, False, False, True]
     assert nearest.tolist() == [0, 0, 0, 1]
-    assert pytest.approx(1 / 3) == THRESHOLD
+    assert pytest.approx(1 / 3) == RATIO_THRESHOLD
 
 
 def test_image_nearer_than_labelled_ones_are_to_each_other_is_a_copy_whatever_the_ratio():
@@ -122,22 +122,22 @@ def test_image_nearer_than_labelled_ones_are_to_each_other_is_a_copy_whatever_th
 def test_nearness_is_the_first_percentile_of_distances_to_the_nearest_other():
     pairs = [[1000.0 * k, 1000.0 * k + k + 1] for k in range(101)]  # distances 1, 1, 2, 2, …
     targets = torch.tensor(pairs).flatten()[:, None]
-    assert usual_nearness(targets, [targets]) == pytest.approx(2)  # 3 of 202
+    assert near_threshold(targets, [targets]) == pytest.approx(2)  # 3 of 202
 
 
 @pytest.mark.parametrize(("mirrored", "wanted"), [(False, 139.3), (True, 3)])
 def test_nearness_is_over_mirrored_images_but_not_to_the_own(mirrored, wanted):
     targets = pixels((0, 100), (100, 3), (250, 250))  # the last one is its own mirror image
     views = [targets.flatten(1), targets.flip(-1).flatten(1)][: 1 + mirrored]
-    assert usual_nearness(targets.flatten(1), views) == pytest.approx(wanted, abs=0.1)
+    assert near_threshold(targets.flatten(1), views) == pytest.approx(wanted, abs=0.1)
 
 
 def test_copies_in_features_go_by_both_rules():
     labelled = pixels(0, 0, 200, 206)  # a twin hides nothing
     for asked, copied in ((0, 1), (40, 1), (90, 0), (203, 1), (220, 0)):
-        found = feature_copies(pixels(asked), labelled, lambda images: images.flatten(1) / 255)
+        found = feature_copy_rate(pixels(asked), labelled, lambda images: images.flatten(1) / 255)
         assert found == copied
-    assert feature_copies(pixels(3), pixels(7, 7), lambda images: images.flatten(1)) is None
+    assert feature_copy_rate(pixels(3), pixels(7, 7), lambda images: images.flatten(1)) is None
 
 
 def test_one_labelled_picture_is_too_few():

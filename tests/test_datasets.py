@@ -13,10 +13,10 @@ from PIL import Image
 from test_folder import grey, noted, put, table, two_classes
 
 from augment.data.datasets import DATASETS, load_dataset
-from augment.data.download import originals, to_arrays
-from augment.data.folder import Found
+from augment.data.download import original_files, to_arrays
 from augment.data.images import pixel_hashes
 from augment.data.npz import read_npz
+from augment.data.raw import RawDataset
 from augment.data.split import split
 from augment.errors import DataError, MachineError, UsageError
 
@@ -126,7 +126,7 @@ def test_three_images_against_many_keep_one_on_each_side(tmp_path, n):
     images = torch.arange(n + 3).reshape(-1, 1, 1, 1).expand(-1, 1, 1, 4) // torch.tensor(
         [1, 4, 16, 64]
     )
-    found = Found(
+    found = RawDataset(
         (images % 256).to(torch.uint8),
         [0] * n + [1] * 3,
         ["many", "few"],
@@ -216,7 +216,7 @@ def test_nearly_flat_pictures_are_no_near_copies(tmp_path):
 
 
 def test_too_many_images_to_compare_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.data.near_duplicates.MOST_PAIRS", 3)
+    monkeypatch.setattr("augment.data.near_duplicates.MAX_COMPARISONS", 3)
     assert noted(load_dataset(str(two_classes(tmp_path))).notes, "too many images")
 
 
@@ -442,7 +442,7 @@ def test_offline_is_told_with_folder_files_and_checksums(name, tmp_path, monkeyp
     ],
 )
 def test_originals_name_the_own_files_of_each_data_set(name, file, md5):
-    said = originals(getattr(sources, DATASETS[name].torchvision))
+    said = original_files(getattr(sources, DATASETS[name].torchvision))
     assert file in said
     assert md5 in said
     assert "extra" not in said

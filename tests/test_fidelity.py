@@ -9,12 +9,12 @@ from scipy.linalg import sqrtm
 from augment.metrics import fidelity as module
 from augment.metrics.fidelity import (
     NEIGHBOURS,
-    balls,
+    class_spread,
     fidelity,
     frechet_distance,
     kid,
-    radii,
-    spread,
+    knn_radii,
+    prdc,
 )
 
 
@@ -33,20 +33,20 @@ def chunked(request, monkeypatch):
 @pytest.mark.parametrize("made", [NEAR, FAR])
 def test_balls_are_those_of_prdc(made, chunked):
     known = compute_prdc(REAL.numpy(), made.numpy(), nearest_k=NEIGHBOURS)
-    assert balls(REAL, made) == pytest.approx(known)
+    assert prdc(REAL, made) == pytest.approx(known)
 
 
 def test_balls_at_the_ends():
-    assert set(balls(REAL, FAR).values()) == {0.0}
-    same = balls(REAL, REAL.clone())
+    assert set(prdc(REAL, FAR).values()) == {0.0}
+    same = prdc(REAL, REAL.clone())
     assert same["precision"] == same["recall"] == same["coverage"] == 1
 
 
 def test_radii_leave_the_row_itself_out(chunked):
     line = torch.tensor([[0.0], [1.0], [3.0], [6.0]])
-    assert radii(line, 1).tolist() == [1, 1, 2, 3]
+    assert knn_radii(line, 1).tolist() == [1, 1, 2, 3]
     with pytest.raises(ValueError, match="neighbours"):
-        radii(line, 4)
+        knn_radii(line, 4)
 
 
 def test_kid_is_the_sum_written_out(chunked):
@@ -80,7 +80,7 @@ def test_frechet_distance_is_that_of_scipy():
 def test_spread_is_the_mean_distance_inside_classes(chunked):
     features = torch.tensor([[0.0], [2.0], [0.0], [10.0], [20.0], [5.0]])
     labels = torch.tensor([0, 0, 1, 1, 1, 2])  # 2; (10 + 20 + 10) / 3; alone
-    assert spread(features, labels) == pytest.approx((2 + 40 / 3) / 2, rel=1e-5)
+    assert class_spread(features, labels) == pytest.approx((2 + 40 / 3) / 2, rel=1e-5)
 
 
 def test_fidelity_holds_all_measures():

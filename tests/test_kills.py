@@ -20,7 +20,7 @@ from test_engine import values
 
 from augment.engine.status import read_status
 from augment.experiment.results_table import read_results
-from augment.storage.artifacts import damage
+from augment.storage.artifacts import find_damage
 
 SETTINGS = dict(
     dataset="digits",
@@ -78,7 +78,7 @@ def attempt(launcher, out, left, chance):
 def check_halves(out):
     """What has its final name is whole, no cell has two rows, and none is said to run."""
     for artefact in out.glob("artefacts/*/*"):
-        assert "." in artefact.name or damage(artefact) is None
+        assert "." in artefact.name or find_damage(artefact) is None
     if (out / "results.csv").exists():
         table = read_results(out / "results.csv")
         assert table["signature"].is_unique

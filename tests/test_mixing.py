@@ -12,7 +12,7 @@ import augment
 from augment.classifiers import CLASSIFIERS
 from augment.classifiers.models import Airbench
 from augment.data.images import LabelledImages, to_uint8
-from augment.data.subset import hidden
+from augment.data.subset import hide_labels
 from augment.errors import UsageError
 from augment.experiment.arms import training_set
 from augment.experiment.cells import expand
@@ -45,7 +45,7 @@ CHANCES = (
 
 def mixed(name, share=0.5, arm="real+synth"):
     labelled = numbered(N)
-    plain = training_set(arm, labelled, numbered(M, FIRST), "none", share, hidden(labelled))
+    plain = training_set(arm, labelled, numbered(M, FIRST), "none", share, hide_labels(labelled))
     return MIXINGS[name](plain, CHANCES)
 
 

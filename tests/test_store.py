@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from augment.errors import AugmentError, MachineError, RunFolderError
 from augment.storage import run_folder
-from augment.storage.artifacts import Store, damage, signature
+from augment.storage.artifacts import Store, find_damage, signature
 from augment.storage.atomic import write_atomic
 from augment.storage.run_folder import fresh_folder, open_run
 from augment.storage.tables import read_csv, write_csv
@@ -181,9 +181,9 @@ def flip_a_bit(folder):
 def test_damaged_artefact_is_put_aside_and_can_be_made_again(harm, says, tmp_path):
     store = Store(tmp_path)
     folder = filled(store)
-    assert damage(folder) is None
+    assert find_damage(folder) is None
     harm(folder)
-    assert says in damage(folder)
+    assert says in find_damage(folder)
     assert not store.has("score", "abc")
     (aside,) = folder.parent.glob("abc.damaged-*")
     assert (aside / "deep" / "b.bin").exists()  # nothing is thrown away

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augment.data.images import LabelledImages
-from augment.data.subset import hold_out, labelled_subset, linked
+from augment.data.subset import hold_out, labelled_subset, linked_units
 from augment.errors import UsageError
 
 
@@ -182,6 +182,6 @@ def test_hold_out_depends_on_its_key():
     ],
 )
 def test_groups_and_equal_pixels_are_linked(groups, pixels, together):
-    units = linked(groups, [p.encode() for p in pixels])
+    units = linked_units(groups, [p.encode() for p in pixels])
     found = [{i for i, u in enumerate(units) if u == unit} for unit in dict.fromkeys(units)]
     assert found == together

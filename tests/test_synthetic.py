@@ -6,7 +6,13 @@ from conftest import bars
 
 from augment.metrics import synthetic
 from augment.metrics.copies import nearest_two
-from augment.metrics.synthetic import agreement, closer_to_train, measures, random_features, warning
+from augment.metrics.synthetic import (
+    closer_to_train,
+    label_agreement,
+    measures,
+    quality_warning,
+    random_features,
+)
 
 CLASSES = ("a", "b", "c")
 
@@ -52,7 +58,7 @@ def test_memory_shows_as_nearness_to_the_labelled():
 
 def test_agreement_over_all_and_by_class():
     probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-    whole, by_class = agreement(probabilities, torch.tensor([0, 1, 1]), 3)
+    whole, by_class = label_agreement(probabilities, torch.tensor([0, 1, 1]), 3)
     assert whole == pytest.approx(2 / 3)
     assert by_class == [1, 0.5, None]
 
@@ -73,10 +79,10 @@ def seen(agreement=0.95, coverage=0.9):
 
 
 def test_warning_only_where_something_is_wrong():
-    assert warning(seen()) == ""
-    assert "60 % of its images" in warning(seen(agreement=0.6))
-    assert "of the x they cover 20 %" in warning(seen(coverage=0.2))
-    assert warning({**seen(), "spaces": {}}) == ""
+    assert quality_warning(seen()) == ""
+    assert "60 % of its images" in quality_warning(seen(agreement=0.6))
+    assert "of the x they cover 20 %" in quality_warning(seen(coverage=0.2))
+    assert quality_warning({**seen(), "spaces": {}}) == ""
 
 
 def test_closer_to_train_looks_at_no_more_than_most(monkeypatch):
@@ -89,6 +95,6 @@ def test_closer_to_train_looks_at_no_more_than_most(monkeypatch):
         return nearest_two(queries, targets)
 
     monkeypatch.setattr(synthetic, "nearest_two", counted)
-    monkeypatch.setattr(synthetic, "MOST", 7)
+    monkeypatch.setattr(synthetic, "MAX_IMAGES", 7)
     assert closer_to_train(labelled.images, labelled, others) == 1.0
     assert asked == [7, 7]

@@ -57,10 +57,10 @@ def sample_command(
         raise UsageError("give one of --label CLASS and --random")
     run_file(run_dir, "settings.json")
     from augment.report.samples import SampleRequest, draw_samples
-    from augment.storage.atomic import room_for
+    from augment.storage.atomic import writing
     from augment.storage.run_folder import reading
 
-    with room_for(out or run_dir), reading(run_dir):
+    with writing(out or run_dir), reading(run_dir):
         request = SampleRequest(label, n, generator, seed, guidance)
         samples = draw_samples(run_dir, request, out, device)
     if as_json:
@@ -97,11 +97,11 @@ def export_command(
     """
     run_file(run_dir, "settings.json")
     from augment.report.export import export_images
-    from augment.storage.atomic import room_for
+    from augment.storage.atomic import writing
     from augment.storage.run_folder import reading
 
     real = not synthetic_only
-    with room_for(out), reading(run_dir):
+    with writing(out), reading(run_dir):
         counts = export_images(run_dir, out, generator, seed, data_dir, with_real=real)
     print(out)
     talk(

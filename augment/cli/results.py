@@ -79,20 +79,20 @@ def report_command(
     from augment.report.run_outputs import write_beside
     from augment.report.table import summarise
     from augment.storage.artifacts import Store
-    from augment.storage.atomic import room_for
+    from augment.storage.atomic import writing
     from augment.storage.run_folder import reading
 
     csv = source.suffix == ".csv" and source.is_file()
     if csv and tensorboard:
         raise UsageError("--tensorboard needs a run folder: a results CSV has no curves")
-    with room_for(source), reading(source):
+    with writing(source), reading(source):
         if csv:
             table = read_results(source)
             write_beside(source, table)
         else:
             table = read_results(run_file(source, "results.csv"))
             for sig in table.loc[table["status"] == "ok", "signature"]:
-                Store(source).sound("score", str(sig))
+                Store(source).verified_path("score", str(sig))
             table = finish_run(source, table)
             if left := unfinished(source):
                 talk(left)
@@ -153,10 +153,10 @@ def write_sheet(a: Path, b: Path, sheet: Path) -> None:
     """Draw the image grids of the first trial of two runs side by side."""
     from augment.data.grids import side_by_side
     from augment.report.samples import artefacts, chosen_cell
-    from augment.storage.atomic import room_for
+    from augment.storage.atomic import writing
 
     runs = [run_file(run, "results.csv").parent for run in (a, b)]
     grids = [artefacts(run, chosen_cell(run, None, None))[1] / "grid.png" for run in runs]
-    with room_for(sheet):
+    with writing(sheet):
         side_by_side(grids, sheet)
     talk(f"{sheet}: images of the first trial, one row per class, A left, B right")

@@ -1,4 +1,8 @@
-"""`augment check`: what is in a data set, and what would be wrong with a run on it."""
+"""`augment check NAME`: what a data set holds, and what would be wrong with a run on it.
+
+Nothing is written or changed. A data set that cannot be used as it is gets read a second time
+without its bad files and small classes, so that all faults are listed at once.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,12 @@ from augment.data.images import LabelledImages, pixel_hashes
 from augment.data.split import Dataset
 from augment.errors import DataError
 
-SHOWN = 10  # of each kind of finding
-FEW = 10  # images a class
+FEW_IMAGES = 10  # images a class; a pool class with fewer gets a warning
+MAX_CLASSES_LISTED = 10  # in that warning
 
 
 def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None) -> dict[str, Any]:
-    """Counts and findings; `problems` must be mended before a run, `warnings` should be known."""
+    """List counts and findings; `problems` must be mended before a run, `warnings` be known."""
     problems: list[str] = []
     try:
         data = load_dataset(name, size=size, data_dir=data_dir)
@@ -25,38 +29,40 @@ def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None)
             data = load_dataset(
                 name, size=size, data_dir=data_dir, skip_bad=True, drop_small_classes=True
             )
-        except DataError as second:
-            return {"dataset": name, "problems": [*dict.fromkeys([*problems, str(second)])]}
+        except DataError as second_error:
+            # the first problem may be the only one: said once, not twice
+            return {"dataset": name, "problems": [*dict.fromkeys([*problems, str(second_error)])]}
     warnings = list(data.notes)
-    if twins := repeats(data.pool):
-        warnings.append(f"{twins} images of the pool repeat another one of it, pixel by pixel")
+    if n_repeats := _count_repeats(data.pool):
+        warnings.append(f"{n_repeats} images of the pool repeat another one of it, pixel by pixel")
     counts = dict(zip(data.pool.classes, data.pool.counts().tolist(), strict=True))
-    few = [f"{c} ({n})" for c, n in counts.items() if n < FEW]
+    few = [f"{label} ({n})" for label, n in counts.items() if n < FEW_IMAGES]
     if few:
-        warnings.append(f"fewer than {FEW} images to learn from: {', '.join(few[:SHOWN])}")
+        listed = ", ".join(few[:MAX_CLASSES_LISTED])
+        warnings.append(f"fewer than {FEW_IMAGES} images to learn from: {listed}")
     if data.skewed:
         warnings.append("classes are imbalanced: tables lead with balanced accuracy")
     return {
         "dataset": name,
         "images": f"{'×'.join(map(str, data.pool.shape))} (channels, height, width)",
         "pool": len(data.pool),
-        "test": f"{len(data.test)} ({origin(data)})",
+        "test": f"{len(data.test)} ({_test_set_origin(data)})",
         "one_test_image": f"{100 / len(data.test):.2g} points of accuracy",
         "classes": len(counts),
         "pool_by_class": counts,
         "classic_transforms": data.classic,
-        "unreadable": [f"{file}: {why}" for file, why in data.bad],
+        "unreadable": [f"{file}: {reason}" for file, reason in data.bad],
         "warnings": warnings,
         "problems": problems,
         "sha": data.sha,
     }
 
 
-def origin(data: Dataset) -> str:
-    """Where the test set comes from."""
+def _test_set_origin(data: Dataset) -> str:
+    """Say where the test set comes from."""
     return "given" if data.official_test else "held out, stratified, fixed by the data's hash"
 
 
-def repeats(pool: LabelledImages) -> int:
-    """How many images repeat an earlier one."""
+def _count_repeats(pool: LabelledImages) -> int:
+    """Count the images whose pixels equal those of an earlier one."""
     return len(pool) - len(set(pixel_hashes(pool.images)))

@@ -1,4 +1,8 @@
-"""DATASETS by name or path → a pool to draw labelled images from, and a test set kept apart."""
+"""DATASETS by name or path → a pool that labelled subsets are taken from, and a test set.
+
+`load_dataset("cifar10")` downloads once into the data folder; `load_dataset("./images")` reads a
+folder of images or an .npz. The test set is split off before anything else happens.
+"""
 
 from __future__ import annotations
 
@@ -11,42 +15,43 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.data.download import cached
-from augment.data.folder import SHOWN, Found, read_folder
+from augment.data.download import cached_npz
+from augment.data.folder import read_folder
 from augment.data.images import pixel_hashes, resize
 from augment.data.near_duplicates import near_copies
 from augment.data.npz import read_npz
+from augment.data.raw import MAX_NAMES, RawDataset
 from augment.data.split import TEST_SHARE, Dataset, split
 from augment.errors import DataError, UsageError, unknown
 from augment.runtime.machine import data_dir as default_data_dir
 
 
 @dataclass(frozen=True)
-class Named:
-    """A data set known by name: how it is fetched, its licence, and its kind of picture."""
+class NamedDataset:
+    """A data set known by name: what it is, the transforms that suit it, where it comes from."""
 
-    about: str
-    classic: str
+    about: str  # one line for `augment list`
+    classic: str  # key of CLASSIC
     torchvision: str | None = None  # class in torchvision.datasets; None: embedded
+    # keyword arguments of that class for its training part and its test part
     options: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
 
 
-SPLIT = ({"split": "train"}, {"split": "test"})
+SPLIT_OPTIONS = ({"split": "train"}, {"split": "test"})
+LETTER_OPTIONS = ({"split": "letters", "train": True}, {"split": "letters", "train": False})
 
-
-LETTERS = ({"split": "letters", "train": True}, {"split": "letters", "train": False})
-
-
-DATASETS: dict[str, Named] = {
-    "digits": Named("1,797 digits 8×8 grey, embedded in scikit-learn", "document"),
-    "mnist": Named("70,000 digits 28×28 grey", "document", "MNIST"),
-    "fashion-mnist": Named("70,000 clothes 28×28 grey", "natural", "FashionMNIST"),
-    "kmnist": Named("70,000 kana 28×28 grey", "document", "KMNIST"),
-    "emnist-letters": Named("145,600 letters 28×28 grey", "document", "EMNIST", LETTERS),
-    "cifar10": Named("60,000 photographs 32×32 colour", "natural", "CIFAR10"),
-    "cifar100": Named("60,000 photographs 32×32 colour, 100 classes", "natural", "CIFAR100"),
-    "svhn": Named("99,289 house numbers 32×32 colour", "document", "SVHN", SPLIT),
-    "stl10": Named("13,000 photographs 96×96 colour", "natural", "STL10", SPLIT),
+DATASETS: dict[str, NamedDataset] = {
+    "digits": NamedDataset("1,797 digits 8×8 grey, embedded in scikit-learn", "document"),
+    "mnist": NamedDataset("70,000 digits 28×28 grey", "document", "MNIST"),
+    "fashion-mnist": NamedDataset("70,000 clothes 28×28 grey", "natural", "FashionMNIST"),
+    "kmnist": NamedDataset("70,000 kana 28×28 grey", "document", "KMNIST"),
+    "emnist-letters": NamedDataset(
+        "145,600 letters 28×28 grey", "document", "EMNIST", LETTER_OPTIONS
+    ),
+    "cifar10": NamedDataset("60,000 photographs 32×32 colour", "natural", "CIFAR10"),
+    "cifar100": NamedDataset("60,000 photographs 32×32 colour, 100 classes", "natural", "CIFAR100"),
+    "svhn": NamedDataset("99,289 house numbers 32×32 colour", "document", "SVHN", SPLIT_OPTIONS),
+    "stl10": NamedDataset("13,000 photographs 96×96 colour", "natural", "STL10", SPLIT_OPTIONS),
 }
 
 
@@ -60,42 +65,45 @@ def load_dataset(
 ) -> Dataset:
     """Load by name (from the cache, else downloaded once) or by path.
 
+    `size` is the side in pixels to resize to; None keeps the native size where it is usable.
     Raises UsageError for an unknown name, DataError for unusable data, MachineError when offline.
     """
     if name == "digits":
         return split(name, embedded_digits(size), "document", 0.5)
     if name in DATASETS:
         named = DATASETS[name]
-        file = cached(name, str(named.torchvision), named.options, default_data_dir(data_dir))
+        file = cached_npz(name, str(named.torchvision), named.options, default_data_dir(data_dir))
         try:
-            found = read_npz(file, size)
+            raw = read_npz(file, size)
         except DataError as error:
             raise DataError(f"{error}; delete {file} to have it fetched again") from None
-        return split(name, found, named.classic, TEST_SHARE, drop_small=drop_small_classes)
-    if not name or not looks_like_path(name):
+        return split(name, raw, named.classic, TEST_SHARE, drop_small=drop_small_classes)
+    if not name or not _looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
-    found = read_path(Path(os.path.expanduser(name)), size, skip_bad=skip_bad)
-    classic = "natural" if found.images.shape[1] == 3 else "document"
-    data = split(name, found, classic, TEST_SHARE, drop_small=drop_small_classes)
-    data.notes.extend(clashes(found))
+    raw = _read_path(Path(os.path.expanduser(name)), size, skip_bad=skip_bad)
+    # colour is taken for photographs, which may be mirrored; grey for scans, which may not
+    classic = "natural" if raw.images.shape[1] == 3 else "document"
+    data = split(name, raw, classic, TEST_SHARE, drop_small=drop_small_classes)
+    data.notes.extend(_label_conflicts(raw))
     data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
     return data
 
 
-def clashes(found: Found) -> list[str]:
-    """The pictures that carry two labels, the first SHOWN of them."""
-    seen: dict[bytes, dict[int, str]] = defaultdict(dict)
-    for key, label, file in zip(pixel_hashes(found.images), found.labels, found.files, strict=True):
-        seen[key].setdefault(label, file)
+def _label_conflicts(raw: RawDataset) -> list[str]:
+    """Note the images that carry two labels, the first MAX_NAMES of them."""
+    files_by_label: dict[bytes, dict[int, str]] = defaultdict(dict)  # pixels → label → first file
+    for key, label, file in zip(pixel_hashes(raw.images), raw.labels, raw.files, strict=True):
+        files_by_label[key].setdefault(label, file)
+    conflicts = [files for files in files_by_label.values() if len(files) > 1]
     return [
         "one picture is labelled "
-        + " and ".join(f"{found.classes[i]} ({file})" for i, file in sorted(labelled.items()))
-        for labelled in [own for own in seen.values() if len(own) > 1][:SHOWN]
+        + " and ".join(f"{raw.classes[label]} ({file})" for label, file in sorted(files.items()))
+        for files in conflicts[:MAX_NAMES]
     ]
 
 
-def looks_like_path(name: str) -> bool:
-    """A slash, a dot at the start or an .npz ending, or something that exists under this name."""
+def _looks_like_path(name: str) -> bool:
+    """Tell a path from a misspelt name: a slash, a dot first, an .npz ending, or it exists."""
     return (
         os.sep in name
         or name.startswith((".", "~"))
@@ -104,8 +112,8 @@ def looks_like_path(name: str) -> bool:
     )
 
 
-def read_path(path: Path, size: int | None, *, skip_bad: bool) -> Found:
-    """A user's folder or .npz."""
+def _read_path(path: Path, size: int | None, *, skip_bad: bool) -> RawDataset:
+    """Read a user's folder or .npz."""
     if not path.exists():
         raise UsageError(f"--dataset {path}: no such folder or file")
     if path.is_dir():
@@ -115,13 +123,13 @@ def read_path(path: Path, size: int | None, *, skip_bad: bool) -> Found:
     raise DataError(f"{path} is neither a folder of images nor an .npz file")
 
 
-def embedded_digits(size: int | None = None) -> Found:
-    """scikit-learn's handwritten digits, 0…16 → 0…255."""
+def embedded_digits(size: int | None = None) -> RawDataset:
+    """Read scikit-learn's handwritten digits, grey levels 0…16 scaled to 0…255."""
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
     images = torch.from_numpy(np.round(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
-    n = len(images)
+    n = len(images)  # images is [N, 1, 8, 8]
     files = [f"digits/{i}" for i in range(n)]
     images = resize(images, size) if size else images
-    return Found(images, bunch.target.tolist(), [str(k) for k in range(10)], [""] * n, files)
+    return RawDataset(images, bunch.target.tolist(), [str(k) for k in range(10)], [""] * n, files)

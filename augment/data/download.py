@@ -1,4 +1,8 @@
-"""Data sets known by name: torchvision's download, converted once to `NAME.npz` in the cache."""
+"""Data sets known by name: torchvision's download, converted once to `NAME.npz` in the cache.
+
+`NAME.npz` has the keys of `augment.data.npz` and can be put into the data folder by hand, where a
+machine has no network.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ from augment.errors import MachineError
 
 TIMEOUT = 10  # seconds of silence; offline must not mean waiting for ever
 
-
-FAULTS = (
+# what torchvision and the libraries below it raise for a failed or a damaged download
+DOWNLOAD_ERRORS = (
     OSError,
     RuntimeError,
     EOFError,
@@ -29,8 +33,12 @@ FAULTS = (
 )
 
 
-def cached(name: str, source: str, options: Sequence[dict[str, Any]], folder: Path) -> Path:
-    """`folder/NAME.npz`, made on first use; `options` are those of the train and the test part."""
+def cached_npz(name: str, source: str, options: Sequence[dict[str, Any]], folder: Path) -> Path:
+    """Return `folder/NAME.npz`, made on first use.
+
+    `source` is the class in torchvision.datasets, `options` its arguments for the training and
+    the test part. Raises MachineError if the folder cannot be written or the download fails.
+    """
     file = folder / f"{name}.npz"
     if file.exists():
         return file
@@ -38,7 +46,7 @@ def cached(name: str, source: str, options: Sequence[dict[str, Any]], folder: Pa
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{name}.lock"):  # two runs must not write one download
             if not file.exists():
-                save(file, to_archive(name, download(name, source, options, folder)))
+                _save_npz(file, _npz_arrays(name, _download(name, source, options, folder)))
     except OSError as error:
         raise MachineError(
             f"{file} cannot be written ({error.strerror or error}): make room, or choose another "
@@ -47,58 +55,58 @@ def cached(name: str, source: str, options: Sequence[dict[str, Any]], folder: Pa
     return file
 
 
-def download(name: str, source: str, options: Sequence[dict[str, Any]], folder: Path) -> list[Any]:
-    """The parts as torchvision's data sets; it checks the MD5 sums."""
+def _download(name: str, source: str, options: Sequence[dict[str, Any]], folder: Path) -> list[Any]:
+    """Download the parts as torchvision's data sets; it checks the MD5 sums."""
     import torchvision.datasets as sources
 
-    known: Any = getattr(sources, source)
+    dataset_class: Any = getattr(sources, source)
     raw, timeout = folder / "raw", socket.getdefaulttimeout()
     try:
-        socket.setdefaulttimeout(TIMEOUT)
-        return [known(raw, download=True, **part) for part in options]
-    except FAULTS as error:
-        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(": ")
+        socket.setdefaulttimeout(TIMEOUT)  # torchvision has no timeout of its own
+        return [dataset_class(raw, download=True, **part) for part in options]
+    except DOWNLOAD_ERRORS as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(": ")
         raise MachineError(
-            f"{name} is not in {folder} and could not be downloaded ({why}): put {name}.npz there "
-            f"(keys train_images, train_labels, test_images, test_labels, classes), or the "
-            f"original files in {raw}: {originals(known)}"
+            f"{name} is not in {folder} and could not be downloaded ({reason}): put {name}.npz "
+            f"there (keys train_images, train_labels, test_images, test_labels, classes), or the "
+            f"original files in {raw}: {original_files(dataset_class)}"
         ) from None
     finally:
         socket.setdefaulttimeout(timeout)
 
 
-def originals(source: Any) -> str:
-    """The original files, as torchvision looks for them below its root, and their MD5 sums."""
+def original_files(source: Any) -> str:
+    """List the original files, as torchvision looks for them below its root, with MD5 sums."""
     if hasattr(source, "md5"):  # EMNIST; it inherits MNIST's `resources`
         pairs = [(f"{source.__name__}/raw/{source.url.rpartition('/')[2]}", source.md5)]
-    elif hasattr(source, "resources"):
+    elif hasattr(source, "resources"):  # MNIST and its kin
         pairs = [(f"{source.__name__}/raw/{file}", md5) for file, md5 in source.resources]
-    elif hasattr(source, "split_list"):
+    elif hasattr(source, "split_list"):  # SVHN
         pairs = [(entry[1], entry[2]) for key, entry in source.split_list.items() if key != "extra"]
-    else:
+    else:  # CIFAR, STL-10
         pairs = [(source.filename, source.tgz_md5)]
     return ", ".join(f"{file} (md5 {md5})" for file, md5 in pairs)
 
 
-def to_archive(name: str, parts: Sequence[Any]) -> dict[str, Any]:
-    """The arrays of `NAME.npz`."""
-    arrays: dict[str, Any] = {"classes": np.array(class_names(name, parts[0]))}
+def _npz_arrays(name: str, parts: Sequence[Any]) -> dict[str, Any]:
+    """Collect the arrays of `NAME.npz` from the training and the test part."""
+    arrays: dict[str, Any] = {"classes": np.array(_class_names(name, parts[0]))}
     for part, data in zip(("train", "test"), parts, strict=True):
         arrays[f"{part}_images"], arrays[f"{part}_labels"] = to_arrays(name, data)
     return arrays
 
 
-def class_names(name: str, data: Any) -> list[str]:
-    """Class names in label order."""
+def _class_names(name: str, data: Any) -> list[str]:
+    """Return the class names in label order."""
     if name == "emnist-letters":
         return [chr(ord("a") + k) for k in range(26)]
     if name == "svhn":
         return [str(k) for k in range(10)]
-    return [str(c).split(" - ")[0] for c in data.classes]
+    return [str(c).split(" - ")[0] for c in data.classes]  # MNIST calls them "0 - zero"
 
 
 def to_arrays(name: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """torchvision's layouts → [N, H, W(, C)] uint8, [N] int64."""
+    """Convert torchvision's layouts → [N, H, W(, C)] uint8, [N] int64."""
     images = np.asarray(data.data)
     labels = np.asarray(getattr(data, "targets", getattr(data, "labels", None)), np.int64)
     if name in ("svhn", "stl10"):  # [N, C, H, W]
@@ -108,8 +116,9 @@ def to_arrays(name: str, data: Any) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def save(file: Path, arrays: dict[str, Any]) -> None:
-    """Whole or not at all."""
+def _save_npz(file: Path, arrays: dict[str, Any]) -> None:
+    """Write the arrays whole or not at all."""
+    # not `write_atomic`: np.savez streams, and the whole archive need not fit in memory twice
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as handle:

@@ -1,4 +1,4 @@
-"""Grids of images as PNG files."""
+"""Grids of images as PNG files: what a generator's samples look like, class by class."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from augment.storage.atomic import write_atomic
 
+MIN_PNG_SIDE = 600  # pixels that the longer side of a saved image has, as whole factors allow
+
 
 def class_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
-    """Lay out [N, C, H, W] uint8 images row by row on white: one sheet [C, H', W'] uint8."""
+    """Lay [N, C, H, W] uint8 out as one image [C, H', W'] uint8, row by row, on white."""
     n, channels, height, width = images.shape
-    rows = -(-n // columns)
+    rows = -(-n // columns)  # rounded up
     sheet = torch.full(
         (channels, rows * (height + gap) + gap, columns * (width + gap) + gap),
         255,
@@ -28,31 +30,31 @@ def class_grid(images: Tensor, columns: int, gap: int = 1) -> Tensor:
     return sheet
 
 
-def to_pillow(picture: Tensor, enlarge: int = 1) -> Image.Image:
-    """Turn [C, H, W] uint8 into a Pillow image, each pixel a square of side `enlarge`."""
-    pixels = picture.permute(1, 2, 0).squeeze(-1).numpy()
-    image = Image.fromarray(pixels)
-    size = (image.width * enlarge, image.height * enlarge)
-    return image.resize(size, Image.Resampling.NEAREST)
+def to_pillow(image: Tensor, enlarge: int = 1) -> Image.Image:
+    """Convert [C, H, W] uint8 to a Pillow image, each pixel a square of `enlarge`."""
+    pixels = image.permute(1, 2, 0).squeeze(-1).numpy()  # [H, W, 3] or [H, W]
+    pillow = Image.fromarray(pixels)
+    size = (pillow.width * enlarge, pillow.height * enlarge)
+    return pillow.resize(size, Image.Resampling.NEAREST)  # pixels stay sharp squares
 
 
-def save_picture(picture: Tensor, path: Path) -> None:
-    """Write [C, H, W] uint8 as PNG, atomically; small images are enlarged to be seen."""
+def save_png(image: Tensor, path: Path) -> None:
+    """Write [C, H, W] uint8 as a PNG atomically, a small image enlarged by a whole factor."""
     buffer = io.BytesIO()
-    enlarge = max(1, 600 // max(picture.shape[1:]))
-    to_pillow(picture, enlarge).save(buffer, "PNG")
+    enlarge = max(1, MIN_PNG_SIDE // max(image.shape[1:]))
+    to_pillow(image, enlarge).save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())
 
 
 def side_by_side(files: list[Path], path: Path, gap: int = 24) -> None:
-    """Write PNG files side by side on white as one PNG, atomically."""
-    pictures = [Image.open(file).convert("RGB") for file in files]
-    width = sum(p.width for p in pictures) + gap * (len(pictures) - 1)
-    sheet = Image.new("RGB", (width, max(p.height for p in pictures)), "white")
+    """Join PNG files in one row on white, `gap` pixels apart, written atomically."""
+    images = [Image.open(file).convert("RGB") for file in files]
+    width = sum(image.width for image in images) + gap * (len(images) - 1)
+    sheet = Image.new("RGB", (width, max(image.height for image in images)), "white")
     left = 0
-    for picture in pictures:
-        sheet.paste(picture, (left, 0))
-        left += picture.width + gap
+    for image in images:
+        sheet.paste(image, (left, 0))
+        left += image.width + gap
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())

@@ -1,4 +1,7 @@
-"""Labelled images: uint8 at rest, float in models, converted here and nowhere else."""
+"""Labelled images: uint8 at rest, float in models, converted here and nowhere else.
+
+A set is one tensor in memory: no loader, no workers. Grey images have C = 1, colour ones C = 3.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ ImageShape = tuple[int, int, int]  # channels, height, width
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with a class each, whole in memory."""
+    """Images with a class each, whole in memory; checked when it is built."""
 
     images: Tensor  # [N, C, H, W] uint8
-    labels: Tensor  # [N] int64, indices into classes
+    labels: Tensor  # [N] int64, indices into classes; -1: unlabelled
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -38,57 +41,59 @@ class LabelledImages:
         return channels, height, width
 
     def select(self, index: Tensor | Sequence[int]) -> LabelledImages:
-        """The images at these indices (or under this boolean mask), in that order."""
+        """Select the images at these indices (or under this boolean mask), in that order."""
+        # an empty list would become float32, which cannot index
         index = torch.as_tensor(index, dtype=None if len(index) else torch.int64)
         return LabelledImages(self.images[index], self.labels[index], self.classes)
 
     def to(self, device: torch.device) -> LabelledImages:
-        """The same images on a device."""
+        """Copy the images to a device."""
         return LabelledImages(self.images.to(device), self.labels.to(device), self.classes)
 
     def counts(self) -> Tensor:
-        """[K] int64: how many images each class has."""
+        """Count the images of each class: [K] int64."""
         return torch.bincount(self.labels.cpu(), minlength=len(self.classes))
 
     @cached_property
     def indices(self) -> list[Tensor]:
-        """Where the images of each class are, ascending."""
+        """Indices of the images of each class, ascending: K tensors [n_k] int64."""
         return [(self.labels == label).nonzero().flatten() for label in range(len(self.classes))]
 
     @cached_property
     def sha(self) -> str:
         """SHA-256 of pixels, labels and class names: two sets with one `sha` are the same data."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
+        # a view of the pixels, not a copy: the data may fill most of the memory
         digest.update(self.images.cpu().contiguous().numpy().data)
         digest.update(self.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     @classmethod
     def blank(cls, n: int, shape: Sequence[int], classes: Sequence[str]) -> LabelledImages:
-        """Black images with classes in turn: what a network can be built for, without the data."""
+        """Make black images with classes in turn: a network can be built for them, without data."""
         labels = torch.arange(n) % len(classes)
         return cls(torch.zeros(n, *shape, dtype=torch.uint8), labels, tuple(classes))
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [0, 255] → float32 [-1, 1]."""
+    """Convert uint8 [0, 255] → float32 [-1, 1]."""
     return images.float().div_(127.5).sub_(1)
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """float [-1, 1] → uint8 [0, 255], rounded; values outside are clipped."""
+    """Convert float [-1, 1] → uint8 [0, 255], rounded; values outside are clipped."""
     return images.float().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def pad_sides(images: Tensor, multiple: int) -> Tensor:
-    """Make both sides a multiple of `multiple` by repeating the edge, to the right and below."""
-    height, width = images.shape[-2:]
+    """Pad both sides to a multiple of `multiple` by repeating the edge, to the right and below."""
+    height, width = images.shape[-2:]  # [N, C, H, W]
     down, right = -height % multiple, -width % multiple
     return F.pad(images, (0, right, 0, down), mode="replicate") if down or right else images
 
 
 def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """[N, C, H, W] uint8 → the same at a size (or two), antialiased; the whole picture is kept."""
+    """Resize [N, C, H, W] uint8 to a side or to (H, W), antialiased; nothing is cropped."""
     sides = (size, size) if isinstance(size, int) else size
     if images.shape[-2:] == sides:
         return images
@@ -97,12 +102,12 @@ def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
         .round_()
         .clamp_(0, 255)
         .to(torch.uint8)
-        for part in images.split(1024)
+        for part in images.split(1024)  # float32 takes four times the room: never of all at once
     ]
     return torch.cat(chunks)
 
 
 def pixel_hashes(images: Tensor) -> list[bytes]:
-    """A 16-byte hash of each image's pixels; equal hashes mean equal pictures."""
+    """Hash each image's pixels to 16 bytes; equal hashes mean equal images."""
     flat = images.contiguous().numpy().reshape(len(images), -1)
     return [hashlib.blake2b(row.data, digest_size=16).digest() for row in flat]

@@ -1,4 +1,7 @@
-"""Images in an `.npz` of plain arrays, with MedMNIST's keys. Nothing is ever unpickled."""
+"""Images in an `.npz` of plain arrays, with MedMNIST's keys. Nothing is ever unpickled.
+
+train_images and train_labels are needed; val and test parts and `classes` may be there.
+"""
 
 from __future__ import annotations
 
@@ -10,46 +13,50 @@ import torch
 from torch import Tensor
 
 from augment.data.decode import choose_size
-from augment.data.folder import Found
 from augment.data.images import resize
+from augment.data.raw import RawDataset
 from augment.errors import DataError
 
-PARTS = ("train", "val", "test")
+PARTS = ("train", "val", "test")  # in this order in the images that are returned
 MAX_BYTES = 16 * 2**30  # unpacked; more is refused before it is read
 
 
-def read_npz(path: Path, size: int | None) -> Found:
-    """{train,val,test}_images [N, H, W] or [N, H, W, C] uint8, …_labels [N] or [N, 1] integers.
+def read_npz(path: Path, size: int | None) -> RawDataset:
+    """Read {train,val,test}_images [N, H, W] or [N, H, W, C] uint8, labels [N] or [N, 1] integers.
 
     `classes` [K] names the classes in label order; without it they are called by their labels.
     """
-    arrays = read_arrays(path)
+    arrays = _read_arrays(path)
     parts = [part for part in PARTS if f"{part}_images" in arrays]
     if "train" not in parts:
         raise DataError(f"{path} has no train_images: it holds {', '.join(arrays) or 'nothing'}")
-    known = {"classes", *(f"{part}_{what}" for part in parts for what in ("images", "labels"))}
-    if unknown := sorted(arrays.keys() - known):
+    expected = {"classes", *(f"{part}_{what}" for part in parts for what in ("images", "labels"))}
+    if unexpected := sorted(arrays.keys() - expected):
         raise DataError(
-            f"{path} holds {', '.join(unknown[:3])}, which is none of train_images, train_labels, "
-            "test_images, test_labels, val_images, val_labels and classes: rename or remove it"
+            f"{path} holds {', '.join(unexpected[:3])}, which is none of train_images, "
+            "train_labels, test_images, test_labels, val_images, val_labels and classes: "
+            "rename or remove it"
         )
-    images = [part_images(path, part, arrays) for part in parts]
-    shapes = {tuple(i.shape[1:]) for i in images}
+    images = [_part_images(path, part, arrays) for part in parts]
+    shapes = {tuple(pixels.shape[1:]) for pixels in images}
     if len(shapes) > 1:
         raise DataError(f"{path}: pictures of {len(shapes)} shapes: {sorted(shapes)}")
-    marks = np.concatenate([np.asarray(arrays[f"{part}_labels"]).reshape(-1) for part in parts])
-    if marks.dtype.kind not in "iu" or marks.min() < 0:
+    labels = np.concatenate([np.asarray(arrays[f"{part}_labels"]).reshape(-1) for part in parts])
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
         raise DataError(f"{path}: labels must be integers from 0, one an image")
     if "classes" in arrays:
-        classes = [str(name) for name in text(arrays["classes"].reshape(-1))]
-        if len(classes) <= marks.max():
-            raise DataError(f"{path}: label {marks.max()} has no name among {len(classes)} classes")
+        classes = [str(name) for name in _decode_names(arrays["classes"].reshape(-1))]
+        if len(classes) <= labels.max():
+            raise DataError(
+                f"{path}: label {labels.max()} has no name among {len(classes)} classes"
+            )
         if len(set(classes)) < len(classes):
             raise DataError(f"{path}: two classes have one name in 'classes'")
     else:
-        values, marks = np.unique(marks, return_inverse=True)
+        # labels may skip numbers, 3 and 7 say: they become 0 and 1, named "3" and "7"
+        values, labels = np.unique(labels, return_inverse=True)
         classes = [str(value) for value in values]
-    height, width = images[0].shape[-2:]
+    height, width = images[0].shape[-2:]  # [N, C, H, W]
     target = choose_size({(width, height)}, size)
     if target != (width, height):
         images = [resize(part, target[0]) for part in images]
@@ -59,11 +66,11 @@ def read_npz(path: Path, size: int | None) -> Found:
         for part, pixels in zip(parts, images, strict=True)
         for i in range(len(pixels))
     ]
-    return Found(torch.cat(images), marks.astype(np.int64).tolist(), classes, splits, files)
+    return RawDataset(torch.cat(images), labels.astype(np.int64).tolist(), classes, splits, files)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of the file; DataError for anything but plain arrays in a sound zip file."""
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of the file; DataError for anything but plain arrays in a sound zip file."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -74,28 +81,28 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and numpy each raise their own for damaged bytes
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read as an .npz of plain arrays: {why}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read as an .npz of plain arrays: {reason}") from None
 
 
-def part_images(path: Path, part: str, arrays: dict[str, np.ndarray]) -> Tensor:
-    """[N, C, H, W] uint8 of one split."""
+def _part_images(path: Path, part: str, arrays: dict[str, np.ndarray]) -> Tensor:
+    """Check the images of one split and return them as [N, C, H, W] uint8."""
     pixels, labels = arrays[f"{part}_images"], arrays.get(f"{part}_labels")
     if labels is None:
         raise DataError(f"{path} has {part}_images but no {part}_labels")
-    sound = pixels.dtype == np.uint8 and pixels.ndim in (3, 4) and pixels.size
-    if not sound or len(pixels) != labels.size:
+    well_formed = pixels.dtype == np.uint8 and pixels.ndim in (3, 4) and pixels.size
+    if not well_formed or len(pixels) != labels.size:
         raise DataError(
             f"{path}: {part}_images must be [N, H, W(, C)] uint8 with N labels, "
             f"not {pixels.shape} {pixels.dtype} with {labels.size}"
         )
     if pixels.ndim == 3:
-        pixels = pixels[..., None]
+        pixels = pixels[..., None]  # [N, H, W, C]
     if pixels.shape[-1] not in (1, 3):
         raise DataError(f"{path}: {part}_images has {pixels.shape[-1]} channels, not 1 or 3")
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
 
-def text(names: np.ndarray) -> np.ndarray:
-    """Names kept as bytes are read as UTF-8."""
+def _decode_names(names: np.ndarray) -> np.ndarray:
+    """Read names that are kept as bytes as UTF-8."""
     return np.char.decode(names, "utf-8", "replace") if names.dtype.kind == "S" else names

@@ -1,4 +1,8 @@
-"""Split a data set: a pool to draw labelled images from, and a test set kept apart."""
+"""Split a data set: a pool that labelled subsets are taken from, and a test set kept apart.
+
+A given test split is used as it is; without one, `TEST_SHARE` of the images is held out, fixed by
+the hash of the data. Equal images and images of one group never stand on both sides.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from itertools import compress
 
 import torch
 
-from augment.data.folder import Found
 from augment.data.images import LabelledImages, pixel_hashes
-from augment.data.subset import hold_out, linked
+from augment.data.raw import RawDataset
+from augment.data.subset import hold_out, linked_units
 from augment.errors import DataError
 from augment.runtime.seeds import seed_for
 
 TEST_SHARE = 0.2  # of a data set that comes without a test split
+SKEW_RATIO = 10  # largest class to smallest, from which accuracy tells of the large ones alone
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Dataset:
     name: str
     pool: LabelledImages
     test: LabelledImages
-    classic: str  # which label-preserving transforms suit these pictures: a key of CLASSIC
+    classic: str  # which label-preserving transforms suit these images: a key of CLASSIC
     official_test: bool = True
     pool_files: list[str] = field(default_factory=list)
     test_files: list[str] = field(default_factory=list)
@@ -36,7 +41,7 @@ class Dataset:
     def skewed(self) -> bool:
         """Whether the classes are so uneven that plain accuracy tells of the large ones alone."""
         counts = self.pool.counts().tolist()
-        return max(counts) >= SKEWED * min(counts)
+        return max(counts) >= SKEW_RATIO * min(counts)
 
     @property
     def sha(self) -> str:
@@ -44,45 +49,45 @@ class Dataset:
         return f"{seed_for(self.pool.sha, self.test.sha):016x}"
 
 
-SKEWED = 10  # largest class against smallest
-
-
 def split(
-    name: str, found: Found, classic: str, test_share: float, *, drop_small: bool = False
+    name: str, raw: RawDataset, classic: str, test_share: float, *, drop_small: bool = False
 ) -> Dataset:
-    """Found images → pool and test; a picture never stands on both sides."""
-    notes, labels = list(found.notes), torch.tensor(found.labels)
-    hashes = pixel_hashes(found.images)
-    in_test = given_test(found, notes)
+    """Split raw images into pool and test; an image never stands on both sides.
+
+    Raises DataError if a class is too small, unless `drop_small` drops it.
+    """
+    notes, labels = list(raw.notes), torch.tensor(raw.labels)
+    hashes = pixel_hashes(raw.images)
+    in_test = _given_test_mask(raw, notes)
     official = in_test is not None
     if in_test is None:
-        key = LabelledImages(found.images, labels, tuple(found.classes)).sha
-        units = linked(found.groups, hashes)
-        in_test = torch.tensor(hold_out(found.labels, units, test_share, key))
-    tested = {h for h, test in zip(hashes, in_test.tolist(), strict=True) if test}
-    twins = torch.tensor([h in tested for h in hashes]) & ~in_test
-    if twins.any():
-        notes.append(f"removed {int(twins.sum())} training images that are also test images")
-    in_pool = ~in_test & ~twins
-    kept = fit_classes(
-        found.classes,
-        torch.bincount(labels[in_pool], minlength=len(found.classes)).tolist(),
-        torch.bincount(labels[in_test], minlength=len(found.classes)).tolist(),
+        key = LabelledImages(raw.images, labels, tuple(raw.classes)).sha
+        units = linked_units(raw.groups, hashes)
+        in_test = torch.tensor(hold_out(raw.labels, units, test_share, key))
+    # an official split may hold an image twice: the test set keeps it, the pool loses it
+    test_hashes = {h for h, test in zip(hashes, in_test.tolist(), strict=True) if test}
+    repeats_test = torch.tensor([h in test_hashes for h in hashes]) & ~in_test
+    if repeats_test.any():
+        notes.append(f"removed {int(repeats_test.sum())} training images that are also test images")
+    in_pool = ~in_test & ~repeats_test
+    learnable = _learnable_classes(
+        raw.classes,
+        torch.bincount(labels[in_pool], minlength=len(raw.classes)).tolist(),
+        torch.bincount(labels[in_test], minlength=len(raw.classes)).tolist(),
         notes,
         official=official,
         drop_small=drop_small,
     )
-    new = torch.full((len(found.classes),), -1)
-    new[kept] = torch.arange(len(kept))
-    labels, classes = new[labels], tuple(found.classes[k] for k in kept)
-
-    groups = found.groups or [""] * len(found.files)
+    new_label = torch.full((len(raw.classes),), -1)  # -1: the class is dropped
+    new_label[learnable] = torch.arange(len(learnable))
+    labels, classes = new_label[labels], tuple(raw.classes[k] for k in learnable)
+    groups = raw.groups or [""] * len(raw.files)
 
     def side(mask: torch.Tensor) -> tuple[LabelledImages, list[str], list[str]]:
-        mask = mask & (labels >= 0)
-        own = LabelledImages(found.images[mask], labels[mask], classes)
-        keep = mask.tolist()
-        return own, list(compress(found.files, keep)), list(compress(groups, keep))
+        mask = mask & (labels >= 0)  # [N] bool
+        images = LabelledImages(raw.images[mask], labels[mask], classes)
+        selected = mask.tolist()
+        return images, list(compress(raw.files, selected)), list(compress(groups, selected))
 
     (pool, pool_files, pool_groups), (test, test_files, test_groups) = side(in_pool), side(in_test)
     return Dataset(
@@ -93,39 +98,43 @@ def split(
         official,
         pool_files,
         test_files,
-        found.bad,
+        raw.bad,
         notes,
         pool_groups,
         test_groups,
     )
 
 
-def given_test(found: Found, notes: list[str]) -> torch.Tensor | None:
-    """Which images the data set itself puts in its test split ([N] bool), or None."""
-    given = set(found.splits)
-    part = "test" if "test" in given else "val"
+def _given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
+    """Find which images the data set itself puts in its test split ([N] bool), or None.
+
+    Without a test split, val is the test set, unless all images are of it. Raises DataError
+    if a group stands on both sides.
+    """
+    given = set(raw.splits)
+    test_split = "test" if "test" in given else "val"
     if given == {"val"}:
         notes.append("all images are of the split val, so a test set is held out of them")
-    if part not in given or given == {"val"}:
+    if test_split not in given or given == {"val"}:
         return None
-    if part == "val":
+    if test_split == "val":
         notes.append("no test split: val is the test set")
     elif "val" in given:
         notes.append("val images join the pool: nothing is chosen on them")
-    sides: tuple[set[str], set[str]] = (set(), set())
-    for group, where in zip(found.groups or [], found.splits, strict=False):
+    sides: tuple[set[str], set[str]] = (set(), set())  # groups of the pool, of the test set
+    for group, split_name in zip(raw.groups or [], raw.splits, strict=False):
         if group:
-            sides[where == part].add(group)
+            sides[split_name == test_split].add(group)
     both = sorted(sides[0] & sides[1])
     if both:
         raise DataError(
             f"metadata.csv: group '{both[0]}' ({len(both)} in all) stands in train and in test; "
             "give each group to one side"
         )
-    return torch.tensor([where == part for where in found.splits])
+    return torch.tensor([split_name == test_split for split_name in raw.splits])
 
 
-def fit_classes(
+def _learnable_classes(
     classes: list[str],
     n_pool: list[int],
     n_test: list[int],
@@ -134,32 +143,32 @@ def fit_classes(
     official: bool,
     drop_small: bool,
 ) -> list[int]:
-    """Places of the classes that can be learnt: two images of the pool, and one to test on.
+    """Find the indices of the classes that can be learnt: two pool images, and one to test on.
 
     A given test split may lack a class (noted); a class that only it has cannot be learnt.
     """
-    least = 0 if official else 1
-    kept = [k for k in range(len(classes)) if n_pool[k] >= 2 and n_test[k] >= least]
+    min_test = 0 if official else 1
+    learnable = [k for k in range(len(classes)) if n_pool[k] >= 2 and n_test[k] >= min_test]
     small = [
         f"class '{name}' has {n_pool[k]} to learn from and {n_test[k]} to test on"
         for k, name in enumerate(classes)
-        if k not in kept
+        if k not in learnable
     ]
     if len(classes) < 2:
         raise DataError(f"a single class ('{classes[0]}'): at least two are needed")
     if small and not drop_small:
         more = f"; {len(small) - 3} more classes" if len(small) > 3 else ""
         raise DataError(
-            f"too few images: {'; '.join(small[:3])}{more}; at least 2 and {least} are needed "
+            f"too few images: {'; '.join(small[:3])}{more}; at least 2 and {min_test} are needed "
             "(equal pictures and groups stay on one side): add images or pass --drop-small-classes"
         )
-    if len(kept) < 2:
+    if len(learnable) < 2:
         raise DataError(
             f"fewer than two classes are left without the small ones: {'; '.join(small[:3])}"
         )
     if small:
         notes.append(f"dropped small classes ({len(small)}): {'; '.join(small)}")
-    for k in kept:
+    for k in learnable:
         if not n_test[k]:
             notes.append(f"class '{classes[k]}' has no test image: its own scores are empty")
-    return kept
+    return learnable

@@ -1,4 +1,8 @@
-"""Who learns from what: the hold-out for testing, and the small labelled subset of a trial."""
+"""Who learns from what: the hold-out for testing, and the small labelled subset of a trial.
+
+A *unit* is what must stay together: the images of one group (a patient, say), and equal images.
+All choices are seeded by purpose; the same seed gives the same images on any machine.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,11 @@ from augment.runtime.seeds import seed_for
 def labelled_subset(
     pool: LabelledImages, *, frac: float | None = None, per_class: int | None = None, seed: int
 ) -> Tensor:
-    """Places in the pool of a stratified, seeded subset: [n] int64, ascending.
+    """Choose the pool indices of a stratified, seeded subset: [n] int64, ascending.
 
     Nested: a class is put in one random order a seed and its first images are taken, so the 1 %
-    subset lies inside the 5 % one of the same seed. Every class keeps at least one image.
+    subset lies inside the 5 % one of the same seed. Every class keeps at least one image. Raises
+    UsageError if `frac` or `per_class` cannot be met.
     """
     if (frac is None) == (per_class is None):
         raise UsageError("give one of --frac and --per-class")
@@ -40,94 +45,112 @@ def labelled_subset(
                 f"--frac {frac} would leave 0 images of class '{name}' ({len(indices)} images): "
                 f"take at least {1 / len(indices):.2g}, or --per-class 1"
             )
+        # one order a class, whatever n is: that nests the subsets
         rng = torch.Generator().manual_seed(seed_for(seed, "subset", label))
         chosen.append(indices[torch.randperm(len(indices), generator=rng)[:n]])
     return torch.cat(chosen).sort().values
 
 
 def folds(labels: Sequence[int], units: Sequence[Hashable], number: int, key: object) -> list[int]:
-    """The fold of each image for cross-validation: stratified, seeded by `key`.
+    """Assign each image a fold of cross-validation, 0 to number - 1: stratified, seeded by `key`.
 
-    Images of one unit (a patient, or equal pixels) share a fold. Classes of the fewest units are
-    dealt first, each unit to the fold that has the fewest images of its class, then of all.
+    Images of one unit share a fold. Classes of the fewest units are dealt first, each unit to the
+    fold that has the fewest images of its class, then of all.
     """
-    sizes = unit_sizes(labels, units)
-    placed: dict[Hashable, int] = {}
-    whole = [0] * number
-    for label in sorted(sizes, key=lambda k: (len(sizes[k]), k)):
-        own = sizes[label]
-        rng = torch.Generator().manual_seed(seed_for(key, "folds", label))
-        names = list(own)
-        order = [names[i] for i in torch.randperm(len(own), generator=rng).tolist()]
-        counts = [sum(own[u] for u in own if placed.get(u) == fold) for fold in range(number)]
-        for unit in sorted(order, key=lambda u: -own[u]):
-            if unit not in placed:
-                fold = min(range(number), key=lambda f: (counts[f], whole[f]))
-                placed[unit] = fold
-                counts[fold] += own[unit]
-                whole[fold] += own[unit]
-    return [placed[unit] for unit in units]
+    sizes = _unit_sizes(labels, units)
+    fold_of: dict[Hashable, int] = {}
+    fold_sizes = [0] * number
+    for label in _rarest_first(sizes):
+        unit_sizes = sizes[label]
+        counts = [  # images of this class that each fold has by units with several classes
+            sum(n for unit, n in unit_sizes.items() if fold_of.get(unit) == fold)
+            for fold in range(number)
+        ]
+        order = _shuffled(unit_sizes, seed_for(key, "folds", label))
+        # largest units first: the small ones even out what these leave
+        for unit in sorted(order, key=lambda unit: -unit_sizes[unit]):
+            if unit not in fold_of:
+                fold = min(range(number), key=lambda fold: (counts[fold], fold_sizes[fold]))
+                fold_of[unit] = fold
+                counts[fold] += unit_sizes[unit]
+                fold_sizes[fold] += unit_sizes[unit]
+    return [fold_of[unit] for unit in units]
 
 
-def unit_sizes(labels: Sequence[int], units: Sequence[Hashable]) -> dict[int, dict[Hashable, int]]:
-    """How many images of each class each unit has."""
+def hold_out(
+    labels: Sequence[int], units: Sequence[Hashable], share: float, key: str
+) -> list[bool]:
+    """Choose the test set of data that come without one: [N], stratified, fixed by `key`.
+
+    Images of one unit stay on one side. Classes of the fewest units are served first; each gets
+    about `share` of its images tested and keeps a unit on both sides if it can. A class with a
+    single unit is not tested: the caller judges.
+    """
+    sizes = _unit_sizes(labels, units)
+    in_test: dict[Hashable, bool] = {}
+    for label in _rarest_first(sizes):
+        unit_sizes = sizes[label]
+        wanted = share * sum(unit_sizes.values())  # images of this class in the test set
+        taken = sum(n for unit, n in unit_sizes.items() if in_test.get(unit))
+        spare = sum(not in_test.get(unit) for unit in unit_sizes)  # units left for the pool
+        order = _shuffled(unit_sizes, seed_for(key, "test", label))
+        # units that are too large come last, the smallest of them first
+        for unit in sorted(order, key=lambda u: unit_sizes[u] if unit_sizes[u] / 2 > wanted else 0):
+            if unit not in in_test:
+                # rounded to the nearest unit; the first one always
+                fits = not taken or taken + unit_sizes[unit] / 2 <= wanted
+                in_test[unit] = fits and spare > 1
+                taken += unit_sizes[unit] * in_test[unit]
+                spare -= in_test[unit]
+    return [in_test[unit] for unit in units]
+
+
+def linked_units(groups: Sequence[str] | None, hashes: Sequence[Hashable]) -> list[Hashable]:
+    """Name a unit for each image: one group, equal pixels, and whatever these link.
+
+    Two groups that share an image are one unit (union-find with path halving).
+    """
+    parent: dict[Hashable, Hashable] = {}
+
+    def root(node: Hashable) -> Hashable:
+        while parent.setdefault(node, node) != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for group, pixels in zip(groups or [""] * len(hashes), hashes, strict=True):
+        if group:  # images without a group are linked by their pixels alone
+            parent[root(group)] = root(pixels)
+    return [root(pixels) for pixels in hashes]
+
+
+def unlabelled_rest(pool: LabelledImages, indices: torch.Tensor) -> LabelledImages:
+    """Return the images of the pool outside `indices`, every label -1: none can be learnt from."""
+    rest = torch.ones(len(pool), dtype=torch.bool)
+    rest[indices] = False
+    return hide_labels(pool.select(rest))
+
+
+def hide_labels(data: LabelledImages) -> LabelledImages:
+    """Return the same images, every label -1."""
+    return LabelledImages(data.images, torch.full_like(data.labels, -1), data.classes)
+
+
+def _unit_sizes(labels: Sequence[int], units: Sequence[Hashable]) -> dict[int, dict[Hashable, int]]:
+    """Count the images of each class that each unit has: label → unit → count."""
     sizes: dict[int, dict[Hashable, int]] = defaultdict(lambda: defaultdict(int))
     for label, unit in zip(labels, units, strict=True):
         sizes[label][unit] += 1
     return sizes
 
 
-def unlabelled_rest(pool: LabelledImages, indices: torch.Tensor) -> LabelledImages:
-    """The images of the pool outside `indices`, every label -1: none can be learnt from."""
-    rest = torch.ones(len(pool), dtype=torch.bool)
-    rest[indices] = False
-    return hidden(pool.select(rest))
+def _rarest_first(sizes: dict[int, dict[Hashable, int]]) -> list[int]:
+    """Order the classes: those of the fewest units have the least choice, so they go first."""
+    return sorted(sizes, key=lambda label: (len(sizes[label]), label))
 
 
-def hidden(data: LabelledImages) -> LabelledImages:
-    """The same images, every label -1."""
-    return LabelledImages(data.images, torch.full_like(data.labels, -1), data.classes)
-
-
-def linked(groups: Sequence[str] | None, hashes: Sequence[Hashable]) -> list[Hashable]:
-    """A unit for each image: one group, equal pixels, and whatever these link stay together."""
-    above: dict[Hashable, Hashable] = {}
-
-    def top(thing: Hashable) -> Hashable:
-        while above.setdefault(thing, thing) != thing:
-            above[thing] = above[above[thing]]
-            thing = above[thing]
-        return thing
-
-    for group, pixels in zip(groups or [""] * len(hashes), hashes, strict=True):
-        if group:
-            above[top(group)] = top(pixels)
-    return [top(pixels) for pixels in hashes]
-
-
-def hold_out(
-    labels: Sequence[int], units: Sequence[Hashable], share: float, key: str
-) -> list[bool]:
-    """Which images form the test set when the data come without one: stratified, fixed by `key`.
-
-    Images of one unit (a patient, or equal pixels) stay on one side. Classes of the fewest units
-    are served first; each gets about `share` of its images tested and keeps a unit on both sides
-    if it can. A class with a single unit is not tested: the caller judges.
-    """
-    sizes = unit_sizes(labels, units)
-    tested: dict[Hashable, bool] = {}
-    for label in sorted(sizes, key=lambda k: (len(sizes[k]), k)):
-        own = sizes[label]
-        rng = torch.Generator().manual_seed(seed_for(key, "test", label))
-        names = list(own)
-        order = [names[i] for i in torch.randperm(len(own), generator=rng).tolist()]
-        wanted = share * sum(own.values())
-        taken = sum(n for unit, n in own.items() if tested.get(unit))
-        spare = sum(not tested.get(unit) for unit in own)
-        # units that are too large come last, the smallest of them first
-        for unit in sorted(order, key=lambda u: own[u] if own[u] / 2 > wanted else 0):
-            if unit not in tested:
-                fits = not taken or taken + own[unit] / 2 <= wanted
-                tested[unit] = fits and spare > 1
-                taken, spare = taken + own[unit] * tested[unit], spare - tested[unit]
-    return [tested[unit] for unit in units]
+def _shuffled(unit_sizes: dict[Hashable, int], seed: int) -> list[Hashable]:
+    """Put the units of a class in a random order."""
+    rng = torch.Generator().manual_seed(seed)
+    units = list(unit_sizes)
+    return [units[i] for i in torch.randperm(len(units), generator=rng).tolist()]

@@ -12,7 +12,7 @@ import torch
 
 from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages
-from augment.data.subset import hidden
+from augment.data.subset import hide_labels
 from augment.engine.local import choose_jobs, threads_for
 from augment.engine.run import checked
 from augment.engine.scheduling import generator_keys
@@ -193,7 +193,7 @@ def measure_score(trial: Trial) -> tuple[float, float]:
     cell, labelled, n_test = trial.cell, trial.labelled, len(trial.data.test)
     learner = prepared(trial, CLASSIFIERS[cell.classifier](**cell.classifier_settings), labelled)
     arm = without_images(cell.arm)
-    data = training_set(arm, labelled, None, trial.transform, 0.0, hidden(labelled))
+    data = training_set(arm, labelled, None, trial.transform, 0.0, hide_labels(labelled))
     seconds = seconds_for(learner, data, trial.context.device)
     few = labelled.images[:128]
     list(learner.predict(few))

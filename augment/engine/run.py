@@ -36,7 +36,7 @@ from augment.report.manifest import write_start
 from augment.runtime.machine import environment
 from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
-from augment.storage.atomic import room_for, write_atomic
+from augment.storage.atomic import write_atomic, writing
 from augment.storage.run_folder import STATUS_FILE, fresh_folder, open_run
 
 RUNS = Path("results/runs")  # where a run goes that is given no --out
@@ -125,7 +125,7 @@ def execute(
         folder = out or unused_folder(recipe, settings)
         lock = open_run(folder, settings)
         try:
-            with room_for(folder):
+            with writing(folder):
                 if announce:
                     notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
                     announce(folder, len(cells), notes)

@@ -19,7 +19,7 @@ from augment.experiment.rows import identity
 from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.experiment.validation import make_recipe
 from augment.storage.artifacts import Store
-from augment.storage.atomic import room_for, write_atomic
+from augment.storage.atomic import write_atomic, writing
 from augment.storage.run_folder import STATUS_FILE, differences, open_run
 from augment.storage.tables import read_csv, write_csv
 
@@ -165,10 +165,10 @@ def join_artefacts(source: Path, target: Path) -> None:
         place = target / artefact.parent.name / artefact.name
         if "." in artefact.name or place.exists():  # unfinished or damaged; shared
             continue
-        Store(source.parent).sound(artefact.parent.name, artefact.name)
+        Store(source.parent).verified_path(artefact.parent.name, artefact.name)
         partial = place.with_name(f"{place.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        with room_for(place):
+        with writing(place):
             shutil.copytree(artefact, partial, copy_function=link_or_copy)
             partial.rename(place)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from augment.data.images import LabelledImages
 from augment.errors import DataError
 from augment.training.training_set import TrainingSet
-from augment.transforms.autoaugment import after
-from augment.transforms.batch_mixing import COMPOSITIONS
+from augment.transforms.autoaugment import with_policy
+from augment.transforms.batch_mixing import BATCH_TRANSFORMS
 from augment.transforms.geometric import CLASSIC
 
 UNLABELLED_SHARE = 2.0  # unlabelled images for each labelled one of a batch, beside them
@@ -139,12 +139,12 @@ def training_set(
             raise nothing_unlabelled(name)
         parts.append((unlabelled, UNLABELLED_SHARE))
     kind = classic if arm.classic else "none"
-    transform = after(kind, CLASSIC[kind], arm.policy)
+    transform = with_policy(kind, CLASSIC[kind], arm.policy)
     return TrainingSet(
         tuple(part for part, _ in parts),
         tuple(share for _, share in parts),
         (transform,) * len(parts),
-        COMPOSITIONS[arm.compose] if arm.compose else None,
+        BATCH_TRANSFORMS[arm.compose] if arm.compose else None,
     )
 
 

@@ -30,7 +30,7 @@ class Evidence:
 Filter = Callable[[Evidence], Tensor]
 
 
-def none(seen: Evidence) -> Tensor:
+def keep_all(seen: Evidence) -> Tensor:
     """All of them."""
     return torch.ones(len(seen.labels), dtype=torch.bool)
 
@@ -56,7 +56,7 @@ def new(seen: Evidence) -> Tensor:
 
 
 FILTERS: dict[str, Filter] = {
-    "none": none,
+    "none": keep_all,
     "agreement": agreement,
     "confidence": confidence,
     "near": near,

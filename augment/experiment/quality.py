@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from augment.classifiers import CLASSIFIERS
-from augment.data.grids import class_grid, save_picture
+from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages
 from augment.experiment.context import Stage, SyntheticSet, Trial
 from augment.experiment.filters import Evidence, kept
@@ -20,14 +20,14 @@ from augment.experiment.progress import Progress
 from augment.experiment.records import QualityRecord, QualityResult, SyntheticResult, artifact
 from augment.experiment.sampling import SYNTHETIC_FILE, load_synthetic
 from augment.experiment.stages import plan_classifier, train_classifier
-from augment.metrics.copies import feature_copies
+from augment.metrics.copies import feature_copy_rate
 from augment.metrics.synthetic import (
-    MOST,
-    agreement,
+    MAX_IMAGES,
     closer_to_train,
+    label_agreement,
     measures,
+    quality_warning,
     random_features,
-    warning,
 )
 from augment.runtime.units import duration
 from augment.training.serialization import load_learner
@@ -77,7 +77,7 @@ def measure(
     real, others = _comparison_images(trial)
     probabilities = torch.cat(list(classifier.predict(synthetic.images)))
     real_probabilities = torch.cat(list(classifier.predict(real.images)))
-    whole, by_class = agreement(probabilities, synthetic.labels, len(classes))
+    whole, by_class = label_agreement(probabilities, synthetic.labels, len(classes))
     fixed = random_features(labelled.shape[0], trial.context.device)
     spaces = {"real+classic classifier": classifier.embed, "random network": fixed}
     evidence = {
@@ -85,23 +85,25 @@ def measure(
         "distance": distance_to_own_class(fixed, synthetic, labelled),
     }
     save_file(evidence, folder / EVIDENCE_FILE)
-    save_picture(closest_pairs(path, synthetic, labelled), folder / "closest.png")
-    save_picture(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
+    save_png(closest_pairs(path, synthetic, labelled), folder / "closest.png")
+    save_png(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
     result = QualityResult(
         against="labelled" if real is labelled else "unlabelled pool",
         agreement=whole,
         agreement_by_class=by_class,
-        agreement_floor=agreement(real_probabilities, real.labels, len(classes))[0],
+        agreement_floor=label_agreement(real_probabilities, real.labels, len(classes))[0],
         copy_rate=sampled.copy_rate,
-        copy_rate_features=feature_copies(synthetic.images, labelled.images, classifier.embed),
+        copy_rate_features=feature_copy_rate(synthetic.images, labelled.images, classifier.embed),
         closer_to_train=closer_to_train(synthetic.images, labelled, others),
         spaces=measures(synthetic, real, spaces),
     )
-    return dataclasses.replace(result, warning=_with_training(warning(vars(result)), sampled))
+    return dataclasses.replace(
+        result, warning=_with_training(quality_warning(vars(result)), sampled)
+    )
 
 
 def _comparison_images(trial: Trial) -> tuple[LabelledImages, LabelledImages]:
-    """Real images to compare with (2 · MOST at most), and all of the pool that is not labelled."""
+    """Real images to compare with (at most 2 · MAX_IMAGES), and all unlabelled ones of the pool."""
     pool = trial.data.pool
     unseen = torch.ones(len(pool), dtype=torch.bool)
     unseen[trial.indices] = False
@@ -109,7 +111,7 @@ def _comparison_images(trial: Trial) -> tuple[LabelledImages, LabelledImages]:
     enough = len(others) >= 2 * len(pool.classes)
     real = others if enough else trial.labelled
     rng = torch.Generator().manual_seed(0)
-    return real.select(torch.randperm(len(real), generator=rng)[: 2 * MOST]), others
+    return real.select(torch.randperm(len(real), generator=rng)[: 2 * MAX_IMAGES]), others
 
 
 def _with_training(sentence: str, sampled: SyntheticResult) -> str:

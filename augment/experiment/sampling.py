@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from augment.data.grids import class_grid, save_picture
+from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages
 from augment.experiment.cells import Cell
 from augment.experiment.context import Stage, Trial
@@ -55,9 +55,9 @@ def synthesise(trial: Trial, model: Path) -> Stage:
             settings=sampling,
             model=model.name,
         ).write(folder)
-        save_picture(grid_by_class(tensors["images"], labels), folder / "grid.png")
+        save_png(grid_by_class(tensors["images"], labels), folder / "grid.png")
         real = grid_by_class(labelled.images.cpu(), labelled.labels.cpu())
-        save_picture(real, folder / "real.png")
+        save_png(real, folder / "real.png")
 
     return artifact(context.store, synthetic_record(cell, model.name), build)
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from augment.data.images import LabelledImages, pixel_hashes
-from augment.data.subset import folds, linked
+from augment.data.subset import folds, linked_units
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
@@ -112,7 +112,7 @@ def cross_validated(
     """[M, N, K]: class probabilities of each labelled image by candidates that did not see it."""
     cell, data, labelled = trial.cell, trial.data, trial.labelled
     groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else None
-    units = linked(groups, pixel_hashes(labelled.images.cpu()))
+    units = linked_units(groups, pixel_hashes(labelled.images.cpu()))
     fold_of = torch.tensor(
         folds(labelled.labels.tolist(), units, cell.folds, seed_for(cell.seed, "select"))
     )

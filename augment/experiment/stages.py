@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from augment.classifiers import CLASSIFIERS
-from augment.data.grids import class_grid, save_picture
+from augment.data.grids import class_grid, save_png
 from augment.data.subset import unlabelled_rest
 from augment.experiment.arms import ARMS, generator_set, training_set
 from augment.experiment.context import Stage, SyntheticSet, Trial
@@ -82,7 +82,7 @@ def fit_generator(trial: Trial) -> Stage:
             if state.step in grids:
                 labels, seeds = grid_labels_and_seeds(len(trial.labelled.classes))
                 grid = class_grid(learner.sample(labels, seeds=seeds), 8)
-                save_picture(grid, folder / f"step-{state.step}.png")
+                save_png(grid, folder / f"step-{state.step}.png")
             if state.step in snapshots:
                 save_weights(learner, folder, snapshots[state.step])
             yield trial.progress("generator", state)

@@ -1,4 +1,7 @@
-"""Scores of a classifier from its stored predictions, by scikit-learn."""
+"""Scores of a classifier from its stored predictions, by scikit-learn.
+
+`labels` and `predicted` are [N] integer arrays of class indices.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-BALANCED = "balanced accuracy"  # what leads where the classes are very uneven
+BALANCED = "balanced accuracy"  # the leading measure where the classes are very uneven
 
 # scikit-learn is imported where it is used: its second of imports would delay every command
 
 
 def scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Accuracy, balanced accuracy and macro precision, recall, F1; fractions from 0 to 1.
+    """Compute accuracy, balanced accuracy and macro precision, recall, F1; fractions from 0 to 1.
 
     Averages run over the classes that the test set has; a class that is never predicted has
     precision 0.
@@ -34,9 +37,9 @@ def scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
-    """A row a class: n_test, precision, recall, f1; NaN where the test set has no such image.
+    """Tabulate a row a class: n_test, precision, recall, f1; NaN without a test image of it.
 
-    The means of the rest are the macro scores: a class never predicted has precision 0 here too.
+    The means of the other rows are the macro scores: a class never predicted has precision 0.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -52,12 +55,13 @@ def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str])
             "f1": f1,
         }
     )
+    # scikit-learn gives 0, which would read as a class that is never found
     table.loc[table["n_test"] == 0, ["precision", "recall", "f1"]] = np.nan
     return table
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
-    """[K, K] counts: row = true class, column = predicted class."""
+    """Count predictions: [K, K], row = true class, column = predicted class."""
     from sklearn.metrics import confusion_matrix
 
     return confusion_matrix(labels, predicted, labels=range(n_classes))

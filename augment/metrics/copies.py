@@ -11,65 +11,71 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-THRESHOLD = 1 / 3  # of d1/d2: the ratio test of Yoon et al. 2023, as in DiffMemorize
-CLOSEST = 0.01  # of labelled images: d1 below their distance to another one is a copy
+RATIO_THRESHOLD = 1 / 3  # of d1/d2: the ratio test of Yoon et al. 2023, as in DiffMemorize
+NEAREST_QUANTILE = 0.01  # of the distances between labelled images: d1 below it is a copy
+
+# which images are copies [N] bool, d1/d2 [N] float, index of the nearest labelled image [N] int64
+CopyMatches = tuple[Tensor, Tensor, Tensor]
 
 
 def nearest_two(queries: Tensor, targets: Tensor, chunk: int = 512) -> tuple[Tensor, Tensor]:
-    """Distances to the nearest and second nearest target, and who is nearest.
+    """Find the distances to the nearest and second nearest target, and the index of the nearest.
 
     [N, D], [M ≥ 2, D] uint8 or float → [N, 2] float32, [N] int64. Sums of squared grey levels are
     whole numbers below 2^53, so float64 has them exactly; float32 would mix up near neighbours.
     """
-    known = targets.double()
-    norms = known.square().sum(1)  # |a - b|² = |a|² + |b|² - 2ab
+    targets64 = targets.double()
+    norms = targets64.square().sum(1)  # |a - b|² = |a|² + |b|² - 2ab
     distances, indices = [], []
     for part in queries.split(chunk):
-        asked = part.double()
-        squared = asked.square().sum(1, keepdim=True) + norms - 2 * asked @ known.T  # [n, M]
-        near = squared.topk(2, largest=False)
-        distances.append(near.values.clamp(min=0).sqrt().float())
-        indices.append(near.indices[:, 0])
+        queries64 = part.double()
+        squared = queries64.square().sum(1, keepdim=True) + norms - 2 * queries64 @ targets64.T
+        nearest = squared.topk(2, largest=False)  # of [n, M]
+        distances.append(nearest.values.clamp(min=0).sqrt().float())
+        indices.append(nearest.indices[:, 0])
     return torch.cat(distances), torch.cat(indices)
 
 
-def usual_nearness(targets: Tensor, views: list[Tensor]) -> float:
-    """What one in a hundred distances from a labelled image to the nearest other one is below.
+def near_threshold(targets: Tensor, views: list[Tensor]) -> float:
+    """Compute the 1st percentile of nearest-neighbour distances among the labelled images.
 
     `views` [M, D] are the targets, and mirrored ones where these count too.
     """
-    indices, apart = torch.arange(len(targets)), []
+    indices, nearest_other = torch.arange(len(targets)), []
     for view in views:
-        near, who = nearest_two(view, targets)
-        apart.append(torch.where(who == indices, near[:, 1], near[:, 0]))
-    return float(torch.stack(apart).amin(0).quantile(CLOSEST))
+        distances, nearest = nearest_two(view, targets)  # [M, 2], [M]
+        # an image is its own nearest neighbour, at distance 0: take the second then
+        nearest_other.append(torch.where(nearest == indices, distances[:, 1], distances[:, 0]))
+    return float(torch.stack(nearest_other).amin(0).quantile(NEAREST_QUANTILE))
 
 
-def feature_copies(
+def feature_copy_rate(
     synthetic: Tensor, labelled: Tensor, embed: Callable[[Tensor], Tensor]
 ) -> float | None:
-    """Share of copies by the same rules in the features of `embed`: images [N, …], [M ≥ 2, …]."""
+    """Compute the share of copies by the same rules in the features of `embed`.
+
+    Images [N, …], [M ≥ 2, …]; None if the labelled images are all equal.
+    """
     distinct = labelled.cpu().unique(dim=0)
     if len(distinct) < 2:
         return None
-    known = embed(distinct)
-    d1, d2 = nearest_two(embed(synthetic), known)[0].unbind(1)
-    return float(((d1 < THRESHOLD * d2) | (d1 < usual_nearness(known, [known]))).float().mean())
+    targets = embed(distinct)
+    d1, d2 = nearest_two(embed(synthetic), targets)[0].unbind(1)
+    copied = (d1 < RATIO_THRESHOLD * d2) | (d1 < near_threshold(targets, [targets]))
+    return float(copied.float().mean())
 
 
-Found = tuple[Tensor, Tensor, Tensor]
-
-
-def copy_finder(labelled: Tensor, *, mirrored: bool) -> Callable[[Tensor], Found]:
-    """images → which are copies, their d1/d2, and the labelled image each is nearest to.
+def copy_finder(labelled: Tensor, *, mirrored: bool) -> Callable[[Tensor], CopyMatches]:
+    """Build a function: images → which are copies, their d1/d2, the nearest labelled image.
 
     Pixels; [M, C, H, W] uint8, and of [N, C, H, W] uint8 → [N] bool, [N] float, [N] int64. Where
     mirroring is allowed the mirrored image is tried too. Equal labelled images count as one target.
+    Raises ValueError without two distinct labelled images.
     """
-    # one target a distinct picture: with a twin, d1/d2 of a true copy would be 0/0
-    distinct, back = torch.unique(labelled, dim=0, return_inverse=True)
-    first = torch.full((len(distinct),), len(labelled))
-    first.scatter_reduce_(0, back, torch.arange(len(labelled)), "amin")  # of equal pictures
+    # one target a distinct image: with a twin, d1/d2 of a true copy would be 0/0
+    distinct, target_of = torch.unique(labelled, dim=0, return_inverse=True)
+    first_index = torch.full((len(distinct),), len(labelled))  # of equal images
+    first_index.scatter_reduce_(0, target_of, torch.arange(len(labelled)), "amin")
     if len(distinct) < 2:
         raise ValueError("copies need at least two distinct labelled images")
     targets = distinct.flatten(1)
@@ -77,13 +83,15 @@ def copy_finder(labelled: Tensor, *, mirrored: bool) -> Callable[[Tensor], Found
     def views(images: Tensor) -> list[Tensor]:
         return [images.flatten(1), *([images.flip(-1).flatten(1)] if mirrored else [])]
 
-    nearness = usual_nearness(targets, views(distinct))
+    threshold = near_threshold(targets, views(distinct))
 
-    def find(images: Tensor) -> Found:
-        found = [nearest_two(view, targets) for view in views(images)]
-        d1, d2 = torch.stack([near for near, _ in found], 1).unbind(2)  # [N, views] each
-        ratio, best = (d1 / d2).min(1)
-        nearest = torch.stack([who for _, who in found], 1).gather(1, best[:, None]).squeeze(1)
-        return (ratio < THRESHOLD) | (d1.amin(1) < nearness), ratio, first[nearest]
+    def find(images: Tensor) -> CopyMatches:
+        matches = [nearest_two(view, targets) for view in views(images)]
+        d1, d2 = torch.stack([pair for pair, _ in matches], 1).unbind(2)  # [N, views] each
+        ratio, best_view = (d1 / d2).min(1)
+        nearest = torch.stack([index for _, index in matches], 1)  # [N, views]
+        nearest = nearest.gather(1, best_view[:, None]).squeeze(1)
+        copied = (ratio < RATIO_THRESHOLD) | (d1.amin(1) < threshold)
+        return copied, ratio, first_index[nearest]
 
     return find

@@ -1,7 +1,7 @@
 """How near a synthetic set is to real images, in a named feature space.
 
-All functions take float feature matrices [N, D], [M, D]. Compare them only at equal n and beside
-the real-against-real floor: every one of these measures depends on the number of images.
+All functions take float feature matrices [N, D], [M, D], `real` first. Compare them only at equal n
+and beside the real-against-real floor: each of these measures depends on the number of images.
 """
 
 from __future__ import annotations
@@ -15,46 +15,49 @@ NEIGHBOURS = 5  # k of the k-NN balls
 CHUNK = 1024  # rows of a distance matrix held at once
 
 
-def distances(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Euclidean distances chunk by chunk: (first row, [n ≤ CHUNK, M])."""
+def _distance_chunks(x: Tensor, y: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield Euclidean distances chunk by chunk: (first row, [n ≤ CHUNK, M])."""
     for start in range(0, len(x), CHUNK):
         yield start, torch.cdist(x[start : start + CHUNK], y)
 
 
-def radii(x: Tensor, k: int = NEIGHBOURS) -> Tensor:
-    """Distance of each row to its k-th nearest other row: [N]."""
+def knn_radii(x: Tensor, k: int = NEIGHBOURS) -> Tensor:
+    """Compute the distance of each row to its k-th nearest other row: [N]."""
     if len(x) <= k:
         raise ValueError(f"{len(x)} rows have no {k} neighbours each")
     # the nearest of all is the row itself
-    return torch.cat([d.kthvalue(k + 1, dim=1).values for _, d in distances(x, x)])
+    return torch.cat([d.kthvalue(k + 1, dim=1).values for _, d in _distance_chunks(x, x)])
 
 
-def balls(real: Tensor, synthetic: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
-    """Improved precision and recall (Kynkäänniemi 2019), density and coverage (Naeem 2020).
+def prdc(real: Tensor, synthetic: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
+    """Compute improved precision, recall (Kynkäänniemi 2019), density, coverage (Naeem 2020).
 
     Precision: share of synthetic rows inside a real row's k-NN ball; recall: the reverse. Density:
     real balls around a synthetic row, over k. Coverage: real balls that hold a synthetic row.
     """
-    real_radii, synthetic_radii = radii(real, k), radii(synthetic, k)
-    precise = dense = 0
+    real_radii, synthetic_radii = knn_radii(real, k), knn_radii(synthetic, k)
+    n_precise = n_inside = 0
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
     covered = torch.zeros_like(recalled)
-    for start, d in distances(synthetic, real):
-        inside = d < real_radii
-        precise += int(inside.any(1).sum())
-        dense += int(inside.sum())
+    for start, d in _distance_chunks(synthetic, real):
+        inside = d < real_radii  # [n, M]: a synthetic row in a real row's ball
+        n_precise += int(inside.any(1).sum())
+        n_inside += int(inside.sum())
         covered |= inside.any(0)
         recalled |= (d < synthetic_radii[start : start + len(d), None]).any(0)
     return {
-        "precision": precise / len(synthetic),
+        "precision": n_precise / len(synthetic),
         "recall": float(recalled.float().mean()),
-        "density": dense / (k * len(synthetic)),
+        "density": n_inside / (k * len(synthetic)),
         "coverage": float(covered.float().mean()),
     }
 
 
 def kid(x: Tensor, y: Tensor) -> float:
-    """Unbiased squared MMD under (x·y / D + 1)³ (Bińkowski 2018) over all pairs; may be below 0."""
+    """Compute the unbiased squared MMD under (x·y / D + 1)³ over all pairs (Bińkowski 2018).
+
+    May be below 0, as an unbiased estimate of 0 must be able to.
+    """
     x, y = x.double(), y.double()
 
     def mean_kernel(a: Tensor, b: Tensor, same: bool) -> float:
@@ -63,42 +66,48 @@ def kid(x: Tensor, y: Tensor) -> float:
             total += float((part @ b.T / a.shape[1] + 1).pow(3).sum())
         if not same:
             return total / (len(a) * len(b))
-        own = float((a.square().sum(1) / a.shape[1] + 1).pow(3).sum())
-        return (total - own) / (len(a) * (len(a) - 1))
+        # unbiased: without the pairs of a row with itself
+        diagonal = float((a.square().sum(1) / a.shape[1] + 1).pow(3).sum())
+        return (total - diagonal) / (len(a) * (len(a) - 1))
 
     return mean_kernel(x, x, True) + mean_kernel(y, y, True) - 2 * mean_kernel(x, y, False)
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """|μx − μy|² + tr(Cx + Cy − 2 (Cx Cy)^½) of two normal distributions (Dowson & Landau 1982).
+    """Compute |μx − μy|² + tr(Cx + Cy − 2 (Cx Cy)^½), two normals' distance (Dowson & Landau 1982).
 
     Biased upwards at small n; called FID only in Inception's features, which are not used here.
     """
     x, y = x.double(), y.double()
     cx, cy = torch.cov(x.T), torch.cov(y.T)
     values, vectors = torch.linalg.eigh(cx)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # Cx^½
+    # tr (Cx Cy)^½ = tr (Cx^½ Cy Cx^½)^½, whose argument is symmetric
     cross = torch.linalg.eigvalsh(root @ cy @ root).clamp(min=0).sqrt().sum()
     return max(
         0.0, float((x.mean(0) - y.mean(0)).square().sum() + cx.trace() + cy.trace() - 2 * cross)
     )
 
 
-def spread(features: Tensor, labels: Tensor) -> float:
-    """Mean distance between two images of one class, averaged over classes with two or more."""
-    found = []
+def class_spread(features: Tensor, labels: Tensor) -> float:
+    """Average the distance of two images of one class over the classes with two or more.
+
+    NaN without such a class.
+    """
+    means = []
     for label in labels.unique():
-        own = features[labels == label]
-        if len(own) > 1:
-            total = sum(float(d.sum()) for _, d in distances(own, own))
-            found.append(total / (len(own) * (len(own) - 1)))
-    return sum(found) / len(found) if found else float("nan")
+        rows = features[labels == label]
+        n = len(rows)
+        if n > 1:
+            total = sum(float(d.sum()) for _, d in _distance_chunks(rows, rows))
+            means.append(total / (n * (n - 1)))
+    return sum(means) / len(means) if means else float("nan")
 
 
 def fidelity(real: Tensor, synthetic: Tensor) -> dict[str, float]:
-    """All of the above but the spread, of two sets with more than NEIGHBOURS rows each."""
+    """Compute KID, Fréchet distance and PRDC of two sets with more than NEIGHBOURS rows each."""
     return {
         "kid": kid(real, synthetic),
         "fd": frechet_distance(real, synthetic),
-        **balls(real, synthetic),
+        **prdc(real, synthetic),
     }

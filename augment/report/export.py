@@ -44,7 +44,7 @@ def export_images(
         raise UsageError(f"{out} exists: name a new or an empty folder")
     line = chosen_cell(run_dir, generator, seed)
     score, synthetic, _ = artefacts(run_dir, line)
-    quality = QualityResult.read(Store(run_dir).sound("quality", str(score.quality)))
+    quality = QualityResult.read(Store(run_dir).verified_path("quality", str(score.quality)))
     images = load_synthetic(synthetic, tuple(score.classes))
     folders = folder_names(score.classes)
     lines: list[dict[str, Any]] = []

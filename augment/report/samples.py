@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from augment.data.grids import class_grid, save_picture, to_pillow
+from augment.data.grids import class_grid, save_png, to_pillow
 from augment.errors import UsageError, unknown
 from augment.experiment.records import ScoreResult, SyntheticResult
 from augment.experiment.results_table import read_results
@@ -41,10 +41,10 @@ def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[
 def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[ScoreResult, Path, Path]:
     """(the cell's score, its synthetic set, its generator)."""
     store = Store(run_dir)
-    score = ScoreResult.read(store.sound("score", str(line["signature"])))
-    synthetic = store.sound("synthetic", str(score.synthetic))
+    score = ScoreResult.read(store.verified_path("score", str(line["signature"])))
+    synthetic = store.verified_path("synthetic", str(score.synthetic))
     model = SyntheticResult.read(synthetic).model
-    return score, synthetic, store.sound("generator", model)
+    return score, synthetic, store.verified_path("generator", model)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def draw_samples(
     for i, (image, name) in enumerate(zip(images, names, strict=True)):
         to_pillow(image).save(folder / f"{i:04d}-{label_name(name)}.png")
     sheet = folder / "sheet.png"
-    save_picture(class_grid(images, min(request.n, 8)), sheet)
+    save_png(class_grid(images, min(request.n, 8)), sheet)
     return {
         "sheet": str(sheet),
         "folder": str(folder),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
-from augment.data.subset import linked
+from augment.data.subset import linked_units
 from augment.experiment.arms import ARMS
 from augment.metrics.classification import BALANCED
 from augment.metrics.paired import unit_standard_error
@@ -66,7 +66,7 @@ def units_of_test_set(folder: Path) -> dict[str, np.ndarray]:
     columns = ["dataset", "group", "sha256"]  # manifests of old run folders have no groups
     test = lines[lines["split"] == "test"].reindex(columns=columns).astype(object).fillna("")
     return {
-        name: pd.factorize(np.array(linked(images["group"].tolist(), images["sha256"])))[0]
+        name: pd.factorize(np.array(linked_units(images["group"].tolist(), images["sha256"])))[0]
         for name, images in test.groupby("dataset", sort=False)
     }
 

@@ -1,4 +1,4 @@
-"""The device, its threads and its memory."""
+"""The device that a run computes on, its threads and its peak memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` takes the GPU if there is one; a device asked for by name is never replaced."""
-    import torch
+    """Pick a device: `auto` takes the GPU if there is one; one asked for by name is never replaced.
+
+    Raises UsageError for a name that is no device, MachineError for one that is not here.
+    """
+    import torch  # inside, so that `augment --help` is fast
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -39,7 +42,7 @@ def pick_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Run on so many threads of the processor, as a worker process does."""
+    """Compute on `count` threads of the processor inside the block, as a worker process does."""
     import torch
 
     before = torch.get_num_threads()
@@ -51,7 +54,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory held so far, in MB: the GPU's, or the process's resident size."""
+    """Measure the most memory held so far, in MB: the GPU's, or the process's resident size."""
     import torch
 
     if device.type == "cuda":
@@ -59,7 +62,7 @@ def peak_memory_mb(device: torch.device) -> float:
     with contextlib.suppress(OSError):  # Linux: ru_maxrss would start at the parent's size
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
+                return int(line.split()[1]) * 1024 / 1e6  # given in KiB
     import resource
 
     unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere

@@ -1,4 +1,7 @@
-"""What this machine is and has: versions, processor, extras, the data folder."""
+"""What this machine is and has: versions, processor, extras, the data folder.
+
+`augment doctor` prints it; a run writes it to `environment.json`.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,13 @@ EXTRAS = ("ray", "tensorboard", "transformers")  # that a user may want; each is
 
 
 def data_dir(flag: Path | None = None) -> Path:
-    """Where data sets are cached: `--data-dir`, else AUGMENT_DATA, else ./data."""
+    """Return where data sets are cached: `--data-dir`, else AUGMENT_DATA, else ./data."""
+    # `or`, not a default: an empty variable counts as none
     return flag or Path(os.environ.get("AUGMENT_DATA") or "data")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a reader needs to place a figure: versions, processor, device, threads, time."""
+    """Record what a reader needs to place a figure: versions, processor, device, threads, time."""
     import torch
 
     versions = {"augment": __version__}  # metadata of an editable install can be older
@@ -47,7 +51,10 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def missing_parts(uncached: list[str], folder: Path) -> dict[str, str]:
-    """What this machine lacks of what `augment` can use, and how to get it."""
+    """List what this machine lacks of what `augment` can use, and how to get it.
+
+    `uncached` are the data sets that are not in `folder` yet.
+    """
     import torch
 
     missing = {}
@@ -63,14 +70,14 @@ def missing_parts(uncached: list[str], folder: Path) -> dict[str, str]:
             else "torch is built without CUDA: pytorch.org/get-started has the command for one with"
         )
     for extra in EXTRAS:
-        if not importlib.util.find_spec(extra):
+        if not importlib.util.find_spec(extra):  # found, not imported: that takes seconds
             missing[extra] = f"pip install 'augment-compare[{extra}]'"
     return missing
 
 
 def processor_name() -> str:
-    """The processor's own name where the system tells it."""
-    with contextlib.suppress(OSError):
+    """Return the processor's own name where the system tells it."""
+    with contextlib.suppress(OSError):  # Linux only
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 def seed_for(*parts: object) -> int:
-    """A 63-bit seed for one purpose: `seed_for(trial, "subset", label)`; stable over machines."""
+    """Derive a 63-bit seed for one purpose: `seed_for(trial, "subset", label)`, on any machine."""
     text = json.dumps([str(part) for part in parts])
+    # hash() differs from process to process; >> 1 fits the result into torch's int64
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 @contextlib.contextmanager
 def seeded(rng: torch.Generator, *, only_if: bool = True) -> Iterator[None]:
-    """Layers that draw from the global state (dropout) draw from `rng`; the state is put back.
+    """Make layers that draw from the global state (dropout) draw from `rng`; put the state back.
 
     What they draw follows from the seed that `rng` was last given: once a step.
     """
@@ -37,7 +38,7 @@ def seeded(rng: torch.Generator, *, only_if: bool = True) -> Iterator[None]:
 
 
 def noise_for(seeds: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Standard normal noise with one seed an image: [N] int64 → [N, *shape] float32.
+    """Draw standard normal noise with one seed an image: [N] int64 → [N, *shape] float32.
 
     Drawn on the CPU, so that image k is the same on every device and in every batch.
     """
@@ -46,5 +47,6 @@ def noise_for(seeds: Tensor, shape: tuple[int, ...], device: torch.device) -> Te
     rng = torch.Generator()
     noise = torch.empty(len(seeds), *shape)
     for row, seed in zip(noise, seeds.tolist(), strict=True):
+        # one generator, given the seed of each image in turn
         torch.randn(shape, generator=rng.manual_seed(seed), out=row)
     return noise.to(device)

@@ -1,4 +1,4 @@
-"""Generators that yield progress and return a result."""
+"""Generators that yield progress and return a result: iterate over them, then ask for `value`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Steps(Generic[Step, Value]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[Step]:
-        self.value = yield from self.generator
+        self.value = yield from self.generator  # a `for` loop alone would drop what it returns
 
 
 def run_to_end(generator: Generator[Step, None, Value]) -> Value:

@@ -1,4 +1,4 @@
-"""A run folder: locked for one run, bound to its settings; its damage is said in one sentence."""
+"""A run folder: locked for one run, bound to its settings, its damage told in one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from augment.errors import MachineError, RunFolderError
-from augment.storage.atomic import half_written, room_for, write_atomic
+from augment.storage.atomic import half_written, write_atomic, writing
 
 STATUS_FILE = "status.json"
 
@@ -24,10 +24,11 @@ def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
     Raises RunFolderError if another process has it or other settings made it, MachineError if it
     cannot be written.
     """
-    with room_for(folder):
+    with writing(folder):
         if folder.exists() and not folder.is_dir():
             raise MachineError(f"--out {folder} is a file: name a folder")
         folder.mkdir(parents=True, exist_ok=True)
+        # held by the process, not by the file: a killed run leaves no stale lock
         lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -36,54 +37,54 @@ def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
                 f"{folder} is in use by another run: wait for it, or choose another --out"
             ) from None
     try:
-        claim(folder, settings)
-        for place in (".*.partial", "*/.*.partial"):  # of a run killed while it wrote
-            for leftover in filter(half_written, folder.glob(place)):
+        _bind_settings(folder, settings)
+        for pattern in (".*.partial", "*/.*.partial"):  # of a run killed while it wrote
+            for leftover in filter(half_written, folder.glob(pattern)):
                 leftover.unlink()
-    except BaseException:
+    except BaseException:  # the caller never gets the lock, so nobody else would release it
         lock.release()
         raise
     return lock
 
 
-def claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Write down the settings of an empty folder, or see that they are those that made it.
+def _bind_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Write the settings of an empty folder, or check that they are those that made it.
 
     More trials than it has are no other settings: it goes on with them.
     """
-    made_by = folder / "settings.json"
-    if made_by.exists():
+    file = folder / "settings.json"
+    if file.exists():
         try:
-            was = json.loads(made_by.read_text(encoding="utf-8"))
-            grown = with_more_trials(was, settings)
-            difference = differences(grown, settings)
+            old = json.loads(file.read_text(encoding="utf-8"))
+            extended = _with_more_trials(old, settings)
+            difference = differences(extended, settings)
         except (ValueError, AttributeError, TypeError):
-            raise RunFolderError(f"{made_by} is damaged: choose another --out") from None
+            raise RunFolderError(f"{file} is damaged: choose another --out") from None
         if difference:
             raise RunFolderError(
                 f"{folder} was made by other settings ({difference}): choose another --out"
             )
-        if grown is not was:  # the table of the fewer trials is no longer that of all
+        if extended is not old:  # the table of the fewer trials is no longer that of all
             (folder / "table.md").unlink(missing_ok=True)
-            write_atomic(made_by, json.dumps(settings, indent=1, sort_keys=True))
+            write_atomic(file, json.dumps(settings, indent=1, sort_keys=True))
     elif any(p.name != ".lock" and not half_written(p) for p in folder.iterdir()):
         raise RunFolderError(f"{folder} holds other files: choose an empty or a new --out")
     else:
-        write_atomic(made_by, json.dumps(settings, indent=1, sort_keys=True))
+        write_atomic(file, json.dumps(settings, indent=1, sort_keys=True))
 
 
-def with_more_trials(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The old settings with the trials of the new ones, where these have the old trials and more.
+def _with_more_trials(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return the old settings, with the new trials where these are the old ones and more.
 
     Not in a shard, whose trials are a share of a whole.
     """
-    grown = set(old.get("seeds", ())) < set(new.get("seeds", ()))
-    return {**old, "seeds": new["seeds"]} if grown and "shard" not in old else old
+    more = set(old.get("seeds", ())) < set(new.get("seeds", ()))
+    return {**old, "seeds": new["seeds"]} if more and "shard" not in old else old
 
 
 @contextlib.contextmanager
 def reading(run: Path) -> Iterator[None]:
-    """RunFolderError for what files that are missing, cut or edited in a run folder raise."""
+    """Raise RunFolderError where files of a run folder turn out missing, cut or edited."""
     try:
         yield
     except (
@@ -94,33 +95,35 @@ def reading(run: Path) -> Iterator[None]:
         AttributeError,
         SafetensorError,
     ) as error:
-        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise RunFolderError(
-            f"{run} is damaged ({why}): augment resume {run} makes again what it can, a run into "
-            "another --out all of it"
+            f"{run} is damaged ({reason}): augment resume {run} makes again what it can, a run "
+            "into another --out all of it"
         ) from error
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """The recipe in a run folder's settings.json, without the hashes of its data or its shard."""
+    """Read the recipe in a run folder's settings.json, without the data's hashes and the shard."""
     settings = json.loads(file.read_text(encoding="utf-8"))
     return {key: value for key, value in settings.items() if key not in ("data", "shard")}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """`key: old → new` for each setting that differs."""
+    """List `key: old → new` for each setting that differs; empty if none does."""
     keys = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
     return "; ".join(f"{k}: {old.get(k)} → {new.get(k)}" for k in keys)
 
 
 def fresh_folder(parent: Path, name: str, resumable: Callable[[Path], bool]) -> Path:
-    """`parent/NAME`, or with -2, -3 … behind it: the first that is new, or can be resumed."""
+    """Make `parent/NAME`, or with -2, -3 … behind it: the first that is new, or can be resumed."""
+    # a data set may be a path: its slashes and spaces are no part of a folder's name
     stem = re.sub(r"[^\w.-]+", "_", name)[:80]
     number = 1
     while True:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")
-        with room_for(folder):
+        with writing(folder):
             parent.mkdir(parents=True, exist_ok=True)
+            # mkdir, not exists: of two runs started together each gets a folder of its own
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 return folder

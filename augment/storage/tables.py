@@ -11,44 +11,42 @@ import pandas as pd
 
 from augment.storage.atomic import write_atomic
 
-NEW_PANDAS = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)  # exact, and warns if asked
+# pandas from 3.1 on reads floats to their last digit, and warns if it is asked to
+_READS_EXACTLY = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+_FLOAT_OPTIONS: dict[str, Any] = {} if _READS_EXACTLY else {"float_precision": "round_trip"}
+
+FORMULA_STARTS = tuple("=+-@\t\r")  # a spreadsheet would run a text cell that begins so
 
 
-TO_LAST_DIGIT: dict[str, Any] = {} if NEW_PANDAS else {"float_precision": "round_trip"}
-
-
-RISKY = tuple("=+-@\t\r")  # a spreadsheet would run a text cell that begins so
-
-
-def risky(text: object) -> bool:
-    """Whether a spreadsheet might run this cell, or it might be taken for a guarded one."""
-    return isinstance(text, str) and text.lstrip("'").startswith(RISKY)
+def _is_risky(text: object) -> bool:
+    """Tell whether a spreadsheet might run this cell, or it be taken for a guarded one."""
+    return isinstance(text, str) and text.lstrip("'").startswith(FORMULA_STARTS)
 
 
 def unguarded(cell: Any) -> Any:
-    """A text cell as it was before `write_csv` put an apostrophe before it."""
-    return cell[1:] if risky(cell) and cell[0] == "'" else cell
+    """Return a text cell as it was before `write_csv` put an apostrophe before it."""
+    return cell[1:] if _is_risky(cell) and cell[0] == "'" else cell
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """A CSV whose text cells no spreadsheet runs; numbers stay numbers, to their last digit."""
-    safe, returns = table.copy(), False
+    """Write a CSV whose text cells no spreadsheet runs; numbers stay numbers, to the last digit."""
+    safe, has_returns = table.copy(), False
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = ["'" + v if risky(v) else v for v in safe[column]]
-            returns = returns or any(isinstance(v, str) and "\r" in v for v in safe[column])
+            safe[column] = ["'" + v if _is_risky(v) else v for v in safe[column]]
+            has_returns = has_returns or any(isinstance(v, str) and "\r" in v for v in safe[column])
     # Python < 3.13 leaves a carriage return unquoted, and a reader then ends the line there
-    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL
     write_atomic(path, safe.to_csv(index=False, quoting=quoting, lineterminator="\n"))
 
 
 def read_csv(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
-    """What `write_csv` wrote, with the guarding apostrophes taken off the `text` columns.
+    """Read what `write_csv` wrote, with the guarding apostrophes taken off the `text` columns.
 
     Only an empty cell is missing: a class may be called `NA` or `None`.
     """
     types = dict.fromkeys(text, str)
-    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""], **TO_LAST_DIGIT)
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""], **_FLOAT_OPTIONS)
     for column in set(text) & set(table.columns):
         table[column] = [unguarded(v) for v in table[column]]
     return table

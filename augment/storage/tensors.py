@@ -1,4 +1,8 @@
-"""Safetensors files: written piece by piece, and checkpoints with a checksum."""
+"""Safetensors files: written piece by piece, and checkpoints with a checksum.
+
+A file is 8 bytes of header length, a JSON header, then the tensors; a checkpoint has the 32 bytes
+of its SHA-256 before that. Nothing is unpickled.
+"""
 
 from __future__ import annotations
 
@@ -11,52 +15,57 @@ from typing import Any
 from augment.errors import AugmentError
 from augment.storage.atomic import write_atomic
 
-WIDTHS = {"I64": 8, "F32": 4, "U8": 1, "BOOL": 1}  # bytes of safetensors' dtypes
+DTYPE_BYTES = {"I64": 8, "F32": 4, "U8": 1, "BOOL": 1}  # of safetensors' names
 
 
 class TensorFile:
-    """A safetensors file that is filled piece by piece: it may be larger than the memory."""
+    """A safetensors file that is filled piece by piece: it may be larger than the memory.
+
+    Close it when every tensor has all its rows.
+    """
 
     def __init__(self, path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]]) -> None:
-        """`shapes`: name → (safetensors dtype, shape), the widest dtypes first, as readers ask."""
+        """Lay out a file for `shapes`: name → (dtype, shape), the widest first, as readers ask."""
         header: dict[str, Any] = {}
         end = 0
         for name, (dtype, shape) in shapes.items():
-            start, end = end, end + WIDTHS[dtype] * math.prod(shape)
+            start, end = end, end + DTYPE_BYTES[dtype] * math.prod(shape)
             header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
         text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
+        text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
         head = len(text).to_bytes(8, "little") + text
+        # where the next rows of each tensor go, in bytes from the start of the file
         self.offsets = {
-            name: len(head) + about["data_offsets"][0] for name, about in header.items()
+            name: len(head) + entry["data_offsets"][0] for name, entry in header.items()
         }
         self.file = path.open("wb")
         self.file.write(head)
-        self.file.truncate(len(head) + end)
+        self.file.truncate(len(head) + end)  # its whole length, with holes
 
     def append(self, name: str, rows: Any) -> None:
-        """Write the next rows of a tensor."""
+        """Write the next rows of a tensor, of the dtype that was laid out."""
         raw = rows.contiguous().numpy().tobytes()
         self.file.seek(self.offsets[name])
         self.file.write(raw)
         self.offsets[name] += len(raw)
 
     def close(self) -> None:
-        """What is written is on its way to the disk."""
+        """Hand what is written to the system; whoever seals the artefact syncs it."""
         self.file.close()
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, Any], about: dict[str, Any]) -> None:
-    """State of a stage in the middle; the older one goes only when this one is durable."""
+def save_checkpoint(folder: Path, tensors: dict[str, Any], record: dict[str, Any]) -> None:
+    """Save the state of an unfinished stage; the older one goes only when this one is durable."""
     from safetensors.torch import save
 
-    body = save(tensors, {"about": json.dumps(about)})
+    # safetensors' metadata holds text only, so the record is one string of JSON
+    body = save(tensors, {"about": json.dumps(record)})
     digest = hashlib.sha256(body).digest()
     write_atomic(folder / "checkpoint.safetensors", digest + body)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The state and its record, or None where there is none; a damaged one is an error."""
+    """Load the state and its record, or None where there is none; AugmentError if damaged."""
     from safetensors.torch import load
 
     file = folder / "checkpoint.safetensors"
@@ -65,6 +74,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | Non
     body = file.read_bytes()
     if hashlib.sha256(body[32:]).digest() != body[:32]:
         raise AugmentError(f"{file} is damaged: delete it to train this stage from its start")
+    # `load` drops the metadata, so the header is parsed here
     size = int.from_bytes(body[32:40], "little")
     header = json.loads(body[40 : 40 + size])
     return load(body[32:]), json.loads(header["__metadata__"]["about"])

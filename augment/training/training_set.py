@@ -10,7 +10,7 @@ from torch import Tensor
 
 from augment.data.images import LabelledImages
 from augment.runtime.seeds import seed_for
-from augment.transforms.batch_mixing import Composition
+from augment.transforms.batch_mixing import BatchTransform
 from augment.transforms.geometric import Transform
 
 
@@ -21,7 +21,7 @@ class TrainingSet:
     parts: tuple[LabelledImages, ...]
     shares: tuple[float, ...]  # of the labelled parts they add up to 1; unlabelled ones are extra
     transforms: tuple[Transform, ...]
-    mix_batch: Composition | None = None  # applied to the whole batch, e.g. mixup
+    mix_batch: BatchTransform | None = None  # applied to the whole batch, e.g. mixup
     # progress of the training, 0…1 → the second part's share of what the first two fill
     synthetic_schedule: Callable[[float], float] | None = None
     # in place of the parts' labels: [N, K] or [N, 2K], see Learner.update

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from augment.transforms.batch_mixing import (
-    COMPOSITIONS,
-    compose,
+    BATCH_TRANSFORMS,
+    cut_paste,
     cutmix,
     fixmatch,
     mixup,
     pseudo_label,
 )
 
-LABELLED = [n for n in COMPOSITIONS if n in ("mixup", "cutmix", "compose")]
+LABELLED = [n for n in BATCH_TRANSFORMS if n in ("mixup", "cutmix", "compose")]
 
 
 def seeded(seed=0):
@@ -29,7 +29,7 @@ def flat(k=4, n=200, side=12):
 @pytest.mark.parametrize("name", LABELLED)
 def test_composition_depends_on_its_generator_alone(name):
     images, labels = flat()
-    first, again, other = (COMPOSITIONS[name](images, labels, 4, seeded(s)) for s in (1, 1, 2))
+    first, again, other = (BATCH_TRANSFORMS[name](images, labels, 4, seeded(s)) for s in (1, 1, 2))
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert first[0].shape == images.shape
@@ -57,7 +57,7 @@ def test_compose_keeps_the_foreground_and_takes_the_ground_of_another():
     images[32:] = 0.3  # two grounds
     images[:, :, 6:10, 6:10] = 1.0  # one foreground
     labels = torch.arange(64) % 2
-    placed, same = compose(images, labels, 2, seeded())
+    placed, same = cut_paste(images, labels, 2, seeded())
     assert torch.equal(same, labels)
     assert placed[:, :, 7:9, 7:9].min() > 0.9
     corner = placed[:, 0, 0, 0]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from augment.data.grids import class_grid, save_picture, to_pillow
+from augment.data.grids import class_grid, save_png, to_pillow
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -39,7 +39,7 @@ def test_pillow_image_has_the_same_pixels(channels, mode):
 @pytest.mark.parametrize(("side", "shown"), [(10, 600), (250, 500), (700, 700)])
 def test_small_pictures_are_enlarged_by_a_whole_factor(side, shown, tmp_path):
     picture = torch.randint(0, 256, (3, side, side), dtype=torch.uint8)
-    save_picture(picture, tmp_path / "p.png")
+    save_png(picture, tmp_path / "p.png")
     with Image.open(tmp_path / "p.png") as image:
         assert image.size == (shown, shown)
         pixels = np.array(image)[:: shown // side, :: shown // side]

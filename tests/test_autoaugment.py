@@ -5,7 +5,14 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from augment.experiment.arms import ARMS
-from augment.transforms.autoaugment import NARROW, RECOLOUR, WIDE, apply, erasing, usable
+from augment.transforms.erasing import random_erasing
+from augment.transforms.operations import (
+    NARROW,
+    RECOLOURING,
+    WIDE,
+    allowed_operations,
+    apply_operations,
+)
 
 
 def pictures(n=3, channels=3, side=16):
@@ -29,7 +36,7 @@ REFERENCE = {
 @pytest.mark.parametrize("name", REFERENCE)
 def test_operation_is_torchvisions(name, strength):
     images = pictures()
-    found = apply(
+    found = apply_operations(
         images, [name], torch.zeros(3, dtype=torch.int64), torch.full((3,), strength), NARROW
     )
     wanted = REFERENCE[name](images, strength * NARROW.get(name, 0))
@@ -42,7 +49,7 @@ def test_operation_is_torchvisions(name, strength):
 @pytest.mark.parametrize(("strength", "bits"), [(1.0, 4), (0.5, 6), (0.25, 7)])
 def test_posterise_keeps_the_high_bits(strength, bits):
     images = (pictures() * 255).round().to(torch.uint8)
-    found = apply(
+    found = apply_operations(
         images / 255,
         ["Posterize"],
         torch.zeros(3, dtype=torch.int64),
@@ -55,7 +62,7 @@ def test_posterise_keeps_the_high_bits(strength, bits):
 @pytest.mark.parametrize(("name", "axis"), [("TranslateX", 3), ("TranslateY", 2)])
 def test_translate_moves_by_a_share_of_the_side(name, axis):
     images = pictures(side=16)
-    found = apply(
+    found = apply_operations(
         images, [name], torch.zeros(3, dtype=torch.int64), torch.ones(3), NARROW | {name: 0.25}
     )
     whole = images.narrow(axis, 4, 12)
@@ -64,19 +71,19 @@ def test_translate_moves_by_a_share_of_the_side(name, axis):
 
 def test_images_that_drew_nothing_stay():
     images = pictures()
-    found = apply(images, ["Invert"], torch.tensor([-1, 0, -1]), torch.ones(3), NARROW)
+    found = apply_operations(images, ["Invert"], torch.tensor([-1, 0, -1]), torch.ones(3), NARROW)
     assert torch.equal(found[[0, 2]], images[[0, 2]])
     assert torch.equal(found[1], 1 - images[1])
 
 
 def test_documents_are_never_recoloured():
-    assert not set(usable(NARROW, True)) & set(RECOLOUR)
-    assert len(usable(NARROW, False)) == len(usable(WIDE, False)) == 14
+    assert not set(allowed_operations(NARROW, True)) & set(RECOLOURING)
+    assert len(allowed_operations(NARROW, False)) == len(allowed_operations(WIDE, False)) == 14
 
 
 def test_erasing_touches_half_of_the_images_and_a_rectangle_of_each():
     images = torch.full((400, 1, 20, 20), -1.0)
-    erased = erasing(images, torch.Generator().manual_seed(0)) != images
+    erased = random_erasing(images, torch.Generator().manual_seed(0)) != images
     assert 0.4 < erased.flatten(1).any(1).float().mean() < 0.6
     share = erased.float().mean((1, 2, 3))
     assert share.max() < 0.5

@@ -1,0 +1,28 @@
+"""RawDataset: the images that a reader of a folder or an .npz returns, before they are split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+MAX_NAMES = 3  # file names of each kind listed in a message
+
+
+@dataclass
+class RawDataset:
+    """Images as they were read, before the split: one entry an image in every list."""
+
+    images: Tensor  # [N, C, H, W] uint8
+    labels: list[int]  # [N], indices into classes
+    classes: list[str]  # those without any image among them
+    splits: list[str]  # "train", "val", "test", or "" where none is given
+    files: list[str]
+    groups: list[str] | None = None  # e.g. the patient; a group never straddles a split
+    notes: list[str] = field(default_factory=list)
+    bad: list[tuple[str, str]] = field(default_factory=list)  # file, reason
+
+
+def first_names(names: list[str]) -> str:
+    """List the first few of many names."""
+    return ", ".join(names[:MAX_NAMES]) + (" …" if len(names) > MAX_NAMES else "")
