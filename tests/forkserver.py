@@ -1,12 +1,14 @@
 """Run the command in a process of its own without importing torch anew each time.
 
 A server imports all that the command may import, once, and forks for each call: the child has its
-own arguments, environment, current folder and streams, and ends as the command does. A call costs
-what it does, not five seconds of imports. The start of the interpreter itself is not covered:
+own arguments, environment, current folder and streams, and exits with the command's code. A call
+costs what it does, not five seconds of imports. The start of the interpreter itself is not covered:
 what depends on it (locale, number of threads, signals during imports) needs `python -m augment`.
 """
 
+import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -16,6 +18,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from pathlib import Path
 
 STREAMS = ("stdout", "stderr")
@@ -125,10 +129,29 @@ def become(asked):
     os.environ.clear()
     os.environ.update(asked["env"])
     sys.argv = ["augment", *asked["words"]]
+
+
+def run_command(code):
+    """Run `code` and the command of sys.argv, and exit as the interpreter does.
+
+    All but the interpreter's own end: to take apart what was imported lasts two seconds.
+    """
     from augment.cli import main
 
-    exec(asked["code"], {})
-    main()
+    status = 0
+    try:
+        exec(code, {})
+        main()
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def serve():
@@ -144,5 +167,7 @@ def serve():
 
 if __name__ == "__main__":
     import_all()
+    gc.freeze()  # no collection in a child looks through, and so copies, what was imported
     if (todo := serve()) is not None:
         become(todo)
+        run_command(todo["code"])
