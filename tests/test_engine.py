@@ -29,7 +29,7 @@ from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.runtime.seeds import seed_for
 from augment.storage.tables import read_csv
-from augment.training import checkpointed
+from augment.training import checkpoints
 from augment.training.loop import train
 from augment.training.serialization import kept_state, weights_name
 
@@ -139,7 +139,7 @@ def test_run_stopped_in_a_stage_ends_as_if_it_had_not(
     if diverges:
         monkeypatch.setattr(GENERATORS["cvae"], "update", hurt_at_full_rate)
         whole = augment.run(**small_run)
-    monkeypatch.setattr(checkpointed, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint a step
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint a step
     out, stopped, finished = tmp_path / "stopped", set(), False
     while not finished:
         steps = execute(

@@ -10,9 +10,10 @@ from torch import nn
 from augment.classifiers.models import ResNet
 from augment.errors import Diverged
 from augment.training.cuda_graphs import GRAPHS_DISABLED
+from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import seeded_init
 from augment.training.loop import finite_floats, train
-from augment.training.optim import ema_copy, ema_update, optimizer_step, warmup_cosine
+from augment.training.optim import optimizer_step, warmup_cosine
 from augment.training.recovery import update_in_parts
 from augment.training.serialization import full_state
 from augment.training.training_set import TrainingSet, epoch_indices

@@ -7,8 +7,7 @@ import pytest
 
 from augment.experiment.cells import expand
 from augment.experiment.recipe import Recipe
-from augment.experiment.results_table import read_results
-from augment.experiment.rows import RESULTS_COLUMNS
+from augment.experiment.results_table import RESULTS_COLUMNS, read_results
 from augment.experiment.validation import make_recipe, read_recipe
 from augment.report.table import markdown, summarise
 

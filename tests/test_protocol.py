@@ -26,7 +26,7 @@ def digits():
 
 def run_on(data: Dataset, monkeypatch, out, **changed):
     """A run on this data set under the name of digits."""
-    monkeypatch.setattr("augment.experiment.context.load_dataset", lambda name, **_: data)
+    monkeypatch.setattr("augment.experiment.dataset_cache.load_dataset", lambda name, **_: data)
     settings = dict(dataset="digits", per_class=5, preset="smoke", seeds=1, jobs=1, set=SMOKE)
     return augment.run(**{**settings, **changed, "out": out})
 

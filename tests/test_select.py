@@ -13,7 +13,8 @@ from augment.data.datasets import load_dataset
 from augment.data.subset import folds
 from augment.errors import UsageError
 from augment.experiment.cells import expand
-from augment.experiment.context import DatasetCache, RunContext, Trial
+from augment.experiment.context import RunContext, Trial
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.selection import calibrated_losses, choose, rank_candidates
 from augment.experiment.validation import make_recipe
 from augment.runtime.device import pick_device

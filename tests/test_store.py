@@ -23,7 +23,8 @@ from augment.storage.artifacts import Store, find_damage, signature
 from augment.storage.atomic import write_atomic
 from augment.storage.run_folder import fresh_folder, open_run
 from augment.storage.tables import read_csv, write_csv
-from augment.storage.tensors import TensorFile, load_checkpoint, save_checkpoint
+from augment.storage.tensor_file import TensorFile
+from augment.training.checkpoints import load_checkpoint, save_checkpoint
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

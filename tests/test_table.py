@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from augment.experiment.rows import RESULTS_COLUMNS, TEXT_COLUMNS
+from augment.experiment.results_table import RESULTS_COLUMNS, TEXT_COLUMNS
 from augment.metrics.paired import detectable_gain, paired_contrast, trials_needed
 from augment.report.format import percent, probability
 from augment.report.table import TABLE_HEAD, markdown, summarise, table_blocks, variant_names

@@ -25,8 +25,9 @@ from augment.classifiers.blocks import (
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
 from augment.training.cuda_graphs import graphed
+from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
-from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
+from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from augment.errors import AugmentError, Diverged
 from augment.experiment.cells import Cell
-from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.context import RunContext
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.method import run_cell
 from augment.experiment.progress import Progress
-from augment.experiment.rows import identity
+from augment.experiment.results_table import identity
 from augment.training.recovery import out_of_memory
 
 NO_MEMORY = (

@@ -20,7 +20,8 @@ from augment.engine.cell_runner import CellEvents, ResultRow, failed_row, run_ce
 from augment.engine.scheduling import Schedule
 from augment.errors import MachineError, UsageError
 from augment.experiment.cells import Cell
-from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.context import RunContext
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.progress import Progress
 from augment.experiment.recipe import Recipe
 from augment.runtime.device import pick_device

@@ -19,7 +19,8 @@ from augment.engine.scheduling import generator_keys
 from augment.engine.shards import Shard, shard_of
 from augment.experiment.arms import ARMS, generator_set, training_set
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import DatasetCache, RunContext, Trial
+from augment.experiment.context import RunContext, Trial
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
 from augment.experiment.stages import snapshot_steps
 from augment.generators import GENERATORS

@@ -12,7 +12,8 @@ from augment.engine.cell_runner import CellEvents
 from augment.engine.local import Local
 from augment.errors import MachineError, UsageError, unknown
 from augment.experiment.cells import Cell
-from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.context import RunContext
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
 
 

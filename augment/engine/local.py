@@ -11,7 +11,8 @@ from augment.data.images import ImageShape
 from augment.engine.cell_runner import CellEvents, run_cell_catching
 from augment.engine.processes import run_in_processes
 from augment.experiment.cells import Cell
-from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.context import RunContext
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
 from augment.runtime.device import pick_device
 

@@ -20,7 +20,8 @@ import torch
 from augment.engine.cell_runner import CellEvents, ResultRow, failed_row, run_cell_catching
 from augment.engine.scheduling import Schedule
 from augment.experiment.cells import Cell
-from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.context import RunContext
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.progress import Progress
 
 

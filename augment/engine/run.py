@@ -23,7 +23,8 @@ from augment.engine.status import CELL, Status
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, nothing_unlabelled
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import DatasetCache, RunContext
+from augment.experiment.context import RunContext
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.progress import Progress
 from augment.experiment.recipe import Recipe
 from augment.experiment.records import ScoreResult

@@ -14,8 +14,7 @@ from augment.engine.finish import finish_run
 from augment.engine.status import Status
 from augment.errors import RunFolderError, UsageError
 from augment.experiment.cells import Cell, expand
-from augment.experiment.results_table import read_results, write_results
-from augment.experiment.rows import identity
+from augment.experiment.results_table import identity, read_results, write_results
 from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.experiment.validation import make_recipe
 from augment.storage.artifacts import Store

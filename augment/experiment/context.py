@@ -6,18 +6,16 @@ import dataclasses
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from augment.data.datasets import load_dataset
 from augment.data.images import LabelledImages
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
 from augment.experiment.progress import Progress
 from augment.storage.artifacts import Store
-from augment.training.checkpointed import TrainingState
+from augment.training.checkpoints import TrainingState
 
 Stage = Generator[Progress, None, Path]  # progress, in the end the artefact
 
@@ -90,24 +88,3 @@ class CellArtifacts:
 
     score: Path
     synthetic: SyntheticSet | None
-
-
-class DatasetCache:
-    """The data sets of a run, each loaded once."""
-
-    def __init__(self, data_dir: Path | None) -> None:
-        self.data_dir = data_dir
-        self.loaded: dict[tuple[Any, ...], Dataset] = {}
-
-    def of(self, cell: Cell) -> Dataset:
-        """The cell's data set."""
-        key = (cell.dataset, cell.size, cell.skip_bad, cell.drop_small_classes)
-        if key not in self.loaded:
-            self.loaded[key] = load_dataset(
-                cell.dataset,
-                size=cell.size,
-                data_dir=self.data_dir,
-                skip_bad=cell.skip_bad,
-                drop_small_classes=cell.drop_small_classes,
-            )
-        return self.loaded[key]

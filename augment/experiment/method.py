@@ -10,7 +10,7 @@ from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, RunContext, Trial
 from augment.experiment.progress import Progress
 from augment.experiment.quality import assess, synthetic_set
-from augment.experiment.rows import result_row
+from augment.experiment.results_table import result_row
 from augment.experiment.sampling import synthesise
 from augment.experiment.selection import Choice, choose
 from augment.experiment.stages import fit_generator, train_and_score

@@ -21,7 +21,7 @@ from augment.experiment.records import GeneratorResult, SyntheticRecord, Synthet
 from augment.generators import GENERATORS
 from augment.metrics.copies import copy_finder
 from augment.runtime.seeds import seed_for
-from augment.storage.tensors import TensorFile
+from augment.storage.tensor_file import TensorFile
 from augment.training.serialization import load_learner
 
 SYNTHETIC_FILE = "synthetic.safetensors"

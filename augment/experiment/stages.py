@@ -32,7 +32,7 @@ from augment.metrics.classification import scores
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import file_sha, folder_sha
-from augment.training.checkpointed import TrainingState, train_with_checkpoints
+from augment.training.checkpoints import TrainingState, train_with_checkpoints
 from augment.training.learner import SNAPSHOTS, Learner
 from augment.training.serialization import load_learner, save_learner, save_weights
 from augment.training.training_set import TrainingSet

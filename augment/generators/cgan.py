@@ -16,8 +16,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from augment.data.images import ImageShape, LabelledImages, pad_sides
 from augment.generators.blocks import Decoder, doublings, sample_decoder
+from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, seeded_init
-from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
+from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
 from augment.transforms.geometric import shift, uniform
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from augment.data.images import ImageShape, LabelledImages, pad_sides
 from augment.generators.blocks import Decoder, Normalise, doublings, sample_decoder
+from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, seeded_init
-from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
+from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
 
 

@@ -21,8 +21,9 @@ from augment.generators.controls import Memory
 from augment.generators.unet import NETWORKS, UNetSettings
 from augment.runtime.seeds import noise_for, seed_for, seeded
 from augment.training.cuda_graphs import graphed
+from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import SNAPSHOTS, Metrics, in_mode, seeded_init
-from augment.training.optim import ema_copy, ema_update, set_rate, warmup_cosine
+from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
 
 LEVELS = 1000  # noise levels of the training schedule

@@ -12,7 +12,7 @@ from augment.data.grids import to_pillow
 from augment.data.images import LabelledImages
 from augment.errors import RunFolderError, UsageError
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import DatasetCache
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.records import QualityResult, SyntheticResult
 from augment.experiment.results_table import read_results
 from augment.experiment.sampling import load_synthetic

@@ -9,7 +9,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult, classifier_path
-from augment.experiment.rows import ARM_COLUMNS, KEY_COLUMNS
+from augment.experiment.results_table import ARM_COLUMNS, KEY_COLUMNS
 from augment.experiment.selection import SelectionResult
 from augment.metrics.classification import per_class
 from augment.storage.artifacts import Store

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def warmup_cosine(step: int, steps: int, warmup: float = 0.05, floor: float = 0.02) -> float:
@@ -34,40 +32,3 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
         # `recovery.halve_rate` sets `scale`, and a GAN may give D another rate than G
         group["lr"] = rate * group.get("scale", 1.0)
-
-
-def ema_copy(net: nn.Module) -> nn.Module:
-    """Copy a network, in evaluation mode and without gradients, as the EMA of its weights."""
-    return copy.deepcopy(net).requires_grad_(False).eval()
-
-
-@torch.no_grad()
-def ema_update(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
-    """Move the EMA towards the network by 1 - decay; less decay in the first steps s.
-
-    The decay is min(decay, (1 + s) / (10 + s)), so that the initial weights are soon forgotten.
-    Floating-point buffers (batch-norm statistics) are averaged too, others copied.
-    """
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    (floats, others), (new_floats, new_others) = _tensors_of(average), _tensors_of(net)
-    # one call for all tensors: a loop over them costs a small network a launch each
-    torch._foreach_lerp_(floats, new_floats, weight)
-    for old, new in zip(others, new_others, strict=True):
-        old.copy_(new)
-
-
-# weak keys: a network is freed with its last other reference
-_TENSORS: WeakKeyDictionary[nn.Module, tuple[list[Tensor], list[Tensor]]] = WeakKeyDictionary()
-
-
-def _tensors_of(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the parameters and buffers of a network: the floating-point ones, and the others.
-
-    Collected once per network, because training changes its tensors in place and never replaces
-    them: this and `in_mode` took a quarter off a small classifier's step.
-    """
-    if net not in _TENSORS:
-        tensors = [*net.parameters(), *net.buffers()]
-        floats = [t for t in tensors if t.is_floating_point()]
-        _TENSORS[net] = floats, [t for t in tensors if not t.is_floating_point()]
-    return _TENSORS[net]

@@ -27,10 +27,10 @@ from augment.engine.run import checked
 from augment.engine.status import Status
 from augment.experiment.arms import training_set
 from augment.experiment.cells import Cell, expand
-from augment.experiment.context import DatasetCache, RunContext, Trial
+from augment.experiment.context import RunContext, Trial
+from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.records import SyntheticResult
-from augment.experiment.results_table import read_results, write_results
-from augment.experiment.rows import identity
+from augment.experiment.results_table import identity, read_results, write_results
 from augment.experiment.sampling import synthesise
 from augment.experiment.stages import fit_generator, train_and_score
 from augment.experiment.synthetic_use import SyntheticUse

@@ -13,9 +13,9 @@ from pathlib import Path
 from augment.engine import run
 from augment.engine.local import Local
 from augment.experiment.validation import make_recipe
-from augment.training import checkpointed
+from augment.training import checkpoints
 
-checkpointed.CHECKPOINT_SECONDS = run.WRITE_SECONDS = 0.05
+checkpoints.CHECKPOINT_SECONDS = run.WRITE_SECONDS = 0.05
 for out in sys.stdin:
     child = os.fork()
     if not child:

@@ -27,11 +27,11 @@ from blackbox import (
 )
 from forkserver import Forked
 
-from augment.storage.tensors import save_checkpoint
+from augment.training.checkpoints import save_checkpoint
 
 LONGER = [*DIGITS, "--set", "generator.steps=60", "--set", "classifier.steps=60"]
 OFFLINE = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}  # nobody listens
-EACH_STEP = "from augment.training import checkpointed; checkpointed.CHECKPOINT_SECONDS = 0.0"
+EACH_STEP = "from augment.training import checkpointed; checkpoints.CHECKPOINT_SECONDS = 0.0"
 
 
 def made(folder):

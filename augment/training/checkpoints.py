@@ -1,10 +1,12 @@
-"""The training loop with a log and checkpoints: it resumes where an earlier process was stopped.
+"""Checkpoints: their files, and the training loop that takes them and goes on from them.
 
-On one machine, a resumed training ends with the same weights, bit for bit, as an unbroken one.
+A file is the 32 bytes of its SHA-256, then safetensors. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,8 +16,9 @@ from typing import Any
 import pandas as pd
 import torch
 
+from augment.errors import AugmentError
+from augment.storage.atomic import write_atomic
 from augment.storage.tables import write_csv
-from augment.storage.tensors import load_checkpoint, save_checkpoint
 from augment.training.learner import Learner
 from augment.training.loop import finite_floats, train
 from augment.training.recovery import halve_rate, recover
@@ -84,3 +87,29 @@ def train_with_checkpoints(
         save_checkpoint(folder, tensors, record)
     log = pd.DataFrame(record["log"], columns=["step", "metric", "value"])
     write_csv(folder / "history.csv", log)
+
+
+def save_checkpoint(folder: Path, tensors: dict[str, Any], record: dict[str, Any]) -> None:
+    """Save the state of an unfinished stage; the older one goes only when this one is durable."""
+    from safetensors.torch import save
+
+    # safetensors' metadata holds text only, so the record is one string of JSON
+    body = save(tensors, {"about": json.dumps(record)})
+    digest = hashlib.sha256(body).digest()
+    write_atomic(folder / "checkpoint.safetensors", digest + body)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Load the state and its record, or None where there is none; AugmentError if damaged."""
+    from safetensors.torch import load
+
+    file = folder / "checkpoint.safetensors"
+    if not file.is_file():
+        return None
+    body = file.read_bytes()
+    if hashlib.sha256(body[32:]).digest() != body[:32]:
+        raise AugmentError(f"{file} is damaged: delete it to train this stage from its start")
+    # `load` drops the metadata, so the header is parsed here
+    size = int.from_bytes(body[32:40], "little")
+    header = json.loads(body[40 : 40 + size])
+    return load(body[32:]), json.loads(header["__metadata__"]["about"])

@@ -1,19 +1,14 @@
-"""Safetensors files: written piece by piece, and checkpoints with a checksum.
+"""A safetensors file that is written piece by piece, so that it may be larger than the memory.
 
-A file is 8 bytes of header length, a JSON header, then the tensors; a checkpoint has the 32 bytes
-of its SHA-256 before that. Nothing is unpickled.
+It is 8 bytes of header length, a JSON header, then the tensors.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from pathlib import Path
 from typing import Any
-
-from augment.errors import AugmentError
-from augment.storage.atomic import write_atomic
 
 DTYPE_BYTES = {"I64": 8, "F32": 4, "U8": 1, "BOOL": 1}  # of safetensors' names
 
@@ -52,29 +47,3 @@ class TensorFile:
     def close(self) -> None:
         """Hand what is written to the system; whoever seals the artefact syncs it."""
         self.file.close()
-
-
-def save_checkpoint(folder: Path, tensors: dict[str, Any], record: dict[str, Any]) -> None:
-    """Save the state of an unfinished stage; the older one goes only when this one is durable."""
-    from safetensors.torch import save
-
-    # safetensors' metadata holds text only, so the record is one string of JSON
-    body = save(tensors, {"about": json.dumps(record)})
-    digest = hashlib.sha256(body).digest()
-    write_atomic(folder / "checkpoint.safetensors", digest + body)
-
-
-def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Load the state and its record, or None where there is none; AugmentError if damaged."""
-    from safetensors.torch import load
-
-    file = folder / "checkpoint.safetensors"
-    if not file.is_file():
-        return None
-    body = file.read_bytes()
-    if hashlib.sha256(body[32:]).digest() != body[:32]:
-        raise AugmentError(f"{file} is damaged: delete it to train this stage from its start")
-    # `load` drops the metadata, so the header is parsed here
-    size = int.from_bytes(body[32:40], "little")
-    header = json.loads(body[40 : 40 + size])
-    return load(body[32:]), json.loads(header["__metadata__"]["about"])

@@ -1,0 +1,31 @@
+"""DatasetCache: the data sets of a run, each loaded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from augment.data.datasets import load_dataset
+from augment.data.split import Dataset
+from augment.experiment.cells import Cell
+
+
+class DatasetCache:
+    """The data sets of a run, each loaded once."""
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self.data_dir = data_dir
+        self.loaded: dict[tuple[Any, ...], Dataset] = {}
+
+    def of(self, cell: Cell) -> Dataset:
+        """The cell's data set."""
+        key = (cell.dataset, cell.size, cell.skip_bad, cell.drop_small_classes)
+        if key not in self.loaded:
+            self.loaded[key] = load_dataset(
+                cell.dataset,
+                size=cell.size,
+                data_dir=self.data_dir,
+                skip_bad=cell.skip_bad,
+                drop_small_classes=cell.drop_small_classes,
+            )
+        return self.loaded[key]
