@@ -31,7 +31,7 @@ from augment.training.checkpoints import save_checkpoint
 
 LONGER = [*DIGITS, "--set", "generator.steps=60", "--set", "classifier.steps=60"]
 OFFLINE = {f"{kind}_proxy": "http://127.0.0.1:9" for kind in ("http", "https")}  # nobody listens
-EACH_STEP = "from augment.training import checkpointed; checkpoints.CHECKPOINT_SECONDS = 0.0"
+EACH_STEP = "from augment.training import checkpoints; checkpoints.CHECKPOINT_SECONDS = 0.0"
 
 
 def made(folder):
