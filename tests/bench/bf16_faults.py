@@ -49,10 +49,9 @@ from augment.training.bf16_probe import (
 from augment.training.precision import cpu_features
 
 ISAS = ("DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE", "AVX2")
-SHAPES = [(side, side) for side in (5, 8, 16, 28, 64)]  # height, width
-SHAPES += [(64, 5), (5, 64), (40, 9), (9, 40), (64, 16), (16, 64)]
+SHAPES = [(5, 5), (8, 8), (28, 28), (64, 64), (64, 5), (9, 40), (64, 16)]  # height, width
 UNTRIED = ("duplicate", "noise", "pretrained")  # controls, and networks of the user's own
-RANDOM = 1500  # convolutions, forward and backward
+RANDOM = 1000  # convolutions, forward and backward
 EXACT = 1e-3  # relative L2 error of a slice in fp32; rounding makes 1e-6
 CPU = torch.device("cpu")
 FEW_CHANNELS = 8
@@ -190,7 +189,7 @@ def pure(func: Any) -> bool:
 def search(isa: str) -> dict[str, Any]:
     """All that is tried under one instruction set: counts, and what was found."""
     torch.set_num_threads(1)
-    begun, calls, seen = time.perf_counter(), dict[Call, str](), set[Any]()
+    begun, calls, seen = time.process_time(), dict[Call, str](), set[Any]()
     others, found, examples = Counter[str](), Counter[str](), dict[str, str]()
     for name, learner, data, rows in learners():
         learner.prepare(data, seed=0, device=CPU, precision="bf16")
@@ -198,6 +197,7 @@ def search(isa: str) -> dict[str, Any]:
             recorder = recorded_update(learner, data, rows)
         for call in recorder.calls:
             calls.setdefault(call, name)
+    print(isa, len(calls), "layers", file=sys.stderr, flush=True)
     laid = len(calls)
     for call in random_convolutions(RANDOM):
         calls.setdefault(call, "random")
@@ -214,7 +214,7 @@ def search(isa: str) -> dict[str, Any]:
         "found": dict(found),
         "examples": examples,
         "others": {name: count for name, count in others.items() if count},
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.process_time() - begun,
     }
 
 
@@ -235,7 +235,7 @@ def table(results: list[dict[str, Any]]) -> str:
         f"updates. Wrong: a slice is off from float64 (other operators: fp32) by {TOLERANCE:g} of "
         f"its RMS in bf16, by {EXACT:g} in fp32, with new memory poisoned.",
         "",
-        "| instruction set | distinct layers | random | other operators | found | seconds |",
+        "| instruction set | distinct layers | random | other operators | found | CPU seconds |",
         "|:---|---:|---:|---:|:---|---:|",
     ]
     for own in results:
@@ -247,6 +247,12 @@ def table(results: list[dict[str, Any]]) -> str:
     lines += ["", "The first of each kind:", ""]
     for own in results:
         lines += [f"- {own['isa']}, {kind}: {one}" for kind, one in own["examples"].items()]
+    if any("batch_norm_backward" in name for own in results for name in own["others"]):
+        lines += [
+            "",
+            "Batch norm of two values (a batch of 2 on maps of one pixel) takes the difference of "
+            "nearly equal numbers: that is rounding, not a wrong kernel.",
+        ]
     return "\n".join(lines) + "\n"
 
 
