@@ -106,7 +106,7 @@ def start(*words, code="", **options):
 def until(process, happened):
     """Wait for something that a running command does."""
     while not happened():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.communicate()
         time.sleep(0.01)
 
 

@@ -92,12 +92,7 @@ def stuck(*_, **__):
 )
 def test_16_call_into_c_that_does_not_end_is_ended_and_made_again(tmp_path, place, number):
     words = ["run", *DIGITS, "--arm", "real+classic,real+classic+synth", "--out", "run"]
-    process = start(
-        *words,
-        cwd=tmp_path,
-        code=f"{STUCK}{place} = stuck",
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = Forked(words, cwd=tmp_path, env=surroundings(), code=f"{STUCK}{place} = stuck")
     until(process, (tmp_path / "stuck").exists)
     process.send_signal(number)
     said = process.communicate(timeout=five_seconds())[1]

@@ -5,7 +5,8 @@ import os
 import signal
 
 import pytest
-from blackbox import SMOKE, augment, fine, finished, rows, start, until, workers
+from blackbox import SMOKE, augment, fine, finished, rows, surroundings, until, workers
+from forkserver import Forked
 
 SLOWER = [
     "--per-class",
@@ -133,7 +134,7 @@ def test_27_without_room_for_one_image_the_cell_fails_and_the_rest_goes_on(tmp_p
 def test_35_a_killed_worker_fails_its_own_cell_and_the_rest_go_on(tmp_path):
     out = tmp_path / "run"
     words = ["run", *SLOWER, "--seeds", "2", "--jobs", "2", "--out", out]
-    process = start(*words)
+    process = Forked(words, env=surroundings())
     until(process, lambda: list(out.glob("artefacts/score/*.partial")))
     os.kill(workers(process)[0], signal.SIGKILL)
     _, said = process.communicate(timeout=120)
