@@ -54,7 +54,7 @@ UNTRIED = ("duplicate", "noise", "pretrained")  # controls, and networks of the 
 RANDOM = 1000  # convolutions, forward and backward
 EXACT = 1e-3  # relative L2 error of a slice in fp32; rounding makes 1e-6
 CPU = torch.device("cpu")
-# projections of fewer channels are left out: under AVX2 one ended the process (see blocks.Projection)
+# projections of fewer channels are left out: under AVX2 one ended the process (blocks.Projection)
 FEW_CHANNELS = 8
 
 
