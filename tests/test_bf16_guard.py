@@ -234,9 +234,9 @@ def test_fp32_and_gpus_are_not_tried(monkeypatch, cpu):
 
 @pytest.mark.parametrize(("asked", "side"), [("bf16", 8), ("auto", 20)])
 def test_wrong_bf16_means_fp32_and_a_sentence(asked, side, monkeypatch, cpu):
-    from augment.runtime import machine as runtime
+    from augment.training import precision as arithmetic
 
-    monkeypatch.setattr(runtime, "cpu_features", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(arithmetic, "cpu_features", lambda: {"avx512_bf16"})
     data = bars(shape=(1, side, side))
     tried = []
     monkeypatch.setattr(precision, "calls_of", lambda *a: tried.append(a) or calls_of(*a))

@@ -355,8 +355,8 @@ def test_processes_share_out_the_gpus_that_are_seen(monkeypatch, visible, device
     assert [slot.get("CUDA_VISIBLE_DEVICES") for slot in slots] == seen
 
 
-def test_worker_is_given_its_gpu(tmp_path):
-    worker = Worker({"CUDA_VISIBLE_DEVICES": "5"}, None, tmp_path, None, 1)
+def test_worker_is_given_its_gpu():
+    worker = Worker({"CUDA_VISIBLE_DEVICES": "5"}, None, None, 1)
     try:
         assert worker.pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5"
     finally:

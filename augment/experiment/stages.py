@@ -229,4 +229,7 @@ def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
         training |= scores(test.labels.cpu().numpy(), predicted.numpy())
         ScoreResult(**training, classifier=trained.name).write(folder)
 
-    return (yield from artifact(context.store, plan.record.scored_on(test.sha), build))
+    path = yield from artifact(context.store, plan.record.scored_on(test.sha), build)
+    if ScoreResult.read(path).classifier:  # 0.3.0 kept the weights beside the score
+        yield from train_classifier(plan)  # is there; made again if it was damaged
+    return path
