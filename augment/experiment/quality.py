@@ -74,7 +74,9 @@ def measure(
     """Compare a synthetic set with real images; writes the evidence and the sheets to `folder`."""
     labelled, classes = trial.labelled, trial.labelled.classes
     synthetic = load_synthetic(path, classes)
-    real, others = _comparison_images(trial)
+    others = _unlabelled(trial)
+    enough = len(others) >= 2 * len(classes)
+    real = _some(others if enough else labelled)
     probabilities = torch.cat(list(classifier.predict(synthetic.images)))
     real_probabilities = torch.cat(list(classifier.predict(real.images)))
     whole, by_class = label_agreement(probabilities, synthetic.labels, len(classes))
@@ -88,7 +90,7 @@ def measure(
     save_png(closest_pairs(path, synthetic, labelled), folder / "closest.png")
     save_png(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
     result = QualityResult(
-        against="labelled" if real is labelled else "unlabelled pool",
+        against="unlabelled pool" if enough else "labelled",
         agreement=whole,
         agreement_by_class=by_class,
         agreement_floor=label_agreement(real_probabilities, real.labels, len(classes))[0],
@@ -102,16 +104,17 @@ def measure(
     )
 
 
-def _comparison_images(trial: Trial) -> tuple[LabelledImages, LabelledImages]:
-    """Real images to compare with (at most 2 · MAX_IMAGES), and all unlabelled ones of the pool."""
-    pool = trial.data.pool
-    unseen = torch.ones(len(pool), dtype=torch.bool)
+def _unlabelled(trial: Trial) -> LabelledImages:
+    """The images of the pool that are not labelled."""
+    unseen = torch.ones(len(trial.data.pool), dtype=torch.bool)
     unseen[trial.indices] = False
-    others = pool.select(unseen)
-    enough = len(others) >= 2 * len(pool.classes)
-    real = others if enough else trial.labelled
+    return trial.data.pool.select(unseen)
+
+
+def _some(images: LabelledImages) -> LabelledImages:
+    """At most 2 · MAX_IMAGES of them, in a fixed random order."""
     rng = torch.Generator().manual_seed(0)
-    return real.select(torch.randperm(len(real), generator=rng)[: 2 * MAX_IMAGES]), others
+    return images.select(torch.randperm(len(images), generator=rng)[: 2 * MAX_IMAGES])
 
 
 def _with_training(sentence: str, sampled: SyntheticResult) -> str:
