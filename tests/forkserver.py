@@ -171,3 +171,4 @@ if __name__ == "__main__":
     if (todo := serve()) is not None:
         become(todo)
         run_command(todo["code"])
+    os._exit(0)

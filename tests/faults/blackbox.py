@@ -72,13 +72,9 @@ def on_a_terminal(*words, columns=40, **changed):
     """What the command writes to a terminal of so many columns."""
     ours, its = os.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        command(*words),
-        stdin=its,
-        stdout=its,
-        stderr=its,
-        env=surroundings(TERM="xterm", **changed),
-    )
+    around = surroundings(TERM="xterm", **changed)
+    around.pop("COLUMNS", None)  # pytest-xdist sets it; it would go before the terminal's own width
+    process = subprocess.Popen(command(*words), stdin=its, stdout=its, stderr=its, env=around)
     os.close(its)
     said = b""
     try:
