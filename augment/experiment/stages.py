@@ -51,7 +51,7 @@ class ClassifierPlan:
 def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
     """Name all that the trial's generator depends on."""
     cell, settings = trial.cell, trial.cell.training_settings
-    if not GENERATORS[cell.entry].closed_set:  # what counts is what lies there, not where
+    if not GENERATORS[cell.entry].closed_set:  # signed by content, not by path
         settings["folder"] = folder_sha(Path(settings["folder"]))
     return GeneratorRecord(
         labelled=trial.labelled.sha,
@@ -111,20 +111,20 @@ def grid_steps(learner: Learner) -> set[int]:
 
 
 def snapshot_steps(learner: Learner) -> dict[int, float]:
-    """Steps before the last at which a generator's weights are kept, and their share of all."""
+    """Map each step before the last at which weights are saved to its share of all steps."""
     if "snapshot" not in getattr(learner, "sampling", ()):
         return {}
     return {max(1, round(learner.steps * share)): share for share in SNAPSHOTS if share < 1}
 
 
 def grid_labels_and_seeds(n_classes: int, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels and seeds of a grid: a row a class, ten classes at most; the same at every step."""
+    """Make labels and seeds of a grid: one row per class, at most ten; equal at every step."""
     labels = torch.arange(min(10, n_classes)).repeat_interleave(columns)
     return labels, torch.tensor([seed_for("grid", i) for i in range(len(labels))])
 
 
 def classifier_set(trial: Trial, synthetic: SyntheticSet | None) -> TrainingSet:
-    """What the cell's classifier learns from: labelled images, synthetic ones, the arm's way."""
+    """Build the training set of the cell's classifier from labelled and synthetic images."""
     cell, arm = trial.cell, ARMS[trial.cell.arm]
     unlabelled = unlabelled_rest(trial.data.pool, trial.indices) if arm.unlabelled else None
     images = synthetic.images if synthetic else None
@@ -160,7 +160,7 @@ def classifier_record(
 def plan_classifier(
     trial: Trial, synthetic: SyntheticSet | None
 ) -> Generator[Progress, None, ClassifierPlan]:
-    """Settle what the cell's classifier learns from and in which precision."""
+    """Decide the training set and the precision of the cell's classifier."""
     data = classifier_set(trial, synthetic)
     learner = CLASSIFIERS[trial.cell.classifier](**trial.cell.classifier_settings)
     precision = yield from resolve_precision(trial, "score", learner, trial.labelled)
@@ -169,7 +169,7 @@ def plan_classifier(
 
 
 def train_classifier(plan: ClassifierPlan) -> Stage:
-    """Train the cell's classifier on its training set; the test set is not looked at."""
+    """Train the cell's classifier on its training set; the test set is not used."""
     trial, data, synthetic, precision = plan.trial, plan.data, plan.synthetic, plan.record.precision
     cell, context = trial.cell, trial.context
 
