@@ -54,9 +54,10 @@ def plan(
     check_data(cells, datasets)
     context = RunContext(Store(Path(os.devnull)), where, recipe.precision, first_seed=-1)
     jobs = choose_jobs(jobs, where, [datasets.of(cell).pool.shape for cell in cells], len(cells))
+    # of imports and of reading the data
     startup = time.process_time() * (2 if jobs > 1 else 1)
-    measured: dict[str, tuple[float, float]] = {}  # stage → seconds, MB
-    finished: set[str] = set()
+    measured: dict[str, tuple[float, float]] = {}  # key of equal cost → seconds, MB
+    finished: set[str] = set()  # unique keys
     tasks: list[Task] = []
     disk = 0.0
     splits: dict[str, str] = {}
@@ -69,7 +70,7 @@ def plan(
         )
         seconds, makes_images = 0.0, False
         for name, key, measure, variant in _cost_stages(cell):
-            if key in finished:
+            if key in finished:  # shared with an earlier cell
                 continue
             finished.add(key)
             if name not in measured:
@@ -95,7 +96,7 @@ Task = tuple[Any, bool, float]  # synthetic set, whether the cell makes it, seco
 
 def makespan(tasks: list[Task], jobs: int) -> float:
     """Simulate the schedule of `jobs` processes: cells that make images first; return seconds."""
-    free, image_times = [0.0] * jobs, {}
+    free, image_times = [0.0] * jobs, {}  # when each process is idle, when each set is ready
     for images, makes_images, seconds in tasks:
         if makes_images:
             image_times[images] = heapq.heappop(free) + seconds
@@ -153,6 +154,7 @@ def _training_seconds(learner: Any, data: TrainingSet, device: torch.device) -> 
     for _, metrics in train(learner, data, seed=0, device=device):
         float(next(iter(metrics.values())))  # wait for the device
         ends.append(time.perf_counter())
+    # the median: a single slow step would distort the mean of so few
     laps = sorted(b - a for a, b in zip(ends[WARMUP:], ends[WARMUP + 1 :], strict=False))
     learner.steps = steps
     return laps[len(laps) // 2] * steps
@@ -187,7 +189,7 @@ def _measure_sampling(trial: Trial) -> tuple[float, float]:
     n = round(float(cell.use.ratio or 0) * len(labelled))
     few = min(n, 128)  # whole network calls, as in `images_per_call`
     labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
-    learner.sample(labels[:2], seeds=seeds[:2])
+    learner.sample(labels[:2], seeds=seeds[:2])  # warm-up
     start = time.perf_counter()
     learner.sample(labels, seeds=seeds)
     return (time.perf_counter() - start) * n / few, n * labelled.images[0].numel() / 1e6
@@ -203,9 +205,10 @@ def _measure_score(trial: Trial) -> tuple[float, float]:
     data = training_set(arm, labelled, None, trial.transform, 0.0, hide_labels(labelled))
     seconds = _training_seconds(learner, data, trial.context.device)
     few = labelled.images[:128]
-    list(learner.predict(few))
+    list(learner.predict(few))  # warm-up
     start = time.perf_counter()
     list(learner.predict(few))
     predicting = (time.perf_counter() - start) * n_test / len(few)
+    # MB: half floats of each class, two int64 of label and prediction
     predictions = n_test * (len(labelled.classes) * 2 + 16) / 1e6
     return seconds + predicting, _weights_mb(learner) + predictions

@@ -183,6 +183,7 @@ def _unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
 
     def resumable(folder: Path) -> bool:
         settings_file = folder / "settings.json"
+        # table.md is written last: a folder that has it is finished
         if (folder / "table.md").exists() or not settings_file.exists():
             return False
         return json.loads(settings_file.read_text()) == settings
@@ -200,7 +201,7 @@ def run_cells(
     """Run all cells, keep results.csv and status.json current; yields progress, returns a table."""
     folder = context.store.root
     rows: dict[int, ResultRow] = {}
-    status, written = Status(len(cells)), float("-inf")
+    status, written = Status(len(cells)), float("-inf")  # time of the last write
     try:
         yield Progress(CELL, "", 0, len(cells))
         for number, event in executor.run(cells, data, context):
@@ -216,7 +217,7 @@ def run_cells(
                 write_atomic(folder / STATUS_FILE, status.record(going=True))
                 written = time.monotonic()
             yield step
-    finally:
+    finally:  # after an interrupt too: the finished cells are kept
         table = write_results(folder, cells, rows)
         write_atomic(folder / STATUS_FILE, status.record(going=False))
     return table

@@ -27,6 +27,7 @@ class Schedule:
             self.finished |= stage_keys(self.cells[number])
 
     def _ready(self, running: Iterable[int]) -> list[int]:
+        # stages that a running cell makes or reads; finished ones may be shared freely
         busy = {key for number in running for key in stage_keys(self.cells[number])}
         ready = []
         for number in sorted(self.waiting, key=self._urgency):

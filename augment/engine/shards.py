@@ -42,7 +42,7 @@ def shard_of(cells: list[Cell], shard: Shard | None) -> list[Cell]:
     if shard is None:
         return cells
     number, count = shard
-    trials = list(dict.fromkeys(cell.trial for cell in cells))
+    trials = list(dict.fromkeys(cell.trial for cell in cells))  # unique, in order
     if count > len(trials):
         raise UsageError(
             f"--shard {number}/{count}: there are {len(trials)} trials to share out; "
@@ -65,7 +65,7 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
     numbers = {_row_key(identity(cell)): number for number, cell in enumerate(cells)}
     rows: dict[int, dict[str, Any]] = {}
     for folder, recorded in shards:
-        shard_rows = _read_rows(folder, len(shard_of(cells, tuple(recorded["shard"]))), partial)
+        shard_rows = _finished_rows(folder, len(shard_of(cells, tuple(recorded["shard"]))), partial)
         rows |= {numbers[_row_key(row)]: row for row in shard_rows}
     versions = {row["version"] for row in rows.values()}
     if len(versions) > 1:
@@ -149,7 +149,7 @@ def _row_key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(None if pd.isna(row[k]) else row[k] for k in columns)
 
 
-def _read_rows(folder: Path, wanted: int, partial: bool) -> list[dict[str, Any]]:
+def _finished_rows(folder: Path, wanted: int, partial: bool) -> list[dict[str, Any]]:
     """Read the rows of a shard; UsageError if it is unfinished, unless `partial`."""
     file = folder / "results.csv"
     rows = read_results(file).drop(columns="run").to_dict("records") if file.is_file() else []
@@ -168,6 +168,7 @@ def _join_artefacts(source: Path, merged: Path) -> None:
         if "." in artefact.name or destination.exists():  # unfinished or damaged; shared
             continue
         Store(source.parent).verified_path(artefact.parent.name, artefact.name)
+        # complete or absent: the folder gets its name when all files are in it
         partial = destination.with_name(f"{destination.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         with writing(destination):

@@ -45,6 +45,7 @@ class Status:
     def per_second(self) -> float | None:
         """Cells per second without those found; None before the first."""
         finished = len(self.ended) - self.found
+        # over wall time, since several processes work at once
         return finished / max(time.time() - self.begun, 1e-3) if finished and self.begun else None
 
     @property
@@ -85,6 +86,7 @@ def read_status(run: Path) -> dict[str, Any]:
         status["machine"] == platform.node() and _has_ended(status["process"])
     )
     state = "running" if going else "finished" if ended == status["cells"] else "stopped"
+    # a run that was killed leaves stages that nobody works on
     running = len(status["stages"]) if going else 0
     return {
         "state": state,
@@ -98,7 +100,7 @@ def read_status(run: Path) -> dict[str, Any]:
 def _has_ended(process: int) -> bool:
     """Tell whether a process of this machine has ended."""
     try:
-        os.kill(process, 0)
+        os.kill(process, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return True
     except PermissionError:  # exists, of another user

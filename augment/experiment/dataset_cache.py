@@ -19,6 +19,7 @@ class DatasetCache:
 
     def of(self, cell: Cell) -> Dataset:
         """Return the cell's data set; load it at the first call."""
+        # all that the content depends on; subsets of the pool are drawn by `Trial.prepare`
         key = (cell.dataset, cell.size, cell.skip_bad, cell.drop_small_classes)
         if key not in self.loaded:
             self.loaded[key] = load_dataset(

@@ -72,9 +72,11 @@ def hyperparameters(
             settings[key] = TypeAdapter(types[key]).validate_python(value)
         except ValidationError as error:
             raise UsageError(f"{name}.{key} = {value!r}: {error.errors()[0]['msg']}") from None
+        # pydantic accepts True as 1
         if isinstance(value, bool) and types[key] is not bool:
             raise UsageError(f"{name}.{key} = {value!r}: true or false is no value here")
         check_range(f"{name}.{key}", settings[key], least=0 if key in MAY_BE_ZERO else 1)
         if key in SHARES and settings[key] > 1:
             raise UsageError(f"{name}.{key} = {value!r}: write a share from 0 to 1")
+    # lists, as JSON and TOML have them: signatures are made of these values
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

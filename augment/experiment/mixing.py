@@ -57,6 +57,7 @@ def soft(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
 def own_norm(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """Normalise synthetic images separately in training; predict with the labelled statistics."""
     first, second, *rest = one_hot(data)
+    # [N, 2K]: columns k and K + k are class k, by labelled and by synthetic statistics
     halves = (torch.cat([first, 0 * first], 1), torch.cat([0 * second, second], 1))
     return dataclasses.replace(data, targets=(*halves, *(part.repeat(1, 2) for part in rest)))
 
@@ -74,6 +75,7 @@ MIXINGS: dict[str, Mixing] = {
 def one_hot(data: TrainingSet) -> list[Tensor]:
     """Encode the labels of each part: [N, K] float; rows of unlabelled images are -1."""
     k = len(data.parts[0].classes)
+    # -1 is no class for F.one_hot: encode 0 there, then restore -1
     return [
         F.one_hot(part.labels.clamp(min=0), k).float().where(part.labels[:, None] >= 0, -1.0)
         for part in data.parts

@@ -45,6 +45,7 @@ def resolve_precision(
     """
     context = trial.context
     picked = pick_precision(context.precision, context.device, max(data.shape[1:]))
+    # the faults of bf16 are those of CPU kernels: see training/bf16_guard.py
     if picked == "fp32" or context.device.type != "cpu":
         return picked
 

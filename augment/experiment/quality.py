@@ -81,7 +81,7 @@ def measure(
     fixed = random_features(labelled.shape[0], trial.context.device)
     spaces = {"real+classic classifier": classifier.embed, "random network": fixed}
     evidence = {
-        "chances": probabilities.half(),
+        "chances": probabilities.half(),  # [N, K]; this key is on disk in run folders
         "distance": distance_to_own_class(fixed, synthetic, labelled),
     }
     save_file(evidence, folder / EVIDENCE_FILE)
@@ -108,9 +108,9 @@ def _comparison_images(trial: Trial) -> tuple[LabelledImages, LabelledImages]:
     unseen = torch.ones(len(pool), dtype=torch.bool)
     unseen[trial.indices] = False
     others = pool.select(unseen)
-    enough = len(others) >= 2 * len(pool.classes)
+    enough = len(others) >= 2 * len(pool.classes)  # two per class on average
     real = others if enough else trial.labelled
-    rng = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)  # fixed: the same reference for every generator
     return real.select(torch.randperm(len(real), generator=rng)[: 2 * MAX_IMAGES]), others
 
 
@@ -139,7 +139,7 @@ def distance_to_own_class(
     known, distance = embed(labelled.images), torch.empty(len(synthetic))
     for label in synthetic.labels.unique():
         near = known[labelled.labels.cpu() == label]
-        for rows in (synthetic.labels == label).nonzero().flatten().split(512):
+        for rows in (synthetic.labels == label).nonzero().flatten().split(512):  # bounds the memory
             distance[rows] = torch.cdist(embed(synthetic.images[rows]), near).amin(1)
     return distance
 
@@ -170,11 +170,12 @@ def read_evidence(synthetic: Path, quality: Path) -> Evidence:
 def best_of(synthetic: LabelledImages, probabilities: Tensor) -> Tensor:
     """Select the images most probable in their class, evenly over classes: [n, C, H, W]."""
     wanted = probabilities.gather(1, synthetic.labels[:, None]).squeeze(1)
-    rank = torch.empty_like(synthetic.labels)
+    rank = torch.empty_like(synthetic.labels)  # [N] within the class, 0 is the most probable
     for label in synthetic.labels.unique():
         members = (synthetic.labels == label).nonzero().flatten()
         order = wanted[members].argsort(descending=True, stable=True)
         rank[members[order]] = torch.arange(len(members))
+    # by rank first, so that every class gives equally many; then by class for the rows
     chosen = rank.argsort(stable=True)[:BEST_SHOWN]
     return synthetic.images[chosen[synthetic.labels[chosen].argsort(stable=True)]]
 

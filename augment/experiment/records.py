@@ -29,6 +29,7 @@ class Record:
     @property
     def signature(self) -> str:
         """16 hex digits, equal for equal fields; entries of `use` count as fields."""
+        # flat, as in 0.3.0, before SyntheticUse existed: old artefacts stay valid
         fields = vars(self).copy()
         use = fields.pop("use", {})
         return signature(fields | use)

@@ -76,14 +76,14 @@ def sample_into(
 
     At most SAMPLES_AT_ONCE images are in memory.
     """
-    labelled_images = trial.labelled.images.cpu()
+    labelled_images = trial.labelled.images.cpu()  # [M, C, H, W] uint8
     find = copy_finder(labelled_images, mirrored=trial.transform in ("natural", "any-orientation"))
     n, seconds = len(labels), 0.0
     shapes = {
         "labels": ("I64", (n,)),
         "seeds": ("I64", (n,)),
-        "nearest": ("I64", (n,)),
-        "d1_d2": ("F32", (n,)),
+        "nearest": ("I64", (n,)),  # index of the nearest labelled image
+        "d1_d2": ("F32", (n,)),  # distance to the nearest, over that to the second nearest
         "images": ("U8", (n, *labelled_images.shape[1:])),
         "copied": ("BOOL", (n,)),
     }
@@ -92,6 +92,7 @@ def sample_into(
             yield Progress("synthetic", trial.cell.name, start, n)
             part = slice(start, start + SAMPLES_AT_ONCE)
             start_time = time.perf_counter()
+            # copies are searched outside this timing: sample_seconds is the generator's cost
             images = generator.sample(labels[part], seeds=seeds[part])
             seconds += time.perf_counter() - start_time
             copied, ratio, nearest = find(images)
@@ -115,7 +116,7 @@ def labels_and_seeds(cell: Cell, labelled: LabelledImages) -> tuple[Tensor, Tens
     even = (1 + ratio) * sum(counts) / len(counts)  # real and synthetic images of each class
     for label, count in enumerate(counts):
         wanted = even - count if cell.use.balanced else ratio * count
-        for k in range(max(1, round(wanted))):
+        for k in range(max(1, round(wanted))):  # at least one, so that no class is missing
             labels.append(label)
             seeds.append(seed_for(cell.seed, "synthetic", label, k))
     return torch.tensor(labels), torch.tensor(seeds)
@@ -126,6 +127,7 @@ def grid_by_class(images: Tensor, labels: Tensor, columns: int = 12) -> Tensor:
     rows = []
     for label in labels.unique()[:10]:
         first = images[labels == label][:columns]
+        # white images fill up the row of a class that has fewer
         blank = first.new_full((columns - len(first), *first.shape[1:]), 255)
         rows.append(torch.cat([first, blank]))
     return class_grid(torch.cat(rows), columns)

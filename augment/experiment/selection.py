@@ -112,10 +112,12 @@ def cross_validated(
     """Predict each labelled image by candidates not trained on it: [M, N, K] probabilities."""
     cell, data, labelled = trial.cell, trial.data, trial.labelled
     groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else None
+    # images of one group, and equal images, stay in one fold: else validation would leak
     units = linked_units(groups, pixel_hashes(labelled.images.cpu()))
     fold_of = torch.tensor(
         folds(labelled.labels.tolist(), units, cell.folds, seed_for(cell.seed, "select"))
     )
+    # every image is held out in exactly one fold, so that each row is written once
     probabilities = torch.zeros(len(among), len(labelled), len(labelled.classes))
     context = dataclasses.replace(trial.context, first_seed=-1)  # no grids of these generators
     for fold in fold_of.unique().tolist():
@@ -155,8 +157,8 @@ def rank_candidates(
 ) -> list[dict[str, Any]]:
     """Tabulate candidates: settings, validation scores, loss, gain over none, whether chosen."""
     losses = torch.stack([calibrated_losses(p, labels) for p in probabilities])  # [M, N]
-    gains = losses[0] - losses
-    errors = gains.std(1) / len(labels) ** 0.5
+    gains = losses[0] - losses  # [M, N], paired by image; row 0 is the baseline
+    errors = gains.std(1) / len(labels) ** 0.5  # [M] standard errors of the mean
     sure = gains.mean(1) > errors
     best = int(losses.mean(1).where(sure, losses[0].mean()).argmin())  # the first of equals
     by_candidate = [scores(labels.numpy(), p.argmax(1).numpy()) for p in probabilities]
@@ -180,7 +182,7 @@ def calibrated_losses(probabilities: Tensor, labels: Tensor) -> Tensor:
 
     A candidate must not win by being less, or more, confident in the same answers.
     """
-    logits = probabilities.clamp(min=1e-6).log()
+    logits = probabilities.clamp(min=1e-6).log()  # finite where half floats round to 0
     losses = torch.stack(
         [F.cross_entropy(logits / t, labels, reduction="none") for t in TEMPERATURES]
     )

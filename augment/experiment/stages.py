@@ -75,7 +75,7 @@ def fit_generator(trial: Trial) -> Stage:
         learner.prepare(data.parts[0], seed=seed, device=context.device, precision=precision)
         grids = grid_steps(learner) if cell.seed == context.first_seed else set()
         snapshots = snapshot_steps(learner)
-        state = TrainingState(0, learner.steps)
+        state = TrainingState(0, learner.steps)  # of a learner that takes no step
         for state in train_with_checkpoints(
             learner, data, seed=seed, device=context.device, folder=folder
         ):
@@ -107,11 +107,13 @@ def fit_generator(trial: Trial) -> Stage:
 def grid_steps(learner: Learner) -> set[int]:
     """Name the steps at which a generator in training is sampled, in the first trial."""
     shares = getattr(learner, "grid_shares", SNAPSHOTS)
+    # at least step 1 for a share above 0: step 0 is the untrained network
     return {max(share > 0, round(learner.steps * share)) for share in shares}
 
 
 def snapshot_steps(learner: Learner) -> dict[int, float]:
     """Map each step before the last at which weights are saved to its share of all steps."""
+    # without the setting `snapshot` nothing could sample from the earlier weights
     if "snapshot" not in getattr(learner, "sampling", ()):
         return {}
     return {max(1, round(learner.steps * share)): share for share in SNAPSHOTS if share < 1}
@@ -185,6 +187,7 @@ def train_classifier(plan: ClassifierPlan) -> Stage:
             learner, data, seed=seed, device=context.device, folder=folder
         ):
             yield trial.progress("score", state)
+        # arms are compared at equal numbers of steps: fewer would be a fault of the loop
         if state.step != learner.steps:
             raise AssertionError(f"{cell.name} took {state.step} steps, not {learner.steps}")
         save_learner(learner, cell.classifier, trial.labelled, folder, precision)
@@ -213,7 +216,7 @@ def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
     def build(folder: Path) -> Iterator[Progress]:
         trained = yield from train_classifier(plan)
         learner = load_learner(CLASSIFIERS, trained, context.device)
-        probabilities = torch.cat(list(learner.predict(test.images)))
+        probabilities = torch.cat(list(learner.predict(test.images)))  # [N, K]
         predicted = probabilities.argmax(1)
         save_file(
             {

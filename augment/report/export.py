@@ -88,7 +88,7 @@ def _labelled_images(
         if (c.dataset, c.seed, c.frac, c.per_class)
         == (cell["dataset"], cell["seed"], cell["frac"], cell["per_class"])
     ]
-    first: Cell = same[0]
+    first: Cell = same[0]  # all arms of a trial have the same subset
     data = DatasetCache(data_dir).of(first)
     shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
     if data.sha not in shas:
