@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import augment
-from augment.experiment.filters import FILTERS, Evidence, best_half, kept
+from augment.experiment.filters import FILTERS, Evidence, best_half, filter_mask
 from augment.experiment.validation import make_recipe
 from augment.storage.tables import read_csv
 
@@ -30,7 +30,7 @@ def seen():
     ],
 )
 def test_filter_keeps(seen, name, expected):
-    assert kept(name, seen).nonzero().flatten().tolist() == expected
+    assert filter_mask(name, seen).nonzero().flatten().tolist() == expected
 
 
 def test_all_filters_are_listed_above():

@@ -83,12 +83,17 @@ def test_weak_generator_is_warned_of_with_what_more_training_would_cost(small_ru
     assert pd.read_csv(out / "quality.csv")["warning"].tolist() == [said.removesuffix(cost)] * 2
 
 
-def test_judge_is_the_baseline_cell_of_the_trial(small_run, tmp_path):
+def test_judge_is_the_classifier_of_the_baseline_cell_and_scores_no_test_image(small_run, tmp_path):
     both = run(small_run, arm="real+classic,synth")
-    scores = list((both.path / "artefacts/score").iterdir())
-    assert len(scores) == 2
     alone = run(small_run, arm="synth", out=tmp_path / "alone")
-    assert len(list((alone.path / "artefacts/score").iterdir())) == 2  # one more than its cells
+
+    def made(folder, kind):
+        return {path.name for path in (folder / "artefacts" / kind).iterdir()}
+
+    assert made(both.path, "classifier") == made(alone.path, "classifier")
+    assert len(made(alone.path, "classifier")) == 2  # the judge's, and that of the cell
+    assert made(alone.path, "score") == {alone.table.iloc[0]["signature"]}
+    assert len(made(both.path, "score")) == 2
     pd.testing.assert_series_equal(
         both.table.iloc[1].drop(
             ["run", "generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"]

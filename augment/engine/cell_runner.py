@@ -1,4 +1,4 @@
-"""Run one cell; a fault of its own becomes a row that says so."""
+"""Run one cell; its failure becomes a row of results.csv that says why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CellEvents = Iterator[tuple[int, CellEvent]]  # by the cell's number in the run
 
 
 def run_cell_catching(cell: Cell, data: DatasetCache, context: RunContext) -> Iterator[CellEvent]:
-    """Run a cell, its row last; a fault of its own makes a row, so that the others go on."""
+    """Yield the progress of a cell, then its row; a failure makes a row, so that others go on."""
     try:
         yield (yield from run_cell(cell, data.of(cell), context))
     except Diverged as error:
@@ -41,5 +41,5 @@ def run_cell_catching(cell: Cell, data: DatasetCache, context: RunContext) -> It
 
 
 def failed_row(cell: Cell, why: str) -> ResultRow:
-    """The row of a cell that could not be run."""
+    """Build the row of a cell that could not be run."""
     return {**identity(cell), "status": "failed", "error": why}

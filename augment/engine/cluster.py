@@ -1,4 +1,4 @@
-"""`--executor ray`: a task a cell on a Ray cluster (extra `ray`); imported only when asked for."""
+"""`--executor ray`: one Ray task per cell on a cluster (extra `ray`); imported only on demand."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from augment.experiment.recipe import Recipe
 from augment.runtime.device import pick_device
 from augment.storage.artifacts import Store
 
-RETRIES = 3  # of a cell whose node or process was lost; its own faults are not tried again
+RETRIES = 3  # of a cell whose node or process was lost; a cell that raises is not tried again
 
 
 class Cluster:
-    """A Ray cluster, connected to while it is entered; each cell gets so much of a node."""
+    """A Ray cluster, connected inside `with`; each cell gets `cpus` cores and `gpus` GPUs."""
 
     def __init__(
         self, device: str, address: str | None = None, cpus: int = 1, gpus: float | None = None
     ) -> None:
         if device not in ("auto", "cpu", "cuda") or (device == "cpu" and gpus):
             raise UsageError(f"--device {device} with --executor ray: say --gpus, or --device cpu")
-        self.asked, self.cpus, self.gpus = device, cpus, gpus
+        self.requested, self.cpus, self.gpus = device, cpus, gpus
         self.address = address or os.environ.get("RAY_ADDRESS") or "auto"
 
     def __enter__(self) -> Cluster:
@@ -52,14 +52,15 @@ class Cluster:
             ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (OSError, RuntimeError, ValueError, RayError) as error:
             raise MachineError(
-                f"--address {self.address}: no Ray cluster can be reached ({first_line(error)}): "
-                "give the address of one (and its RAY_AUTH_TOKEN), or --address local to start one"
+                f"--address {self.address}: no Ray cluster can be reached "
+                f"({_first_sentence(error)}): give the address of one (and its RAY_AUTH_TOKEN), "
+                "or --address local to start one"
             ) from None
         finally:
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
+                signal.signal(signal.SIGTERM, handler)  # Ray installs a handler
         try:
-            self.fit([node["Resources"] for node in ray.nodes() if node["Alive"]])
+            self.choose_device([node["Resources"] for node in ray.nodes() if node["Alive"]])
         except BaseException:
             ray.shutdown()
             raise
@@ -68,32 +69,34 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         ray.shutdown()
 
-    def fit(self, nodes: list[dict[str, float]]) -> None:
-        """Settle the device; MachineError if no node has room for a cell."""
+    def choose_device(self, nodes: list[dict[str, float]]) -> None:
+        """Choose the device; MachineError if no node has room for a cell."""
         sizes = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
         if self.gpus is None:
-            wanted = self.asked == "cuda" or (self.asked == "auto" and max(sizes, key=max)[1] > 0)
+            wanted = self.requested == "cuda" or (
+                self.requested == "auto" and max(sizes, key=max)[1] > 0
+            )
             self.gpus = float(wanted)
         self.device, self.nodes = torch.device("cuda" if self.gpus else "cpu"), len(nodes)
         if not any(cpus >= self.cpus and gpus >= self.gpus for cpus, gpus in sizes):
-            there = ", ".join(sorted({f"{cpus:g} and {gpus:g}" for cpus, gpus in sizes}))
+            available = ", ".join(sorted({f"{cpus:g} and {gpus:g}" for cpus, gpus in sizes}))
             raise MachineError(
                 f"--cpus {self.cpus} --gpus {self.gpus:g}: no node of the cluster has so many "
-                f"cores and GPUs for a cell (they have {there}): ask for less"
+                f"cores and GPUs for a cell (they have {available}): ask for less"
             )
 
     def resolved(self, recipe: Recipe) -> Recipe:
-        """With nothing left that nodes of different hardware would choose differently."""
+        """Replace each `auto` that nodes of different hardware would resolve differently."""
         recipe = recipe.resolved(self.device.type)
         precision = "fp32" if recipe.precision == "auto" else recipe.precision
         return recipe.model_copy(update={"precision": precision})
 
     def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
-        """What environment.json says of it."""
+        """Describe the workers for environment.json."""
         return {"executor": "ray", "nodes": self.nodes, "threads": self.cpus, "gpus": self.gpus}
 
     def run(self, cells: list[Cell], data: DatasetCache, context: RunContext) -> CellEvents:
-        """Run a task a cell, handed in as soon as nobody else is making what it needs."""
+        """Run one task per cell, submitted once no running task makes an artefact that it needs."""
         folder = context.store.root.resolve()  # tasks have another current folder
         context = dataclasses.replace(context, store=Store(folder))
         task = ray.remote(_run_on_node).options(
@@ -116,7 +119,7 @@ class Cluster:
 def _run_on_node(
     cell: Cell, data: DatasetCache, context: RunContext, threads: int, version: str
 ) -> tuple[ResultRow, list[Progress]]:
-    """Run a cell on a node: its row, and what a person should read."""
+    """Run a cell on a node; return its row and its warnings."""
     node, folder = ray.util.get_node_ip_address(), context.store.root
     if version != __version__:
         raise MachineError(f"node {node} has augment {__version__}, not {version}: make them equal")
@@ -134,16 +137,16 @@ def _run_on_node(
 
 
 def _task_outcome(ref: Any, cell: Cell) -> tuple[ResultRow, list[Progress]]:
-    """What a task returned; one that was lost too often leaves a failed cell."""
+    """Return the row and warnings of a task; one that was lost too often gives a failed row."""
     try:
         return ray.get(ref)
     except RayTaskError as error:
         raise error.cause from None  # the same fault waits for every cell: stop with its sentence
     except RayError as error:
-        why = f"its node or process was lost ({first_line(error)}): run again to go on"
+        why = f"its node or process was lost ({_first_sentence(error)}): run again to go on"
         return failed_row(cell, why), []
 
 
-def first_line(error: Exception) -> str:
-    """Of what Ray says, which is long."""
+def _first_sentence(error: Exception) -> str:
+    """Shorten a message of Ray, which is long, to its first sentence."""
     return str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".: ")

@@ -1,4 +1,4 @@
-"""EXECUTORS: where cells are run, on this machine or on a Ray cluster."""
+"""EXECUTORS: where the cells of a run are computed, on this machine or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from augment.experiment.recipe import Recipe
 
 
 class Executor(Protocol):
-    """Where cells are run; entered for the length of a run."""
+    """Interface of an executor; entered with `with` for the length of a run."""
 
     device: torch.device  # once it is entered
 
@@ -27,11 +27,11 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def resolved(self, recipe: Recipe) -> Recipe:
-        """Replace `auto` by what it stands for there."""
+        """Replace `auto` by its value on that hardware."""
         ...
 
     def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
-        """Settle how cells are spread; returns what environment.json says of it."""
+        """Decide how cells are spread over workers; return the entries of environment.json."""
         ...
 
     def run(self, cells: list[Cell], data: DatasetCache, context: RunContext) -> CellEvents:
@@ -39,27 +39,27 @@ class Executor(Protocol):
         ...
 
 
-def _on_ray(device: str, **asked: Any) -> Executor:
-    """A Ray cluster; MachineError if the extra is not installed."""
+def _on_ray(device: str, **options: Any) -> Executor:
+    """Make a Ray executor; MachineError if the extra is not installed."""
     try:
         from augment.engine.cluster import Cluster
     except ImportError:
         raise MachineError(
             "--executor ray needs the extra: pip install 'augment-compare[ray]'"
         ) from None
-    return Cluster(device, **asked)
+    return Cluster(device, **options)
 
 
 EXECUTORS: dict[str, Callable[..., Executor]] = {"local": Local, "ray": _on_ray}
-FLAGS = {"local": ("jobs",), "ray": ("address", "cpus", "gpus")}  # what each one can be asked
+FLAGS = {"local": ("jobs",), "ray": ("address", "cpus", "gpus")}  # options of each executor
 
 
-def make_executor(executor: str, device: str, **asked: Any) -> Executor:
-    """The executor of a name; UsageError for an unknown one, or a flag of the other executor."""
+def make_executor(executor: str, device: str, **options: Any) -> Executor:
+    """Make an executor by name; UsageError for an unknown one, or a flag of the other executor."""
     if executor not in EXECUTORS:
         raise unknown("executor", executor, EXECUTORS)
-    given = {flag: value for flag, value in asked.items() if value is not None}
+    given = {flag: value for flag, value in options.items() if value is not None}
     for flag in given.keys() - FLAGS[executor]:
-        own = next(name for name, flags in FLAGS.items() if flag in flags)
-        raise UsageError(f"--{flag} is for --executor {own}: leave one of them out")
+        owner = next(name for name, flags in FLAGS.items() if flag in flags)
+        raise UsageError(f"--{flag} is for --executor {owner}: leave one of them out")
     return EXECUTORS[executor](device, **given)

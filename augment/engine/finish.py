@@ -1,4 +1,4 @@
-"""What is done once all cells of a run have ended."""
+"""The last step of a run, once all of its cells have ended: error columns, then outputs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from augment.report.test_set_error import with_test_set_error
 
 
 def finish_run(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Fill what only all cells together tell, write results.csv, then the outputs made from it.
+    """Fill the columns that need all cells, write results.csv, then the outputs made from it.
 
-    Returns the table as results.csv has it then.
+    Returns the table as written to results.csv.
     """
     table = with_test_set_error(folder, table)
     write_results_table(folder, table)

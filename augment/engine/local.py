@@ -16,29 +16,31 @@ from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
 from augment.runtime.device import pick_device
 
-SMALL_SIDE = 32  # up to here several processes of one thread beat one process of all threads
-MOST_JOBS = 8  # unless asked: each takes about a gigabyte
+SMALL_SIDE = (
+    32  # pixels; up to here several processes of one thread beat one process of all threads
+)
+MOST_JOBS = 8  # by default: each takes roughly a gigabyte
 
 
 class Local:
     """This machine: one process, or several."""
 
     def __init__(self, device: str, jobs: int | None = None) -> None:
-        self.asked, self.jobs = device, jobs
+        self.requested, self.jobs = device, jobs
 
     def __enter__(self) -> Local:
-        self.device = pick_device(self.asked)
+        self.device = pick_device(self.requested)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing was taken that has to be given back."""
+        """Release nothing: no resource was acquired."""
 
     def resolved(self, recipe: Recipe) -> Recipe:
-        """Replace `auto` by what it stands for here."""
+        """Replace `auto` by its value on this machine."""
         return recipe.resolved(self.device.type)
 
     def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
-        """Settle the number of processes; returns what environment.json says of them."""
+        """Decide the number of processes; return the entries of environment.json."""
         self.jobs = choose_jobs(self.jobs, self.device, shapes, cells)
         return {"processes": self.jobs, "threads": threads_for(self.jobs)}
 
@@ -53,15 +55,18 @@ class Local:
 
 
 def choose_jobs(
-    asked: int | None, device: torch.device, shapes: list[ImageShape], cells: int
+    requested: int | None, device: torch.device, shapes: list[ImageShape], cells: int
 ) -> int:
-    """As asked; else one process a core for small images on a CPU, one for anything else."""
-    if asked:
-        return asked
+    """Choose the number of processes: one per core for small images on a CPU, else one.
+
+    A number that the user gave is taken as it is.
+    """
+    if requested:
+        return requested
     small = device.type == "cpu" and max(max(shape[1:]) for shape in shapes) <= SMALL_SIDE
     return min(os.cpu_count() or 1, cells, MOST_JOBS) if small else 1
 
 
 def threads_for(jobs: int) -> int:
-    """Threads of each of so many processes."""
+    """Divide the cores among `jobs` processes; return the threads of each."""
     return torch.get_num_threads() if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)

@@ -1,4 +1,4 @@
-"""Run cells in worker processes; a process that is killed costs its own cell alone."""
+"""Run cells in worker processes; a process that is killed loses no cell but the one it ran."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from augment.experiment.progress import Progress
 def run_in_processes(
     cells: list[Cell], data: DatasetCache, context: RunContext, jobs: int, threads: int
 ) -> CellEvents:
-    """Run cells in `jobs` processes of so many threads each; shared stages are made once."""
+    """Run cells in `jobs` processes of `threads` threads each; shared stages run once."""
     environments = [gpu_slot(number, context.device) for number in range(jobs)]
     workers = [Worker(environment, context, data, threads) for environment in environments]
     idle, running, schedule = list(workers), {}, Schedule(cells)
@@ -52,23 +52,23 @@ def run_in_processes(
 
 
 def gpu_slot(number: int, device: torch.device) -> dict[str, str]:
-    """What a worker's environment says of GPUs: one of those seen here, each in its turn."""
+    """Return the environment variables that give worker `number` one GPU, in rotation."""
     if device.type != "cuda" or device.index is not None:
         return {}
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = seen.split(",") if seen else [str(n) for n in range(torch.cuda.device_count())]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
     return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
 
 
 class Worker:
-    """A pool of one process: one that the system kills takes down its own cell and no other."""
+    """A pool of one process: if the system kills it, no other cell is lost."""
 
     def __init__(self, *task: Any) -> None:
         self.task = task
         self.open()
 
     def open(self) -> None:
-        """A new pool with a queue of its own: a killed process can leave its queue locked."""
+        """Create a pool with a new queue: a killed process can leave its queue locked."""
         processes = multiprocessing.get_context("spawn")
         self.events = processes.Queue()
         task: Any = (self.events, *self.task)
@@ -77,7 +77,7 @@ class Worker:
         )
 
     def start(self, number: int, cell: Cell) -> Future[ResultRow]:
-        """Give the process a cell; after a kill there is a new process."""
+        """Submit a cell to the process; if that was killed, to a new one."""
         with signals_held():
             try:
                 return self.pool.submit(_run_in_worker, number, cell)
@@ -87,7 +87,7 @@ class Worker:
                 return self.pool.submit(_run_in_worker, number, cell)
 
     def drain(self) -> CellEvents:
-        """Yield the progress that has come in."""
+        """Yield the events that have arrived."""
         with contextlib.suppress(Empty):
             while True:
                 yield self.events.get_nowait()
@@ -101,32 +101,32 @@ class Worker:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Ctrl-C and SIGTERM come when it is over, and never to a process begun meanwhile.
+    """Delay Ctrl-C and SIGTERM until the block ends; block them in processes started inside.
 
-    A half-begun one would be ended by nobody, and in a terminal Ctrl-C reaches all: the parent
-    decides.
+    Nobody would end a process that is only half started, and in a terminal Ctrl-C reaches all
+    processes: the parent decides.
     """
-    stops, heard = (signal.SIGINT, signal.SIGTERM), []
+    stops, received = (signal.SIGINT, signal.SIGTERM), []
     before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
-    # where another thread takes the signal, its handler is called in the main one all the same
+    # a signal that another thread receives still calls its handler in the main thread
     main = threading.current_thread() is threading.main_thread()
-    held = {n: signal.signal(n, lambda n, _: heard.append(n)) for n in stops} if main else {}
+    held = {n: signal.signal(n, lambda n, _: received.append(n)) for n in stops} if main else {}
     try:
         yield
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number in heard[:1]:
+        for number in received[:1]:
             handler = held[number]
-            if callable(handler):  # not sent again: who watches the signals has read this one
+            if callable(handler):  # not sent again: the watcher of the signals has read this one
                 handler(number, None)
             else:
                 signal.raise_signal(number)
 
 
 def _outcome(future: Future[ResultRow], cell: Cell) -> ResultRow:
-    """A worker's row; one that was killed leaves a failed cell and is not tried again."""
+    """Return the row of a worker; one that was killed gives a failed row, without a retry."""
     try:
         return future.result()
     except BrokenProcessPool:
@@ -140,7 +140,7 @@ WORKER: dict[str, Any] = {}  # of this worker process
 def _initialise(
     events: Any, environment: dict[str, str], context: RunContext, data: DatasetCache, threads: int
 ) -> None:
-    """Set up a worker process; the images come in shared memory, read once for all."""
+    """Set up a worker process; the images arrive in shared memory, read once for all workers."""
     os.environ.update(environment)  # CUDA reads it at its first call, which comes later
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
@@ -148,7 +148,7 @@ def _initialise(
 
 
 def _end_with_parent() -> None:
-    """Die with the parent: an orphan would write into artefacts that the next run is making."""
+    """Exit with the parent: an orphan would write into artefacts that the next run is making."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -156,7 +156,7 @@ def _end_with_parent() -> None:
 
 
 def _run_in_worker(number: int, cell: Cell) -> ResultRow:
-    """Run a cell in a worker process; sends its progress a few times a second."""
+    """Run a cell in a worker process; send its progress a few times a second; return its row."""
     sent = float("-inf")
     for event in run_cell_catching(cell, WORKER["data"], WORKER["context"]):
         if not isinstance(event, Progress):

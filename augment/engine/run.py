@@ -1,4 +1,7 @@
-"""Runs the cells of a recipe, each stage once, resumable, here or on a cluster."""
+"""Run the cells of a recipe, each stage once, resumable, on this machine or on a cluster.
+
+`run` is `augment.run`; the command line iterates over `execute`, which yields progress.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +43,13 @@ from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic, writing
 from augment.storage.run_folder import STATUS_FILE, fresh_folder, open_run
 
-RUNS = Path("results/runs")  # where a run goes that is given no --out
+RUNS = Path("results/runs")  # parent of the run folder without --out
 WRITE_SECONDS = 5.0  # results.csv is written whole, which takes long when there are many rows
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gave: the table of its cells, the synthetic images, and where all of it lies."""
+    """Result of a run: the table of its cells, its synthetic images, and its folder."""
 
     table: pd.DataFrame  # results.csv
     path: Path
@@ -55,7 +58,7 @@ class Result:
 
     @property
     def synthetic(self) -> LabelledImages:
-        """The synthetic images of the first finished cell that has some."""
+        """Synthetic images of the first finished cell that has some; LookupError if none has."""
         with_images = self.table[(self.table["n_synth"] > 0) & (self.table["status"] == "ok")]
         if with_images.empty:
             raise LookupError(f"{self.path} has no synthetic images")
@@ -66,7 +69,7 @@ class Result:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row an arm: mean, paired difference, interval, p, verdict."""
+        """One row per arm: mean, paired difference, interval, p, verdict."""
         from augment.report.table import summarise
 
         return summarise(self.table)
@@ -87,10 +90,10 @@ def run(
 ) -> Result:
     """Run an experiment in silence and return its result; settings are those of a recipe.
 
-    `shard="1/4"` runs the first quarter of the trials; `augment.shards.merge` joins the folders.
-    `executor="ray"` runs on the Ray cluster at `address`, each cell with so many cpus and gpus.
-    Raises an AugmentError in one sentence when something is wrong with the settings, the data, the
-    machine or the run folder.
+    `shard="1/4"` runs the first quarter of the trials; `augment.engine.shards.merge` joins
+    the folders. `executor="ray"` runs on the Ray cluster at `address`, each cell with `cpus` cores
+    and `gpus` GPUs. Raises an AugmentError, in one sentence, for faults of the settings, the data,
+    the machine or the run folder.
     """
     steps = execute(
         make_recipe(**settings),
@@ -111,27 +114,27 @@ def execute(
     shard: Shard | None = None,
     announce: Callable[[Path, int, list[str]], None] | None = None,
 ) -> Generator[Progress, None, Result]:
-    """Run what is missing of a recipe in its folder; yields progress, returns a Result."""
+    """Run the cells of a recipe that its folder lacks; yields progress, returns a Result."""
     with executor:
         recipe = executor.resolved(recipe)
         cells = shard_of(expand(recipe), shard)
         data = DatasetCache(data_dir)
-        checked(cells, data)
+        check_data(cells, data)
         shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
         settings = {**recipe.model_dump(mode="json"), "data": shas}
         if shard:
             settings["shard"] = list(shard)
         workers = executor.plan_workers([d.pool.shape for d in data.loaded.values()], len(cells))
-        refuse_inside((out or RUNS).resolve(), recipe.dataset)
-        folder = out or unused_folder(recipe, settings)
+        _refuse_inside_data((out or RUNS).resolve(), recipe.dataset)
+        folder = out or _unused_folder(recipe, settings)
         lock = open_run(folder, settings)
         try:
             with writing(folder):
                 if announce:
                     notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
                     announce(folder, len(cells), notes)
-                about = {**environment(executor.device), **workers}
-                write_atomic(folder / "environment.json", json.dumps(about, indent=1))
+                machine = {**environment(executor.device), **workers}
+                write_atomic(folder / "environment.json", json.dumps(machine, indent=1))
                 write_start(folder, recipe, cells, data.of)
                 context = RunContext(
                     Store(folder), executor.device, recipe.precision, recipe.seeds[0]
@@ -144,45 +147,46 @@ def execute(
     return Result(table, folder, len(failed), failed["error"].dropna().unique().tolist())
 
 
-def checked(cells: list[Cell], data: DatasetCache) -> None:
-    """Draw every subset once: faults in the data, and in what came pretrained, show at once."""
-    seen: set[Any] = set()
+def check_data(cells: list[Cell], data: DatasetCache) -> None:
+    """Draw every labelled subset and read all pretrained weights, so that errors show at once."""
+    opened: set[Any] = set()
     labelled: dict[Any, torch.Tensor] = {}
     for cell in cells:
         pool = data.of(cell).pool
-        asked = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
-        if asked not in labelled:
-            labelled[asked] = cell.labelled_indices(pool)
-        if len(labelled[asked]) == len(pool) and ARMS[cell.arm].unlabelled:
+        subset = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
+        if subset not in labelled:
+            labelled[subset] = cell.labelled_indices(pool)
+        if len(labelled[subset]) == len(pool) and ARMS[cell.arm].unlabelled:
             raise nothing_unlabelled(cell.arm)
-        if cell.weights and cell.weights not in seen:
-            seen.add(cell.weights)
+        if cell.weights and cell.weights not in opened:
+            opened.add(cell.weights)
             read_weights(cell.weights)
-        opened = (cell.dataset, cell.size, repr(cell.generator_settings))
-        if cell.generator and not GENERATORS[cell.entry].closed_set and opened not in seen:
-            seen.add(opened)
+        inputs = (cell.dataset, cell.size, repr(cell.generator_settings))
+        if cell.generator and not GENERATORS[cell.entry].closed_set and inputs not in opened:
+            opened.add(inputs)
             generator = GENERATORS[cell.entry](**cell.generator_settings)
             generator.prepare(pool, seed=0, device=torch.device("cpu"))
 
 
-def refuse_inside(place: Path, datasets: list[str]) -> None:
-    """UsageError if a run would be written among the pictures that it, or a later one, reads."""
+def _refuse_inside_data(target: Path, datasets: list[str]) -> None:
+    """Raise UsageError if the run folder would lie inside a folder of images that runs read."""
     for name in filter(os.path.isdir, datasets):
-        if place.is_relative_to(Path(name).resolve()):
+        if target.is_relative_to(Path(name).resolve()):
             raise UsageError(
-                f"--out {place} lies in the data folder {name}, where its plots would be taken for "
-                "pictures: name a folder outside"
+                f"--out {target} lies in the data folder {name}, where its plots would be taken "
+                "for pictures: name a folder outside"
             )
 
 
-def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
-    """results/runs/DATASET-GENERATOR(-2 …): a new one, or one of these settings left unfinished."""
+def _unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
+    """Name results/runs/DATASET-GENERATOR(-2 …): new, or unfinished with the same settings."""
 
     def resumable(folder: Path) -> bool:
-        made_by = folder / "settings.json"
-        if (folder / "table.md").exists() or not made_by.exists():
+        settings_file = folder / "settings.json"
+        # table.md is written last: a folder that has it is finished
+        if (folder / "table.md").exists() or not settings_file.exists():
             return False
-        return json.loads(made_by.read_text()) == settings
+        return json.loads(settings_file.read_text()) == settings
 
     names = "+".join(Path(d).resolve().name for d in recipe.dataset)
     names += "-" + "+".join(recipe.generator)
@@ -194,10 +198,10 @@ def unused_folder(recipe: Recipe, settings: dict[str, Any]) -> Path:
 def run_cells(
     cells: list[Cell], data: DatasetCache, context: RunContext, executor: Executor
 ) -> Generator[Progress, None, pd.DataFrame]:
-    """All cells; results.csv and status.json follow. Yields progress, returns the table."""
+    """Run all cells, keep results.csv and status.json current; yields progress, returns a table."""
     folder = context.store.root
     rows: dict[int, ResultRow] = {}
-    status, written = Status(len(cells)), float("-inf")
+    status, written = Status(len(cells)), float("-inf")  # time of the last write
     try:
         yield Progress(CELL, "", 0, len(cells))
         for number, event in executor.run(cells, data, context):
@@ -213,7 +217,7 @@ def run_cells(
                 write_atomic(folder / STATUS_FILE, status.record(going=True))
                 written = time.monotonic()
             yield step
-    finally:
+    finally:  # after an interrupt too: the finished cells are kept
         table = write_results(folder, cells, rows)
         write_atomic(folder / STATUS_FILE, status.record(going=False))
     return table

@@ -1,4 +1,4 @@
-"""Which cells can begin: stages that cells share are made once."""
+"""Which cells can start: stages that cells share run once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from augment.experiment.cells import Cell
 
 
 class Schedule:
-    """The cells of a run that are waiting, and what the finished ones have made."""
+    """The waiting cells of a run, and the stages that have finished."""
 
     def __init__(self, cells: list[Cell]) -> None:
         self.cells = cells
@@ -16,17 +16,18 @@ class Schedule:
         self.finished: set[str] = set()  # keys of stages
 
     def begin(self, running: Iterable[int], most: int | None = None) -> list[int]:
-        """Numbers of cells that begin now, most urgent first: nobody makes what they need."""
-        begun = self._ready(running)[:most]
-        self.waiting = [n for n in self.waiting if n not in begun]
-        return begun
+        """Start cells whose stages no running cell makes, most urgent first; return numbers."""
+        started = self._ready(running)[:most]
+        self.waiting = [n for n in self.waiting if n not in started]
+        return started
 
     def end(self, number: int, *, ok: bool) -> None:
-        """Note that a cell has ended; what a failed one shares is made by the next."""
+        """Record that a cell has ended; the next one makes the shared stages of a failed one."""
         if ok:
             self.finished |= stage_keys(self.cells[number])
 
     def _ready(self, running: Iterable[int]) -> list[int]:
+        # stages that a running cell makes or reads; finished ones may be shared freely
         busy = {key for number in running for key in stage_keys(self.cells[number])}
         ready = []
         for number in sorted(self.waiting, key=self._urgency):
@@ -37,7 +38,7 @@ class Schedule:
         return ready
 
     def _urgency(self, number: int) -> int:
-        """Cells that train a generator first: begun last, it would leave other processes idle."""
+        """Rank training of generators first: started last, it would leave processes idle."""
         cell = self.cells[number]
         if cell.generator is None:
             return 2
@@ -45,10 +46,10 @@ class Schedule:
 
 
 def stage_keys(cell: Cell) -> set[str]:
-    """Names of the stages that a cell shares with others and that are long in the making.
+    """Name the long stages that a cell shares with others.
 
-    The classifier that judges is none of them: whoever comes second waits for it (`Store.making`),
-    which costs less than to hold a whole cell back.
+    The classifier that judges is none of them: a second cell waits for it (`Store.making`), which
+    costs less than to hold a whole cell back.
     """
     if cell.generator is None:
         return set()
@@ -59,7 +60,7 @@ def stage_keys(cell: Cell) -> set[str]:
 
 
 def generator_keys(cell: Cell) -> tuple[str, str]:
-    """Names of a cell's generator and of its synthetic set."""
+    """Name a cell's generator and its synthetic set."""
     model = repr((cell.trial, cell.size, cell.entry, cell.training_settings, cell.classic))
     sampled = repr((cell.use.signed("synthetic"), cell.generator_settings))
     return model, model + sampled

@@ -1,4 +1,4 @@
-"""Slices of a sweep for several machines, and one run folder from the folders they gave."""
+"""Shards of a sweep for several machines, and their merge into one run folder."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from augment.storage.atomic import write_atomic, writing
 from augment.storage.run_folder import STATUS_FILE, differences, open_run
 from augment.storage.tables import read_csv, write_csv
 
-Shard = tuple[int, int]  # which, from 1; of how many
-
+Shard = tuple[int, int]  # number, from 1; count
 
 KEY = ("dataset", "asked", "seed", "generator", "candidates", "arm")
 
 
 def parse_shard(text: str | None) -> Shard | None:
-    """`2/8` → (2, 8); UsageError if it is not of that form."""
+    """Parse `2/8` to (2, 8); UsageError if it is not of that form."""
     if text is None:
         return None
     number, _, count = text.partition("/")
@@ -39,35 +38,35 @@ def parse_shard(text: str | None) -> Shard | None:
 
 
 def shard_of(cells: list[Cell], shard: Shard | None) -> list[Cell]:
-    """Every n-th trial of a recipe, whole: arms that are paired or share stages stay together."""
+    """Select every n-th trial, whole: arms that are paired or share stages stay together."""
     if shard is None:
         return cells
     number, count = shard
-    trials = list(dict.fromkeys(cell.trial for cell in cells))
+    trials = list(dict.fromkeys(cell.trial for cell in cells))  # unique, in order
     if count > len(trials):
         raise UsageError(
             f"--shard {number}/{count}: there are {len(trials)} trials to share out; "
             f"take {len(trials)} shards at most"
         )
-    own = set(trials[number - 1 :: count])
-    return [cell for cell in cells if cell.trial in own]
+    selected = set(trials[number - 1 :: count])
+    return [cell for cell in cells if cell.trial in selected]
 
 
 def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFrame:
-    """Join the run folders of shards into one, as if they had been one run; returns its table.
+    """Join the run folders of shards into that of one run; return its table.
 
     Raises RunFolderError if the shards are of different runs or `out` holds something else,
     UsageError if one is given twice, or (unless `partial`) is missing or unfinished.
     """
-    shards = [(folder, read_shard(folder)) for folder in folders]
-    settings = common_settings(shards)
-    check_complete([tuple(about["shard"]) for _, about in shards], partial)
+    shards = [(folder, _read_shard(folder)) for folder in folders]
+    settings = _common_settings(shards)
+    _check_complete([tuple(recorded["shard"]) for _, recorded in shards], partial)
     cells = expand(make_recipe(**{k: v for k, v in settings.items() if k != "data"}))
-    numbers = {key_of(identity(cell)): place for place, cell in enumerate(cells)}
+    numbers = {_row_key(identity(cell)): number for number, cell in enumerate(cells)}
     rows: dict[int, dict[str, Any]] = {}
-    for folder, about in shards:
-        found = rows_of(folder, len(shard_of(cells, tuple(about["shard"]))), partial)
-        rows |= {numbers[key_of(row)]: row for row in found}
+    for folder, recorded in shards:
+        shard_rows = _finished_rows(folder, len(shard_of(cells, tuple(recorded["shard"]))), partial)
+        rows |= {numbers[_row_key(row)]: row for row in shard_rows}
     versions = {row["version"] for row in rows.values()}
     if len(versions) > 1:
         raise RunFolderError(
@@ -77,11 +76,11 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
     lock = open_run(out, settings)
     try:
         for folder in folders:
-            join_artefacts(folder / "artefacts", out / "artefacts")
+            _join_artefacts(folder / "artefacts", out / "artefacts")
         shutil.copyfile(folders[0] / "recipe.toml", out / "recipe.toml")
         machines = [json.loads((folder / "environment.json").read_text()) for folder in folders]
         write_atomic(out / "environment.json", json.dumps({"shards": machines}, indent=1))
-        write_csv(out / "manifest.csv", join_manifests(folders))
+        write_csv(out / "manifest.csv", _join_manifests(folders))
         notes = [read_csv(folder / "notes.csv", ("dataset", "note")) for folder in folders]
         write_csv(out / "notes.csv", pd.concat(notes).drop_duplicates())
         table = write_results(out, cells, rows)
@@ -94,8 +93,8 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
     return table
 
 
-def read_shard(folder: Path) -> dict[str, Any]:
-    """The settings of a shard's folder."""
+def _read_shard(folder: Path) -> dict[str, Any]:
+    """Read the settings of a shard; UsageError if the folder is no shard."""
     file = folder / "settings.json"
     if not file.is_file():
         raise UsageError(f"{folder} is no run folder: it has no settings.json")
@@ -105,17 +104,21 @@ def read_shard(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def common_settings(shards: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
-    """What the shards agree in, with the data of all; RunFolderError if they do not agree."""
+def _common_settings(shards: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    """Return the common settings with the data of all; RunFolderError where shards differ."""
     (first, settings), *others = shards
     data = dict(settings["data"])
     plain = {k: v for k, v in settings.items() if k not in ("data", "shard")}
     for folder, other in others:
-        own = {k: v for k, v in other.items() if k not in ("data", "shard")}
-        seen = {name: sha for name, sha in data.items() if name in other["data"]}
+        other_plain = {k: v for k, v in other.items() if k not in ("data", "shard")}
+        shared = {name: sha for name, sha in data.items() if name in other["data"]}
         difference = differences(
-            {**plain, "shards": settings["shard"][1], "data": seen},
-            {**own, "shards": other["shard"][1], "data": {k: other["data"][k] for k in seen}},
+            {**plain, "shards": settings["shard"][1], "data": shared},
+            {
+                **other_plain,
+                "shards": other["shard"][1],
+                "data": {k: other["data"][k] for k in shared},
+            },
         )
         if difference:
             raise RunFolderError(
@@ -126,9 +129,9 @@ def common_settings(shards: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]
     return {**plain, "data": data}
 
 
-def check_complete(found: list[Shard], partial: bool) -> None:
-    """Each shard once, and all of them unless it was said that some may be missing."""
-    numbers, count = [number for number, _ in found], found[0][1]
+def _check_complete(given: list[Shard], partial: bool) -> None:
+    """Raise UsageError for a shard given twice or, unless `partial`, a missing one."""
+    numbers, count = [number for number, _ in given], given[0][1]
     twice = sorted({n for n in numbers if numbers.count(n) > 1})
     if twice:
         raise UsageError(f"shard {twice[0]}/{count} is given twice: give each folder once")
@@ -139,15 +142,15 @@ def check_complete(found: list[Shard], partial: bool) -> None:
         )
 
 
-def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells the rows of a run apart."""
-    # what was chosen on validation is no part of what was asked for
-    asked = KEY if pd.notna(row["candidates"]) else (*KEY, *USE_COLUMNS)
-    return tuple(None if pd.isna(row[k]) else row[k] for k in asked)
+def _row_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the key that distinguishes the rows of a run."""
+    # settings chosen on validation are a result, not part of the request
+    columns = KEY if pd.notna(row["candidates"]) else (*KEY, *USE_COLUMNS)
+    return tuple(None if pd.isna(row[k]) else row[k] for k in columns)
 
 
-def rows_of(folder: Path, wanted: int, partial: bool) -> list[dict[str, Any]]:
-    """The rows of a shard; UsageError if it is unfinished."""
+def _finished_rows(folder: Path, wanted: int, partial: bool) -> list[dict[str, Any]]:
+    """Read the rows of a shard; UsageError if it is unfinished, unless `partial`."""
     file = folder / "results.csv"
     rows = read_results(file).drop(columns="run").to_dict("records") if file.is_file() else []
     if len(rows) < wanted and not partial:
@@ -158,33 +161,34 @@ def rows_of(folder: Path, wanted: int, partial: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def join_artefacts(source: Path, target: Path) -> None:
-    """Complete artefacts, as hard links where the disk is the same."""
+def _join_artefacts(source: Path, merged: Path) -> None:
+    """Link complete artefacts into the merged folder; copy them from another disk."""
     for artefact in sorted(source.glob("*/*")):
-        place = target / artefact.parent.name / artefact.name
-        if "." in artefact.name or place.exists():  # unfinished or damaged; shared
+        destination = merged / artefact.parent.name / artefact.name
+        if "." in artefact.name or destination.exists():  # unfinished or damaged; shared
             continue
         Store(source.parent).verified_path(artefact.parent.name, artefact.name)
-        partial = place.with_name(f"{place.name}.partial")
+        # complete or absent: the folder gets its name when all files are in it
+        partial = destination.with_name(f"{destination.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        with writing(place):
-            shutil.copytree(artefact, partial, copy_function=link_or_copy)
-            partial.rename(place)
+        with writing(destination):
+            shutil.copytree(artefact, partial, copy_function=_link_or_copy)
+            partial.rename(destination)
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """A second name for a file that is never written to; a copy on another disk."""
+def _link_or_copy(source: str, target: str) -> None:
+    """Hard-link a file that is never written to again; copy it from another disk."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
 
 
-def join_manifests(folders: list[Path]) -> pd.DataFrame:
-    """One line an image, with the trials of all shards that it is labelled in."""
-    own = ["dataset", "file", "sha256", "group", "label", "split"]
-    read = [read_csv(folder / "manifest.csv", [*own, "seeds"]) for folder in folders]
-    lines = pd.concat(read).reindex(columns=[*own, "seeds"]).astype(object).fillna("")
-    seeds = lines.groupby(own, sort=False)["seeds"].agg(lambda s: set(" ".join(s).split()))
+def _join_manifests(folders: list[Path]) -> pd.DataFrame:
+    """Join manifests to one row per image, with all trials in which it is labelled."""
+    columns = ["dataset", "file", "sha256", "group", "label", "split"]
+    manifests = [read_csv(folder / "manifest.csv", [*columns, "seeds"]) for folder in folders]
+    lines = pd.concat(manifests).reindex(columns=[*columns, "seeds"]).astype(object).fillna("")
+    seeds = lines.groupby(columns, sort=False)["seeds"].agg(lambda s: set(" ".join(s).split()))
     joined = seeds.map(lambda s: " ".join(sorted(s, key=int))).reset_index()
     return joined.sort_values(["dataset", "split"], kind="stable")

@@ -1,4 +1,4 @@
-"""Where a run is: counted while it goes, kept in status.json, read without touching the run."""
+"""Progress of a run: counted while it runs, saved in status.json, read without a lock."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Status:
 
     cells: int = 0
     failed: int = 0
-    found: int = 0  # finished by an earlier try, only read
-    begun: float | None = None  # when the first cell that was not found took its first step
+    found: int = 0  # cells finished by an earlier run and only read
+    begun: float | None = None  # time of the first step of a cell that was not found
     ended: set[int] = field(default_factory=set)
     running: dict[int, Progress] = field(default_factory=dict)  # by cell number
 
     def take(self, step: Progress) -> None:
-        """Count one step; the news of a cell that has ended may come late."""
+        """Count one step; progress of a cell may arrive after its end and is ignored."""
         if step.stage == CELL:
             self.cells = step.steps
             if step.number is not None:
@@ -43,19 +43,20 @@ class Status:
 
     @property
     def per_second(self) -> float | None:
-        """Cells made in a second, those found not counted; None before the first."""
-        made = len(self.ended) - self.found
-        return made / max(time.time() - self.begun, 1e-3) if made and self.begun else None
+        """Cells per second without those found; None before the first."""
+        finished = len(self.ended) - self.found
+        # over wall time, since several processes work at once
+        return finished / max(time.time() - self.begun, 1e-3) if finished and self.begun else None
 
     @property
     def seconds_left(self) -> float | None:
-        """At that rate."""
+        """Seconds left at the present rate; None before the first cell."""
         rate = self.per_second
         return (self.cells - len(self.ended)) / rate if rate else None
 
     def record(self, *, going: bool) -> str:
-        """The text of status.json."""
-        about = {
+        """Return the text of status.json."""
+        status = {
             "cells": self.cells,
             "done": len(self.ended) - self.failed,
             "failed": self.failed,
@@ -70,58 +71,59 @@ class Status:
                 for step in self.running.values()
             ],
         }
-        return json.dumps(about, indent=1)
+        return json.dumps(status, indent=1)
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    """What status.json says, with what follows from it; UsageError if there is none."""
+    """Read status.json and add state and counts; UsageError if there is none."""
     if not (run / "settings.json").is_file():
         raise UsageError(f"{run} is no run folder: it has no settings.json")
     if not (run / STATUS_FILE).is_file():
         raise UsageError(f"{run} has no {STATUS_FILE} yet: go on with augment resume {run}")
-    about = json.loads((run / STATUS_FILE).read_text(encoding="utf-8"))
-    ended = about["done"] + about["failed"]
-    going = about["process"] and not (
-        about["machine"] == platform.node() and gone(about["process"])
+    status = json.loads((run / STATUS_FILE).read_text(encoding="utf-8"))
+    ended = status["done"] + status["failed"]
+    going = status["process"] and not (
+        status["machine"] == platform.node() and _has_ended(status["process"])
     )
-    state = "running" if going else "finished" if ended == about["cells"] else "stopped"
-    running = len(about["stages"]) if going else 0
+    state = "running" if going else "finished" if ended == status["cells"] else "stopped"
+    # a run that was killed leaves stages that nobody works on
+    running = len(status["stages"]) if going else 0
     return {
         "state": state,
-        **about,
-        "seconds_left": about["seconds_left"] if going else None,
+        **status,
+        "seconds_left": status["seconds_left"] if going else None,
         "running": running,
-        "left": about["cells"] - ended - running,
+        "left": status["cells"] - ended - running,
     }
 
 
-def gone(process: int) -> bool:
-    """Whether there is no such process on this machine any more."""
+def _has_ended(process: int) -> bool:
+    """Tell whether a process of this machine has ended."""
     try:
-        os.kill(process, 0)
+        os.kill(process, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return True
-    except PermissionError:  # another person's
+    except PermissionError:  # exists, of another user
         return False
     return False
 
 
-def status_lines(about: dict[str, Any]) -> list[list[str]]:
-    """The same for people."""
-    ago = duration(time.time() - about["time"])
-    going = about["state"] == "running"
-    where = f" (process {about['process']} on {about['machine']})" if going else ""
-    found = f" ({about['found']} by earlier tries)" if about["found"] else ""
+def status_lines(status: dict[str, Any]) -> list[list[str]]:
+    """Format a status as rows of label and text."""
+    ago = duration(time.time() - status["time"])
+    going = status["state"] == "running"
+    where = f" (process {status['process']} on {status['machine']})" if going else ""
+    earlier = f" ({status['found']} by earlier tries)" if status["found"] else ""
     lines = [
-        ["state", f"{about['state']}{where}, last sign {ago} ago"],
+        ["state", f"{status['state']}{where}, last sign {ago} ago"],
         [
             "cells",
-            f"{about['done']} of {about['cells']} done{found}, {about['failed']} failed, "
-            f"{about['running']} running, {about['left']} left",
+            f"{status['done']} of {status['cells']} done{earlier}, {status['failed']} failed, "
+            f"{status['running']} running, {status['left']} left",
         ],
     ]
-    if about["per_second"]:
-        lines.append(["rate", speed(about["per_second"])])
-    if about["seconds_left"] is not None:
-        lines.append(["time left", duration(about["seconds_left"])])
-    return lines + [[s["stage"], f"{s['step']}/{s['steps']} {s['cell']}"] for s in about["stages"]]
+    if status["per_second"]:
+        lines.append(["rate", speed(status["per_second"])])
+    if status["seconds_left"] is not None:
+        lines.append(["time left", duration(status["seconds_left"])])
+    return lines + [[s["stage"], f"{s['step']}/{s['steps']} {s['cell']}"] for s in status["stages"]]

@@ -1,4 +1,4 @@
-"""ARMS: the ways to make a training set. All arms of a trial take the same steps and batches."""
+"""ARMS: the kinds of training set. All arms of a trial take the same steps and batch size."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ UNLABELLED_SHARE = 2.0  # unlabelled images for each labelled one of a batch, be
 
 @dataclass(frozen=True)
 class Arm:
-    """What goes into each batch, and which arm it is measured against."""
+    """Content of each batch, and the arm that it is compared with."""
 
     about: str
     real: bool  # labelled images
     classic: bool  # label-preserving transforms on everything in the batch
     synthetic: bool  # generated images
-    against: str | None  # the paired baseline; None: this is one
-    policy: str | None = None  # of POLICIES, after the classic transforms
-    compose: str | None = None  # of COMPOSITIONS, on the whole batch
-    unlabelled: bool = False  # sees the rest of the pool, without its labels
+    against: str | None  # paired baseline; None: this is one
+    policy: str | None = None  # key of POLICIES, applied after the classic transforms
+    compose: str | None = None  # key of BATCH_TRANSFORMS, applied to the whole batch
+    unlabelled: bool = False  # also uses the rest of the pool, without its labels
     pretrained: bool = False  # starts from the weights of another data set
-    frozen: bool = False  # learns the last layer alone
+    frozen: bool = False  # trains only the last layer
 
     @property
     def closed_set(self) -> bool:
-        """Whether nothing in it was learnt from other labelled images: no weights, no policy."""
+        """Whether it uses no other labelled images: no pretrained weights, no learnt policy."""
         return not self.pretrained and self.policy != "autoaugment"
 
 
-def rival(about: str, *, policy: str | None = None, compose: str | None = None) -> Arm:
-    """A way without generated images to get more out of the labelled ones, on top of classic."""
+def _without_synthetic(about: str, *, policy: str | None = None, compose: str | None = None) -> Arm:
+    """Make an arm that adds a method without generated images to the classic transforms."""
     return Arm(about, True, True, False, "real+classic", policy, compose)
 
 
@@ -48,15 +48,21 @@ ARMS: dict[str, Arm] = {
         "labelled and synthetic images, classic transforms", True, True, True, "real+classic"
     ),
     "synth": Arm("synthetic images alone (its accuracy is the CAS)", False, False, True, "real"),
-    "real+randaugment": rival("classic, then RandAugment", policy="randaugment"),
-    "real+trivialaugment": rival("classic, then TrivialAugment", policy="trivialaugment"),
-    "real+autoaugment": rival(
+    "real+randaugment": _without_synthetic("classic, then RandAugment", policy="randaugment"),
+    "real+trivialaugment": _without_synthetic(
+        "classic, then TrivialAugment", policy="trivialaugment"
+    ),
+    "real+autoaugment": _without_synthetic(
         "classic, then the policy that AutoAugment learnt on CIFAR-10", policy="autoaugment"
     ),
-    "real+randomerasing": rival("classic, then random erasing", policy="randomerasing"),
-    "real+mixup": rival("classic, then mixup of the batch", compose="mixup"),
-    "real+cutmix": rival("classic, then CutMix of the batch", compose="cutmix"),
-    "real+compose": rival("classic, then foregrounds on other grounds", compose="compose"),
+    "real+randomerasing": _without_synthetic(
+        "classic, then random erasing", policy="randomerasing"
+    ),
+    "real+mixup": _without_synthetic("classic, then mixup of the batch", compose="mixup"),
+    "real+cutmix": _without_synthetic("classic, then CutMix of the batch", compose="cutmix"),
+    "real+compose": _without_synthetic(
+        "classic, then foregrounds on other grounds", compose="compose"
+    ),
     "pseudo-label": Arm(
         "classic; unlabelled images of the pool besides, labelled by the classifier itself",
         True,
@@ -106,7 +112,7 @@ DECISIVE = "real+classic+synth"  # flips and crops are free: what counts is the 
 
 
 def nothing_unlabelled(arm: str) -> DataError:
-    """What to say where an arm has no unlabelled images to learn from."""
+    """Make the error of an arm that has no unlabelled images to learn from."""
     return DataError(
         f"arm '{arm}' needs unlabelled images and the whole pool is labelled: take a --frac below "
         "1 or fewer --per-class"
@@ -121,10 +127,11 @@ def training_set(
     share: float,
     unlabelled: LabelledImages | None = None,
 ) -> TrainingSet:
-    """The training set of one arm; `share` of each batch is synthetic where both are mixed.
+    """Build the training set of an arm; `share` of each batch is synthetic where both are mixed.
 
     A fixed share, not a concatenation, so that batch size and steps are equal at every ratio.
-    Unlabelled images come on top of the batch: as many labelled ones are seen in every arm.
+    Unlabelled images are added to the batch: every arm trains on as many labelled ones. Raises
+    ValueError without synthetic images, DataError without unlabelled ones, where the arm has them.
     """
     arm = ARMS[name]
     parts: list[tuple[LabelledImages, float]] = []
@@ -149,13 +156,14 @@ def training_set(
 
 
 def generator_set(labelled: LabelledImages, classic: str, transformed: float) -> TrainingSet:
-    """What a generator learns from: the share `transformed` of each batch with classic transforms.
+    """Build a generator's training set: the share `transformed` of each batch is transformed.
 
-    In between 0 and 1 the transformed images have classes of their own, k + K for k of K, so that
-    the network is told and draws class k untransformed: non-leaking augmentation (Karras 2022,
-    section 5) with one bit. At 1 all are transformed, and so is what the generator draws.
+    Strictly between 0 and 1 the transformed images have separate classes, k + K for k of K, so
+    that the network is conditioned on it and samples of class k are untransformed: non-leaking
+    augmentation (Karras 2022, section 5) with one bit. At 1 all images are transformed, and so are
+    the samples.
     """
-    if transformed in (0, 1) or classic == "none":  # nothing that would have to be told
+    if transformed in (0, 1) or classic == "none":  # no conditioning needed
         return TrainingSet((labelled,), (1.0,), (CLASSIC[classic if transformed else "none"],))
     classes = (*labelled.classes, *(f"{name}, transformed" for name in labelled.classes))
     parts = (

@@ -1,4 +1,4 @@
-"""The cells of a recipe."""
+"""Cell: one row of the table; `expand` lists the cells of a recipe."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ from augment.experiment.synthetic_use import SyntheticUse, combinations
 from augment.experiment.validation import overrides
 from augment.generators import GENERATORS
 
-FIRST_CLASSES = 10  # labelled images a class when nothing is asked of a data set known by name
-
-
-WHOLE = "all of the pool"  # the amount of labelled images in which trials do not differ
+FIRST_CLASSES = 10  # labelled images per class by default, of a data set known by name
+WHOLE = "all of the pool"  # the amount at which all trials have the same labelled images
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,18 +42,18 @@ class Cell:
     generator: str | None = None  # None in arms without synthetic images
     generator_settings: dict[str, Any] = field(default_factory=dict)
     use: SyntheticUse = field(default_factory=SyntheticUse)
-    candidates: tuple[Cell, ...] = ()  # what --select chooses among, on validation
-    folds: int = 0  # of that validation
+    candidates: tuple[Cell, ...] = ()  # of --select, compared on validation data
+    folds: int = 0  # of the cross-validation of --select
     skip_bad: bool = False
     drop_small_classes: bool = False
     weights: str | None = None  # None in arms that start from scratch
 
     def __repr__(self) -> str:
-        """All fields in order, those of `use` among them: selections are signed by this text."""
+        """Format all fields in order, those of `use` inline: selections are signed by this text."""
         return f"Cell({', '.join(f'{k}={v!r}' for k, v in self.flat().items())})"
 
     def flat(self) -> dict[str, Any]:
-        """All fields by name, those of `use` in its place."""
+        """Return all fields by name, those of `use` in place of it."""
         fields: dict[str, Any] = {}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
@@ -63,44 +61,44 @@ class Cell:
         return fields
 
     def record(self) -> dict[str, Any]:
-        """The same for a JSON file."""
+        """Return `flat` for a JSON file, candidates included."""
         return self.flat() | {"candidates": [c.record() for c in self.candidates]}
 
     @property
     def amount(self) -> str:
-        """How much was asked to be labelled."""
+        """Requested number or share of labelled images, in words."""
         if self.per_class:
             return f"{self.per_class} a class"
         return WHOLE if self.frac == 1 else f"{self.frac:.12g} of the pool"
 
     @property
     def trial(self) -> str:
-        """What all arms of a pair share."""
+        """Data set, amount and seed, which paired arms share, in words."""
         return f"{self.dataset}, {self.amount}, seed {self.seed}"
 
     @property
     def name(self) -> str:
-        """For progress lines."""
+        """Name of the cell in progress lines."""
         return f"{self.trial}: {self.arm}" + (f" ({self.generator})" if self.generator else "")
 
     @property
     def entry(self) -> str:
-        """Its generator's name in the registry: `generator` may name settings after it."""
+        """Registered name of the generator: `generator` may append settings to it."""
         return split_variant(str(self.generator))[0]
 
     @property
     def training_settings(self) -> dict[str, Any]:
-        """Its generator's settings without those that matter in sampling alone."""
+        """Settings of the generator except those of sampling."""
         return {k: v for k, v in self.generator_settings.items() if k not in self.sampling_settings}
 
     @property
     def sampling_settings(self) -> dict[str, Any]:
-        """Its generator's settings that matter in sampling alone."""
+        """Settings of the generator that affect sampling only."""
         return {k: self.generator_settings[k] for k in GENERATORS[self.entry].sampling}
 
     @property
     def baseline(self) -> Cell:
-        """The cell of the same trial that the decisive arm is measured against."""
+        """Cell of the same trial that the decisive arm is compared with."""
         return dataclasses.replace(
             self,
             arm=str(ARMS[DECISIVE].against),
@@ -113,12 +111,12 @@ class Cell:
         )
 
     def labelled_indices(self, pool: LabelledImages) -> Tensor:
-        """Indices of the images of the pool that its trial may learn from."""
+        """Draw the labelled subset of the trial: [N] indices into the pool."""
         return labelled_subset(pool, frac=self.frac, per_class=self.per_class, seed=self.seed)
 
 
 def expand(recipe: Recipe) -> list[Cell]:
-    """The cells of a resolved recipe, each once: arms without a generator are not repeated."""
+    """List the cells of a resolved recipe, each once: arms without a generator do not repeat."""
     if recipe.preset == "auto":
         raise ValueError("resolve the recipe first")
     classifier = hyperparameters(
@@ -134,7 +132,7 @@ def expand(recipe: Recipe) -> list[Cell]:
     }
     cells: dict[str, Cell] = {}
     for dataset, (frac, per_class), seed in itertools.product(
-        recipe.dataset, amounts(recipe), recipe.seeds
+        recipe.dataset, _amounts(recipe), recipe.seeds
     ):
         common: dict[str, Any] = dict(
             dataset=dataset,
@@ -148,21 +146,24 @@ def expand(recipe: Recipe) -> list[Cell]:
             drop_small_classes=recipe.drop_small_classes,
         )
         common["frac"], common["per_class"] = frac, per_class
-        if (frac, per_class) == (None, None):  # of one's own all, of a known one few
+        if (frac, per_class) == (
+            None,
+            None,
+        ):  # default: all of the user's images, few of a known data set
             known = dataset in DATASETS
             common["frac"], common["per_class"] = (None, FIRST_CLASSES) if known else (1.0, None)
         for arm in recipe.arm:
-            for cell in arm_cells(recipe, settings, arm, common):
+            for cell in _arm_cells(recipe, settings, arm, common):
                 cells.setdefault(repr(cell), cell)
     return list(cells.values())
 
 
 def _check_batches(uses: list[SyntheticUse], batch: int) -> None:
-    """UsageError if a kind of image would not come in, or be normalised by a single one of it."""
+    """Raise UsageError if a batch would hold no image of a kind, or one alone for batch norm."""
     for use in uses:
         if use.share is None:
             continue
-        least = 0.25 if use.mixing == "falling" else 0.5  # that begins with twice as many
+        least = 0.25 if use.mixing == "falling" else 0.5  # falling begins with twice the share
         if not least < use.share * batch < batch - least:
             kind = "synthetic" if use.share < 0.5 else "labelled"
             raise UsageError(
@@ -178,8 +179,8 @@ def _check_batches(uses: list[SyntheticUse], batch: int) -> None:
             )
 
 
-def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
-    """How much is labelled: pairs of which one is given."""
+def _amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
+    """List the amounts of labelled images as (frac, per_class), one of them None."""
     given: list[tuple[float | None, int | None]] = [(f, None) for f in recipe.frac]
     given += [(None, n) for n in recipe.per_class]
     return given or [(None, None)]
@@ -188,28 +189,30 @@ def amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
 Settings = dict[str, dict[str, Any]]  # of each generator
 
 
-def arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, Any]) -> list[Cell]:
-    """The cells of one arm in one trial; with `select` one a generator, which holds the others."""
+def _arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, Any]) -> list[Cell]:
+    """List the cells of an arm in a trial; with `select`, one per generator with candidates."""
     common = common | {"weights": recipe.weights if ARMS[arm].pretrained else None}
     if not ARMS[arm].synthetic:
         return [Cell(arm=arm, **common)]
     cells = []
     for name in recipe.generator:
         variants = [
-            Cell(arm=arm, generator=name, generator_settings=own, use=use, **common)
-            for use, own in combinations(recipe.use_values(), settings[name], mixes=ARMS[arm].real)
+            Cell(arm=arm, generator=name, generator_settings=generator_settings, use=use, **common)
+            for use, generator_settings in combinations(
+                recipe.use_values(), settings[name], mixes=ARMS[arm].real
+            )
         ]
         if not recipe.select:
             cells += variants
         elif ARMS[arm].real:
-            cells.append(_chooser(variants, recipe.folds))
+            cells.append(_selecting_cell(variants, recipe.folds))
         else:  # without real images a share of 0 leaves nothing to learn from
             cells.append(variants[0])
     return cells
 
 
-def _chooser(candidates: list[Cell], folds: int) -> Cell:
-    """The cell that chooses among the candidates on validation."""
+def _selecting_cell(candidates: list[Cell], folds: int) -> Cell:
+    """Make the cell that selects among the candidates on validation data."""
     first = candidates[0]
     return dataclasses.replace(
         first, use=first.use.undecided(), candidates=tuple(candidates), folds=folds

@@ -1,4 +1,4 @@
-"""What the stages of a cell share: the trial with all that is resolved once, and where it runs."""
+"""What the stages of a cell share: the trial, resolved once, and the context of the run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from augment.experiment.progress import Progress
 from augment.storage.artifacts import Store
 from augment.training.checkpoints import TrainingState
 
-Stage = Generator[Progress, None, Path]  # progress, in the end the artefact
+Stage = Generator[Progress, None, Path]  # yields progress, returns the path of the artefact
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a cell is run with and on; none of it changes what is asked."""
+    """Store, device and precision of a run."""
 
     store: Store
     device: torch.device
-    precision: str  # as asked: auto, fp32 or bf16
+    precision: str  # as requested: auto, fp32 or bf16
     first_seed: int  # the trial whose generators leave grids of their training
 
 
@@ -36,7 +36,7 @@ class Trial:
 
     cell: Cell
     data: Dataset
-    indices: Tensor  # of the labelled images in the pool
+    indices: Tensor  # [N] of the labelled images in the pool
     labelled: LabelledImages
     transform: str  # the classic one: a key of CLASSIC
     context: RunContext
@@ -59,15 +59,15 @@ class Trial:
 
     @property
     def baseline(self) -> Trial:
-        """The same for the cell that the decisive arm is measured against."""
+        """The same trial for the cell that the decisive arm is compared with."""
         return self.of(self.cell.baseline)
 
     def of(self, cell: Cell) -> Trial:
-        """The same for another cell of this trial, with the same subset and classic transform."""
+        """Return the trial for another of its cells, with the same subset and classic transform."""
         return dataclasses.replace(self, cell=cell)
 
     def progress(self, stage: str, state: TrainingState) -> Progress:
-        """The progress of a training of this cell."""
+        """Describe the progress of a training of this cell."""
         return Progress(stage, self.cell.name, **vars(state))
 
 
@@ -84,7 +84,7 @@ class SyntheticSet:
 
 @dataclass(frozen=True)
 class CellArtifacts:
-    """What the stages of a cell made."""
+    """Artefacts of the stages of a cell."""
 
     score: Path
     synthetic: SyntheticSet | None

@@ -1,4 +1,4 @@
-"""DatasetCache: the data sets of a run, each loaded once."""
+"""DatasetCache: the data sets of a run by name and options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class DatasetCache:
         self.loaded: dict[tuple[Any, ...], Dataset] = {}
 
     def of(self, cell: Cell) -> Dataset:
-        """The cell's data set."""
+        """Return the cell's data set; load it at the first call."""
+        # all that the content depends on; subsets of the pool are drawn by `Trial.prepare`
         key = (cell.dataset, cell.size, cell.skip_bad, cell.drop_small_classes)
         if key not in self.loaded:
             self.loaded[key] = load_dataset(

@@ -1,6 +1,6 @@
-"""FILTERS: which synthetic images an arm learns from, by what the trial's own judge saw in them.
+"""FILTERS: which synthetic images an arm learns from, by the evidence of the trial's judge.
 
-Nothing here sees more than the labelled images: the judge is the trial's `real+classic` classifier.
+No filter uses more than the labelled images: the judge is the trial's `real+classic` classifier.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of each synthetic image before it is learnt from."""
+    """Measures of each synthetic image, computed before training on it."""
 
-    labels: Tensor  # [N] int64, the classes wanted
+    labels: Tensor  # [N] int64, requested classes
     probabilities: Tensor  # [N, K] probability of each class, by the judge
     distance: Tensor  # [N] to the nearest labelled image of its class, in random features
     copied: Tensor  # [N] bool: repeats a labelled image
 
     @property
     def wanted(self) -> Tensor:
-        """[N] probability of the class wanted."""
+        """[N] probability of the requested class."""
         return self.probabilities.gather(1, self.labels[:, None]).squeeze(1)
 
 
-Filter = Callable[[Evidence], Tensor]
+Filter = Callable[[Evidence], Tensor]  # [N] bool: True for images to keep
 
 
-def keep_all(seen: Evidence) -> Tensor:
-    """All of them."""
-    return torch.ones(len(seen.labels), dtype=torch.bool)
+def keep_all(evidence: Evidence) -> Tensor:
+    """Keep all images."""
+    return torch.ones(len(evidence.labels), dtype=torch.bool)
 
 
-def agreement(seen: Evidence) -> Tensor:
-    """Those that the judge takes for the class wanted."""
-    return seen.probabilities.argmax(1) == seen.labels
+def agreement(evidence: Evidence) -> Tensor:
+    """Keep images that the judge assigns to the requested class."""
+    return evidence.probabilities.argmax(1) == evidence.labels
 
 
-def confidence(seen: Evidence) -> Tensor:
-    """The half of each class that the judge is surest of."""
-    return best_half(seen.wanted, seen.labels)
+def confidence(evidence: Evidence) -> Tensor:
+    """Keep the half of each class of which the judge is most certain."""
+    return best_half(evidence.wanted, evidence.labels)
 
 
-def near(seen: Evidence) -> Tensor:
-    """The half of each class nearest to its labelled images, in features of a random network."""
-    return best_half(-seen.distance, seen.labels)
+def near(evidence: Evidence) -> Tensor:
+    """Keep the half of each class nearest to its labelled images, in random-network features."""
+    return best_half(-evidence.distance, evidence.labels)
 
 
-def new(seen: Evidence) -> Tensor:
-    """Those that repeat no labelled image, by the rules of metrics/copies.py."""
-    return ~seen.copied
+def new(evidence: Evidence) -> Tensor:
+    """Keep images that repeat no labelled image, by the rules of metrics/copies.py."""
+    return ~evidence.copied
 
 
 FILTERS: dict[str, Filter] = {
@@ -65,21 +65,23 @@ FILTERS: dict[str, Filter] = {
 
 
 def best_half(score: Tensor, labels: Tensor) -> Tensor:
-    """[N] bool: the upper half of each class, at least one image; ties in order."""
+    """Keep the upper half of each class, at least one image; ties in order: [N] bool."""
     keep = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():
-        own = (labels == label).nonzero().flatten()
-        order = score[own].argsort(descending=True, stable=True)
-        keep[own[order[: max(1, len(own) // 2)]]] = True
+        members = (labels == label).nonzero().flatten()
+        order = score[members].argsort(descending=True, stable=True)
+        keep[members[order[: max(1, len(members) // 2)]]] = True
     return keep
 
 
-def kept(name: str, seen: Evidence) -> Tensor:
-    """[N] bool under a filter. A class of which nothing is left keeps its surest image, so that no
-    class is missing."""
-    keep = FILTERS[name](seen)
-    for label in seen.labels.unique():
-        own = (seen.labels == label).nonzero().flatten()
-        if not keep[own].any():
-            keep[own[seen.wanted[own].argmax()]] = True
+def filter_mask(name: str, evidence: Evidence) -> Tensor:
+    """Apply a filter: [N] bool.
+
+    A class that would lose all images keeps the most probable one, so that no class is missing.
+    """
+    keep = FILTERS[name](evidence)
+    for label in evidence.labels.unique():
+        members = (evidence.labels == label).nonzero().flatten()
+        if not keep[members].any():
+            keep[members[evidence.wanted[members].argmax()]] = True
     return keep

@@ -12,9 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from augment.errors import UsageError, unknown
 
-MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # of the whole numbers to set
-
-
+MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # integers; all others are at least 1
 SHARES = (
     "transformed",
     "dropout",
@@ -26,7 +24,7 @@ SHARES = (
 
 
 def parse_set(items: list[str]) -> dict[str, dict[str, Any]]:
-    """`--set generator.lr=1e-3` → {"generator": {"lr": 0.001}}; values as in TOML, else text."""
+    """Parse `generator.lr=1e-3` to {"generator": {"lr": 0.001}}; values as in TOML, else text."""
     parsed: dict[str, dict[str, Any]] = {}
     for item in items:
         key, equals, text = item.partition("=")
@@ -42,7 +40,7 @@ def parse_set(items: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def split_variant(name: str) -> tuple[str, dict[str, Any]]:
-    """`"ddpm calls=50"` → ("ddpm", {"calls": 50}): one registered name, run with other settings."""
+    """Split `"ddpm calls=50"` into ("ddpm", {"calls": 50}): registered name and settings."""
     entry, *words = name.split()
     for word in words:
         if not all(word.partition("=")):
@@ -51,7 +49,7 @@ def split_variant(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def check_range(what: str, value: Any, least: int) -> None:
-    """Floats are finite and not negative, whole numbers at least `least`."""
+    """Raise UsageError unless floats are finite and not negative, integers at least `least`."""
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, float) and not 0 <= number < math.inf:
             raise UsageError(f"{what} = {number} is not a finite number from 0 up")
@@ -62,7 +60,7 @@ def check_range(what: str, value: Any, least: int) -> None:
 def hyperparameters(
     registry: dict[str, Any], name: str, preset: str, overrides: dict[str, Any]
 ) -> dict[str, Any]:
-    """Every hyperparameter of an entry: its defaults, the preset's line, then the overrides."""
+    """Resolve all hyperparameters of an entry: its defaults, the preset, then the overrides."""
     entry = registry[name]
     types = typing.get_type_hints(entry)
     settings = {f.name: f.default for f in dataclasses.fields(entry) if f.init}
@@ -74,9 +72,11 @@ def hyperparameters(
             settings[key] = TypeAdapter(types[key]).validate_python(value)
         except ValidationError as error:
             raise UsageError(f"{name}.{key} = {value!r}: {error.errors()[0]['msg']}") from None
+        # pydantic accepts True as 1
         if isinstance(value, bool) and types[key] is not bool:
             raise UsageError(f"{name}.{key} = {value!r}: true or false is no value here")
         check_range(f"{name}.{key}", settings[key], least=0 if key in MAY_BE_ZERO else 1)
         if key in SHARES and settings[key] > 1:
             raise UsageError(f"{name}.{key} = {value!r}: write a share from 0 to 1")
+    # lists, as JSON and TOML have them: signatures are made of these values
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

@@ -1,4 +1,4 @@
-"""The method: one cell of the table, from a data set to its scores. Read `run_cell` first."""
+"""The method: one cell of the table, from data set to scores. Read `run_cell` first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run_cell(
 
 
 def learn_and_score(trial: Trial) -> Generator[Progress, None, CellArtifacts]:
-    """Run the stages of a cell whose settings stand, from the labelled images to the score."""
+    """Run the stages of a cell whose settings are decided, from labelled images to the score."""
     synthetic = None
     if trial.cell.generator:
         # generate

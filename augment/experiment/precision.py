@@ -1,4 +1,4 @@
-"""The precision of each learner of a trial: as asked, or fp32 where bf16 gives wrong numbers."""
+"""Precision of each learner of a trial: as requested, or fp32 where bf16 is wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from augment.training.precision import pick_precision
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionRecord(Record):
-    """What a verdict on bf16 depends on."""
+    """Dependencies of a verdict on bf16."""
 
     kind = "precision"
     tried: tuple[str, ...]  # processor, torch, threads, settings, shapes
@@ -39,12 +39,13 @@ class PrecisionResult(ArtifactResult):
 def resolve_precision(
     trial: Trial, stage: str, learner: Learner, data: LabelledImages
 ) -> Generator[Progress, None, str]:
-    """fp32 or bf16 for a learner; where bf16 would give wrong numbers here, a warning and fp32.
+    """Choose fp32 or bf16 for a learner; fp32 and a warning where bf16 gives wrong numbers here.
 
-    Tried once a run folder, which keeps the verdict and the warning.
+    Tested once per run folder, which keeps the verdict and the warning.
     """
     context = trial.context
     picked = pick_precision(context.precision, context.device, max(data.shape[1:]))
+    # the faults of bf16 are those of CPU kernels: see training/bf16_guard.py
     if picked == "fp32" or context.device.type != "cpu":
         return picked
 
@@ -60,19 +61,19 @@ def resolve_precision(
 
 
 def precision_of_all(trial: Trial, among: tuple[Cell, ...]) -> Generator[Progress, None, str]:
-    """The precision of all learners of some cells of a trial; of each by name where they differ."""
-    found: dict[str, str] = {}
+    """Resolve the precision of the learners of `among`; as JSON by name where they differ."""
+    by_learner: dict[str, str] = {}
     for cell in among:
         inner = trial.of(cell)
         classifier = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
-        found[cell.classifier] = yield from resolve_precision(
+        by_learner[cell.classifier] = yield from resolve_precision(
             inner, "score", classifier, trial.labelled
         )
         if cell.generator:
             generator = GENERATORS[cell.entry](**cell.generator_settings)
             data = generator_set(trial.labelled, trial.transform, generator.transformed).parts[0]
-            found[cell.generator] = yield from resolve_precision(
+            by_learner[cell.generator] = yield from resolve_precision(
                 inner, "generator", generator, data
             )
-    kinds = set(found.values())
-    return kinds.pop() if len(kinds) == 1 else json.dumps(found, sort_keys=True)
+    kinds = set(by_learner.values())
+    return kinds.pop() if len(kinds) == 1 else json.dumps(by_learner, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Assess a synthetic set before it is learnt from: the trial's own classifier looks at it."""
+"""Assess a synthetic set before training on it, with the trial's real+classic classifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from augment.classifiers import CLASSIFIERS
 from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages
 from augment.experiment.context import Stage, SyntheticSet, Trial
-from augment.experiment.filters import Evidence, kept
+from augment.experiment.filters import Evidence, filter_mask
 from augment.experiment.progress import Progress
 from augment.experiment.records import QualityRecord, QualityResult, SyntheticResult, artifact
 from augment.experiment.sampling import SYNTHETIC_FILE, load_synthetic
@@ -32,21 +32,21 @@ from augment.metrics.synthetic import (
 from augment.runtime.units import duration
 from augment.training.serialization import load_learner
 
-PAIRS_SHOWN = 16  # on the sheet of the images closest to a labelled one
-BEST_SHOWN = 32  # on the sheet of the best
+PAIRS_SHOWN = 16  # in closest.png
+BEST_SHOWN = 32  # in best.png
 EVIDENCE_FILE = "evidence.safetensors"
 
 
 def assess(trial: Trial, synthetic: Path) -> Stage:
-    """Measure a synthetic set with the trial's real+classic classifier, before it is learnt from.
+    """Measure a synthetic set with the trial's real+classic classifier, before training.
 
-    `synthetic` is the set's artefact. Real images to compare with are the pool's that are not
-    labelled; without such the labelled ones stand in, which flatters a generator that repeats
-    them. No measure looks at test images.
+    `synthetic` is the set's artefact. The reference is the unlabelled rest of the pool; where that
+    is too small, the labelled images, which flatters a generator that repeats them. No measure
+    uses test images.
     """
     judge, context = trial.baseline, trial.context
     plan = yield from plan_classifier(judge, None)
-    # named by its score, as the row of the judge's arm is: signatures of 0.3.0 stay valid
+    # signed by its score, like the row of the judge's arm: signatures of 0.3.0 stay valid
     score = plan.record.scored_on(trial.data.test.sha)
     record = QualityRecord(synthetic=synthetic.name, judge=score.signature, data=trial.data.sha)
 
@@ -71,7 +71,7 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
 def measure(
     trial: Trial, path: Path, sampled: SyntheticResult, classifier: Any, folder: Path
 ) -> QualityResult:
-    """Compare a synthetic set with real images; writes the evidence and the sheets to `folder`."""
+    """Compare a synthetic set with real images; write evidence and image grids to `folder`."""
     labelled, classes = trial.labelled, trial.labelled.classes
     synthetic = load_synthetic(path, classes)
     others = _unlabelled(trial)
@@ -83,7 +83,7 @@ def measure(
     fixed = random_features(labelled.shape[0], trial.context.device)
     spaces = {"real+classic classifier": classifier.embed, "random network": fixed}
     evidence = {
-        "chances": probabilities.half(),
+        "chances": probabilities.half(),  # [N, K]; this key is on disk in run folders
         "distance": distance_to_own_class(fixed, synthetic, labelled),
     }
     save_file(evidence, folder / EVIDENCE_FILE)
@@ -118,8 +118,8 @@ def _some(images: LabelledImages) -> LabelledImages:
 
 
 def _with_training(sentence: str, sampled: SyntheticResult) -> str:
-    """A warning, and how many images its generator was trained on; no times: it is in tables."""
-    if not sentence or not sampled.generator_seconds:  # a control: more steps cannot better it
+    """Add the length of training to a warning; no times, since tables hold it."""
+    if not sentence or not sampled.generator_seconds:  # a control is not trained
         return sentence
     return (
         f"{sentence}; {sampled.generator} saw {sampled.images_seen:,} images in its training, "
@@ -128,7 +128,7 @@ def _with_training(sentence: str, sampled: SyntheticResult) -> str:
 
 
 def _with_cost(sentence: str, sampled: SyntheticResult) -> str:
-    """The same for who watches the run: with what ten times the training would take here."""
+    """Add to a warning on the terminal how long ten times the training would take here."""
     seconds = sampled.generator_seconds
     if not sentence or not seconds:
         return sentence
@@ -138,20 +138,20 @@ def _with_cost(sentence: str, sampled: SyntheticResult) -> str:
 def distance_to_own_class(
     embed: Any, synthetic: LabelledImages, labelled: LabelledImages
 ) -> Tensor:
-    """Distance of each synthetic image to the nearest labelled one of its class: [N]."""
+    """Measure how far each synthetic image is from the nearest labelled one of its class: [N]."""
     known, distance = embed(labelled.images), torch.empty(len(synthetic))
     for label in synthetic.labels.unique():
         near = known[labelled.labels.cpu() == label]
-        for rows in (synthetic.labels == label).nonzero().flatten().split(512):
+        for rows in (synthetic.labels == label).nonzero().flatten().split(512):  # bounds the memory
             distance[rows] = torch.cdist(embed(synthetic.images[rows]), near).amin(1)
     return distance
 
 
 def synthetic_set(trial: Trial, synthetic: Path, quality: Path) -> SyntheticSet:
-    """The images of a synthetic set that pass the cell's filter, and what the judge saw in them."""
+    """Load the images of a synthetic set that pass the filter, with the judge's probabilities."""
     images = load_synthetic(synthetic, trial.labelled.classes)
     evidence = read_evidence(synthetic, quality)
-    keep = kept(str(trial.cell.use.filter), evidence)
+    keep = filter_mask(str(trial.cell.use.filter), evidence)
     return SyntheticSet(
         path=synthetic,
         quality=quality,
@@ -162,25 +162,29 @@ def synthetic_set(trial: Trial, synthetic: Path, quality: Path) -> SyntheticSet:
 
 
 def read_evidence(synthetic: Path, quality: Path) -> Evidence:
-    """What is known of each image of a synthetic set."""
-    seen = load_file(quality / EVIDENCE_FILE)
+    """Read the evidence on each image of a synthetic set."""
+    evidence = load_file(quality / EVIDENCE_FILE)
     sampled = load_file(synthetic / SYNTHETIC_FILE)
-    return Evidence(sampled["labels"], seen["chances"].float(), seen["distance"], sampled["copied"])
+    return Evidence(
+        sampled["labels"], evidence["chances"].float(), evidence["distance"], sampled["copied"]
+    )
 
 
 def best_of(synthetic: LabelledImages, probabilities: Tensor) -> Tensor:
-    """The images that the classifier is surest of being what was wanted, as many of each class."""
+    """Select the images most probable in their class, evenly over classes: [n, C, H, W]."""
     wanted = probabilities.gather(1, synthetic.labels[:, None]).squeeze(1)
-    rank = torch.empty_like(synthetic.labels)
+    rank = torch.empty_like(synthetic.labels)  # [N] within the class, 0 is the most probable
     for label in synthetic.labels.unique():
-        own = (synthetic.labels == label).nonzero().flatten()
-        rank[own[wanted[own].argsort(descending=True, stable=True)]] = torch.arange(len(own))
+        members = (synthetic.labels == label).nonzero().flatten()
+        order = wanted[members].argsort(descending=True, stable=True)
+        rank[members[order]] = torch.arange(len(members))
+    # by rank first, so that every class gives equally many; then by class for the rows
     chosen = rank.argsort(stable=True)[:BEST_SHOWN]
     return synthetic.images[chosen[synthetic.labels[chosen].argsort(stable=True)]]
 
 
 def closest_pairs(path: Path, synthetic: LabelledImages, labelled: LabelledImages) -> Tensor:
-    """The synthetic images most like a labelled one, each above that labelled one."""
+    """Make a grid of the synthetic images nearest to a labelled one, each above that one."""
     tensors = load_file(path / SYNTHETIC_FILE)
     closest = tensors["d1_d2"].nan_to_num(1.0).argsort()[:PAIRS_SHOWN]
     columns = -(-len(closest) // 2)

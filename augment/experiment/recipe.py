@@ -24,11 +24,11 @@ from augment.experiment.setting_types import (
 )
 from augment.experiment.synthetic_use import USE_SETTINGS
 
-USUAL_ARMS = ("real", "real+classic", "real+synth", "real+classic+synth", "synth")  # unless asked
+USUAL_ARMS = ("real", "real+classic", "real+synth", "real+classic+synth", "synth")  # by default
 
 
 class RecipeBase(BaseModel):
-    """The settings that are not of SyntheticUse, and the checks of all of them."""
+    """Settings that are not fields of SyntheticUse."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,11 +110,11 @@ class RecipeBase(BaseModel):
     )
 
     def use_values(self) -> dict[str, Any]:
-        """The values given for each setting of SyntheticUse."""
+        """Return the values of each setting of SyntheticUse."""
         return {name: getattr(self, name) for name in USE_SETTINGS}
 
     def resolved(self, device_type: str) -> Self:
-        """The same with `auto` replaced by what it stands for on this kind of device."""
+        """Replace `auto` by its value on this kind of device."""
         preset = self.preset
         if preset == "auto":
             preset = "full" if device_type == "cuda" else "quick"

@@ -1,4 +1,4 @@
-"""What each artefact depends on and what making it gave, as types.
+"""Dependencies and results of each artefact, as types.
 
 A `…Record` holds all that an artefact depends on: its fields are its signature. A `…Result` is the
 artefact's `about.json`, read and written here and nowhere else.
@@ -28,19 +28,20 @@ class Record:
 
     @property
     def signature(self) -> str:
-        """16 hex digits, equal for equal fields; those of `use` count as fields of the record."""
+        """16 hex digits, equal for equal fields; entries of `use` count as fields."""
+        # flat, as in 0.3.0, before SyntheticUse existed: old artefacts stay valid
         fields = vars(self).copy()
         use = fields.pop("use", {})
         return signature(fields | use)
 
     def path(self, store: Store) -> Path:
-        """Where the artefact lies once it is complete."""
+        """Return the path of the complete artefact."""
         return store.path(self.kind, self.signature)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorRecord(Record):
-    """What a trained generator depends on."""
+    """Dependencies of a trained generator."""
 
     kind = "generator"
     labelled: str  # SHA-256 of the labelled images
@@ -54,7 +55,7 @@ class GeneratorRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticRecord(Record):
-    """What a synthetic set depends on."""
+    """Dependencies of a synthetic set."""
 
     kind = "synthetic"
     generator: str  # signature
@@ -64,7 +65,7 @@ class SyntheticRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class QualityRecord(Record):
-    """What the measures of a synthetic set depend on."""
+    """Dependencies of the measures of a synthetic set."""
 
     kind = "quality"
     synthetic: str  # signature
@@ -74,7 +75,7 @@ class QualityRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecord(Record):
-    """What a trained classifier depends on: labelled and synthetic images, never the test set."""
+    """Dependencies of a trained classifier: labelled and synthetic images, never the test set."""
 
     kind = "classifier"
     labelled: str
@@ -86,19 +87,19 @@ class ClassifierRecord(Record):
     settings: dict[str, Any]
     precision: str
     transform: str
-    weights: str | None  # SHA-256 of what it starts from
-    parts: list[str]  # SHA-256 of all that it learns from, unlabelled images among them
+    weights: str | None  # SHA-256 of the pretrained weights
+    parts: list[str]  # SHA-256 of each part of the training set, unlabelled images too
     use: dict[str, Any]  # SyntheticUse.signed("score")
     version: str = __version__
 
     def scored_on(self, test: str) -> ScoreRecord:
-        """The record of its score on a test set."""
+        """Return the record of its score on a test set."""
         return ScoreRecord(**vars(self), test=test)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRecord(ClassifierRecord):
-    """What a row of results.csv depends on: the classifier, and the test set."""
+    """Dependencies of a row of results.csv: the classifier and the test set."""
 
     kind = "score"
     test: str  # SHA-256 of the test set
@@ -106,7 +107,7 @@ class ScoreRecord(ClassifierRecord):
 
 @dataclass(frozen=True)
 class ArtifactResult:
-    """What making an artefact gave: its about.json."""
+    """Results of making an artefact: its about.json."""
 
     def write(self, folder: Path) -> None:
         """Write about.json, the last file of an artefact."""
@@ -115,9 +116,9 @@ class ArtifactResult:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read about.json; what an older version wrote beside or left out is passed over."""
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        return cls(**{f.name: about[f.name] for f in dataclasses.fields(cls) if f.name in about})
+        """Read about.json; ignore keys that an older version added or left out."""
+        values = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values})
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class SyntheticResult(ArtifactResult):
 class QualityResult(ArtifactResult):
     """The measures of a synthetic set."""
 
-    against: str  # which real images it was compared with
+    against: str  # real images of the comparison
     agreement: float
     agreement_by_class: list[float | None]
     agreement_floor: float
@@ -210,9 +211,9 @@ class ScoreResult(ClassifierResult):
 def artifact(
     store: Store, record: Record, build: Callable[[Path], Iterator[Any]]
 ) -> Generator[Any, None, Path]:
-    """The artefact of a record; `build(folder)` fills it, and yields progress, unless it is there.
+    """Return the path of an artefact; if it is missing, `build(folder)` fills it, with progress.
 
-    An artefact is there as a whole or not at all; who comes second waits for the first.
+    An artefact is complete or absent; a second process waits for the one that makes it.
     """
     path = record.path(store)
     with store.making(record.kind, record.signature) as folder:
@@ -222,6 +223,6 @@ def artifact(
 
 
 def classifier_path(store: Store, score: Path) -> Path:
-    """The folder with the weights and the history of a scored classifier."""
+    """Find the folder with the weights and the history of a scored classifier."""
     signature_of = ScoreResult.read(score).classifier
     return store.path("classifier", signature_of) if signature_of else score

@@ -1,4 +1,4 @@
-"""results.csv: the one owner of its columns, the row of a cell, writing and reading."""
+"""results.csv: its columns, the row of a cell, writing and reading."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from augment.experiment.synthetic_use import USE_COLUMNS, USE_OF_SCORE, USE_TEXT
 from augment.metrics.classification import BALANCED
 from augment.storage.tables import read_csv, write_csv
 
-CHOICE = ("validation_accuracy", "validation_baseline")  # what a row says of a choice
+CHOICE = ("validation_accuracy", "validation_baseline")  # columns of a choice by --select
 SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 SPACE = ("kid", "fd", "precision", "recall", "density", "coverage")  # in the judge's features
 RESULTS_COLUMNS = [
@@ -35,15 +35,15 @@ TEXT_COLUMNS = [
     *("arm", "classic", "classifier", "measure", "device", "precision_mode"),
     *("status", "error", "signature", "version"),
 ]
-NEWER_COLUMNS = ("se_test_images", *USE_COLUMNS)  # empty in tables of before they were there
-# what tells the cells of one preset and classifier apart
+NEWER_COLUMNS = ("se_test_images", *USE_COLUMNS)  # empty in tables of older versions
+# these distinguish the cells of one preset and classifier
 KEY_COLUMNS = ("dataset", "asked", "seed", "generator", *USE_COLUMNS, "candidates", "arm")
 # settings of an arm: the synthetic set is the same in all of them
 ARM_COLUMNS = ("arm", *USE_OF_SCORE, "candidates")
 
 
 def result_row(trial: Trial, choice: Choice, artifacts: CellArtifacts) -> dict[str, Any]:
-    """The cell's row of results.csv, read from its artefacts."""
+    """Build the cell's row of results.csv from its artefacts."""
     cell, arm, synthetic = trial.cell, ARMS[trial.cell.arm], artifacts.synthetic
     score = ScoreResult.read(artifacts.score)
     sampled = vars(SyntheticResult.read(synthetic.path)) if synthetic else {}
@@ -81,7 +81,7 @@ def result_row(trial: Trial, choice: Choice, artifacts: CellArtifacts) -> dict[s
 
 
 def identity(cell: Cell) -> dict[str, Any]:
-    """The columns of a row that are known before it is run."""
+    """Build the columns of a row that are known before the cell runs."""
     return {
         "dataset": cell.dataset,
         "asked": cell.amount,
@@ -97,7 +97,7 @@ def identity(cell: Cell) -> dict[str, Any]:
 
 
 def write_results(folder: Path, cells: list[Cell], rows: dict[int, dict[str, Any]]) -> pd.DataFrame:
-    """Write results.csv of the finished cells, in the recipe's order whatever order they ended in.
+    """Write results.csv of the finished cells, in the order of the recipe.
 
     Returns the table.
     """
@@ -125,7 +125,7 @@ def read_results(file: Path) -> pd.DataFrame:
 
 
 def _check_results(file: Path, table: pd.DataFrame) -> None:
-    """Raise UsageError for what no run writes: rows twice, unknown arms, impossible scores."""
+    """Raise UsageError for duplicate rows, unknown arms or impossible scores."""
     twice = table.duplicated([*KEY_COLUMNS, "preset", "classifier"])
     scores = pd.to_numeric(table["accuracy"], errors="coerce")
     impossible = table["status"].eq("ok") & ~scores.between(0, 1)

@@ -1,4 +1,4 @@
-"""Sample a synthetic set from a trained generator, and look for copies on the way."""
+"""Sample a synthetic set from a trained generator and search it for copies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from augment.storage.tensor_file import TensorFile
 from augment.training.serialization import load_learner
 
 SYNTHETIC_FILE = "synthetic.safetensors"
-SAMPLES_AT_ONCE = 512  # between two signs of life; whole network calls, as in `images_per_call`
+SAMPLES_AT_ONCE = 512  # between two progress reports; whole network calls, as in `images_per_call`
 
 
 def synthesise(trial: Trial, model: Path) -> Stage:
@@ -72,28 +72,29 @@ def synthetic_record(cell: Cell, model: str) -> SyntheticRecord:
 def sample_into(
     path: Path, generator: Any, labels: Tensor, seeds: Tensor, trial: Trial
 ) -> Generator[Progress, None, float]:
-    """Write an image for each label and seed to a file; returns the seconds of sampling alone.
+    """Write one image per label and seed to a file; return the seconds of sampling alone.
 
-    No more than SAMPLES_AT_ONCE images are held at once.
+    At most SAMPLES_AT_ONCE images are in memory.
     """
-    known = trial.labelled.images.cpu()
-    find = copy_finder(known, mirrored=trial.transform in ("natural", "any-orientation"))
+    labelled_images = trial.labelled.images.cpu()  # [M, C, H, W] uint8
+    find = copy_finder(labelled_images, mirrored=trial.transform in ("natural", "any-orientation"))
     n, seconds = len(labels), 0.0
     shapes = {
         "labels": ("I64", (n,)),
         "seeds": ("I64", (n,)),
-        "nearest": ("I64", (n,)),
-        "d1_d2": ("F32", (n,)),
-        "images": ("U8", (n, *known.shape[1:])),
+        "nearest": ("I64", (n,)),  # index of the nearest labelled image
+        "d1_d2": ("F32", (n,)),  # distance to the nearest, over that to the second nearest
+        "images": ("U8", (n, *labelled_images.shape[1:])),
         "copied": ("BOOL", (n,)),
     }
     with contextlib.closing(TensorFile(path, shapes)) as file:
         for start in range(0, n, SAMPLES_AT_ONCE):
             yield Progress("synthetic", trial.cell.name, start, n)
             part = slice(start, start + SAMPLES_AT_ONCE)
-            begun = time.perf_counter()
+            start_time = time.perf_counter()
+            # copies are searched outside this timing: sample_seconds is the generator's cost
             images = generator.sample(labels[part], seeds=seeds[part])
-            seconds += time.perf_counter() - begun
+            seconds += time.perf_counter() - start_time
             copied, ratio, nearest = find(images)
             file.append("labels", labels[part])
             file.append("seeds", seeds[part])
@@ -105,31 +106,34 @@ def sample_into(
 
 
 def labels_and_seeds(cell: Cell, labelled: LabelledImages) -> tuple[Tensor, Tensor]:
-    """Labels [N] and seeds [N]: image k of a class has the same seed at every ratio.
+    """Make labels [N] and seeds [N]: image k of a class has the same seed at every ratio.
 
-    `ratio` for each labelled image of every class; balanced, as many as even the classes out.
+    There are `ratio` for each labelled image of a class; if balanced, as many as make all classes
+    equal in size.
     """
     labels, seeds = [], []
     counts, ratio = labelled.counts().tolist(), float(cell.use.ratio or 0)
     even = (1 + ratio) * sum(counts) / len(counts)  # real and synthetic images of each class
     for label, count in enumerate(counts):
         wanted = even - count if cell.use.balanced else ratio * count
-        for k in range(max(1, round(wanted))):
+        for k in range(max(1, round(wanted))):  # at least one, so that no class is missing
             labels.append(label)
             seeds.append(seed_for(cell.seed, "synthetic", label, k))
     return torch.tensor(labels), torch.tensor(seeds)
 
 
 def grid_by_class(images: Tensor, labels: Tensor, columns: int = 12) -> Tensor:
-    """A grid of the first images of each of the first ten classes, a row a class."""
+    """Make a grid of the first images of the first ten classes, one row per class."""
     rows = []
     for label in labels.unique()[:10]:
-        own = images[labels == label][:columns]
-        rows.append(torch.cat([own, own.new_full((columns - len(own), *own.shape[1:]), 255)]))
+        first = images[labels == label][:columns]
+        # white images fill up the row of a class that has fewer
+        blank = first.new_full((columns - len(first), *first.shape[1:]), 255)
+        rows.append(torch.cat([first, blank]))
     return class_grid(torch.cat(rows), columns)
 
 
 def load_synthetic(folder: Path, classes: tuple[str, ...]) -> LabelledImages:
-    """The images of a synthetic artefact, memory-mapped."""
+    """Load the images of a synthetic artefact, memory-mapped."""
     tensors = load_file(folder / SYNTHETIC_FILE)
     return LabelledImages(tensors["images"], tensors["labels"], classes)

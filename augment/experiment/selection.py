@@ -1,7 +1,7 @@
-"""`--select`: how synthetic images are used is chosen inside the labelled images, 0 of them too.
+"""`--select`: choose how synthetic images are used, or none of them, by cross-validation.
 
-Cross-validation on the labelled images of one trial: the generator of a fold sees the other folds
-alone, so that the validation images are as new to it as test images are. Test images are not even
+The folds are of the labelled images of one trial. The generator of a fold is trained on the other
+folds alone, so that validation images are as new to it as test images. Test images are not even
 passed in here.
 """
 
@@ -39,7 +39,7 @@ LearnAndScore = Callable[[Trial], Generator[Progress, None, CellArtifacts]]
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionRecord(Record):
-    """What a choice among candidates on validation depends on."""
+    """Dependencies of a choice among candidates on validation data."""
 
     kind = "selection"
     among: str
@@ -63,19 +63,19 @@ class SelectionResult(ArtifactResult):
 
 @dataclass(frozen=True)
 class Choice:
-    """How the synthetic images of a cell are used, chosen on validation."""
+    """Use of synthetic images in a cell, chosen on validation data."""
 
     cell: Cell  # to run
-    columns: dict[str, Any]  # what its row says of the choice
+    columns: dict[str, Any]  # of the choice, in results.csv
 
 
 def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, None, Choice]:
     """Choose a candidate; the baseline, a share of 0, unless one is surely better.
 
-    Candidates are ranked by validation log loss, each at its own best temperature, which is less
+    Candidates are ranked by validation log loss, each at its best temperature, which is less
     noisy than accuracy on so few images. One must beat the baseline by one standard error of the
-    paired difference, since each further candidate adds luck. Raises UsageError if a class has too
-    few images or groups to leave some out.
+    paired difference, since each further candidate raises the chance of a lucky winner. Raises
+    UsageError if a class has too few images or groups to leave some out.
     """
     cell, context = trial.cell, trial.context
     none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against))
@@ -109,13 +109,15 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
 def cross_validated(
     trial: Trial, among: tuple[Cell, ...], learn_and_score: LearnAndScore
 ) -> Generator[Progress, None, Tensor]:
-    """[M, N, K]: class probabilities of each labelled image by candidates that did not see it."""
+    """Predict each labelled image by candidates not trained on it: [M, N, K] probabilities."""
     cell, data, labelled = trial.cell, trial.data, trial.labelled
     groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else None
+    # images of one group, and equal images, stay in one fold: else validation would leak
     units = linked_units(groups, pixel_hashes(labelled.images.cpu()))
     fold_of = torch.tensor(
         folds(labelled.labels.tolist(), units, cell.folds, seed_for(cell.seed, "select"))
     )
+    # every image is held out in exactly one fold, so that each row is written once
     probabilities = torch.zeros(len(among), len(labelled), len(labelled.classes))
     context = dataclasses.replace(trial.context, first_seed=-1)  # no grids of these generators
     for fold in fold_of.unique().tolist():
@@ -140,9 +142,9 @@ def cross_validated(
     return probabilities
 
 
-def _refuse_missing_class(labelled: LabelledImages, learnt: Tensor) -> None:
-    """UsageError if the images of a fold lack a class."""
-    for name, count in zip(labelled.classes, labelled.select(learnt).counts(), strict=True):
+def _refuse_missing_class(labelled: LabelledImages, in_training: Tensor) -> None:
+    """Raise UsageError if the training images of a fold lack a class."""
+    for name, count in zip(labelled.classes, labelled.select(in_training).counts(), strict=True):
         if not count:
             raise UsageError(
                 f"--select: class '{name}' has images of one fold alone (equal images and "
@@ -153,18 +155,18 @@ def _refuse_missing_class(labelled: LabelledImages, learnt: Tensor) -> None:
 def rank_candidates(
     among: tuple[Cell, ...], probabilities: Tensor, labels: Tensor
 ) -> list[dict[str, Any]]:
-    """A line a candidate: its settings, validation scores and loss, gain over none, chosen."""
-    losses = torch.stack([calibrated_losses(own, labels) for own in probabilities])  # [M, N]
-    gains = losses[0] - losses
-    errors = gains.std(1) / len(labels) ** 0.5
+    """Tabulate candidates: settings, validation scores, loss, gain over none, whether chosen."""
+    losses = torch.stack([calibrated_losses(p, labels) for p in probabilities])  # [M, N]
+    gains = losses[0] - losses  # [M, N], paired by image; row 0 is the baseline
+    errors = gains.std(1) / len(labels) ** 0.5  # [M] standard errors of the mean
     sure = gains.mean(1) > errors
     best = int(losses.mean(1).where(sure, losses[0].mean()).argmin())  # the first of equals
-    said = [scores(labels.numpy(), own.argmax(1).numpy()) for own in probabilities]
+    by_candidate = [scores(labels.numpy(), p.argmax(1).numpy()) for p in probabilities]
     return [
         {
             **{k: getattr(cell.use, k) for k in VARIED},
             "share": cell.use.share or 0.0,
-            **said[n],
+            **by_candidate[n],
             "loss": float(losses[n].mean()),
             "gain": float(gains[n].mean()),
             "standard_error": float(errors[n]),
@@ -176,11 +178,11 @@ def rank_candidates(
 
 
 def calibrated_losses(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """[N] log losses at the temperature that makes their mean least (Guo et al. 2017).
+    """Compute log losses at the temperature of the least mean (Guo et al. 2017): [N].
 
-    So that a candidate does not win by being less, or more, sure of the same answers.
+    A candidate must not win by being less, or more, confident in the same answers.
     """
-    logits = probabilities.clamp(min=1e-6).log()
+    logits = probabilities.clamp(min=1e-6).log()  # finite where half floats round to 0
     losses = torch.stack(
         [F.cross_entropy(logits / t, labels, reduction="none") for t in TEMPERATURES]
     )

@@ -51,7 +51,7 @@ class ClassifierPlan:
 def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
     """Name all that the trial's generator depends on."""
     cell, settings = trial.cell, trial.cell.training_settings
-    if not GENERATORS[cell.entry].closed_set:  # what counts is what lies there, not where
+    if not GENERATORS[cell.entry].closed_set:  # signed by content, not by path
         settings["folder"] = folder_sha(Path(settings["folder"]))
     return GeneratorRecord(
         labelled=trial.labelled.sha,
@@ -75,7 +75,7 @@ def fit_generator(trial: Trial) -> Stage:
         learner.prepare(data.parts[0], seed=seed, device=context.device, precision=precision)
         grids = grid_steps(learner) if cell.seed == context.first_seed else set()
         snapshots = snapshot_steps(learner)
-        state = TrainingState(0, learner.steps)
+        state = TrainingState(0, learner.steps)  # of a learner that takes no step
         for state in train_with_checkpoints(
             learner, data, seed=seed, device=context.device, folder=folder
         ):
@@ -107,24 +107,26 @@ def fit_generator(trial: Trial) -> Stage:
 def grid_steps(learner: Learner) -> set[int]:
     """Name the steps at which a generator in training is sampled, in the first trial."""
     shares = getattr(learner, "grid_shares", SNAPSHOTS)
+    # at least step 1 for a share above 0: step 0 is the untrained network
     return {max(share > 0, round(learner.steps * share)) for share in shares}
 
 
 def snapshot_steps(learner: Learner) -> dict[int, float]:
-    """Steps before the last at which a generator's weights are kept, and their share of all."""
+    """Map each step before the last at which weights are saved to its share of all steps."""
+    # without the setting `snapshot` nothing could sample from the earlier weights
     if "snapshot" not in getattr(learner, "sampling", ()):
         return {}
     return {max(1, round(learner.steps * share)): share for share in SNAPSHOTS if share < 1}
 
 
 def grid_labels_and_seeds(n_classes: int, columns: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels and seeds of a grid: a row a class, ten classes at most; the same at every step."""
+    """Make labels and seeds of a grid: one row per class, at most ten; equal at every step."""
     labels = torch.arange(min(10, n_classes)).repeat_interleave(columns)
     return labels, torch.tensor([seed_for("grid", i) for i in range(len(labels))])
 
 
 def classifier_set(trial: Trial, synthetic: SyntheticSet | None) -> TrainingSet:
-    """What the cell's classifier learns from: labelled images, synthetic ones, the arm's way."""
+    """Build the training set of the cell's classifier from labelled and synthetic images."""
     cell, arm = trial.cell, ARMS[trial.cell.arm]
     unlabelled = unlabelled_rest(trial.data.pool, trial.indices) if arm.unlabelled else None
     images = synthetic.images if synthetic else None
@@ -160,7 +162,7 @@ def classifier_record(
 def plan_classifier(
     trial: Trial, synthetic: SyntheticSet | None
 ) -> Generator[Progress, None, ClassifierPlan]:
-    """Settle what the cell's classifier learns from and in which precision."""
+    """Decide the training set and the precision of the cell's classifier."""
     data = classifier_set(trial, synthetic)
     learner = CLASSIFIERS[trial.cell.classifier](**trial.cell.classifier_settings)
     precision = yield from resolve_precision(trial, "score", learner, trial.labelled)
@@ -169,7 +171,7 @@ def plan_classifier(
 
 
 def train_classifier(plan: ClassifierPlan) -> Stage:
-    """Train the cell's classifier on its training set; the test set is not looked at."""
+    """Train the cell's classifier on its training set; the test set is not used."""
     trial, data, synthetic, precision = plan.trial, plan.data, plan.synthetic, plan.record.precision
     cell, context = trial.cell, trial.context
 
@@ -185,6 +187,7 @@ def train_classifier(plan: ClassifierPlan) -> Stage:
             learner, data, seed=seed, device=context.device, folder=folder
         ):
             yield trial.progress("score", state)
+        # arms are compared at equal numbers of steps: fewer would be a fault of the loop
         if state.step != learner.steps:
             raise AssertionError(f"{cell.name} took {state.step} steps, not {learner.steps}")
         save_learner(learner, cell.classifier, trial.labelled, folder, precision)
@@ -213,7 +216,7 @@ def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
     def build(folder: Path) -> Iterator[Progress]:
         trained = yield from train_classifier(plan)
         learner = load_learner(CLASSIFIERS, trained, context.device)
-        probabilities = torch.cat(list(learner.predict(test.images)))
+        probabilities = torch.cat(list(learner.predict(test.images)))  # [N, K]
         predicted = probabilities.argmax(1)
         save_file(
             {

@@ -25,9 +25,9 @@ from augment.experiment.setting_types import (
 
 @dataclass(frozen=True)
 class UseSetting:
-    """What a field of SyntheticUse is to recipes, signatures and tables."""
+    """How recipes, signatures and tables treat a field of SyntheticUse."""
 
-    values: Any  # type of what a recipe gives, for pydantic
+    values: Any  # type in a recipe, for pydantic
     recipe_field: Any  # default, help and group of its flag: see `setting`
     stage: str | None  # whose signature it belongs to; None: the generator's settings hold it
     mixes: bool = False  # None in arms that do not mix labelled and synthetic images
@@ -41,7 +41,7 @@ class UseSetting:
 
     @property
     def of_generator(self) -> bool:
-        """Whether it goes over a setting of the generators that have one of this name."""
+        """Whether it overrides a setting of the generators that have one of this name."""
         return self.stage is None
 
 
@@ -58,7 +58,7 @@ def _filters() -> Collection[str]:
 
 
 def _use(values: Any, recipe_field: Any, stage: str | None, **kinds: Any) -> Any:
-    """A field that is None where there are no synthetic images; a switch is off there."""
+    """Declare a field that is None without synthetic images; a switch is False there."""
     use = UseSetting(values, recipe_field, stage, **kinds)
     return field(default=None if use.varies else False, metadata={"use": use})
 
@@ -133,7 +133,7 @@ class SyntheticUse:
     )
 
     def signed(self, stage: str) -> dict[str, Any]:
-        """The settings that belong to the signature of a stage."""
+        """Return the settings that are part of the signature of a stage."""
         return {
             name: value
             for name, use in USE_SETTINGS.items()
@@ -141,11 +141,11 @@ class SyntheticUse:
         }
 
     def undecided(self) -> SyntheticUse:
-        """The same without the settings that are to be chosen."""
+        """Return a copy with None for the settings that --select decides."""
         return dataclasses.replace(self, **dict.fromkeys(VARIED))
 
     def columns(self) -> dict[str, Any]:
-        """The settings that results.csv has a column for."""
+        """Return the settings that have a column in results.csv."""
         return {name: getattr(self, name) for name in USE_COLUMNS}
 
 
@@ -153,29 +153,31 @@ USE_SETTINGS: dict[str, UseSetting] = {
     f.name: f.metadata["use"] for f in dataclasses.fields(SyntheticUse)
 }
 VARIED = [name for name, use in USE_SETTINGS.items() if use.varies]
-# the generator's own first
+# settings of generators first
 USE_COLUMNS = sorted(VARIED, key=lambda name: not USE_SETTINGS[name].of_generator)
 USE_TEXTS = [name for name in VARIED if USE_SETTINGS[name].values is Many]
-# one synthetic set is used in each of these ways
+# these do not change the synthetic set, only its use
 USE_OF_SCORE = [name for name in VARIED if USE_SETTINGS[name].stage == "score"]
 
 
 def combinations(
-    values: dict[str, Any], own: dict[str, Any], *, mixes: bool
+    values: dict[str, Any], generator_settings: dict[str, Any], *, mixes: bool
 ) -> list[tuple[SyntheticUse, dict[str, Any]]]:
-    """Each combination of the values of a recipe, with the generator's settings under it.
+    """List all combinations of a recipe's values, each with the resulting generator settings.
 
-    `own` are the generator's settings, which values of the same name go over. Settings of mixing
-    are None unless the arm `mixes` labelled and synthetic images.
+    Values override `generator_settings` of the same name. Settings of mixing are None unless the
+    arm `mixes` labelled and synthetic images.
     """
     axes = [values[name] or [None] for name in VARIED]
     switches = {name: values[name] for name in USE_SETTINGS if name not in VARIED}
-    found = []
+    uses = []
     for chosen in itertools.product(*axes):
         use: dict[str, Any] = dict(zip(VARIED, chosen, strict=True)) | switches
-        asked = {n: use[n] for n in VARIED if USE_SETTINGS[n].of_generator}
-        settings = own | {n: v for n, v in asked.items() if n in own and v is not None}
-        use |= {n: settings.get(n) for n in asked}
+        overrides = {n: use[n] for n in VARIED if USE_SETTINGS[n].of_generator}
+        settings = generator_settings | {
+            n: v for n, v in overrides.items() if n in generator_settings and v is not None
+        }
+        use |= {n: settings.get(n) for n in overrides}
         use |= {n: None for n in VARIED if USE_SETTINGS[n].mixes and not mixes}
-        found.append((SyntheticUse(**use), settings))
-    return found
+        uses.append((SyntheticUse(**use), settings))
+    return uses

@@ -24,7 +24,7 @@ from augment.transforms.geometric import CLASSIC
 
 
 def make_recipe(**settings: Any) -> Recipe:
-    """A Recipe from keywords; UsageError in one sentence if one is unknown or out of range."""
+    """Make a Recipe from keywords; UsageError if one is unknown or out of range."""
     for key in settings:
         if key not in Recipe.model_fields:
             raise unknown("setting", key, Recipe.model_fields)
@@ -40,7 +40,7 @@ def make_recipe(**settings: Any) -> Recipe:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """The settings of a TOML recipe, unexpanded; UsageError names file and key."""
+    """Read the settings of a TOML recipe, unexpanded; UsageError names file and key."""
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -63,12 +63,12 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def _entries(recipe: Recipe) -> list[str]:
-    """The registered names of the generators."""
+    """List the registered names of the generators."""
     return [split_variant(name)[0] for name in recipe.generator]
 
 
 def _check_names(recipe: Recipe) -> None:
-    """Names against their registries; the error lists the valid ones."""
+    """Check names against their registries; the error lists the valid ones."""
     for what, names, valid in (
         ("generator", _entries(recipe), GENERATORS),
         ("arm", recipe.arm, ARMS),
@@ -84,7 +84,7 @@ def _check_names(recipe: Recipe) -> None:
 
 
 def _check_use(recipe: Recipe) -> None:
-    """The settings of SyntheticUse against their registries, and the generators' own."""
+    """Check the settings of SyntheticUse against their registries and the generators."""
     for name, values in recipe.use_values().items():
         use = USE_SETTINGS[name]
         if use.registry:
@@ -99,7 +99,7 @@ def _check_use(recipe: Recipe) -> None:
 
 
 def _check_together(recipe: Recipe) -> None:
-    """Settings that must go together, or cannot."""
+    """Check for settings that exclude or require each other."""
     if recipe.frac and recipe.per_class:
         raise UsageError("--frac and --per-class cannot both be given")
     if len(recipe.seeds) > MOST_SEEDS:
@@ -121,7 +121,7 @@ def _check_together(recipe: Recipe) -> None:
 
 
 def _check_overrides(recipe: Recipe) -> None:
-    """Each override, used or not, names a hyperparameter and has its type."""
+    """Check that each override, used or not, names a hyperparameter and has its type."""
     for registry, names in ((GENERATORS, recipe.generator), (CLASSIFIERS, [recipe.classifier])):
         for name in registry:
             given = overrides(recipe, name) if name in names else recipe.set.get(name, {})
@@ -131,13 +131,13 @@ def _check_overrides(recipe: Recipe) -> None:
 
 
 def overrides(recipe: Recipe, name: str) -> dict[str, Any]:
-    """`set` for one generator or classifier: its own section goes over its kind's.
+    """Return the overrides of an entry: the section of its name overrides that of its kind.
 
-    What a generator's name itself says (`ddpm calls=50`) goes over both.
+    Settings in a generator's name (`ddpm calls=50`) override both.
     """
-    name, own = split_variant(name)
+    name, variant = split_variant(name)
     registry: dict[str, Any] = GENERATORS if name in GENERATORS else CLASSIFIERS
     if not hyperparameters(registry, name, "quick", {}):  # a control has nothing to tune
-        return recipe.set.get(name, {}) | own
+        return recipe.set.get(name, {}) | variant
     kind = "generator" if registry is GENERATORS else "classifier"
-    return recipe.set.get(kind, {}) | recipe.set.get(name, {}) | own
+    return recipe.set.get(kind, {}) | recipe.set.get(name, {}) | variant

@@ -1,4 +1,4 @@
-"""What `--weights` means: a safetensors file, a run, or torchvision's own for resnet18."""
+"""Pretrained weights of `--weights`: a safetensors file, a run, or torchvision's resnet18."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from augment.experiment.records import classifier_path
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
 
-SOURCE_ARM = "real+classic"  # the arm of a run whose classifier is taken
+SOURCE_ARM = "real+classic"  # whose classifier of a run is used
 
 
 def weights_file(source: str) -> Path:
-    """The file of a `--weights`; torchvision's is fetched into torch's own cache if need be."""
+    """Find the file of `--weights`; download torchvision's into the cache of torch if missing."""
     if source == TORCHVISION:
         _, file = torchvision_source()
         if not file.exists():
@@ -31,14 +31,14 @@ def weights_file(source: str) -> Path:
 
 
 def read_weights(source: str) -> dict[str, Tensor]:
-    """The tensors of a `--weights`; UsageError for a file that is no safetensors."""
+    """Read the tensors of `--weights`; UsageError for a file that is no safetensors."""
     return (
         torchvision_weights() if source == TORCHVISION else read_safetensors(weights_file(source))
     )
 
 
 def run_weights(folder: Path) -> Path:
-    """Those of a run's classifier of labelled images with classic transforms, first trial."""
+    """Find the weights of a run's first finished real+classic classifier; UsageError if none."""
     table = folder / "results.csv"
     if not table.is_file():
         raise UsageError(f"--weights {folder} is no run folder: it has no results.csv")

@@ -1,4 +1,4 @@
-"""Export the augmented data set of a run: a folder a class, metadata.csv and a data card."""
+"""Export the augmented data set of a run: one folder per class, metadata.csv, data card."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def export_images(
     *,
     with_real: bool,
 ) -> dict[str, Any]:
-    """`out/CLASS/*.png`, `out/metadata.csv` and a data card; reads back as an ImageFolder.
+    """Write `out/CLASS/*.png`, `out/metadata.csv` and a data card; loads as an ImageFolder.
 
     The test set is never exported. Raises UsageError if `out` is not new or empty.
     """
@@ -46,40 +46,40 @@ def export_images(
     score, synthetic, _ = artefacts(run_dir, line)
     quality = QualityResult.read(Store(run_dir).verified_path("quality", str(score.quality)))
     images = load_synthetic(synthetic, tuple(score.classes))
-    folders = folder_names(score.classes)
+    folders = _folder_names(score.classes)
     lines: list[dict[str, Any]] = []
-    labelled, files = labelled_of(run_dir, score.cell, data_dir)
+    labelled, files = _labelled_images(run_dir, score.cell, data_dir)
     out.mkdir(parents=True, exist_ok=True)
     if with_real:
-        lines += write_images(out, labelled, folders, "real", files)
-    lines += write_images(out, images, folders, "synthetic", [""] * len(images))
+        lines += _write_images(out, labelled, folders, "real", files)
+    lines += _write_images(out, images, folders, "synthetic", [""] * len(images))
     write_csv(out / "metadata.csv", pd.DataFrame(lines))
-    found = sentences(run_dir, line)
-    found += [f"Warned of: {quality.warning}."] if quality.warning else []
-    card = data_card(line, SyntheticResult.read(synthetic), len(labelled), with_real, found)
+    findings = _verdict_sentences(run_dir, line)
+    findings += [f"Warned of: {quality.warning}."] if quality.warning else []
+    card = _data_card(line, SyntheticResult.read(synthetic), len(labelled), with_real, findings)
     write_atomic(out / "README.md", card)
     real = len(labelled) if with_real else 0
-    return {"real": real, "synthetic": len(images), "found": found}
+    return {"real": real, "synthetic": len(images), "found": findings}
 
 
-def sentences(run_dir: Path, line: dict[str, Any]) -> list[str]:
-    """The verdict of the run on the generator of a row, where it has one."""
+def _verdict_sentences(run_dir: Path, line: dict[str, Any]) -> list[str]:
+    """Return the verdict sentences of the run on the generator of a row."""
     table = read_results(run_dir / "results.csv")
-    own = table.assign(variant=variant_names(table)).set_index("signature").loc[line["signature"]]
+    row = table.assign(variant=variant_names(table)).set_index("signature").loc[line["signature"]]
     return [
-        said
-        for each, said in verdict_lines(summarise(table))
+        sentence
+        for each, sentence in verdict_lines(summarise(table))
         if (each["dataset"], each["asked"], each["generator"])
-        == (own["dataset"], own["asked"], own["variant"])
+        == (row["dataset"], row["asked"], row["variant"])
     ]
 
 
-def labelled_of(
+def _labelled_images(
     run_dir: Path, cell: dict[str, Any], data_dir: Path | None
 ) -> tuple[LabelledImages, list[str]]:
-    """The labelled images of a cell, drawn again, and the files that they are of.
+    """Select the labelled images of a cell again, with their file names.
 
-    RunFolderError if the data are not the same.
+    Raises RunFolderError if the data are not the same.
     """
     settings = read_settings(run_dir / "settings.json")
     same = [
@@ -88,7 +88,7 @@ def labelled_of(
         if (c.dataset, c.seed, c.frac, c.per_class)
         == (cell["dataset"], cell["seed"], cell["frac"], cell["per_class"])
     ]
-    first: Cell = same[0]
+    first: Cell = same[0]  # all arms of a trial have the same subset
     data = DatasetCache(data_dir).of(first)
     shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
     if data.sha not in shas:
@@ -97,8 +97,8 @@ def labelled_of(
     return data.pool.select(indices), [data.pool_files[i] for i in indices.tolist()]
 
 
-def folder_names(classes: list[str]) -> list[str]:
-    """A folder name for each class, all different."""
+def _folder_names(classes: list[str]) -> list[str]:
+    """Make a unique folder name for each class."""
     names: list[str] = []
     for name in map(label_name, classes):
         unique, number = name, 2
@@ -108,13 +108,13 @@ def folder_names(classes: list[str]) -> list[str]:
     return names
 
 
-def write_images(
+def _write_images(
     out: Path, data: LabelledImages, folders: list[str], source: str, files: list[str]
 ) -> list[dict[str, Any]]:
-    """PNG files by class, and their rows of metadata.csv."""
+    """Write PNG files by class; return their rows of metadata.csv."""
     lines = []
-    for place, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
-        file = out / folders[label] / f"{source}-{place:06d}.png"
+    for index, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
+        file = out / folders[label] / f"{source}-{index:06d}.png"
         file.parent.mkdir(exist_ok=True)
         to_pillow(image).save(file)
         lines.append(
@@ -122,35 +122,35 @@ def write_images(
                 "file_name": file.relative_to(out).as_posix(),
                 "label": data.classes[label],
                 "source": source,
-                "original": files[place],
+                "original": files[index],
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             }
         )
     return lines
 
 
-def data_card(
+def _data_card(
     line: dict[str, Any],
     sampled: SyntheticResult,
     n_labelled: int,
     with_real: bool,
-    found: list[str],
+    findings: list[str],
 ) -> str:
-    """What a user of the exported set must know, in Markdown."""
+    """Write what a user of the exported set must know, in Markdown."""
     what = f"{n_labelled} labelled images and " if with_real else ""
-    learnt = f"trained on those {n_labelled} labelled images alone"
+    training_data = f"trained on those {n_labelled} labelled images alone"
     if not sampled.closed_set:
-        learnt = "trained elsewhere, on data that this card does not know"
-    said = "".join(f"- {escape(sentence)}\n" for sentence in found)
+        training_data = "trained elsewhere, on data that this card does not know"
+    findings_list = "".join(f"- {escape(sentence)}\n" for sentence in findings)
     return f"""# Augmented data set
 
 {what}{sampled.n} synthetic images, a folder a class; `metadata.csv` says which is which.
 
 - Made by `augment` {line["version"]} from `{line["dataset"]}`, trial {line["seed"]}: generator
   `{line["generator"]}` (preset {line["preset"]}), {line["ratio"]:g} synthetic images for each
-  labelled one, {learnt}
+  labelled one, {training_data}
   (closed set: {"yes" if sampled.closed_set else "no"}).
-{said}- **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
+{findings_list}- **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
   {sampled.copy_rate:.1%} (share with d1/d2 < 1/3 in pixels, or nearer to a labelled image than
   99 % of those are to each other; a low rate is no proof of privacy).
 - Labels of synthetic images are what the generator was asked for; nobody looked at them.

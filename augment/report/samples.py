@@ -22,7 +22,7 @@ from augment.training.serialization import load_learner
 
 
 def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[str, Any]:
-    """The first finished row with synthetic images that fits; UsageError names what there is."""
+    """Find the first finished row that matches and has synthetic images; UsageError if none."""
     table = read_results(run_dir / "results.csv")
     rows = table[(table["status"] == "ok") & (table["n_synth"] > 0)]
     if rows.empty:
@@ -39,7 +39,7 @@ def chosen_cell(run_dir: Path, generator: str | None, seed: int | None) -> dict[
 
 
 def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[ScoreResult, Path, Path]:
-    """(the cell's score, its synthetic set, its generator)."""
+    """Locate a cell's artefacts: (score, path of the synthetic set, path of the generator)."""
     store = Store(run_dir)
     score = ScoreResult.read(store.verified_path("score", str(line["signature"])))
     synthetic = store.verified_path("synthetic", str(score.synthetic))
@@ -49,7 +49,7 @@ def artefacts(run_dir: Path, line: dict[str, Any]) -> tuple[ScoreResult, Path, P
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What images to sample from a run's generator."""
+    """Request for images from a run's generator."""
 
     label: str | None  # a class; None: labels at random
     n: int
@@ -61,7 +61,7 @@ class SampleRequest:
 def draw_samples(
     run_dir: Path, request: SampleRequest, out: Path | None, device: str
 ) -> dict[str, Any]:
-    """Write PNG files of fresh samples and a sheet of them; returns where they are."""
+    """Sample new images; write PNG files and a sheet; return their paths, labels and seed."""
     row = chosen_cell(run_dir, request.generator, None)
     score, synthetic, model = artefacts(run_dir, row)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
@@ -94,7 +94,7 @@ def draw_samples(
 
 
 def _labels_of(request: SampleRequest, classes: list[str], seed: int) -> torch.Tensor:
-    """The class index of each sample: [n]; UsageError for a label that is no class."""
+    """Choose the class index of each sample: [n]; UsageError for a label that is no class."""
     if request.label is None:
         rng = torch.Generator().manual_seed(seed_for(seed, "labels"))
         return torch.randint(len(classes), (request.n,), generator=rng)
@@ -104,5 +104,5 @@ def _labels_of(request: SampleRequest, classes: list[str], seed: int) -> torch.T
 
 
 def label_name(name: str) -> str:
-    """A class as a folder name: letters, digits, `.`, `_`, `-` and spaces; no flag, not hidden."""
+    """Make a safe folder name: letters, digits, `.`, `_`, `-`, spaces; no flag, not hidden."""
     return re.sub(r"[^\w .-]", "_", name).lstrip("-. ")[:80].rstrip(" .") or "_"

@@ -23,7 +23,7 @@ import torch
 
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import load_dataset
-from augment.engine.run import checked
+from augment.engine.run import check_data
 from augment.engine.status import Status
 from augment.experiment.arms import training_set
 from augment.experiment.cells import Cell, expand
@@ -68,7 +68,8 @@ def planned(dataset: str, data_dir: Path | None) -> tuple[list[Cell], Rows]:
     one = make_recipe(**asked, seeds="1", preset="smoke").resolved("cpu")
     shelf.of(expand(one)[0])  # the data are read before
     before = resident_mb()
-    spent = seconds(lambda: found.extend(expand(recipe))) + seconds(lambda: checked(found, shelf))
+    spent = seconds(lambda: found.extend(expand(recipe)))
+    spent += seconds(lambda: check_data(found, shelf))
     return found, iter(
         [
             (f"{len(found):,} cells planned", spent, 5.0, "s"),
