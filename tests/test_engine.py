@@ -186,7 +186,7 @@ def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, job
     ]
     flags += [f"--set={s}.{k}={v}" for s, line in SMOKE.items() for k, v in line.items()]
     command = ["run", *flags]
-    for kind in ("generator", "synthetic", "quality", "score"):
+    for kind in ("generator", "synthetic", "quality", "classifier", "score"):
         before = set(out.glob(f"artefacts/{kind}/*"))
         process = Forked(command)
         while process.poll() is None and set(out.glob(f"artefacts/{kind}/*")) <= before:

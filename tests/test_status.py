@@ -67,7 +67,7 @@ def test_stopped_run_says_where_it_was_and_what_was_found_again(small_run):
 
 
 def test_killed_run_is_stopped(small_run):
-    code = "import os; from augment.status import *; s = Status(4, ended={0}); "
+    code = "import os; from augment.engine.status import *; s = Status(4, ended={0}); "
     code += "print(s.record(going=True))"
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     small_run["out"].mkdir()

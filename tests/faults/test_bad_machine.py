@@ -146,8 +146,8 @@ def test_16_run_stopped_in_every_stage_ends_as_if_it_had_not(tmp_path):
 def test_18_damaged_checkpoint_is_named_and_never_taken(tmp_path):
     out = tmp_path / "run"
     words = ["run", *ONE_ARM, "--per-class", "3", "--set", "classifier.steps=2000", "--out", out]
-    stopped(out, words, "score", signal.SIGKILL)
-    (partial,) = out.glob("artefacts/score/*.partial")
+    stopped(out, words, "classifier", signal.SIGKILL)
+    (partial,) = out.glob("artefacts/classifier/*.partial")
     save_checkpoint(partial, {"module.net.0.weight": torch.ones(9)}, {"step": 3})
     file = partial / "checkpoint.safetensors"
     whole = file.read_bytes()
