@@ -15,7 +15,6 @@ from forkserver import run_forked
 
 from augment import cli
 
-pytestmark = pytest.mark.xdist_group("examples")
 COMMANDS = cli.typer.main.get_command(cli.app).commands
 TINY = (
     "--preset smoke --per-class 3 --seeds 1 --jobs 1 --ratio 2 --set generator.steps=4 "

@@ -16,7 +16,6 @@ from PIL import Image
 import augment
 from augment.report.html import class_changes, warnings, with_variants
 
-pytestmark = pytest.mark.xdist_group("html")
 NASTY = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -15,8 +15,6 @@ from augment.recipe import make_recipe
 from augment.shards import merge, parse_shard, shard_of
 from augment.store import read_csv
 
-pytestmark = pytest.mark.xdist_group("shards")
-
 
 @pytest.fixture(scope="module")
 def shards(finished, tmp_path_factory):

@@ -15,7 +15,6 @@ from augment.report.tested import unit_scores, units_tested
 from augment.statistics import compare, image_error
 from augment.store import Store, write_csv
 
-pytestmark = pytest.mark.xdist_group("tested")
 FAST = {"generator": {"steps": 4}, "classifier": {"steps": 6, "epochs": 0}}
 
 
