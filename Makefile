@@ -10,7 +10,7 @@ run: .venv/installed
 	$(BIN)/augment run
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 $(PYTEST_ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

@@ -14,6 +14,28 @@ import torch
 import augment
 from augment.data.images import LabelledImages
 
+# modules whose tests share a run, a cluster or what else takes seconds to make
+TOGETHER = """
+    test_bad_images test_bad_words test_beyond test_cli test_cluster test_examples test_html
+    test_quality test_shards test_test_set_error
+""".split()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give the modules above to one process each, all other tests to whichever is free.
+
+    `--dist loadgroup` would do that, but finds no groups with pytest 9.2 (pytest-xdist 3.8.0).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return file if Path(file).stem in TOGETHER else nodeid
+
+    return Scheduling(config, log)
+
 
 def pytest_addoption(parser):
     parser.addoption("--run-slow", action="store_true", help="run the slow tests too")

@@ -29,7 +29,6 @@ from augment.experiment.validation import make_recipe, read_recipe
 from augment.generators import GENERATORS
 from augment.report.comparison import MEASURES
 
-pytestmark = pytest.mark.xdist_group("cli")
 FAST = (
     "--preset smoke --per-class 3 --seeds 1 --jobs 1 --generator cvae --ratio 2 "
     "--set generator.steps=4 --set classifier.steps=4 --set classifier.width=8"

@@ -16,7 +16,6 @@ from typer.main import get_command
 
 from augment import cli
 
-pytestmark = pytest.mark.xdist_group("examples")
 COMMANDS = get_command(cli.app).commands
 TINY = (
     "--preset smoke --per-class 3 --seeds 1 --jobs 1 --ratio 2 --set generator.steps=4 "

@@ -17,7 +17,6 @@ import augment
 from augment.report.html import numeric_columns, warnings
 from augment.report.html_sections import class_changes, with_variants
 
-pytestmark = pytest.mark.xdist_group("html")
 NASTY = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -16,9 +16,6 @@ from augment.runtime.units import duration
 LONGER = {"classifier": {"steps": 150, "batch": 32, "width": 16, "epochs": 0}}
 
 
-pytestmark = pytest.mark.xdist_group("judge")
-
-
 def run(small_run, **changed):
     return augment.run(**{**small_run, "per_class": 10, "set": LONGER, "seeds": 1, **changed})
 

@@ -15,8 +15,6 @@ from augment.experiment.cells import expand
 from augment.experiment.validation import make_recipe
 from augment.storage.tables import read_csv
 
-pytestmark = pytest.mark.xdist_group("shards")
-
 
 @pytest.fixture(scope="module")
 def shards(finished, tmp_path_factory):

@@ -19,7 +19,6 @@ from augment.report.test_set_error import unit_scores, units_of_test_set
 from augment.storage.artifacts import Store
 from augment.storage.tables import write_csv
 
-pytestmark = pytest.mark.xdist_group("tested")
 FAST = {"generator": {"steps": 4}, "classifier": {"steps": 6, "epochs": 0}}
 
 

@@ -23,7 +23,6 @@ from blackbox import (
 
 from augment.storage.tables import read_csv
 
-pytestmark = pytest.mark.xdist_group("bad_words")
 NASTY = ("=HYPERLINK('x')", "@SUM(1)", "<script>alert(1)", "-0.02", " ä ☃,\n\"q\" & 'r' ")
 
 
