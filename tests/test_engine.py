@@ -18,15 +18,17 @@ import augment
 from augment.data.datasets import load_dataset
 from augment.data.subset import labelled_subset
 from augment.engine.local import Local, choose_jobs, threads_for
-from augment.engine.processes import Worker, gpu_slot, signals_held
+from augment.engine.processes import Worker, gpu_slot
 from augment.engine.run import execute
 from augment.engine.scheduling import Schedule, generator_keys, stage_keys
 from augment.errors import DataError, MachineError, RunFolderError, UsageError
 from augment.experiment import stages
 from augment.experiment.arms import generator_set
 from augment.experiment.cells import expand
+from augment.experiment.context import RunContext
 from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
+from augment.runtime.fork_server import signals_held, start_server
 from augment.runtime.seeds import seed_for
 from augment.storage.tables import read_csv
 from augment.training import checkpoints
@@ -333,10 +335,23 @@ def test_cells_whose_generator_is_not_trained_yet_come_first():
     ]
 
 
-def test_processes_by_picture_size(cpu):
-    assert choose_jobs(3, cpu, [(1, 200, 200)], 9) == 3
-    assert choose_jobs(None, cpu, [(1, 200, 200)], 9) == 1
-    assert choose_jobs(None, cpu, [(1, 8, 8)], 1) == 1
+def test_processes_by_cores_and_memory(cpu, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert choose_jobs(3, cpu, 9) == 3
+    assert choose_jobs(None, cpu, 9) == 4
+    assert choose_jobs(None, cpu, 1) == 1
+    assert choose_jobs(None, torch.device("cuda"), 9) == 1
+    monkeypatch.setattr("augment.engine.local.memory", lambda: 5 * 2**30)
+    assert choose_jobs(None, cpu, 9) == 2
+
+
+def test_a_process_of_several_threads_leaves_a_core_to_other_work(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 16)
+    for cores, jobs, wanted in ((2, 2, 1), (2, 1, 1), (4, 1, 3), (16, 5, 3), (16, 8, 1)):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert threads_for(jobs) == wanted
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)  # OMP_NUM_THREADS=2
+    assert threads_for(1) == 2
 
 
 @pytest.mark.parametrize(
@@ -355,12 +370,19 @@ def test_processes_share_out_the_gpus_that_are_seen(monkeypatch, visible, device
     assert [slot.get("CUDA_VISIBLE_DEVICES") for slot in slots] == seen
 
 
-def test_worker_is_given_its_gpu():
-    worker = Worker({"CUDA_VISIBLE_DEVICES": "5"}, None, None, 1)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])  # forked by the server; started anew
+def test_worker_is_given_its_gpu(device):
+    context = RunContext(None, torch.device(device), "fp32", 0)
+    worker = Worker({"CUDA_VISIBLE_DEVICES": "5"}, context, None, 1)
     try:
         assert worker.pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5"
     finally:
         worker.end()
+
+
+def test_server_starts_no_process_for_a_gpu():
+    assert not start_server("cuda")
+    assert not start_server("cuda:1")
 
 
 def test_manifest_lists_each_labelled_and_test_image(finished):

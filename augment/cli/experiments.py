@@ -26,6 +26,7 @@ from augment.cli.options import (
 from augment.cli.signals import until_signalled
 from augment.experiment.hyperparameters import parse_set
 from augment.experiment.recipe import Recipe
+from augment.runtime.fork_server import start_server
 
 
 @with_options
@@ -122,6 +123,9 @@ def carry_out(
     dry_run: bool = False,
 ) -> None:
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
+    if execution.executor == "local" and execution.jobs != 1 and not dry_run:
+        start_server(execution.device)  # first: it imports torch while this process does
+
     from augment.engine.executors import make_executor
 
     data: dict[str, Any] = dict(data_dir=execution.data_dir, shard=shard)

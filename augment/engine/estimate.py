@@ -8,31 +8,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from augment.classifiers import CLASSIFIERS
-from augment.data.images import LabelledImages
-from augment.data.subset import hide_labels
 from augment.engine.local import choose_jobs, threads_for
 from augment.engine.run import check_data
 from augment.engine.scheduling import generator_keys
 from augment.engine.shards import Shard, shard_of
-from augment.experiment.arms import ARMS, generator_set, training_set
+from augment.engine.stage_timing import (
+    Cost,
+    Measure,
+    arm_without_images,
+    time_generator,
+    time_sampling,
+    time_score,
+    time_stages,
+)
 from augment.experiment.cells import Cell, expand
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
-from augment.experiment.stages import snapshot_steps
-from augment.generators import GENERATORS
-from augment.runtime.device import pick_device, threads
+from augment.runtime.device import pick_device
+from augment.runtime.units import duration
 from augment.storage.artifacts import Store
-from augment.training.bf16_guard import safe_precision
-from augment.training.learner import Learner
-from augment.training.loop import train
-from augment.training.serialization import kept_state
-from augment.training.training_set import TrainingSet
 
-STEPS, WARMUP = 6, 2  # timed steps, and untimed ones before them
+BUSY = 1.25  # wall over processor time from which other work is told of
 
 
 def plan(
@@ -45,50 +42,73 @@ def plan(
 ) -> dict[str, Any]:
     """Return splits, cells, seconds and megabytes; time each distinct stage for a few steps.
 
-    The estimate includes start-up: the CPU time of this process so far, counted again where there
-    are worker processes, which start up side by side.
+    On a CPU the estimate is of the processor's time, so that other work on the machine does not
+    change it; `busy` says what that work adds now. It includes start-up, which is as much as this
+    process has taken so far.
     """
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
     cells, datasets = shard_of(expand(recipe), shard), DatasetCache(data_dir)
     check_data(cells, datasets)
     context = RunContext(Store(Path(os.devnull)), where, recipe.precision, first_seed=-1)
-    jobs = choose_jobs(jobs, where, [datasets.of(cell).pool.shape for cell in cells], len(cells))
-    # of imports and of reading the data
-    startup = time.process_time() * (2 if jobs > 1 else 1)
-    measured: dict[str, tuple[float, float]] = {}  # key of equal cost → seconds, MB
-    finished: set[str] = set()  # unique keys
-    tasks: list[Task] = []
-    disk = 0.0
+    jobs = choose_jobs(jobs, where, len(cells))
+    startup = time.process_time()  # of imports and of reading the data
+    stages = [_cost_stages(cell) for cell in cells]
+    kinds: dict[str, tuple[Measure, Trial]] = {}
     splits: dict[str, str] = {}
-    for cell in cells:
-        data = datasets.of(cell)
-        trial = Trial.prepare(cell, data, context)
-        splits[f"{cell.dataset}, {cell.amount}:"] = (
-            f"{len(trial.indices)} labelled of a pool of {len(data.pool)}, {len(data.test)} test, "
-            f"{len(data.pool.classes)} classes, {'×'.join(map(str, data.pool.shape))}"
-        )
-        seconds, makes_images = 0.0, False
-        for name, key, measure, variant in _cost_stages(cell):
-            if key in finished:  # shared with an earlier cell
-                continue
-            finished.add(key)
-            if name not in measured:
-                with threads(threads_for(jobs)):
-                    measured[name] = measure(trial.of(variant))
-            seconds, disk = seconds + measured[name][0], disk + measured[name][1]
-            makes_images = makes_images or measure is not _measure_score
-        tasks.append((generator_keys(cell) if cell.generator else None, makes_images, seconds))
+    for cell, of_cell in zip(cells, stages, strict=True):
+        trial = Trial.prepare(cell, datasets.of(cell), context)
+        splits[f"{cell.dataset}, {cell.amount}:"] = split_of(trial)
+        for name, _, measure, variant in of_cell:
+            kinds.setdefault(name, (measure, trial.of(variant)))
+    costs = time_stages(kinds, jobs, threads_for(jobs))
+    tasks, number, mb = tasks_of(cells, stages, costs)
+    now = startup + makespan([(key, makes, cost.wall) for key, makes, cost in tasks], jobs)
+    idle = startup + makespan([(key, makes, cost.processor) for key, makes, cost in tasks], jobs)
+    # threads of one process, and a GPU, are waited for: that costs the processor nothing
+    by_processor = where.type == "cpu" and threads_for(jobs) == 1
+    busy = by_processor and now > BUSY * idle
     return {
         "splits": splits,
         "preset": recipe.preset,
         "device": str(where),
         "processes": jobs,
-        "stages": len(finished),
-        "estimated_seconds": round(startup + makespan(tasks, jobs)),
-        "disk_mb": round(disk),
+        "stages": number,
+        "estimated_seconds": round(idle if by_processor else now),
+        **(
+            {"busy": f"beside the other work on this machine about {duration(now)}"} if busy else {}
+        ),
+        "disk_mb": round(mb),
         "cells": [c.name for c in cells],
     }
+
+
+def split_of(trial: Trial) -> str:
+    """Describe the split of a trial: how many images, classes and pixels."""
+    pool, test = trial.data.pool, trial.data.test
+    return (
+        f"{len(trial.indices)} labelled of a pool of {len(pool)}, {len(test)} test, "
+        f"{len(pool.classes)} classes, {'×'.join(map(str, pool.shape))}"
+    )
+
+
+def tasks_of(
+    cells: list[Cell], stages: list[list[TimedStage]], costs: dict[str, Cost]
+) -> tuple[list[tuple[Any, bool, Cost]], int, float]:
+    """Add up the costs of each cell's stages that no earlier cell shares.
+
+    Returns (synthetic set, whether the cell makes it, cost) of each cell, the number of stages and
+    their megabytes.
+    """
+    finished: set[str] = set()  # unique keys
+    tasks: list[tuple[Any, bool, Cost]] = []
+    for cell, of_cell in zip(cells, stages, strict=True):
+        new = [stage for stage in of_cell if stage[1] not in finished]
+        finished |= {key for _, key, _, _ in new}
+        cost = sum((costs[name] for name, *_ in new), Cost(0.0, 0.0))
+        makes_images = any(measure is not time_score for _, _, measure, _ in new)
+        tasks.append((generator_keys(cell) if cell.generator else None, makes_images, cost))
+    return tasks, len(finished), sum(cost.mb for *_, cost in tasks)
 
 
 Task = tuple[Any, bool, float]  # synthetic set, whether the cell makes it, seconds of the cell
@@ -111,8 +131,11 @@ def makespan(tasks: list[Task], jobs: int) -> float:
     return max(free)
 
 
-def _cost_stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
-    """List the stages of a cell: (key of equal cost, unique key, function that measures, cell).
+TimedStage = tuple[str, str, Measure, Cell]  # key of equal cost, unique key, what times it, cell
+
+
+def _cost_stages(cell: Cell) -> list[TimedStage]:
+    """List the stages of a cell.
 
     A cell with a generator also needs the real+classic classifier, which judges its images; a cell
     that selects needs all of its candidates in each fold, then one of them.
@@ -126,89 +149,15 @@ def _cost_stages(cell: Cell) -> list[tuple[str, str, Any, Cell]]:
         ]
         return [*in_folds, *_cost_stages(cell.candidates[0])]
     amount = (cell.dataset, cell.amount, cell.size)
-    stages_of_cell = []
+    stages_of_cell: list[TimedStage] = []
     for variant in (cell, cell.baseline) if cell.generator else (cell,):
-        kind = repr(("score", *amount, _arm_without_images(variant.arm)))
-        stages_of_cell.append((kind, repr(variant), _measure_score, variant))
+        kind = repr(("score", *amount, arm_without_images(variant.arm)))
+        stages_of_cell.append((kind, repr(variant), time_score, variant))
     if cell.generator:
         model, images = generator_keys(cell)
         settings = (cell.generator, cell.generator_settings, *amount)
         stages_of_cell += [
-            (repr(("generator", settings)), model, _measure_generator, cell),
-            (repr(("synthetic", settings, cell.use.ratio)), images, _measure_sampling, cell),
+            (repr(("generator", settings)), model, time_generator, cell),
+            (repr(("synthetic", settings, cell.use.ratio)), images, time_sampling, cell),
         ]
     return stages_of_cell
-
-
-def _arm_without_images(arm: str) -> str:
-    """Return an arm of equal cost without synthetic images: the one it is measured against."""
-    return str(ARMS[arm].against) if ARMS[arm].synthetic else arm
-
-
-def _training_seconds(learner: Any, data: TrainingSet, device: torch.device) -> float:
-    """Extrapolate the seconds of a whole training from the median of a few steps."""
-    if not learner.steps:
-        return 0.0
-    steps, learner.steps = learner.steps, min(learner.steps, WARMUP + STEPS)
-    ends = [time.perf_counter()]
-    for _, metrics in train(learner, data, seed=0, device=device):
-        float(next(iter(metrics.values())))  # wait for the device
-        ends.append(time.perf_counter())
-    # the median: a single slow step would distort the mean of so few
-    laps = sorted(b - a for a, b in zip(ends[WARMUP:], ends[WARMUP + 1 :], strict=False))
-    learner.steps = steps
-    return laps[len(laps) // 2] * steps
-
-
-def _prepare_as_in_run(trial: Trial, learner: Any, images: LabelledImages) -> Any:
-    """Prepare a learner in the precision that it would have in the run."""
-    context = trial.context
-    safe, _ = safe_precision(learner, images, context.precision, context.device)
-    learner.prepare(images, seed=0, device=context.device, precision=safe)
-    return learner
-
-
-def _weights_mb(learner: Learner) -> float:
-    """Return the size of the saved weights in megabytes."""
-    return sum(t.numel() * t.element_size() for t in kept_state(learner).values()) / 1e6
-
-
-def _measure_generator(trial: Trial) -> tuple[float, float]:
-    """Time the training of a generator."""
-    learner = GENERATORS[trial.cell.entry](**trial.cell.generator_settings)
-    data = generator_set(trial.labelled, trial.transform, learner.transformed)
-    _prepare_as_in_run(trial, learner, data.parts[0])
-    files = 1 + len(snapshot_steps(learner))
-    return _training_seconds(learner, data, trial.context.device), _weights_mb(learner) * files
-
-
-def _measure_sampling(trial: Trial) -> tuple[float, float]:
-    """Time the sampling of a synthetic set."""
-    cell, labelled = trial.cell, trial.labelled
-    learner = _prepare_as_in_run(trial, GENERATORS[cell.entry](**cell.generator_settings), labelled)
-    n = round(float(cell.use.ratio or 0) * len(labelled))
-    few = min(n, 128)  # whole network calls, as in `images_per_call`
-    labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
-    learner.sample(labels[:2], seeds=seeds[:2])  # warm-up
-    start = time.perf_counter()
-    learner.sample(labels, seeds=seeds)
-    return (time.perf_counter() - start) * n / few, n * labelled.images[0].numel() / 1e6
-
-
-def _measure_score(trial: Trial) -> tuple[float, float]:
-    """Time the training of a classifier and its prediction of the test set."""
-    cell, labelled, n_test = trial.cell, trial.labelled, len(trial.data.test)
-    learner = _prepare_as_in_run(
-        trial, CLASSIFIERS[cell.classifier](**cell.classifier_settings), labelled
-    )
-    arm = _arm_without_images(cell.arm)
-    data = training_set(arm, labelled, None, trial.transform, 0.0, hide_labels(labelled))
-    seconds = _training_seconds(learner, data, trial.context.device)
-    few = labelled.images[:128]
-    list(learner.predict(few))  # warm-up
-    start = time.perf_counter()
-    list(learner.predict(few))
-    predicting = (time.perf_counter() - start) * n_test / len(few)
-    # MB: half floats of each class, two int64 of label and prediction
-    predictions = n_test * (len(labelled.classes) * 2 + 16) / 1e6
-    return seconds + predicting, _weights_mb(learner) + predictions

@@ -7,19 +7,16 @@ from typing import Any
 
 import torch
 
-from augment.data.images import ImageShape
 from augment.engine.cell_runner import CellEvents, run_cell_catching
 from augment.engine.processes import run_in_processes
 from augment.experiment.cells import Cell
 from augment.experiment.context import RunContext
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
-from augment.runtime.device import pick_device
+from augment.runtime.device import memory, pick_device, threads
 
-SMALL_SIDE = (
-    32  # pixels; up to here several processes of one thread beat one process of all threads
-)
-MOST_JOBS = 8  # by default: each takes roughly a gigabyte
+MOST_JOBS = 8  # by default
+BYTES_EACH = 2 * 2**30  # of memory for each process; 128 pixels a side took 1.3 GiB at `quick`
 
 
 class Local:
@@ -39,34 +36,37 @@ class Local:
         """Replace `auto` by its value on this machine."""
         return recipe.resolved(self.device.type)
 
-    def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
+    def plan_workers(self, cells: int) -> dict[str, Any]:
         """Decide the number of processes; return the entries of environment.json."""
-        self.jobs = choose_jobs(self.jobs, self.device, shapes, cells)
+        self.jobs = choose_jobs(self.jobs, self.device, cells)
         return {"processes": self.jobs, "threads": threads_for(self.jobs)}
 
     def run(self, cells: list[Cell], data: DatasetCache, context: RunContext) -> CellEvents:
         """Yield the events of all cells, as they come."""
-        if self.jobs != 1:
-            jobs = self.jobs or 1
+        jobs = self.jobs or 1
+        if jobs > 1:
             yield from run_in_processes(cells, data, context, jobs, threads_for(jobs))
             return
-        for number, cell in enumerate(cells):
-            yield from ((number, event) for event in run_cell_catching(cell, data, context))
+        with threads(threads_for(jobs)):
+            for number, cell in enumerate(cells):
+                yield from ((number, event) for event in run_cell_catching(cell, data, context))
 
 
-def choose_jobs(
-    requested: int | None, device: torch.device, shapes: list[ImageShape], cells: int
-) -> int:
-    """Choose the number of processes: one per core for small images on a CPU, else one.
+def choose_jobs(requested: int | None, device: torch.device, cells: int) -> int:
+    """Choose the number of processes: one per core on a CPU, as far as memory allows, else one.
 
     A number that the user gave is taken as it is.
     """
-    if requested:
-        return requested
-    small = device.type == "cpu" and max(max(shape[1:]) for shape in shapes) <= SMALL_SIDE
-    return min(os.cpu_count() or 1, cells, MOST_JOBS) if small else 1
+    if requested or device.type != "cpu":
+        return requested or 1
+    return max(1, min(os.cpu_count() or 1, cells, MOST_JOBS, memory() // BYTES_EACH))
 
 
 def threads_for(jobs: int) -> int:
-    """Divide the cores among `jobs` processes; return the threads of each."""
-    return torch.get_num_threads() if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
+    """Divide the cores among `jobs` processes, less one that is left to the rest of the machine.
+
+    Threads of one process wait for each other at every operation, spinning. Beside one other busy
+    process on two cores a step of a classifier (64×64 pixels) took 55 ms with one thread and 224 to
+    990 with two: a core that is shared must be no thread's. Processes wait for nothing.
+    """
+    return min(torch.get_num_threads(), max(1, ((os.cpu_count() or 1) - 1) // jobs))

@@ -6,10 +6,8 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from queue import Empty
@@ -23,6 +21,7 @@ from augment.experiment.cells import Cell
 from augment.experiment.context import RunContext
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.progress import Progress
+from augment.runtime.fork_server import process_context, signals_held
 
 
 def run_in_processes(
@@ -63,17 +62,19 @@ def gpu_slot(number: int, device: torch.device) -> dict[str, str]:
 class Worker:
     """A pool of one process: if the system kills it, no other cell is lost."""
 
-    def __init__(self, *task: Any) -> None:
-        self.task = task
+    def __init__(
+        self, environment: dict[str, str], context: RunContext, data: DatasetCache, threads: int
+    ) -> None:
+        self.processes = process_context(context.device)
+        self.task = environment, context, data, threads
         self.open()
 
     def open(self) -> None:
         """Create a pool with a new queue: a killed process can leave its queue locked."""
-        processes = multiprocessing.get_context("spawn")
-        self.events = processes.Queue()
+        self.events = self.processes.Queue()
         task: Any = (self.events, *self.task)
         self.pool = ProcessPoolExecutor(
-            1, mp_context=processes, initializer=_initialise, initargs=task
+            1, mp_context=self.processes, initializer=_initialise, initargs=task
         )
 
     def start(self, number: int, cell: Cell) -> Future[ResultRow]:
@@ -97,32 +98,6 @@ class Worker:
         for process in list((self.pool._processes or {}).values()):
             process.kill()
         self.pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def signals_held() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM until the block ends; block them in processes started inside.
-
-    Nobody would end a process that is only half started, and in a terminal Ctrl-C reaches all
-    processes: the parent decides.
-    """
-    stops, received = (signal.SIGINT, signal.SIGTERM), []
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stops)
-    # a signal that another thread receives still calls its handler in the main thread
-    main = threading.current_thread() is threading.main_thread()
-    held = {n: signal.signal(n, lambda n, _: received.append(n)) for n in stops} if main else {}
-    try:
-        yield
-    finally:
-        for number, handler in held.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number in received[:1]:
-            handler = held[number]
-            if callable(handler):  # not sent again: the watcher of the signals has read this one
-                handler(number, None)
-            else:
-                signal.raise_signal(number)
 
 
 def _outcome(future: Future[ResultRow], cell: Cell) -> ResultRow:
