@@ -151,8 +151,9 @@ def in_chunks(
         fill = torch.zeros(rows - n, dtype=torch.int64)  # index 0: the first row again
         chunk_labels = torch.cat([chunk_labels, chunk_labels[fill]])
         chunk_seeds = torch.cat([chunk_seeds, chunk_seeds[fill]])
-        parts.append(sample_chunk(chunk_labels, chunk_seeds)[:n].cpu())
-    return torch.cat(parts)
+        # not moved yet: a GPU computes this chunk while the noise of the next is drawn on the CPU
+        parts.append(sample_chunk(chunk_labels, chunk_seeds)[:n])
+    return torch.cat(parts).cpu()
 
 
 def binary_loss(probability: Tensor, real: bool) -> Tensor:
