@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -337,6 +338,27 @@ def test_processes_by_picture_size(cpu):
     assert choose_jobs(3, cpu, [(1, 200, 200)], 9) == 3
     assert choose_jobs(None, cpu, [(1, 200, 200)], 9) == 1
     assert choose_jobs(None, cpu, [(1, 8, 8)], 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "device", "cells", "jobs"),
+    [
+        ([80], "cuda", 30, 4),
+        ([80], "cuda", 3, 3),
+        ([11], "cuda", 30, 2),
+        ([3], "cuda", 30, 1),
+        ([80, 80], "cuda", 30, 8),
+        ([80, 11], "cuda:1", 30, 2),
+    ],
+)
+def test_processes_share_a_gpu_that_has_room(gigabytes, device, cells, jobs, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gigabytes))
+    sizes = [SimpleNamespace(total_memory=g * 1e9) for g in gigabytes]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", sizes.__getitem__)
+    assert choose_jobs(None, torch.device(device), [(3, 32, 32)], cells) == jobs
+    assert choose_jobs(None, torch.device(device), [(3, 64, 64)], cells) == 1
+    assert choose_jobs(2, torch.device(device), [(3, 64, 64)], cells) == 2
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ SMALL_SIDE = (
     32  # pixels; up to here several processes of one thread beat one process of all threads
 )
 MOST_JOBS = 8  # by default: each takes roughly a gigabyte
+GPU_JOBS = 4  # by default, of one GPU: small networks leave most of it idle, one beside the other
+GPU_MEMORY = 4e9  # bytes of a GPU for each process
 
 
 class Local:
@@ -57,14 +59,23 @@ class Local:
 def choose_jobs(
     requested: int | None, device: torch.device, shapes: list[ImageShape], cells: int
 ) -> int:
-    """Choose the number of processes: one per core for small images on a CPU, else one.
+    """Choose the number of processes: for small images one per core on a CPU, a few on a GPU.
 
     A number that the user gave is taken as it is.
     """
     if requested:
         return requested
-    small = device.type == "cpu" and max(max(shape[1:]) for shape in shapes) <= SMALL_SIDE
-    return min(os.cpu_count() or 1, cells, MOST_JOBS) if small else 1
+    if max(max(shape[1:]) for shape in shapes) > SMALL_SIDE:
+        return 1
+    most = gpu_jobs(device) if device.type == "cuda" else MOST_JOBS
+    return max(1, min(os.cpu_count() or 1, cells, most))
+
+
+def gpu_jobs(device: torch.device) -> int:
+    """Return how many processes the GPU has room for; without an index, all GPUs together."""
+    gpus = range(torch.cuda.device_count()) if device.index is None else [device.index]
+    memory = [torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus]
+    return sum(min(GPU_JOBS, int(total // GPU_MEMORY)) for total in memory)
 
 
 def threads_for(jobs: int) -> int:

@@ -47,7 +47,7 @@ class GraphedFunction:
         self.recordings: dict[Any, Recording] = {}
         self.calls: dict[Any, int] = {}  # shapes of the inputs → calls so far
         self.failed = False
-        self.stream = new_stream(device)
+        self.stream: torch.cuda.Stream | None = None  # made at the first call
 
     def __call__(self, *inputs: Tensor) -> Results:
         """Compute the function; the results are the caller's to keep."""
@@ -74,8 +74,9 @@ class GraphedFunction:
         Autograd adds up gradients on the stream that a network first ran on: a graph may not wait
         for another one.
         """
-        if self.stream is None:
+        if self.device.type != "cuda":
             return self.function(*inputs)
+        self.stream = self.stream or torch.cuda.Stream(self.device)
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -97,11 +98,6 @@ class GraphedFunction:
             renew_generators(self.device, self.rng)
         if self.rng is not None and seed is not None:
             self.rng.manual_seed(seed)  # as it was: nothing has been drawn
-
-
-def new_stream(device: torch.device) -> torch.cuda.Stream | None:
-    """Return a stream to compute and record on; None where there is no GPU."""
-    return torch.cuda.Stream(device) if device.type == "cuda" else None
 
 
 def record(
