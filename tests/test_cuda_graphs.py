@@ -12,9 +12,10 @@ from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.mixing import own_norm
 from augment.generators import GENERATORS
 from augment.training import cuda_graphs, loop, optim
+from augment.training.checkpoints import train_with_checkpoints
 from augment.training.cuda_graphs import MOST_GRAPHS, UNRECORDED, GraphedFunction, Recording
 from augment.training.loop import recordable, train
-from augment.training.serialization import full_state
+from augment.training.serialization import finite_state, full_state, load_full_state
 from augment.transforms import operations
 from augment.transforms.autoaugment import POLICIES
 from augment.transforms.batch_mixing import BATCH_TRANSFORMS
@@ -309,3 +310,37 @@ def test_unlabelled_images_come_without_labels():
     list(train(Noting(), learnt, seed=0, device=CPU))
     unlabelled = sum(learnt.counts(BATCH)) - BATCH
     assert shapes == [(BATCH + 2 * unlabelled, BATCH)]
+
+
+def test_a_resumed_training_equals_an_unbroken_one(graphs):
+    whole, _, _ = trained(CLASSIFIERS, "resnet")
+    half, data, _ = trained(CLASSIFIERS, "resnet", stop=2)
+    state = finite_state(half, 2)
+    resumed = small(CLASSIFIERS, "resnet")
+    resumed.prepare(data.parts[0], seed=9, device=CPU)
+    load_full_state(resumed, state)
+    for _ in train(resumed, data, seed=1, device=CPU, start=2):
+        pass
+    assert all(torch.equal(a, full_state(resumed)[k]) for k, a in full_state(whole).items())
+
+
+def test_recovery_halves_the_rate_of_later_recordings(graphs, tmp_path):
+    learner = small(CLASSIFIERS, "resnet", steps=30)
+    data = training_set("real", bars(6, ("a", "b", "c"), SHAPE), None, "none", 0.0)
+    learner.prepare(data.parts[0], seed=1, device=CPU)
+    update, broken = learner.update, []
+
+    def failing(*args, step, rng):
+        metrics = update(*args, step=step, rng=rng)
+        if int(step) == 14 and not broken:
+            broken.append(step)
+            return {"loss": metrics["loss"] * float("nan")}
+        return metrics
+
+    learner.update = failing
+    states = list(train_with_checkpoints(learner, data, seed=1, device=CPU, folder=tmp_path))
+    assert states[-1].step == 30
+    rate = float(learner.optimisers["net"].param_groups[0]["lr"])
+    full = learner.lr * optim.warmup_cosine(29, 30, warmup=0.2)
+    assert states[-1].changed["retried"] == 10  # the last log point before it
+    assert rate == pytest.approx(full / 2)

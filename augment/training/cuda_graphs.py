@@ -7,6 +7,7 @@ among it, is as it was when it was recorded.
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -113,6 +114,7 @@ def record(
     # gradients add up on the stream of the unrecorded calls, which is this one; torch would warn of
     # any network that has run on another one before
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+    gc.collect()  # a graph that is freed during a recording would end it
     with torch.cuda.graph(graph, stream=stream):
         results = function(*inputs)
     return Recording(graph.replay, inputs, results)
