@@ -193,11 +193,12 @@ def test_each_call_is_computed_once_and_its_results_are_kept(graphs):
     assert len(graphed.recordings) == 1
 
 
-def test_inputs_of_other_shapes_have_their_own_graphs_up_to_a_few(graphs):
+def test_inputs_of_other_shapes_have_their_own_graphs_and_the_oldest_make_room(graphs):
     graphed = GraphedFunction(lambda x: {"y": x + 1}, CPU, None)
-    for turn in range(UNRECORDED + 2):
+    for turn in range(3 * UNRECORDED):
         for n in range(1, MOST_GRAPHS + 3):
             assert graphed(torch.full((n,), float(turn)))["y"].tolist() == [turn + 1.0] * n
+            assert len(graphed.recordings) <= MOST_GRAPHS
     assert len(graphed.recordings) == MOST_GRAPHS
 
 

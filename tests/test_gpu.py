@@ -135,6 +135,15 @@ def test_a_training_goes_on_as_if_it_had_never_stopped(name):
     assert all(torch.equal(value, states[0][key]) for key, value in full_state(learner).items())
 
 
+def test_the_global_random_state_is_left_alone():
+    _, steps = started("ddpm")  # its dropout draws from that
+    before = torch.cuda.get_rng_state(), torch.get_rng_state()
+    for _ in steps:
+        pass
+    assert torch.equal(torch.cuda.get_rng_state(), before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
 def test_a_batch_in_parts_is_not_recorded(recordings):
     _, steps = started("resnet", micro_batch=8)
     for _, metrics in steps:

@@ -22,6 +22,16 @@ def seed_for(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def default_generator(device: torch.device) -> torch.Generator:
+    """Return the generator that layers draw from on a device: its global random state."""
+    import torch
+
+    if device.type != "cuda":
+        return torch.default_generator
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index]
+
+
 @contextlib.contextmanager
 def seeded(rng: torch.Generator, *, only_if: bool = True) -> Iterator[None]:
     """Make layers that draw from the global state (dropout) draw from `rng`; put the state back.
@@ -35,9 +45,13 @@ def seeded(rng: torch.Generator, *, only_if: bool = True) -> Iterator[None]:
         yield
         return
     seed = seed_for(rng.initial_seed(), "layers")  # drawn from rng, it would wait for the GPU
-    with torch.random.fork_rng(devices=[rng.device] if rng.device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    default = default_generator(rng.device)
+    before = default.get_state()
+    default.manual_seed(seed)
+    try:
         yield
+    finally:
+        default.set_state(before)
 
 
 def noise_for(seeds: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from augment.runtime.seeds import seeded
+from augment.runtime.seeds import default_generator, seeded
 
 Results = dict[str, Tensor]
 
 # calls before a recording: optimisers make their moments in them, libraries their workspaces
 UNRECORDED = 3
-MOST_GRAPHS = 4  # of one function; calls with inputs of yet other shapes are not recorded
+MOST_GRAPHS = 4  # of one function; then the oldest makes room for inputs of other shapes
 
 
 class Recording(NamedTuple):
@@ -54,8 +54,7 @@ class GraphedFunction:
         """Compute the function; the results are the caller's to keep."""
         shapes = tuple((tuple(x.shape), x.dtype) for x in inputs)
         calls = self.calls[shapes] = self.calls.get(shapes, 0) + 1
-        wanted = calls > UNRECORDED and len(self.recordings) < MOST_GRAPHS and not self.failed
-        if wanted and shapes not in self.recordings:
+        if calls > UNRECORDED and shapes not in self.recordings and not self.failed:
             self.try_to_record(shapes, inputs)
         if shapes not in self.recordings:
             return self.compute(inputs)
@@ -88,14 +87,19 @@ class GraphedFunction:
     def try_to_record(self, shapes: Any, inputs: tuple[Tensor, ...]) -> None:
         """Record a graph for inputs of these shapes, or warn and never try again."""
         seed = None if self.rng is None else self.rng.initial_seed()
+        if len(self.recordings) == MOST_GRAPHS:
+            oldest = next(iter(self.recordings))
+            del self.recordings[oldest], self.calls[oldest]
         try:
             static = tuple(x.clone() for x in inputs)
             self.recordings[shapes] = record(self.function, static, self.rng, self.stream)
         except RuntimeError as error:  # torch has no narrower type for what cannot be recorded
-            self.failed = True
-            reason = str(error).strip().partition("\n")[0]
+            self.failed, self.stream = True, None
+            # what went wrong first: the end of a recording that went wrong raises too
+            reason = str(error.__context__ or error).strip().partition("\n")[0]
             message = f"no CUDA graph, so each kernel is launched on its own: {reason}"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
+            self.recordings.clear()  # those of other shapes draw from the states that are replaced
             renew_generators(self.device, self.rng)
         if self.rng is not None and seed is not None:
             self.rng.manual_seed(seed)  # as it was: nothing has been drawn
@@ -124,8 +128,7 @@ def renew_generators(device: torch.device, rng: torch.Generator | None) -> None:
     """Give generators new states: a recording that failed may have left theirs unfinished."""
     if device.type != "cuda":
         return
-    index = torch.cuda.current_device() if device.index is None else device.index
-    default = torch.cuda.default_generators[index]
+    default = default_generator(device)
     before = default.get_state()
     for generator in (default, rng):
         if generator is not None:
