@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.data.images import ImageShape, to_uint8
+from augment.runtime.device import to_device
 from augment.runtime.seeds import noise_for
 from augment.training.precision import autocast
 
@@ -122,7 +123,7 @@ def sample_decoder(model: LatentModel, decoder: nn.Module, labels: Tensor, seeds
     def sample_chunk(chunk_labels: Tensor, chunk_seeds: Tensor) -> Tensor:
         with autocast(model.precision, model.device):
             z = noise_for(chunk_seeds, (model.z,), model.device)
-            return to_uint8(decoder(z, chunk_labels.to(model.device)))
+            return to_uint8(decoder(z, to_device(chunk_labels, model.device)))
 
     return in_chunks(sample_chunk, labels, seeds, images_per_call(model.shape, model.device))
 

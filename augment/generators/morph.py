@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from augment.data.images import ImageShape, LabelledImages, to_uint8
 from augment.generators.blocks import images_per_call, in_chunks, normalise
 from augment.generators.controls import Memory
+from augment.runtime.device import to_device
 from augment.runtime.seeds import noise_for
 from augment.training.learner import Metrics, seeded_init
 from augment.training.optim import set_rate, warmup_cosine
@@ -146,7 +147,7 @@ class Morph:
         """Blend one batch of pairs: [B], [B] → [B, C, H, W] uint8."""
         net = self.modules["net"]
         assert isinstance(net, DisplacementNet)
-        labels = labels.to(self.device)
+        labels = to_device(labels, self.device)
         # ndtr, the normal distribution function, makes uniform numbers of normal ones
         uniform = torch.special.ndtr(noise_for(seeds, (3,), self.device))
         first, second, position = uniform.unbind(1)
