@@ -9,7 +9,7 @@ from augment.classifiers import CLASSIFIERS
 from augment.data.subset import hide_labels
 from augment.experiment.arms import generator_set, training_set
 from augment.experiment.hyperparameters import hyperparameters
-from augment.experiment.mixing import own_norm
+from augment.experiment.mixing import falling, own_norm
 from augment.generators import GENERATORS
 from augment.training import cuda_graphs, loop, optim
 from augment.training.checkpoints import train_with_checkpoints
@@ -345,3 +345,19 @@ def test_recovery_halves_the_rate_of_later_recordings(graphs, tmp_path):
     full = learner.lr * optim.warmup_cosine(29, 30, warmup=0.2)
     assert states[-1].changed["retried"] == 10  # the last log point before it
     assert rate == pytest.approx(full / 2)
+
+
+def test_batches_whose_parts_change_in_size_are_recorded_too(request):
+    data, synthetic = bars(6, ("a", "b", "c"), SHAPE), bars(5, ("a", "b", "c"), SHAPE, seed=2)
+    both = training_set("real+classic+synth", data, synthetic, "natural", 0.5)
+    learnt = falling(both, torch.zeros(0))
+    losses = []
+    for graphed in (False, True):
+        if graphed:
+            request.getfixturevalue("graphs")
+        learner = small(CLASSIFIERS, "resnet", steps=60, lr=0.01)
+        learner.prepare(data, seed=1, device=CPU)
+        taken = [m["loss"] for _, m in train(learner, learnt, seed=1, device=CPU)]
+        losses.append(torch.stack(taken))
+    assert len({tuple(learnt.counts(BATCH, (s + 0.5) / 60)) for s in range(60)}) > MOST_GRAPHS
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=2e-3)
