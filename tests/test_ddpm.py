@@ -6,7 +6,8 @@ from conftest import bars
 
 from augment.errors import UsageError
 from augment.experiment.arms import generator_set
-from augment.generators.ddpm import DDPM, scheduler
+from augment.generators.ddpm import DDPM
+from augment.generators.solvers import scheduler
 from augment.training.loop import fit, train
 from augment.training.serialization import load_learner, save_learner
 

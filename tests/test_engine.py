@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -336,13 +337,15 @@ def test_cells_whose_generator_is_not_trained_yet_come_first():
 
 
 def test_processes_by_cores_and_memory(cpu, monkeypatch):
+    shapes = [(3, 64, 64)]
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert choose_jobs(3, cpu, 9) == 3
-    assert choose_jobs(None, cpu, 9) == 4
-    assert choose_jobs(None, cpu, 1) == 1
-    assert choose_jobs(None, torch.device("cuda"), 9) == 1
+    assert choose_jobs(3, cpu, shapes, 9) == 3
+    assert choose_jobs(None, cpu, shapes, 9) == 4
+    assert choose_jobs(None, cpu, shapes, 1) == 1
     monkeypatch.setattr("augment.engine.local.memory", lambda: 5 * 2**30)
-    assert choose_jobs(None, cpu, 9) == 2
+    assert choose_jobs(None, cpu, shapes, 9) == 2
+    monkeypatch.setattr("augment.engine.local.memory", lambda: 2**30)
+    assert choose_jobs(None, cpu, shapes, 9) == 1
 
 
 def test_a_process_of_several_threads_leaves_a_core_to_other_work(monkeypatch):
@@ -352,6 +355,27 @@ def test_a_process_of_several_threads_leaves_a_core_to_other_work(monkeypatch):
         assert threads_for(jobs) == wanted
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)  # OMP_NUM_THREADS=2
     assert threads_for(1) == 2
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "device", "cells", "jobs"),
+    [
+        ([80], "cuda", 30, 4),
+        ([80], "cuda", 3, 3),
+        ([11], "cuda", 30, 2),
+        ([3], "cuda", 30, 1),
+        ([80, 80], "cuda", 30, 8),
+        ([80, 11], "cuda:1", 30, 2),
+    ],
+)
+def test_processes_share_a_gpu_that_has_room(gigabytes, device, cells, jobs, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gigabytes))
+    sizes = [SimpleNamespace(total_memory=g * 1e9) for g in gigabytes]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", sizes.__getitem__)
+    assert choose_jobs(None, torch.device(device), [(3, 32, 32)], cells) == jobs
+    assert choose_jobs(None, torch.device(device), [(3, 64, 64)], cells) == 1
+    assert choose_jobs(2, torch.device(device), [(3, 64, 64)], cells) == 2
 
 
 @pytest.mark.parametrize(

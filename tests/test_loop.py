@@ -9,7 +9,6 @@ from torch import nn
 
 from augment.classifiers.models import ResNet
 from augment.errors import Diverged
-from augment.training.cuda_graphs import GRAPHS_DISABLED
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import seeded_init
 from augment.training.loop import finite_floats, train
@@ -162,18 +161,3 @@ def test_unlabelled_images_count_where_the_classifier_is_sure(threshold, learns,
     known = nn.functional.cross_entropy(logits[:4], data.labels[:4], label_smoothing=0.1)
     each = nn.functional.cross_entropy(logits[8:], logits[4:8].argmax(1))  # weak views tell strong
     torch.testing.assert_close(loss, (known + each * learns).detach())
-
-
-@pytest.mark.parametrize(("micro_batch", "plain"), [(0, [False] * 2), (4, [True] * 4)])
-def test_networks_run_unrecorded_where_gradients_add_up(cpu, micro_batch, plain):
-    class Noting(Recorder):
-        def update(self, images, labels, *, step, rng):
-            self.seen.append(GRAPHS_DISABLED.get())
-            return {"loss": images.mean()}
-
-    noting = Noting(steps=2)
-    data = TrainingSet((bars(),), (1.0,), (CLASSIC["none"],))
-    for _ in train(noting, data, seed=0, device=cpu, micro_batch=micro_batch):
-        pass
-    assert noting.seen == plain
-    assert not GRAPHS_DISABLED.get()

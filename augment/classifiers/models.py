@@ -24,7 +24,6 @@ from augment.classifiers.blocks import (
 )
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
-from augment.training.cuda_graphs import graphed
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
 from augment.training.optim import set_rate, warmup_cosine
@@ -105,7 +104,9 @@ class Classifier:
         if frozen:
             backbone.requires_grad_(False)
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take one step on cross-entropy with smoothed labels; unlabelled rows as in FixMatch.
 
         FixMatch (Sohn et al. 2020): the term of its eq. 4, with weight 1.
@@ -144,7 +145,7 @@ class Classifier:
         (AdvProp: Xie et al. 2020, section 4, with one affine part for both).
         """
         if labels.ndim == 1 or labels.shape[1] == self.k:
-            return graphed(net, images)
+            return net(images)
         # [B] bool; unlabelled rows, beyond the labels, go with the first half
         auxiliary = F.pad(labels[:, self.k :].any(1), (0, len(images) - len(labels)))
         main_rows, other_rows = (~auxiliary).nonzero().flatten(), auxiliary.nonzero().flatten()

@@ -81,7 +81,7 @@ class Execution:
             "execution",
             metavar="INTEGER",
             min=1,
-            help="Processes on this machine (default: by image size and number of cores).",
+            help="Processes on this machine (default: by image size, cores and GPU memory).",
         ),
     ] = None
     executor: Annotated[

@@ -15,6 +15,7 @@ import torch
 from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
 
 from augment import __version__
+from augment.data.images import ImageShape
 from augment.engine.cell_runner import CellEvents, ResultRow, failed_row, run_cell_catching
 from augment.engine.scheduling import Schedule
 from augment.errors import MachineError, UsageError
@@ -90,7 +91,7 @@ class Cluster:
         precision = "fp32" if recipe.precision == "auto" else recipe.precision
         return recipe.model_copy(update={"precision": precision})
 
-    def plan_workers(self, cells: int) -> dict[str, Any]:
+    def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
         """Describe the workers for environment.json."""
         return {"executor": "ray", "nodes": self.nodes, "threads": self.cpus, "gpus": self.gpus}
 

@@ -51,7 +51,7 @@ def plan(
     cells, datasets = shard_of(expand(recipe), shard), DatasetCache(data_dir)
     check_data(cells, datasets)
     context = RunContext(Store(Path(os.devnull)), where, recipe.precision, first_seed=-1)
-    jobs = choose_jobs(jobs, where, len(cells))
+    jobs = choose_jobs(jobs, where, [datasets.of(cell).pool.shape for cell in cells], len(cells))
     startup = time.process_time()  # of imports and of reading the data
     stages = [_cost_stages(cell) for cell in cells]
     kinds: dict[str, tuple[Measure, Trial]] = {}

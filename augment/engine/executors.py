@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from augment.data.images import ImageShape
 from augment.engine.cell_runner import CellEvents
 from augment.engine.local import Local
 from augment.errors import MachineError, UsageError, unknown
@@ -29,7 +30,7 @@ class Executor(Protocol):
         """Replace `auto` by its value on that hardware."""
         ...
 
-    def plan_workers(self, cells: int) -> dict[str, Any]:
+    def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
         """Decide how cells are spread over workers; return the entries of environment.json."""
         ...
 

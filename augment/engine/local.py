@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from augment.data.images import ImageShape
 from augment.engine.cell_runner import CellEvents, run_cell_catching
 from augment.engine.processes import run_in_processes
 from augment.experiment.cells import Cell
@@ -17,6 +18,9 @@ from augment.runtime.device import memory, pick_device, threads
 
 MOST_JOBS = 8  # by default
 BYTES_EACH = 2 * 2**30  # of memory for each process; 128 pixels a side took 1.3 GiB at `quick`
+GPU_JOBS = 4  # by default, of one GPU: small networks leave most of it idle, one beside the other
+GPU_SIDE = 32  # pixels; networks of larger images fill a GPU alone
+GPU_BYTES_EACH = 4e9  # of a GPU's memory for each process
 
 
 class Local:
@@ -36,9 +40,9 @@ class Local:
         """Replace `auto` by its value on this machine."""
         return recipe.resolved(self.device.type)
 
-    def plan_workers(self, cells: int) -> dict[str, Any]:
+    def plan_workers(self, shapes: list[ImageShape], cells: int) -> dict[str, Any]:
         """Decide the number of processes; return the entries of environment.json."""
-        self.jobs = choose_jobs(self.jobs, self.device, cells)
+        self.jobs = choose_jobs(self.jobs, self.device, shapes, cells)
         return {"processes": self.jobs, "threads": threads_for(self.jobs)}
 
     def run(self, cells: list[Cell], data: DatasetCache, context: RunContext) -> CellEvents:
@@ -52,14 +56,27 @@ class Local:
                 yield from ((number, event) for event in run_cell_catching(cell, data, context))
 
 
-def choose_jobs(requested: int | None, device: torch.device, cells: int) -> int:
-    """Choose the number of processes: one per core on a CPU, as far as memory allows, else one.
+def choose_jobs(
+    requested: int | None, device: torch.device, shapes: list[ImageShape], cells: int
+) -> int:
+    """Choose the number of processes: one per core on a CPU, a few on a GPU for small images.
 
-    A number that the user gave is taken as it is.
+    As far as memory allows. A number that the user gave is taken as it is.
     """
-    if requested or device.type != "cpu":
-        return requested or 1
-    return max(1, min(os.cpu_count() or 1, cells, MOST_JOBS, memory() // BYTES_EACH))
+    if requested:
+        return requested
+    if device.type == "cpu":
+        most = min(MOST_JOBS, memory() // BYTES_EACH)
+    else:
+        most = gpu_jobs(device) if max(max(shape[1:]) for shape in shapes) <= GPU_SIDE else 1
+    return max(1, min(os.cpu_count() or 1, cells, most))
+
+
+def gpu_jobs(device: torch.device) -> int:
+    """Return how many processes the GPU has room for; without an index, all GPUs together."""
+    gpus = range(torch.cuda.device_count()) if device.index is None else [device.index]
+    sizes = [torch.cuda.get_device_properties(gpu).total_memory for gpu in gpus]
+    return sum(min(GPU_JOBS, int(size // GPU_BYTES_EACH)) for size in sizes)
 
 
 def threads_for(jobs: int) -> int:

@@ -124,7 +124,7 @@ def execute(
         settings = {**recipe.model_dump(mode="json"), "data": shas}
         if shard:
             settings["shard"] = list(shard)
-        workers = executor.plan_workers(len(cells))
+        workers = executor.plan_workers([d.pool.shape for d in data.loaded.values()], len(cells))
         _refuse_inside_data((out or RUNS).resolve(), recipe.dataset)
         folder = out or _unused_folder(recipe, settings)
         lock = open_run(folder, settings)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.data.images import ImageShape, to_uint8
+from augment.runtime.device import to_device
 from augment.runtime.seeds import noise_for
 from augment.training.precision import autocast
 
@@ -122,7 +123,7 @@ def sample_decoder(model: LatentModel, decoder: nn.Module, labels: Tensor, seeds
     def sample_chunk(chunk_labels: Tensor, chunk_seeds: Tensor) -> Tensor:
         with autocast(model.precision, model.device):
             z = noise_for(chunk_seeds, (model.z,), model.device)
-            return to_uint8(decoder(z, chunk_labels.to(model.device)))
+            return to_uint8(decoder(z, to_device(chunk_labels, model.device)))
 
     return in_chunks(sample_chunk, labels, seeds, images_per_call(model.shape, model.device))
 
@@ -151,8 +152,9 @@ def in_chunks(
         fill = torch.zeros(rows - n, dtype=torch.int64)  # index 0: the first row again
         chunk_labels = torch.cat([chunk_labels, chunk_labels[fill]])
         chunk_seeds = torch.cat([chunk_seeds, chunk_seeds[fill]])
-        parts.append(sample_chunk(chunk_labels, chunk_seeds)[:n].cpu())
-    return torch.cat(parts)
+        # not moved yet: a GPU computes this chunk while the noise of the next is drawn on the CPU
+        parts.append(sample_chunk(chunk_labels, chunk_seeds)[:n])
+    return torch.cat(parts).cpu()
 
 
 def binary_loss(probability: Tensor, real: bool) -> Tensor:

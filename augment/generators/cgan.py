@@ -100,7 +100,9 @@ class CGAN:
             "d": torch.optim.Adam([{"params": d.parameters(), "scale": self.d_scale}], **adam),
         }
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take one step of D on real and generated images of the same labels, then one of G."""
         g, d = self.modules["g"], self.modules["d"].requires_grad_(True)
         rate = self.lr * warmup_cosine(step, self.steps, warmup=0.02, floor=0.1)

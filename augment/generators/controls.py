@@ -58,7 +58,9 @@ class Duplicate:
         """Store the labelled images."""
         self.modules = {"memory": Memory(data)}
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Raise TypeError: nothing is learnt, and with `steps` at 0 the loop never comes here."""
         raise TypeError("the control takes no steps")
 

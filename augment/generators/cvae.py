@@ -101,7 +101,9 @@ class CVAE:
         self.modules = {"encoder": pair[0], "decoder": pair[1], "ema": ema_copy(pair[1])}
         self.optimisers = {"net": torch.optim.Adam(pair.parameters(), self.lr, fused=True)}
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take one step on the negative evidence lower bound (ELBO), in nats per image."""
         optimiser = self.optimisers["net"]
         set_rate(optimiser, self.lr * warmup_cosine(step, self.steps))

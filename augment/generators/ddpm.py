@@ -8,6 +8,7 @@ sides and with patches folded into channels; `unet` has the networks to choose f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -18,15 +19,24 @@ from augment.data.images import LabelledImages, pad_sides, to_uint8
 from augment.errors import UsageError
 from augment.generators.blocks import images_per_call, in_chunks
 from augment.generators.controls import Memory
+from augment.generators.solvers import (
+    LEVELS,
+    Course,
+    first_level,
+    follow_scheduler,
+    follow_table,
+    next_image,
+    scheduler,
+)
 from augment.generators.unet import NETWORKS, UNetSettings
+from augment.runtime.device import to_device
 from augment.runtime.seeds import noise_for, seed_for, seeded
-from augment.training.cuda_graphs import graphed
+from augment.training.cuda_graphs import GraphedFunction
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import SNAPSHOTS, Metrics, in_mode, seeded_init
 from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
 
-LEVELS = 1000  # noise levels of the training schedule
 SAMPLERS = ("dpm++", "ddim", "ddpm")
 
 
@@ -58,6 +68,7 @@ class DDPM:
 
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    graphs: dict[Any, GraphedFunction] = field(default_factory=dict, init=False, repr=False)
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = (
         "sampler",
@@ -89,7 +100,7 @@ class DDPM:
         for key, known in (("sampler", SAMPLERS), ("network", NETWORKS), ("snapshot", SNAPSHOTS)):
             if (value := getattr(self, key)) not in known:
                 raise UsageError(f"ddpm.{key} '{value}' is none of {', '.join(map(str, known))}")
-        self.shape, self.null = data.shape, len(data.classes)
+        self.shape, self.null, self.graphs = data.shape, len(data.classes), {}
         self.device, self.precision = device, precision
         net = seeded_init(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
@@ -128,7 +139,9 @@ class DDPM:
         )
         return NETWORKS[self.network](channels * self.fold**2, sides, n_classes + 1, settings)
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take one step on the v-prediction loss (Salimans & Ho 2022, eq. 12 and appendix D)."""
         # eval mode keeps channels_last through the network; only dropout needs train mode
         net = in_mode(self.modules["net"], self.dropout > 0)
@@ -146,7 +159,7 @@ class DDPM:
         sigma = (1 - self.alpha_bar[t]).sqrt()[:, None, None, None]
         xt = (alpha * x0 + sigma * eps).contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device), seeded(rng, only_if=self.dropout > 0):
-            v = graphed(net, xt, t, labels, call=_velocity_of)
+            v = _velocity_of(net, xt, t, labels)
         loss = F.mse_loss(v.float(), alpha * eps - sigma * x0)
         optimiser.zero_grad()
         loss.backward()
@@ -166,28 +179,33 @@ class DDPM:
 
     def sample_chunk(self, labels: Tensor, seeds: Tensor) -> Tensor:
         """Run one batch through the sampler: [B], [B] → [B, C, H, W] uint8."""
-        labels = labels.to(self.device)
         channels, height, width = self.shape
         padded = (channels, height + -height % self.multiple, width + -width % self.multiple)
         x = F.pixel_unshuffle(noise_for(seeds, padded, self.device), self.fold)
+        labels = to_device(labels, self.device)
         x = x.contiguous(memory_format=torch.channels_last)
-        plan = scheduler(self.sampler)
-        plan.set_timesteps(self.calls, device=self.device)
-        levels = plan.timesteps  # descending
+        course = Course(self.sampler, self.calls, self.strength)
         if self.strength < 1:  # as SDEdit (Meng et al. 2022), from a labelled image of the class
-            levels = levels[-max(1, round(self.strength * self.calls)) :]
             x0 = self.to_network(self.start_images(labels, seeds))
-            alpha_bar = self.alpha_bar[levels[0]]
+            alpha_bar = self.alpha_bar[first_level(course)]
             x = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * x
-        # only the full chain adds noise on the way: one generator per image
-        noise: dict[str, Any] = {}
-        if self.sampler == "ddpm":
-            noise["generator"] = [
-                torch.Generator().manual_seed(seed_for(s, "chain")) for s in seeds.tolist()
-            ]
-        for t in levels:
-            x = plan.step(self.velocity(x, t, labels), t, x, return_dict=False, **noise)[0]
+        if self.device.type == "cpu" or self.sampler == "ddpm":
+            x = follow_scheduler(course, x, partial(self.velocity, labels=labels), seeds)
+        else:
+            x = follow_table(course, x, partial(self.graphed_step(), labels))
         return to_uint8(F.pixel_shuffle(x, self.fold))[..., :height, :width]
+
+    def graphed_step(self) -> GraphedFunction:
+        """Return a step of the sampler, which a GPU replays as a CUDA graph: see `next_image`."""
+        # what a recording holds fast, besides the weights: those change in place
+        key = _, clipped = self.guidance, self.sampler == "ddim"
+        if key not in self.graphs:
+
+            def step(labels: Tensor, x: Tensor, last: Tensor, t: Tensor, row: Tensor) -> Metrics:
+                return next_image(x, self.velocity(x, t, labels), last, row, clipped)
+
+            self.graphs[key] = GraphedFunction(step, self.device, None)
+        return self.graphs[key]
 
     def start_images(self, labels: Tensor, seeds: Tensor) -> Tensor:
         """Choose a labelled image of each label, or blend two: [B, C, H, W] in [-1, 1]."""
@@ -221,20 +239,3 @@ class DDPM:
 def _velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
     """Call the network: v [B, C, H, W] of noisy images at noise levels [B] of classes [B]."""
     return net(x, t, class_labels=labels, return_dict=False)[0]
-
-
-def scheduler(name: str) -> Any:
-    """Build diffusers' scheduler of a sampler, on the cosine schedule (Nichol & Dhariwal 2021)."""
-    from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
-
-    common: dict[str, Any] = dict(
-        num_train_timesteps=LEVELS,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-    )
-    if name == "dpm++":
-        return DPMSolverMultistepScheduler(**common, solver_order=2, final_sigmas_type="zero")
-    if name == "ddim":
-        return DDIMScheduler(**common, clip_sample=True, set_alpha_to_one=True)
-    return DDPMScheduler(**common, clip_sample=True)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from augment.data.images import ImageShape, LabelledImages, to_uint8
 from augment.generators.blocks import images_per_call, in_chunks, normalise
 from augment.generators.controls import Memory
+from augment.runtime.device import to_device
 from augment.runtime.seeds import noise_for
-from augment.training.cuda_graphs import graphed
 from augment.training.learner import Metrics, seeded_init
 from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
@@ -113,7 +113,9 @@ class Morph:
         assert isinstance(memory, Memory)
         return memory.choose(labels, u)
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take one step on warping each image into a labelled one of its class, smoothly."""
         net, optimiser = self.modules["net"], self.optimisers["net"]
         assert isinstance(net, DisplacementNet)
@@ -121,7 +123,7 @@ class Morph:
         u = torch.rand(len(labels), generator=rng, device=self.device)
         targets = self.choose(labels % self.k, u)  # label k + K is class k transformed
         with autocast(self.precision, self.device):
-            knots = graphed(net, images, targets)
+            knots = net(images, targets)
         knots = knots.float()
         mse = F.mse_loss(warp(images, net.upsample_knots(knots)), targets)
         # squared differences of neighbouring knots, as in VoxelMorph's smoothness loss
@@ -145,7 +147,7 @@ class Morph:
         """Blend one batch of pairs: [B], [B] → [B, C, H, W] uint8."""
         net = self.modules["net"]
         assert isinstance(net, DisplacementNet)
-        labels = labels.to(self.device)
+        labels = to_device(labels, self.device)
         # ndtr, the normal distribution function, makes uniform numbers of normal ones
         uniform = torch.special.ndtr(noise_for(seeds, (3,), self.device))
         first, second, position = uniform.unbind(1)

@@ -77,7 +77,9 @@ class Pretrained:
             )
         self.pipe: Any = None  # loaded by `sample`: preparing a run needs no weights
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Raise TypeError: nothing is learnt, and with `steps` at 0 the loop never comes here."""
         raise TypeError("a pretrained pipeline takes no steps")
 

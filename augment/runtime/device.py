@@ -13,6 +13,7 @@ from augment.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 def pick_device(name: str) -> torch.device:
@@ -39,6 +40,12 @@ def pick_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise MachineError(f"--device {name} is not supported: use auto, cpu or cuda")
     return device
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU to a device; the CPU does not wait for what a GPU is doing."""
+    # a copy from pageable memory would wait
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 @contextlib.contextmanager

@@ -15,18 +15,23 @@ def ema_copy(net: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def ema_update(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
+def ema_update(average: nn.Module, net: nn.Module, step: int | Tensor, decay: float) -> None:
     """Move the EMA towards the network by 1 - decay; less decay in the first steps s.
 
     The decay is min(decay, (1 + s) / (10 + s)), so that the initial weights are soon forgotten.
     Floating-point buffers (batch-norm statistics) are averaged too, others copied.
     """
-    weight = 1 - min(decay, (1 + step) / (10 + step))
     (floats, others), (new_floats, new_others) = _tensors_of(average), _tensors_of(net)
     # one call for all tensors: a loop over them costs a small network a launch each
-    torch._foreach_lerp_(floats, new_floats, weight)
-    for old, new in zip(others, new_others, strict=True):
-        old.copy_(new)
+    if isinstance(step, Tensor):  # of a recorded step: so is the weight, which lerp does not take
+        weight = 1 - ((1 + step) / (10 + step)).clamp(max=decay)
+        changes = torch._foreach_sub(new_floats, floats)
+        torch._foreach_mul_(changes, weight)
+        torch._foreach_add_(floats, changes)
+    else:
+        torch._foreach_lerp_(floats, new_floats, 1 - min(decay, (1 + step) / (10 + step)))
+    if others:
+        torch._foreach_copy_(others, new_others)
 
 
 # weak keys: a network is freed with its last other reference

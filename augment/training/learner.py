@@ -42,12 +42,18 @@ class Learner(Protocol):
         """Build the networks for images like these."""
         ...
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take one optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64.
 
         Classifiers also take mixed labels [B, K] float, a row of sum w with weight w; [B, 2K], the
         second half for rows that are to be normalised apart; and fewer labels than images: the
         other rows are weak views of unlabelled images, then as many strong ones.
+
+        On a GPU the loop records the update as a CUDA graph: `step` is a tensor [] int64 then, and
+        nothing may wait for the GPU. A learner that waits, or whose updates differ in kind, has an
+        attribute `recordable` that is False, and is called at each step with an integer.
         """
         ...
 

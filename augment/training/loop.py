@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -12,7 +12,9 @@ from torch import Tensor
 from augment.data.images import to_float
 from augment.errors import Diverged
 from augment.runtime.seeds import seed_for
+from augment.training.cuda_graphs import GraphedFunction
 from augment.training.learner import Learner, Metrics
+from augment.training.optim import allow_recording
 from augment.training.recovery import update_in_parts
 from augment.training.training_set import TrainingSet, epoch_indices
 
@@ -34,31 +36,72 @@ def train(
     """
     data = data.to(device)
     rng = torch.Generator(device)
-    labels_of = data.targets or tuple(part.labels for part in data.parts)
     caches: list[dict[int, Tensor]] = [{} for _ in data.parts]  # the order of the current epoch
     # the schedule of synthetic images is taken at the middle of each step
     counts = [data.counts(learner.batch, (s + 0.5) / learner.steps) for s in range(learner.steps)]
     # how many images of each part the steps before `start` have taken
     used = [sum(column) for column in zip(*counts[:start], strict=True)] or [0] * len(data.parts)
     # rounded up: no part may be larger than a micro-batch
-    parts = -(-learner.batch // (micro_batch or max(1, learner.batch)))
-    update = learner.update if parts <= 1 else functools.partial(update_in_parts, learner, parts)
+    micro_batches = -(-learner.batch // (micro_batch or max(1, learner.batch)))
+    take_step = step_function(learner, data, rng, micro_batches)
     for step in range(start, learner.steps):
         # seeded by the step: what is drawn in it does not depend on the steps before
         rng.manual_seed(seed_for(seed, "step", step))
+        indices = [
+            epoch_indices(len(part), take, seed_for(seed, i), used[i], caches[i], device)
+            for i, (part, take) in enumerate(zip(data.parts, counts[step], strict=True))
+        ]
+        used = [before + take for before, take in zip(used, counts[step], strict=True)]
+        yield step + 1, take_step(step, *indices)
+
+
+def step_function(
+    learner: Learner, data: TrainingSet, rng: torch.Generator, micro_batches: int
+) -> Callable[..., Metrics]:
+    """Make (step, indices of each part's images in the batch) → metrics, all on the device.
+
+    On a GPU it becomes a CUDA graph where it can: see `recordable`.
+    """
+    labels_of = data.targets or tuple(part.labels for part in data.parts)
+    # a part without labels is the last, and the batch has fewer labels than images
+    labelled = [bool((part.labels >= 0).any()) for part in data.parts]
+    update = learner.update
+    if micro_batches > 1:
+        update = functools.partial(update_in_parts, learner, micro_batches)
+
+    def take_step(step: int | Tensor, *indices: Tensor) -> Metrics:
         images, labels = [], []
-        for number, (part, take) in enumerate(zip(data.parts, counts[step], strict=True)):
-            if take:
-                indices = epoch_indices(
-                    len(part), take, seed_for(seed, number), used[number], caches[number], device
-                )
-                used[number] += take
-                images.append(data.transforms[number](to_float(part.images[indices]), rng))
-                labels.append(labels_of[number][indices])
+        for part, rows in enumerate(indices):
+            if len(rows):
+                pixels = to_float(data.parts[part].images[rows])
+                images.append(data.transforms[part](pixels, rng))
+                labels += [labels_of[part][rows]] if labelled[part] else []
         batch, targets = torch.cat(images), torch.cat(labels)
         if data.mix_batch:
             batch, targets = data.mix_batch(batch, targets, len(data.parts[0].classes), rng)
-        yield step + 1, update(batch, targets, step=step, rng=rng)
+        return update(batch, targets, step=step, rng=rng)
+
+    if micro_batches > 1 or not recordable(learner, data, rng.device):
+        return take_step
+    for optimiser in learner.optimisers.values():
+        allow_recording(optimiser)
+    graphed = GraphedFunction(take_step, rng.device, rng)
+
+    def take_graphed_step(step: int, *indices: Tensor) -> Metrics:
+        # filled on the device: a copy from the host would wait
+        return graphed(torch.full((), step, device=rng.device), *indices)
+
+    return take_graphed_step
+
+
+def recordable(learner: Learner, data: TrainingSet, device: torch.device) -> bool:
+    """Tell whether a step on whole batches can become a CUDA graph: it must not wait for the GPU.
+
+    It does where rows are normalised apart by their labels ([N, 2K], see Learner.update), and in
+    learners that say so themselves (`recordable`).
+    """
+    apart = data.targets is not None and data.targets[0].shape[1] > len(data.parts[0].classes)
+    return device.type == "cuda" and not apart and getattr(learner, "recordable", True)
 
 
 def fit(

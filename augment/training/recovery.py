@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from augment.errors import Diverged
-from augment.training.cuda_graphs import graphs_disabled
 
 if TYPE_CHECKING:
     from augment.training.learner import Learner, Metrics
@@ -70,7 +69,13 @@ class GradientAccumulator:
 
 
 def update_in_parts(
-    learner: Learner, parts: int, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator
+    learner: Learner,
+    parts: int,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    step: int | Tensor,
+    rng: torch.Generator,
 ) -> Metrics:
     """Take one update on a batch that memory does not hold at once, by gradient accumulation.
 
@@ -95,8 +100,7 @@ def update_in_parts(
                 learner.modules = {**modules, "ema": copy.deepcopy(modules["ema"])}
             else:
                 learner.modules = modules
-            with graphs_disabled():  # a replay would overwrite the gradients so far
-                metrics.append(learner.update(torch.cat(rows), part_labels, step=step, rng=rng))
+            metrics.append(learner.update(torch.cat(rows), part_labels, step=step, rng=rng))
     finally:
         learner.optimisers, learner.modules = optimisers, modules
     return {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from augment.data.images import LabelledImages
+from augment.runtime.device import to_device
 from augment.runtime.seeds import seed_for
 from augment.transforms.batch_mixing import BatchTransform
 from augment.transforms.geometric import Transform
+
+CPU = torch.device("cpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,7 @@ def epoch_indices(
     seed: int,
     position: int,
     cache: dict[int, Tensor],
-    device: torch.device | None = None,
+    device: torch.device = CPU,
 ) -> Tensor:
     """Return the indices of the next `take` of n images, each once an epoch.
 
@@ -67,8 +70,8 @@ def epoch_indices(
         if epoch not in cache:
             rng = torch.Generator().manual_seed(seed_for(seed, "epoch", epoch))
             cache.clear()
-            # moved once an epoch: moving each batch's indices would wait for the GPU in every step
-            cache[epoch] = torch.randperm(n, generator=rng).to(device)
+            # moved once an epoch, not in each step
+            cache[epoch] = to_device(torch.randperm(n, generator=rng), device)
         indices.append(cache[epoch][offset : offset + end - position])
         position += len(indices[-1])
-    return torch.cat(indices)
+    return torch.cat(indices) if indices else torch.empty(0, dtype=torch.int64, device=device)

@@ -7,6 +7,7 @@ invert) are left out, and TrivialAugment keeps RandAugment's ranges: a turn of 1
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -58,13 +59,16 @@ def autoaugment(strokes: bool) -> Transform:
     probability = torch.tensor([[p for _, p, _ in pair] for pair in pairs])
     strength = torch.tensor([[(level or 0) / 9 for _, _, level in pair] for pair in pairs])
 
+    @functools.cache
+    def tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        # moved once: moving them in each batch would wait for a GPU
+        return operation.to(device), probability.to(device), strength.to(device)
+
     def transform(images: Tensor, rng: torch.Generator) -> Tensor:
         images, n = images / 2 + 0.5, len(images)  # to [0, 1]
         pair = torch.randint(len(pairs), (n,), generator=rng, device=rng.device)
         for turn in range(2):
-            choice, p, level = (
-                table[:, turn].to(rng.device)[pair] for table in (operation, probability, strength)
-            )
+            choice, p, level = (table[:, turn][pair] for table in tables(rng.device))
             choice = choice.where(uniform(n, 0, 1, rng) < p, -1)
             images = apply_operations(images, names, choice, level * _random_signs(n, rng), NARROW)
         return images * 2 - 1

@@ -1,7 +1,8 @@
 """BATCH_TRANSFORMS: what is made of a whole batch, labels included, drawn anew for each image.
 
-Each takes float images [B, C, H, W] in [-1, 1], labels [B] int64 (-1: unlabelled), the number of
-classes K and a torch.Generator; labels come back as [B] int64 or, of mixed classes, [B, K] float.
+Each takes float images [B, C, H, W] in [-1, 1], labels [n] int64 of the first n of them (those
+beyond are unlabelled), the number of classes K and a torch.Generator; labels come back as [n] int64
+or, of mixed classes, [n, K] float.
 """
 
 from __future__ import annotations
@@ -64,19 +65,17 @@ def cut_paste(
 def fixmatch(images: Tensor, labels: Tensor, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Append a second, strong view of each unlabelled image to the batch (Sohn et al. 2020).
 
-    Labels of the labelled rows alone come back: the rows beyond are weak views, then strong ones.
+    The rows beyond the labels are then weak views, followed by as many strong ones.
     """
-    n_labelled = _count_labelled(labels)
-    strong = random_erasing(_STRONG(images[n_labelled:], rng), rng)
-    return torch.cat([images, strong]), labels[:n_labelled]
+    strong = random_erasing(_STRONG(images[len(labels) :], rng), rng)
+    return torch.cat([images, strong]), labels
 
 
 def pseudo_label(
     images: Tensor, labels: Tensor, k: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Append the unlabelled images as they are: each is its own strong view (Lee 2013)."""
-    n_labelled = _count_labelled(labels)
-    return torch.cat([images, images[n_labelled:]]), labels[:n_labelled]
+    return torch.cat([images, images[len(labels) :]]), labels
 
 
 def _partners(n: int, rng: torch.Generator) -> Tensor:
@@ -86,14 +85,9 @@ def _partners(n: int, rng: torch.Generator) -> Tensor:
 
 def _mixed_labels(labels: Tensor, partner: Tensor, share: Tensor, k: int) -> Tensor:
     """Weight each label by `share` [B] and its partner's by the rest: [B, K]."""
-    first, second = F.one_hot(labels, k).float(), F.one_hot(labels[partner], k).float()
+    classes = torch.arange(k, device=labels.device)  # F.one_hot looks at the labels' values
+    first, second = ((chosen[:, None] == classes).float() for chosen in (labels, labels[partner]))
     return share[:, None] * first + (1 - share[:, None]) * second
-
-
-def _count_labelled(labels: Tensor) -> int:
-    """Count the labelled rows of [B] or [B, K]; the unlabelled rows of a batch are its last."""
-    largest = labels.flatten(1).amax(1) if labels.ndim > 1 else labels  # -1 for an unlabelled row
-    return int((largest >= 0).sum())
 
 
 _STRONG = randaugment(strokes=True)  # operations that keep the class of any kind of image

@@ -6,6 +6,7 @@ float [N, C, H, W] in [0, 1] here, as torchvision has them.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -60,23 +61,46 @@ def allowed_operations(ranges: Ranges, strokes: bool) -> list[str]:
 def apply_operations(
     images: Tensor, names: list[str], choice: Tensor, strength: Tensor, ranges: Ranges
 ) -> Tensor:
-    """Apply operation `names[choice[i]]` to image i; those of one operation go together.
+    """Apply operation `names[choice[i]]` to image i.
 
     `choice` [N] int64, -1 leaves an image as it is; `strength` [N] in [-1, 1], as a share of the
-    operation's largest magnitude in `ranges`.
+    operation's largest magnitude in `ranges`. On a GPU every operation is applied to all images:
+    that is cheaper than to wait for the GPU to tell which it is to be applied to.
     """
+    apply_chosen = _apply_to_all if images.is_cuda else _apply_to_some
+    return apply_chosen(images, names, choice, strength, ranges)
+
+
+def _apply_to_some(
+    images: Tensor, names: list[str], choice: Tensor, strength: Tensor, ranges: Ranges
+) -> Tensor:
+    """Apply each operation to the images that chose it."""
     images, order = images.clone(), choice.argsort(stable=True)
     chosen = choice[:, None] == torch.arange(-1, len(names), device=choice.device)  # [N, 1 + names]
-    counts = chosen.sum(0).tolist()  # the only wait for a GPU
-    for name, indices in zip(["Identity", *names], order.split(counts), strict=True):
-        if not len(indices) or name == "Identity":
-            continue
-        magnitude = strength[indices] * ranges.get(name, 0)
-        if name in _PIXEL_OPERATIONS:
-            images[indices] = _PIXEL_OPERATIONS[name](images[indices], magnitude)
-        else:
-            images[indices] = _warp_affine(images[indices], name, magnitude)
+    for name, indices in zip(
+        ["Identity", *names], order.split(chosen.sum(0).tolist()), strict=True
+    ):
+        if len(indices) and name != "Identity":
+            magnitude = strength[indices] * ranges.get(name, 0)
+            images[indices] = _operation(name)(images[indices], magnitude)
     return images
+
+
+def _apply_to_all(
+    images: Tensor, names: list[str], choice: Tensor, strength: Tensor, ranges: Ranges
+) -> Tensor:
+    """Apply each operation to all images and keep the results of those that chose it."""
+    results = images
+    for index, name in enumerate(names):
+        if name != "Identity":
+            changed = _operation(name)(images, strength * ranges.get(name, 0))
+            results = torch.where((choice == index)[:, None, None, None], changed, results)
+    return results
+
+
+def _operation(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return an operation: (images [n, C, H, W], magnitude [n]) → images."""
+    return _PIXEL_OPERATIONS.get(name) or functools.partial(_warp_affine, name)
 
 
 def _blend(images: Tensor, other: Tensor, change: Tensor) -> Tensor:
@@ -137,7 +161,7 @@ _PIXEL_OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _warp_affine(images: Tensor, name: str, magnitude: Tensor) -> Tensor:
+def _warp_affine(name: str, images: Tensor, magnitude: Tensor) -> Tensor:
     """Shear, shift or turn the images; `magnitude` [n] in the units of Ranges."""
     height, width = images.shape[-2:]
     one, zero = torch.ones_like(magnitude), torch.zeros_like(magnitude)

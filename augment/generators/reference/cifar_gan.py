@@ -143,7 +143,8 @@ class A1GAN(GANPair):
     ) -> None:
         """Build the networks, and the classifier that labels."""
         super().prepare(data, seed=seed, device=device, precision=precision)
-        if self.labelling == "classifier":
+        self.recordable = self.labelling == "classifier"  # else `batches` waits for the GPU
+        if self.recordable:
             self.labeller = Airbench(steps=self.steps, batch=self.batch, width=self.width)
             self.labeller.prepare(data, seed=seed, device=device, precision=precision)
             self.modules["labeller"] = nn.ModuleDict(self.labeller.modules)
@@ -162,7 +163,9 @@ class A1GAN(GANPair):
             if len(indices) > 1:
                 yield label, indices
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take a step of each model that has images here, and one of the classifier."""
         metrics = [
             self.gan_step(model, images[indices], labels[indices], rng)
@@ -231,7 +234,9 @@ class A2CGAN(GANPair):
         sizes = (self.width, data.shape, len(data.classes))
         return [(CifarGenerator(self.z, *sizes), CifarDiscriminator(*sizes))]
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take one step; image k of the batch, real or generated, is of label k."""
         return self.gan_step(0, images, labels, rng)
 

@@ -72,7 +72,9 @@ class B1CGAN:
             for name, net in self.modules.items()
         }
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take a step of D on real images, one on generated images of the same labels, one of G."""
         g, d = self.modules["g"].train(), self.modules["d"].train()
         z = torch.randn(len(images), self.z, generator=rng, device=self.device)
@@ -136,7 +138,9 @@ class B2VAE:
         self.modules = {"encoder": pair[0], "decoder": pair[1]}
         self.optimisers = {"vae": torch.optim.Adam(pair.parameters(), self.lr, fused=True)}
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take one step on the ELBO, greys as probabilities (Kingma & Welling 2014, app. C)."""
         encoder, decoder = self.modules["encoder"].train(), self.modules["decoder"].train()
         with autocast(self.precision, self.device):
@@ -187,6 +191,7 @@ class B4VAECGAN(B1CGAN):
     vae_share: float = 0.5  # of the steps come first and train the VAE alone
     latent: int = 2  # dimensions of the VAE
     phases: ClassVar[tuple[float, ...]] = (0.0, 1.0)  # of the training, with updates of two kinds
+    recordable: ClassVar[bool] = False  # as one CUDA graph: for the same reason
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=40, batch=16),
         "quick": dict(epochs=40, batch=16),
@@ -203,7 +208,9 @@ class B4VAECGAN(B1CGAN):
         self.modules |= self.vae.modules
         self.optimisers |= self.vae.optimisers
 
-    def update(self, images: Tensor, labels: Tensor, *, step: int, rng: torch.Generator) -> Metrics:
+    def update(
+        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+    ) -> Metrics:
         """Take a step of the VAE; in the later part of the training one of the cGAN instead."""
         if step < self.vae_share * self.steps:
             return self.vae.update(images, labels, step=step, rng=rng)
