@@ -1,6 +1,6 @@
 """`python -m augment`."""
 
-from augment.cli import main
+from augment.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -5,6 +5,6 @@ prints, `progress.py` follows a run, `signals.py` ends it. torch and pandas are 
 commands, so that help is fast.
 """
 
-from augment.cli.app import app, main
+from augment.cli.app import app, main, program
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "program"]

@@ -5,6 +5,8 @@ Data goes to stdout, messages to stderr.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import io
 import os
 import sys
@@ -120,6 +122,25 @@ def root(
     if context.invoked_subcommand is None:
         talk(FIRST_STEPS)
         raise typer.Exit(2)  # a script that lost its command has run nothing, and must notice
+
+
+def program() -> None:
+    """Run `main`, then leave at once: to take apart what was imported lasts two seconds."""
+    code = [1]  # of an exception that nobody caught
+
+    def leave() -> None:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code[0])
+
+    atexit.register(leave)  # the first that is registered is called last
+    try:
+        main()
+        code[0] = 0
+    except SystemExit as end:
+        code[0] = end.code if isinstance(end.code, int) else int(bool(end.code))
+        raise
 
 
 def main() -> None:

@@ -44,11 +44,18 @@ def run_command(
 
     Example: augment run --dataset cifar10 --frac 0.05 --generator ddpm
     """
+    start_workers(execution)
     from augment.engine.shards import parse_shard
     from augment.experiment.validation import make_recipe, read_recipe
 
     recipe = make_recipe(**overridden(read_recipe(config) if config else {}, settings))
     carry_out(recipe, execution, display, out=out, shard=parse_shard(shard), dry_run=dry_run)
+
+
+def start_workers(execution: Execution) -> None:
+    """Start the server of worker processes: it imports torch while this process does."""
+    if execution.executor == "local" and execution.jobs != 1:
+        start_server(execution.device)
 
 
 def overridden(file: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +90,7 @@ def sweep_command(
 
     Example: augment sweep pipelines/ablation.toml --out results/runs/ablation
     """
+    start_workers(execution)
     from augment.engine.shards import parse_shard
     from augment.experiment.validation import make_recipe, read_recipe
 
@@ -102,6 +110,7 @@ def resume_command(
 
     Example: augment resume results/runs/digits-ddpm --seeds 6
     """
+    start_workers(execution)
     from augment.experiment.validation import make_recipe
     from augment.storage.run_folder import read_settings, reading
 
@@ -123,9 +132,6 @@ def carry_out(
     dry_run: bool = False,
 ) -> None:
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
-    if execution.executor == "local" and execution.jobs != 1 and not dry_run:
-        start_server(execution.device)  # first: it imports torch while this process does
-
     from augment.engine.executors import make_executor
 
     data: dict[str, Any] = dict(data_dir=execution.data_dir, shard=shard)

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# imported by the server: the cells of a run, and what they import within functions
 NVIDIA = "/proc/driver/nvidia"  # is there with the driver of a GPU
-PRELOADED = ["augment.engine.cell_runner", "safetensors.torch", "diffusers.schedulers"]
+PRELOADED = ["augment.engine.preloaded"]
 
 
 def process_context(device: torch.device) -> BaseContext:
