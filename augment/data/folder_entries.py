@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from augment.data.entries import ImageEntry, SetLayout, LeftOut, ReadingFlags
+from augment.data.entries import ImageEntry, LeftOut, ReadingFlags, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_layout import FolderLayout
 from augment.data.folder_levels import Place
@@ -47,7 +47,7 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
         names = [each.name for tables in lists.values() for each in tables]
         facts.sources.append(f"splits from {first_names(names)}")
     for named in found.lists:
-        if named.split:
+        if lists and named.split:
             continue
         rows = _rows(root, named, index, labels)
         covered = {entry.name for entry in rows.entries} & images
@@ -74,7 +74,7 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
 def _rows(root: Path, named: NamedTable, index: FileIndex, labels: dict[str, str]) -> Rows:
     """Read the rows of a table for what it says beside the label."""
     columns = replace(named.columns, label="", labels=[], one_hot=[])
-    return read_rows(root, [NamedTable(named.table, columns, named.split)], index, labels)
+    return read_rows(root, [NamedTable(named.table, columns)], index, labels)
 
 
 def folder_entries(
@@ -118,6 +118,26 @@ def folder_entries(
     }
     layout.plain = not (folders.base or folders.levels or facts.sources or how) and usual
     return layout
+
+
+def add_facts(layout: SetLayout, facts: FolderFacts, flags: ReadingFlags) -> None:
+    """Add what other tables tell of images whose labels stand in a table."""
+    grouped = any(entry.group for entry in layout.entries) or flags.group_by
+    split = any(entry.split for entry in layout.entries)
+    facts.groups = {} if grouped else facts.groups
+    facts.splits = {} if split else facts.splits
+    if not facts.groups and not facts.splits:
+        return
+    layout.entries = [
+        replace(
+            entry,
+            split=facts.splits.get(entry.name, entry.split),
+            group=facts.groups.get(entry.name, entry.group),
+        )
+        for entry in layout.entries
+    ]
+    layout.sentence = ", ".join([layout.sentence, *facts.sources])
+    layout.plain = False
 
 
 def _groups(places: list[Place], facts: FolderFacts, flags: ReadingFlags) -> tuple[list[str], str]:

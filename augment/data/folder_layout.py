@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 from augment.data.entries import SPLITS, LeftOut, ReadingFlags
-from augment.data.folder_levels import Place, read_levels
+from augment.data.folder_levels import Place, grouped_by_folder, read_levels, without_common_folders
 from augment.data.folder_words import MASKS, is_mask_folder, is_media_folder, mask_of, split_word
 from augment.data.raw import first_names
 
@@ -215,12 +215,7 @@ def _at_level(places: list[Place], level: int, left_out: LeftOut) -> tuple[list[
         others = [*enumerate(place.dirs, 1)]
         given = [SPLITS[d.lower()] for n, d in others if n != level and d.lower() in SPLITS]
         rest = [d for n, d in others if n > level and d.lower() not in SPLITS]
-        found.append(
-            replace(
-                place,
-                label=place.dirs[level - 1],
-                split="".join(given[:1]),
-                group="/".join(rest[:1]),
-            )
-        )
+        label, split = place.dirs[level - 1], "".join(given[:1])
+        found.append(replace(place, label=label, split=split, dirs=tuple(rest)))
+    found = grouped_by_folder(without_common_folders(found))
     return found, f"the folders of level {level}"

@@ -58,7 +58,11 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
             replace(p.below(), label=p.dirs[0], split=MORE_SPLITS[p.dirs[1].lower()]).below()
             for p in places
         ]
-        return _grouped(split), f"the folders, with {first_names(sorted(lower))} below them", ""
+        return (
+            grouped_by_folder(split),
+            f"the folders, with {first_names(sorted(lower))} below them",
+            "",
+        )
     if all(map(is_container, tops)):
         return _below_containers(places, tops, flags)
     return _two_levels(places, tops, children, flags)
@@ -99,7 +103,7 @@ def _direct_classes(
         )
         return [], "", refusal
     named = [replace(place, label=place.dirs[0]).below() for place in places]
-    grouped = _grouped(named)
+    grouped = grouped_by_folder(named)
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for place in grouped:
         counts[place.label, place.group] += bool(place.group)
@@ -130,23 +134,29 @@ def _two_levels(
     upper_kind, lower_kind = kind_of(tops), kind_of(lower)
     upper = [replace(place, label=place.dirs[0]).below() for place in places]
     if flags.group_by == "folder":
-        return _grouped(upper), "the folders", ""
+        return grouped_by_folder(upper), "the folders", ""
+    if len(lower) == 1:  # CLASS/SOB/…, the same for all
+        return read_levels([replace(p, dirs=(p.dirs[0], *p.dirs[2:])) for p in places], flags)
     if not crossed and all(len(names) == 1 for names in children.values()):
-        return _grouped([place.below() for place in upper]), "the folders", ""  # cat/cat_images/
+        return (
+            grouped_by_folder([place.below() for place in upper]),
+            "the folders",
+            "",
+        )  # cat/cat_images/
     if not crossed:
         # CLASS/VIDEO; folders that are patients themselves are never classes
         if lower_kind != "words" and not all(map(is_identity, tops)):
-            return _grouped(upper), "the folders", ""
+            return grouped_by_folder(upper), "the folders", ""
         return [], "", _two_readings(tops, lower)
     fewer_lower, fewer_upper = len(lower) < len(tops), len(tops) < len(lower)
     if upper_kind == "ids" and lower_kind != "ids" and not _versions(places):
         return _lower(places), f"the folders below {first_names(tops)}", ""
     if lower_kind == "ids" and upper_kind != "ids":
-        return _grouped(upper, joined=True), "the folders", ""
+        return grouped_by_folder(upper, joined=True), "the folders", ""
     if upper_kind == "grades" and lower_kind != "ids" and fewer_lower and not _versions(places):
         return _lower(places), f"the folders below {first_names(tops)}", ""
     if lower_kind == "grades" and fewer_upper:
-        return _grouped(upper, joined=True), "the folders", ""
+        return grouped_by_folder(upper, joined=True), "the folders", ""
     if upper_kind == lower_kind == "ids" and all(len(place.dirs) > 2 for place in places):
         inner, levels, refusal = read_levels([place.below() for place in places], flags)
         patient = {place.path: place.dirs[0] for place in places}
@@ -168,7 +178,14 @@ def _lower(places: list[Place]) -> list[Place]:
     return [replace(p, label=p.dirs[1], group=p.dirs[0]).below(2) for p in places]
 
 
-def _grouped(places: list[Place], *, joined: bool = False) -> list[Place]:
+def without_common_folders(places: list[Place]) -> list[Place]:
+    """Take off the upper folders that are the same on all paths."""
+    while places and all(p.dirs for p in places) and len({p.dirs[0] for p in places}) == 1:
+        places = [place.below() for place in places]
+    return places
+
+
+def grouped_by_folder(places: list[Place], *, joined: bool = False) -> list[Place]:
     """Take the folders below the class for groups.
 
     Of several levels the first that tells identities counts. `joined`: one name below two classes

@@ -76,7 +76,8 @@ def _names(folder: str) -> Iterator[str]:
 
 def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
     """Recognise a link to a folder, or one to nothing that is not named as an image is."""
-    return os.path.isdir(entry.path) or (not os.path.exists(entry.path) and not is_image(entry.name))
+    is_there = os.path.exists(entry.path)
+    return os.path.isdir(entry.path) or not (is_there or is_image(entry.name))
 
 
 def is_image(name: str) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from augment.data.entries import FOLDERS, SetLayout, LeftOut, ReadingFlags
+from augment.data.entries import FOLDERS, LeftOut, ReadingFlags, SetLayout
 from augment.data.file_index import FileIndex
-from augment.data.folder_entries import folder_entries, folder_facts
+from augment.data.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.folder_layout import FolderLayout, understand_folders
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
@@ -70,7 +70,11 @@ def _find_tables(
     if flags.labels == FOLDERS or flags.class_level:
         return FoundTables()
     if flags.labels:
-        return named_table(root, flags, index)
+        found, others = named_table(root, flags, index), ReadingFlags()
+        beside = other_tables(root, listing.others, index, others)
+        path = found.tables[0].table.path.resolve()
+        found.lists = [each for each in beside.lists if each.table.path.resolve() != path]
+        return found
     found = metadata_tables(root, listing.others, index, flags)
     if not found.is_metadata:
         found = other_tables(root, listing.others, index, flags)
@@ -106,7 +110,12 @@ def _decide(
     if not tables and not folders_tell and (reason := _unsaid_label(found)):
         raise DataError(reason)
     if tables:
-        return table_entries(root, tables, index, labels if folders_tell else {}, flags)
+        layout = table_entries(root, tables, index, labels if folders_tell else {}, flags)
+        if not found.is_metadata and found.lists:
+            found.lists = [each for each in found.lists if each not in tables]
+            paths = {entry.name for entry in layout.entries}
+            add_facts(layout, folder_facts(root, found, index, paths), flags)
+        return layout
     if found.is_metadata:
         return SetLayout([], set(), defaultdict(list))  # a table without a row
     if folders.refusal:
@@ -155,7 +164,8 @@ def _unsaid_label(found: FoundTables) -> str:
         if choices:
             return (
                 f"{table.path} {lacks}, and its column {columns.file} names the images: pass "
-                f"--labels {named.name}{given} --label-column with one of {', '.join(choices)}"
+                f"--labels {table.folder}{named.name}{given} --label-column with one of "
+                f"{', '.join(choices)}"
             )
         if found.is_metadata:
             return f"{table.path} {lacks}, and no folders tell the classes"

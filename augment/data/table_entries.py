@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from augment.data.entries import SPLITS, ImageEntry, SetLayout, ReadingFlags
+from augment.data.entries import SPLITS, ImageEntry, ReadingFlags, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.label_values import names_beside
 from augment.data.name_groups import (
@@ -111,6 +111,10 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
     if len(tables) > 1 and len({each.split for each in tables} - {""}) > 1:
         where = [each.table.folder.rstrip("/") or each.name for each in tables]
         return f"splits from {first_names(where)}"
+    if len({entry.split for entry in layout.entries} - {"synthetic"}) == 1:  # train.csv alone
+        layout.entries = [
+            e if e.split == "synthetic" else replace(e, split="") for e in layout.entries
+        ]
     splits = [_path_split(entry.name) for entry in layout.entries]
     if len(set(splits) - {""}) < 2 or "" in splits:
         return ""
