@@ -132,3 +132,65 @@ def test_random_set_is_read_as_it_was_meant_or_refused(made):
         assert (found[path].label, found[path].split) == (label, split)
         if made.groups:
             assert found[path].group == group
+
+
+WORDS = """
+    train test val images masks cat dog patient_1 patient_2 fold1 fold2 part_a set 0 1 0001 class_1
+    Test seg_train seg_test a.b mask copy data
+""".split()
+FOLDERS = st.lists(st.sampled_from(WORDS), max_size=4).map("/".join)
+NAMES = st.sampled_from(
+    ["1.png", "2.jpg", "1_mask.png", "patient1_2.png", "x.gif", "a.txt", "b.dcm"]
+)
+CELLS = st.sampled_from(
+    ["1.png", "1", "x", "cat", "a|b", "", "0", "2.5", "train", "../1.png", "\0", '"']
+)
+TABLES = st.tuples(
+    FOLDERS,
+    st.sampled_from("metadata.csv labels.csv train.txt images.txt x.json metadata.jsonl".split()),
+    st.lists(
+        st.sampled_from(["file_name", "label", "group", "split", "image", "dx", "source"]),
+        max_size=4,
+    ),
+    st.lists(st.lists(CELLS, max_size=4), max_size=5),
+    st.sampled_from([",", ";", "\t", " "]),
+)
+
+
+@given(
+    paths=st.lists(st.tuples(FOLDERS, NAMES), max_size=25, unique=True),
+    tables=st.lists(TABLES, max_size=2),
+    flags=st.sampled_from([{}, {"class_level": 1}, {"group_by": "name"}, {"labels": "folders"}]),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_tree_is_read_whole_or_refused(paths, tables, flags):
+    """Each image is read or counted among what was left out; no label comes out of nowhere."""
+    files = {"/".join(filter(None, pair)): "" for pair in paths}
+    cells = set()
+    for folder, name, head, lines, sign in tables:
+        text = "\n".join(sign.join(line) for line in [head, *lines])
+        if name.endswith(("json", "jsonl")):
+            text = json.dumps([dict(zip(head, line, strict=False)) for line in lines])
+        files["/".join(filter(None, (folder, name)))] = text
+        cells |= {cell.strip() for line in [head, *lines] for cell in line}
+    with tempfile.TemporaryDirectory() as root:
+        for name, text in files.items():
+            (Path(root) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(root) / name).write_text(text)
+        refusal, layout = "", None
+        try:
+            layout = read_layout(Path(root), ReadingFlags(**flags))
+        except AugmentError as error:
+            refusal = str(error)
+    if layout is None:
+        assert refusal
+        assert "\n" not in refusal
+        return
+    images = {name for name in files if name.endswith((".png", ".jpg", ".gif"))}
+    found = [entry.name for entry in layout.entries]
+    assert len(found) == len(set(found))
+    beside = {f"{folder}/" for folder in layout.left_out["folders beside train/"]}
+    left = {name for names in layout.left_out.values() for name in names}
+    for name in images - set(found) - left:
+        assert any(f"/{folder}" in f"/{name}" for folder in beside), name
+    assert {entry.label for entry in layout.entries} <= cells | set("/".join(files).split("/"))
