@@ -14,8 +14,8 @@ from test_folder import noted, put
 
 from augment.data.check import inspect
 from augment.data.datasets import load_dataset
-from augment.data.entries import ReadingFlags
 from augment.data.reading import read_layout
+from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError, MachineError, UsageError
 
 
@@ -691,7 +691,7 @@ LAYOUTS |= {
     ),
     "a class whose files are not read": dict(
         files=each("{c}/{i}.png", 3, c=AB),
-        tables={"third/1.dcm": "x", "third/2.dcm": "x"},
+        tables={"third/1.nii": "x", "third/2.nii": "x"},
         classes={"leaf": 3, "rust": 3},
         empty={"third"},
         left=("files that are no images", 2),

@@ -14,8 +14,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.data.entries import ReadingFlags
 from augment.data.reading import read_layout
+from augment.data.reading_flags import ReadingFlags
 from augment.errors import AugmentError
 
 CLASSES = ["cat", "dog", "leaf rust", "no finding", "Ärger", "0", "1", "2", "10", "type_1", "=A1"]
@@ -140,7 +140,7 @@ WORDS = """
 """.split()
 FOLDERS = st.lists(st.sampled_from(WORDS), max_size=4).map("/".join)
 NAMES = st.sampled_from(
-    ["1.png", "2.jpg", "1_mask.png", "patient1_2.png", "x.gif", "a.txt", "b.dcm"]
+    ["1.png", "2.jpg", "1_mask.png", "patient1_2.png", "x.gif", "a.txt", "b.nii"]
 )
 CELLS = st.sampled_from(
     ["1.png", "1", "x", "cat", "a|b", "", "0", "2.5", "train", "../1.png", "\0", '"']

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from augment.data.datasets import load_dataset
-from augment.data.entries import ReadingFlags
 from augment.data.folder import NO_FLAGS
 from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.errors import DataError
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from augment.data.entries import ReadingFlags
 from augment.data.file_index import FileIndex
 from augment.data.folder_words import MORE_SPLITS
 from augment.data.label_tables import LabelTable
+from augment.data.reading_flags import ReadingFlags
 from augment.errors import UsageError, unknown
 
 FILE_NAMES = set(

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 
 from augment.data.download import cached_npz
-from augment.data.entries import ReadingFlags
 from augment.data.folder import NO_FLAGS, read_folder
-from augment.data.images import pixel_hashes, resize
+from augment.data.images import resize
 from augment.data.near_duplicates import near_copies
 from augment.data.npz import read_npz
 from augment.data.raw import MAX_NAMES, RawDataset, notes_on_error
+from augment.data.reading_flags import ReadingFlags
 from augment.data.split import TEST_SHARE, Dataset, split
 from augment.errors import DataError, UsageError, unknown
 from augment.runtime.machine import data_dir as default_data_dir
@@ -98,7 +98,7 @@ def load_dataset(
 def _label_conflicts(raw: RawDataset) -> list[str]:
     """Note the images that carry two labels, the first MAX_NAMES of them."""
     files_by_label: dict[bytes, dict[int, str]] = defaultdict(dict)  # pixels → label → first file
-    for key, label, file in zip(pixel_hashes(raw.images), raw.labels, raw.files, strict=True):
+    for key, label, file in zip(raw.hashes, raw.labels, raw.files, strict=True):
         files_by_label[key].setdefault(label, file)
     conflicts = [files for files in files_by_label.values() if len(files) > 1]
     return [

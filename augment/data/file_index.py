@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Callable
+from functools import cached_property
 from urllib.parse import unquote
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before a name
@@ -15,12 +17,23 @@ class FileIndex:
 
     def __init__(self, images: list[str]) -> None:
         self.images = set(images)
-        self.by_name: dict[str, list[str]] = defaultdict(list)
-        self.by_stem: dict[str, list[str]] = defaultdict(list)
-        for path in images:
-            name = path.rpartition("/")[2]
-            self.by_name[name].append(path)
-            self.by_stem[name.rpartition(".")[0]].append(path)
+
+    @cached_property
+    def by_name(self) -> dict[str, list[str]]:
+        """Paths by name, without folders."""
+        return self._paths_by(lambda name: name)
+
+    @cached_property
+    def by_stem(self) -> dict[str, list[str]]:
+        """Paths by name without suffix."""
+        return self._paths_by(lambda name: name.rpartition(".")[0])
+
+    def _paths_by(self, key: Callable[[str], str]) -> dict[str, list[str]]:
+        """Group the paths, in order, by a key of their names."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self.images):
+            found[key(path.rpartition("/")[2])].append(path)
+        return found
 
     def find(self, cell: str, folder: str = "") -> list[str]:
         """List the images that a cell may mean: one, none, or several that it does not tell apart.

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from augment.data.decode import Header, Pixels, choose_size, decode_image, read_header, stack_images
-from augment.data.entries import SUFFIXES, ImageEntry, ReadingFlags, SetLayout
+from augment.data.entries import SUFFIXES, ImageEntry, SetLayout
 from augment.data.label_values import class_order
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
 from augment.data.reading import left_out_notes, read_layout
+from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError
 
 NO_FLAGS = ReadingFlags()

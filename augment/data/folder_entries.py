@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from augment.data.entries import ImageEntry, LeftOut, ReadingFlags, SetLayout
+from augment.data.entries import ImageEntry, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_layout import FolderLayout
 from augment.data.folder_levels import Place
@@ -14,6 +14,7 @@ from augment.data.label_tables import read_table
 from augment.data.listing import Listing
 from augment.data.name_groups import clear_groups, groups_by_name, series_note
 from augment.data.raw import first_names
+from augment.data.reading_flags import ReadingFlags
 from augment.data.table_rows import NamedTable, Rows, read_rows
 from augment.data.table_search import FoundTables, split_lists
 

@@ -7,12 +7,13 @@ sentence that names both, and no image gets a class.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from augment.data.entries import SPLITS, LeftOut, ReadingFlags
+from augment.data.entries import SPLITS, LeftOut
 from augment.data.folder_levels import Place, grouped_by_folder, read_levels, without_common_folders
 from augment.data.folder_words import MASKS, is_mask_folder, is_media_folder, mask_of, split_word
 from augment.data.raw import first_names
+from augment.data.reading_flags import ReadingFlags
 
 OUTSIDE = "images outside class folders"
 
@@ -193,7 +194,7 @@ def _split_folders(
 
 def _inside(places: list[Place], name: str, split: str) -> list[Place]:
     """Take the images of a split, without the wrappers in it: seg_train/seg_train/, images/."""
-    found = [replace(p.below(), split=split) for p in places if p.dirs[:1] == (name,)]
+    found = [p.below()._replace(split=split) for p in places if p.dirs[:1] == (name,)]
     while True:
         tops = {place.dirs[:1] for place in found}
         if len(tops) != 1 or tops == {()}:
@@ -216,6 +217,6 @@ def _at_level(places: list[Place], level: int, left_out: LeftOut) -> tuple[list[
         given = [SPLITS[d.lower()] for n, d in others if n != level and d.lower() in SPLITS]
         rest = [d for n, d in others if n > level and d.lower() not in SPLITS]
         label, split = place.dirs[level - 1], "".join(given[:1])
-        found.append(replace(place, label=label, split=split, dirs=tuple(rest)))
+        found.append(place._replace(label=label, split=split, dirs=tuple(rest)))
     found = grouped_by_folder(without_common_folders(found))
     return found, f"the folders of level {level}"

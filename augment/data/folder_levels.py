@@ -7,9 +7,8 @@ CLASS/{train, test}. They are *nested* where each folder has names of its own: C
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from augment.data.entries import ReadingFlags
 from augment.data.folder_words import (
     MORE_SPLITS,
     is_container,
@@ -19,10 +18,10 @@ from augment.data.folder_words import (
     tokens,
 )
 from augment.data.raw import first_names
+from augment.data.reading_flags import ReadingFlags
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """An image's path, and what the folders on it say."""
 
     path: str
@@ -33,7 +32,7 @@ class Place:
 
     def below(self, levels: int = 1) -> Place:
         """Return it without its upper folders."""
-        return replace(self, dirs=self.dirs[levels:])
+        return self._replace(dirs=self.dirs[levels:])
 
 
 Reading = tuple[list[Place], str, str]  # images, what was taken for what, refusal
@@ -55,7 +54,7 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
     lower = set().union(*children.values())
     if lower and {name.lower() for name in lower} <= MORE_SPLITS.keys():
         split = [
-            replace(p.below(), label=p.dirs[0], split=MORE_SPLITS[p.dirs[1].lower()]).below()
+            p.below()._replace(label=p.dirs[0], split=MORE_SPLITS[p.dirs[1].lower()]).below()
             for p in places
         ]
         return (
@@ -85,7 +84,7 @@ def _without_media(places: list[Place]) -> list[Place]:
         )
 
     memo = {dirs: kept(dirs) for dirs in {place.dirs for place in places}}
-    return [replace(place, dirs=memo[place.dirs]) for place in places]
+    return [place._replace(dirs=memo[place.dirs]) for place in places]
 
 
 def _direct_classes(
@@ -102,7 +101,7 @@ def _direct_classes(
             "classes: name a table with --labels, or pass --class-level if these are the classes"
         )
         return [], "", refusal
-    named = [replace(place, label=place.dirs[0]).below() for place in places]
+    named = [place._replace(label=place.dirs[0]).below() for place in places]
     grouped = grouped_by_folder(named)
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for place in grouped:
@@ -116,7 +115,7 @@ def _below_containers(places: list[Place], tops: list[str], flags: ReadingFlags)
     inner, levels, refusal = read_levels([place.below() for place in places], flags)
     top_of = {place.path: place.dirs[0] for place in places}
     if folds:
-        inner = [replace(place, group=top_of[place.path]) for place in inner]
+        inner = [place._replace(group=top_of[place.path]) for place in inner]
     what = levels or f"the folders below {first_names(tops)}"
     return inner, what, refusal
 
@@ -132,11 +131,11 @@ def _two_levels(
             parents[name] += 1
     crossed = 2 * sum(n > 1 for n in parents.values()) >= len(lower)
     upper_kind, lower_kind = kind_of(tops), kind_of(lower)
-    upper = [replace(place, label=place.dirs[0]).below() for place in places]
+    upper = [place._replace(label=place.dirs[0]).below() for place in places]
     if flags.group_by == "folder":
         return grouped_by_folder(upper), "the folders", ""
     if len(lower) == 1:  # CLASS/SOB/…, the same for all
-        return read_levels([replace(p, dirs=(p.dirs[0], *p.dirs[2:])) for p in places], flags)
+        return read_levels([p._replace(dirs=(p.dirs[0], *p.dirs[2:])) for p in places], flags)
     if not crossed and all(len(names) == 1 for names in children.values()):
         return (
             grouped_by_folder([place.below() for place in upper]),
@@ -160,7 +159,7 @@ def _two_levels(
     if upper_kind == lower_kind == "ids" and all(len(place.dirs) > 2 for place in places):
         inner, levels, refusal = read_levels([place.below() for place in places], flags)
         patient = {place.path: place.dirs[0] for place in places}
-        return [replace(p, group=patient[p.path]) for p in inner], levels, refusal
+        return [p._replace(group=patient[p.path]) for p in inner], levels, refusal
     return [], "", _two_readings(tops, lower)
 
 
@@ -175,7 +174,7 @@ def _versions(places: list[Place]) -> bool:
 
 def _lower(places: list[Place]) -> list[Place]:
     """Take the second level for the classes and the first one for groups."""
-    return [replace(p, label=p.dirs[1], group=p.dirs[0]).below(2) for p in places]
+    return [p._replace(label=p.dirs[1], group=p.dirs[0]).below(2) for p in places]
 
 
 def without_common_folders(places: list[Place]) -> list[Place]:
@@ -200,7 +199,7 @@ def grouped_by_folder(places: list[Place], *, joined: bool = False) -> list[Plac
     for place in places:
         below = place.dirs[level - 1 : level] if joined else place.dirs[:level]
         group = "/".join(below if joined or not below else (place.label, *below))
-        found.append(replace(place, group=group or place.group))
+        found.append(place._replace(group=group or place.group))
     return found
 
 

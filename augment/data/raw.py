@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
+from augment.data.images import pixel_hashes
 from augment.errors import DataError
 
 MAX_NAMES = 3  # file names of each kind listed in a message
@@ -26,6 +28,11 @@ class RawDataset:
     notes: list[str] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)  # file, reason
     layout: str = ""  # what was taken for classes, splits and groups
+
+    @cached_property
+    def hashes(self) -> list[bytes]:
+        """Hash of each image's pixels: [N]."""
+        return pixel_hashes(self.images)
 
 
 def first_names(names: list[str]) -> str:

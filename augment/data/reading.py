@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from augment.data.entries import FOLDERS, LeftOut, ReadingFlags, SetLayout
+from augment.data.entries import LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.folder_layout import FolderLayout, understand_folders
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
+from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.table_entries import table_entries
 from augment.data.table_rows import NamedTable
 from augment.data.table_search import (
@@ -117,7 +118,8 @@ def _decide(
             add_facts(layout, folder_facts(root, found, index, paths), flags)
         return layout
     if found.is_metadata:
-        return SetLayout([], set(), defaultdict(list))  # a table without a row
+        empty = {"images that a table without rows does not name": sorted(index.images)}
+        return SetLayout([], set(), defaultdict(list, empty))
     if folders.refusal:
         raise DataError(f"{root}: {folders.refusal}")
     facts = folder_facts(root, found, index, set(labels))

@@ -7,12 +7,13 @@ the hash of the data. Equal images and images of one group never stand on both s
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import compress
 
 import torch
 
-from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.images import LabelledImages
 from augment.data.raw import RawDataset
 from augment.data.subset import hold_out, linked_units
 from augment.errors import DataError
@@ -59,11 +60,11 @@ def split(
     Raises DataError if a class is too small, unless `drop_small` drops it.
     """
     notes, labels = list(raw.notes), torch.tensor(raw.labels)
-    hashes = pixel_hashes(raw.images)
+    hashes = raw.hashes
     in_test = _given_test_mask(raw, notes)
     official = in_test is not None
     if in_test is None:
-        in_test = _held_out_mask(raw, labels, hashes, test_share)
+        in_test = _held_out_mask(raw, labels, linked_units(raw.groups, hashes), test_share)
     # an official split may hold an image twice: the test set keeps it, the pool loses it
     test_hashes = {h for h, test in zip(hashes, in_test.tolist(), strict=True) if test}
     repeats_test = torch.tensor([h in test_hashes for h in hashes]) & ~in_test
@@ -105,11 +106,10 @@ def split(
 
 
 def _held_out_mask(
-    raw: RawDataset, labels: torch.Tensor, hashes: list[bytes], test_share: float
+    raw: RawDataset, labels: torch.Tensor, units: list[Hashable], test_share: float
 ) -> torch.Tensor:
     """Choose a test set among the images that are not synthetic: [N] bool."""
     key = LabelledImages(raw.images, labels, tuple(raw.classes)).sha
-    units = linked_units(raw.groups, hashes)
     real = [k for k, split_name in enumerate(raw.splits) if split_name != "synthetic"]
     chosen = hold_out([raw.labels[k] for k in real], [units[k] for k in real], test_share, key)
     in_test = torch.zeros(len(raw.labels), dtype=torch.bool)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from augment.data.entries import SPLITS, ImageEntry, ReadingFlags, SetLayout
+from augment.data.entries import SPLITS, ImageEntry, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.label_values import names_beside
 from augment.data.name_groups import (
@@ -17,6 +17,7 @@ from augment.data.name_groups import (
     series_note,
 )
 from augment.data.raw import MAX_NAMES, first_names
+from augment.data.reading_flags import ReadingFlags
 from augment.data.table_rows import NamedTable, Rows, read_rows
 from augment.errors import DataError
 

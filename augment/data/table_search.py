@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from augment.data.columns import find_columns
-from augment.data.entries import ReadingFlags
 from augment.data.file_index import FileIndex
 from augment.data.folder_words import split_word
 from augment.data.label_tables import LabelTable, read_table, tables_beside
 from augment.data.label_values import NAME_FILES
+from augment.data.reading_flags import ReadingFlags
 from augment.data.table_rows import NamedTable
 from augment.errors import DataError, UsageError
 

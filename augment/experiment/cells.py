@@ -11,8 +11,8 @@ from torch import Tensor
 
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
-from augment.data.entries import ReadingFlags
 from augment.data.images import LabelledImages
+from augment.data.reading_flags import ReadingFlags
 from augment.data.subset import labelled_subset
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, DECISIVE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from augment.data.entries import FOLDERS, GROUP_BY, READING_FLAGS, ReadingFlags
+from augment.data.reading_flags import FOLDERS, GROUP_BY, READING_FLAGS, ReadingFlags
 from augment.experiment.setting_types import (
     NAMES,
     PRECISIONS,

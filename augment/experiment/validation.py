@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from augment.classifiers import CLASSIFIERS
 from augment.classifiers.pretrained import TORCHVISION
-from augment.data.entries import GROUP_BY
+from augment.data.reading_flags import GROUP_BY
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
