@@ -749,7 +749,7 @@ LAYOUTS |= {
     "one name in two folders": dict(
         files=each("part_{p}/{i}.png", 3, p=[1, 2]),
         tables={"labels.csv": rows("image,label", *((f"{i}.png", AB[i % 2]) for i in range(3)))},
-        refused="line 2: 0.png may be part_1/0.png or part_2/0.png: write its path",
+        refused="parts of the set, and nothing tells the classes",
     ),
     "augment's own export": dict(
         files=each("train/{c}/real-{i}.png", 4, c=AB)
@@ -769,6 +769,132 @@ LAYOUTS |= {
         splits={"": 8, "synthetic": 12},
         groups=4,
         note="12 synthetic images are learnt from and never held out",
+    ),
+}
+
+LAYOUTS |= {
+    # forms of tables
+    "diagnoses by patient, whose folders hold the images": dict(
+        files=each("scans/patient_{p:03d}/{i}.png", 3, p=range(6)),
+        tables={
+            "patients.csv": rows(
+                "patient_id,age,diagnosis",
+                *((f"patient_{p:03d}", 50 + p, AB[p % 2]) for p in range(6)),
+            )
+        },
+        classes={"leaf": 9, "rust": 9},
+        groups=6,
+    ),
+    "a table without a head line": dict(
+        files=numbered("img/{i}.png", 6),
+        tables={"labels.csv": "\n".join(f"{i}.png,{AB[i % 2]}" for i in range(6))},
+        classes={"leaf": 3, "rust": 3},
+    ),
+    "numbers for names with zeros before": dict(
+        files=numbered("train/{i:05d}.png", 6),
+        tables={"labels.csv": rows("id,breed", *((i, AB[i % 2]) for i in range(6)))},
+        classes={"leaf": 3, "rust": 3},
+    ),
+    "the same names in train and in test": dict(
+        files=numbered("train/{i}.png", 8) + numbered("test/{i}.png", 4),
+        tables={
+            f"{part}.csv": rows("image,label", *((f"{i}.png", AB[i % 2]) for i in range(n)))
+            for part, n in SPLIT.items()
+        },
+        classes={"leaf": 6, "rust": 6},
+        splits=SPLIT,
+    ),
+    "GTSRB: folders to learn from, tables for all": dict(
+        files=each("Train/{c}/{c}_{i}.png", 3, c=[0, 1])
+        + numbered("Test/t{i}.png", 4)
+        + numbered("Meta/{i}.png", 2),
+        tables={
+            "Train.csv": rows(
+                "Width,Height,ClassId,Path",
+                *((30 + i, 30, c, f"Train/{c}/{c}_{i}.png") for c in (0, 1) for i in range(3)),
+            ),
+            "Test.csv": rows(
+                "Width,Height,ClassId,Path", *((40, 41, i % 2, f"Test/t{i}.png") for i in range(4))
+            ),
+            "Meta.csv": rows("Path,ClassId,Shape", *((f"Meta/{i}.png", i, 0) for i in range(2))),
+        },
+        classes={"0": 5, "1": 5},
+        splits={"train": 6, "test": 4},
+    ),
+    "train and test without labels": dict(
+        files=[*numbered("train/cat.{i}.jpg", 3), *numbered("train/dog.{i}.jpg", 3)]
+        + numbered("test1/{i}.jpg", 3),
+        refused="nothing tells the classes",
+    ),
+    "MVTec: good alone to learn from": dict(
+        files=numbered("bottle/train/good/{i:03d}.png", 6)
+        + each("bottle/test/{c}/{i:03d}.png", 2, c=["good", "broken"])
+        + numbered("bottle/ground_truth/broken/{i:03d}_mask.png", 2),
+        classes={"good": 8, "broken": 2},
+        splits={"train": 6, "test": 4},
+    ),
+    "a table of numbers that happen to be names": dict(
+        files=each("{c}/{i}.png", 6, c=AB),
+        tables={"people.csv": rows("id,age,sex", *((i, 40 + i, "mf"[i % 2]) for i in range(6)))},
+        classes={"leaf": 6, "rust": 6},
+        note="people.csv",
+    ),
+    "a metadata.csv in one class folder": dict(
+        files=each("{c}/{i}.png", 6, c=AB),
+        tables={"leaf/metadata.csv": rows("file_name,date", *((f"{i}.png", i) for i in range(6)))},
+        classes={"leaf": 6, "rust": 6},
+    ),
+    "a sheet beside images": dict(
+        files=numbered("img/{i}.png", 6),
+        tables={"labels.xlsx": "PK"},
+        refused="labels.xlsx may hold the labels: save it as CSV",
+    ),
+    "a DomainNet of three styles": dict(
+        files=[
+            f"{s}/{c}/{s}_{i}.png" for s in ("art", "clip", "real") for c in AB for i in range(3)
+        ],
+        refused="two ways, with the classes art, clip, real or, below them, leaf, rust",
+    ),
+    "dates above classes": dict(
+        files=[
+            f"2021-03-{d:02d}/{c}/{d}{i}.png" for d in range(1, 6) for c in AB for i in range(2)
+        ],
+        classes={"leaf": 10, "rust": 10},
+        groups=5,
+    ),
+    "a class whose pictures lie in one folder more": dict(
+        files=each("{c}/{c}_images/{i}.png", 4, c=AB), classes={"leaf": 4, "rust": 4}
+    ),
+    "unlabelled pictures beside the classes": dict(
+        files=each("{c}/{i}.png", 4, c=AB) + numbered("unlabeled/{i}.png", 5),
+        classes={"leaf": 4, "rust": 4},
+        left=("unlabelled images", 5),
+    ),
+    "a class in all lists, split by lists of other names": dict(
+        files=each("images/{c}/{c}{i}.png", 4, c=AB),
+        tables={
+            "splits/train_list.txt": "\n".join(
+                f"images/{c}/{c}{i}.png" for c in AB for i in range(3)
+            ),
+            "splits/test_list.txt": "\n".join(f"images/{c}/{c}3.png" for c in AB),
+        },
+        classes={"leaf": 4, "rust": 4},
+        splits={"train": 6, "test": 2},
+    ),
+    "yes and no of one thing": dict(
+        files=numbered("img/{i}.png", 8),
+        tables={
+            "t.csv": rows("filename,age,tumour", *((f"{i}.png", 30 + i, i % 2) for i in range(8)))
+        },
+        refused="--labels t.csv --file-column filename --label-column with one of",
+    ),
+    "yes and no, when the column is named": dict(
+        files=numbered("img/{i}.png", 8),
+        tables={
+            "t.csv": rows("filename,age,tumour", *((f"{i}.png", 30 + i, i % 2) for i in range(8)))
+        },
+        flags={"label_column": "tumour"},
+        classes={"0": 4, "1": 4},
     ),
 }
 

@@ -21,7 +21,7 @@ FILE_NAMES = set(
 LABEL_NAMES = set(
     "label labels labelname class classes classname classlabel category categories categoryname "
     "target diagnosis dx findinglabels finding findings species disease groundtruth choice tag "
-    "tags celltype variety level grade y".split()
+    "tags celltype variety level grade breed classid labelid categoryid y".split()
 )
 GROUP_NAME = re.compile(
     "(group|patient|subject|case|slide|video|clip|lesion|participant|person|specimen|donor|mouse|"
@@ -58,8 +58,10 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
         return None
     found, frame = Columns(file), table.frame
     rest = [name for name in frame.columns if name != file]
-    found.split = named.get("split", "") or _split_column(frame, rest)
-    groups = [name for name in rest if GROUP_NAME.fullmatch(_plain(name)) and not table.headless]
+    found.split = named.get("split", "") or _split_column(frame, rest, table.stem == "metadata")
+    groups = [
+        name for name in rest if GROUP_NAME.fullmatch(plain_name(name)) and not table.headless
+    ]
     exact = [name for name in groups if name.lower() == "group"]
     several = [name for name in groups if frame[name].nunique() > 1]
     found.group = named.get("group", "") or next(
@@ -80,7 +82,7 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
     return found
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a column's name in lower case, without blanks and signs."""
     return re.sub(r"[\W_]+", "", name.lower())
 
@@ -105,20 +107,19 @@ def _file_column(table: LabelTable, index: FileIndex) -> str:
     found: dict[str, float] = {}
     for column in frame.columns:
         hits = {p for cell in sample[column] for p in index.find(cell, table.folder) if cell}
-        known = _plain(column) in FILE_NAMES
+        known = plain_name(column) in FILE_NAMES
         found[column] = len(hits) + 0.5 * known
     best = max(found, key=lambda column: found[column], default="")
     return best if best and found[best] >= max(1, 0.3 * len(sample)) else ""
 
 
-def _split_column(frame: pd.DataFrame, names: Iterable[str]) -> str:
-    """Find the column called split, or another whose cells are words for splits."""
+def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> str:
+    """Find the column whose cells are words for splits; `strict`: the one called split is it."""
     for name in names:
-        if name.lower() == "split":
+        if name.lower() == "split" and strict:
             return name
-    for name in names:
         cells = {cell.strip().lower() for cell in frame[name]}
-        if _plain(name) in SPLIT_NAMES and cells - {""} and cells <= MORE_SPLITS.keys() | {""}:
+        if plain_name(name) in SPLIT_NAMES and cells - {""} and cells <= MORE_SPLITS.keys() | {""}:
             return name
     return ""
 
@@ -130,13 +131,17 @@ def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
         return [n for n in names if len(names) == 1 and frame[n].nunique() < max(3, len(frame))]
     for name in names:
         if name.lower() == "label" and not table.headless:
-            same = [n for n in names if _plain(n) in LABEL_NAMES and _one_to_one(frame, name, n)]
+            same = [
+                n for n in names if plain_name(n) in LABEL_NAMES and _one_to_one(frame, name, n)
+            ]
             texts = [n for n in same if not all(map(is_integer, frame[n]))]
             return texts[:1] if all(map(is_integer, frame[name])) and texts else [name]
-    known = [n for n in names if _plain(n) in LABEL_NAMES and frame[n].nunique() > 1]
+    known = [n for n in names if plain_name(n) in LABEL_NAMES and frame[n].nunique() > 1]
     if len(known) > 1 and all(_one_to_one(frame, known[0], other) for other in known[1:]):
         texts = [n for n in known if not all(map(is_integer, frame[n]))]
         return (texts or known)[:1]
+    if not known and len(names) == 1 and table.stem != "metadata":
+        known = [n for n in names if 1 < frame[n].nunique() <= len(frame) / 2]  # file and class
     return known
 
 

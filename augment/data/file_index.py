@@ -28,6 +28,16 @@ class FileIndex:
         """Paths by name without suffix."""
         return self._paths_by(lambda name: name.rpartition(".")[0])
 
+    @cached_property
+    def by_number(self) -> dict[int, list[str]]:
+        """Paths by name without suffix, where all are numbers: 7 for 0007.png."""
+        if not all(stem.isdecimal() and len(stem) < 20 for stem in self.by_stem):
+            return {}
+        numbers: dict[int, list[str]] = defaultdict(list)
+        for stem, paths in self.by_stem.items():
+            numbers[int(stem)] += paths
+        return numbers
+
     def _paths_by(self, key: Callable[[str], str]) -> dict[str, list[str]]:
         """Group the paths, in order, by a key of their names."""
         found: dict[str, list[str]] = defaultdict(list)
@@ -58,6 +68,8 @@ class FileIndex:
         """Find images by the end of their paths: the longest that fits one of them."""
         name = cell.rpartition("/")[2]
         found = self.by_name.get(name) or self.by_stem.get(name) or []
+        if not found and name.isdecimal():
+            found = self.by_number.get(int(name), [])
         if len(found) > 1 and folder:
             found = [path for path in found if path.startswith(folder)] or found
         if len(found) > 1 and "/" in cell:

@@ -15,6 +15,7 @@ from augment.data.folder_words import MASKS, is_mask_folder, is_media_folder, ma
 from augment.data.raw import first_names
 from augment.data.reading_flags import ReadingFlags
 
+UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
 OUTSIDE = "images outside class folders"
 
 
@@ -56,6 +57,10 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
         top_level = [p for p in places if not p.dirs]
         places = [q for name in order for q in _inside(places, name, layout.parts[name])]
         layout.left_out["images beside train/"] += [p.path for p in top_level]
+    elif len([name for name in names if name.lower() not in UNLABELLED]) > 1:
+        apart = [p for p in places if p.dirs and p.dirs[0].lower() in UNLABELLED]
+        layout.left_out["unlabelled images"] += [place.path for place in apart]
+        places = [p for p in places if not (p.dirs and p.dirs[0].lower() in UNLABELLED)]
     if not layout.refusal:
         loose = [place.path for place in places if not place.dirs]
         layout.left_out[OUTSIDE] += loose

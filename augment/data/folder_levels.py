@@ -15,6 +15,7 @@ from augment.data.folder_words import (
     is_identity,
     is_media_folder,
     kind_of,
+    split_word,
     tokens,
 )
 from augment.data.raw import first_names
@@ -94,7 +95,7 @@ def _direct_classes(
     for top in tops:
         if top not in direct and children[top] & set(tops):
             return [], "", _two_readings(tops, children[top])
-    if all(is_container(top) or is_identity(top) for top in tops):
+    if all(is_container(top) or is_identity(top) or split_word(top) for top in tops):
         what = "patients or recordings" if all(map(is_identity, tops)) else "parts of the set"
         refusal = (
             f"the folders {first_names(tops)} are named after {what}, and nothing tells the "

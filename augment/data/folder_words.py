@@ -107,7 +107,8 @@ def mask_of(stem: str) -> str:
 
 def is_mask_folder(name: str) -> bool:
     """Tell whether a folder is named after masks: "lung masks", gt."""
-    return any(word in MASKS for word in tokens(name))
+    words = tokens(name)
+    return any(word in MASKS for word in (*words, "".join(words)))
 
 
 def is_media_folder(name: str) -> bool:

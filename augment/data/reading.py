@@ -27,6 +27,8 @@ from augment.data.table_search import (
 )
 from augment.errors import DataError, UsageError
 
+SHEETS = (".xlsx", ".xls", ".ods", ".mat", ".db", ".sqlite")  # tables that are not read
+
 
 def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
     """Tell class, split and group of each image below a folder; DataError where that is not sure.
@@ -103,9 +105,10 @@ def _decide(
     chosen = found.is_metadata or bool(flags.labels) or "label" in flags.columns()
     tables = chosen_tables(found) if found.tables else []
     if tables and folders_tell and not chosen:
-        _refuse_contradiction(root, tables, labels, index)
-        found.lists += tables  # they say the same: the table adds groups and splits
-        tables = []
+        named = _refuse_contradiction(root, tables, labels, index)
+        if named <= labels.keys():  # they say the same: the table adds groups and splits
+            found.lists += tables
+            tables = []
     if not tables and found.lists and folders_tell and chosen:
         tables = found.lists
     if not tables and not folders_tell and (reason := _unsaid_label(found)):
@@ -120,23 +123,31 @@ def _decide(
     if found.is_metadata:
         empty = {"images that a table without rows does not name": sorted(index.images)}
         return SetLayout([], set(), defaultdict(list, empty))
-    if folders.refusal:
-        raise DataError(f"{root}: {folders.refusal}")
+    if folders.refusal or not folders.places:
+        sheets = [name for name in listing.others if name.lower().endswith(SHEETS)]
+        unread = f"; {first_names(sheets)} may hold the labels: save it as CSV" if sheets else ""
+        if folders.refusal or (sheets and listing.images):
+            refusal = folders.refusal or "no folders tell the classes"
+            raise DataError(f"{root}: {refusal}{unread}")
     facts = folder_facts(root, found, index, set(labels))
     return folder_entries(listing, folders, facts, flags)
 
 
 def _refuse_contradiction(
     root: Path, tables: list[NamedTable], labels: dict[str, str], index: FileIndex
-) -> None:
-    """Raise DataError unless folders and tables part the images in the same way."""
-    pairs = set()
+) -> set[str]:
+    """Raise DataError unless folders and tables part the images in the same way.
+
+    Returns the images that the tables name.
+    """
+    pairs, named_images = set(), set()
     for named in tables:
         frame, columns = named.table.frame, named.columns
         if not columns.label:
             continue
         for cell, label in zip(frame[columns.file], frame[columns.label], strict=True):
             found = index.find(cell, named.table.folder)
+            named_images |= set(found)
             if len(found) == 1 and found[0] in labels:
                 pairs.add((labels[found[0]], label.strip()))
     one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
@@ -148,6 +159,7 @@ def _refuse_contradiction(
             f"{first.name} (column {column}) tell different classes: pass --labels {FOLDERS} or "
             f"--labels {first.name}"
         )
+    return named_images
 
 
 def _unsaid_label(found: FoundTables) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 from augment.data.columns import Columns
 from augment.data.entries import SPLITS, ImageEntry
 from augment.data.file_index import FileIndex
-from augment.data.folder_words import MORE_SPLITS
+from augment.data.folder_words import MORE_SPLITS, split_word
 from augment.data.label_tables import LabelTable
 from augment.data.label_values import row_labels
 from augment.data.listing import lies_inside
@@ -108,6 +109,10 @@ def _row_splits(named: NamedTable) -> list[str]:
 def _find(root: Path, named: NamedTable, index: FileIndex, row: int, cell: str) -> str:
     """Find the image of a row, relative to the root; "" where it does not exist."""
     found = index.find(cell, named.table.folder)
+    if len(found) > 1 and named.split:  # train.csv and test.csv may both name 1.png
+        words = [[split_word(each) for each in path.split("/")[:-1]] for path in found]
+        fits = [any(word and word[0] == named.split for word in each) for each in words]
+        found = list(compress(found, fits)) or found
     if len(found) > 1:
         raise DataError(
             f"{named.table.where(row)}: {cell} may be {found[0]} or {found[1]}: write its path"

@@ -17,11 +17,14 @@ from augment.data.folder_words import split_word
 from augment.data.label_tables import LabelTable, read_table, tables_beside
 from augment.data.label_values import NAME_FILES
 from augment.data.reading_flags import ReadingFlags
+from augment.data.table_forms import row_an_image, with_head
 from augment.data.table_rows import NamedTable
 from augment.errors import DataError, UsageError
 
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
 ROBOFLOW = "_classes.csv"  # in each split's folder
+MAX_BYTES = 100_000_000  # of a table that nobody named
+MIN_NAMED = 0.9  # share of all images that metadata.csv files of sub-folders must name
 MIN_FOUND = 0.5  # share of the rows, or of the images, that a table names to be one of the set
 
 
@@ -43,8 +46,11 @@ def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTable
         raise UsageError(f"--labels {given}: no such file in {root}, nor by itself")
     inside = path.resolve().is_relative_to(root.resolve())
     folder = path.resolve().relative_to(root.resolve()).parent.as_posix() if inside else "."
-    table = read_table(path, "" if folder == "." else f"{folder}/")
+    table = with_head(read_table(path, "" if folder == "." else f"{folder}/"), index)
     columns = find_columns(table, index, flags)
+    by_folder = row_an_image(table, index) if columns is None else None
+    if by_folder is not None:
+        table, columns = by_folder, find_columns(by_folder, index, flags)
     if columns is None:
         raise DataError(
             f"{path}: no column names images of {root}: say which with --file-column "
@@ -76,7 +82,20 @@ def metadata_tables(
         )
     if top[1:]:
         found.notes.append(f"not used: {', '.join(top[1:])}, beside {top[0]}")
+    if named and not top and _share_named(found, index) < MIN_NAMED:
+        return FoundTables()  # of a folder here and there
     return found
+
+
+def _share_named(found: FoundTables, index: FileIndex) -> float:
+    """Return the share of all images that tables name."""
+    named = {
+        path
+        for each in (*found.tables, *found.lists)
+        for cell in each.table.frame[each.columns.file]
+        for path in index.find(cell, each.table.folder)
+    }
+    return len(named) / max(1, len(index.images))
 
 
 def other_tables(
@@ -85,23 +104,43 @@ def other_tables(
     """Read the tables, of whatever name, whose rows name images of the set."""
     found = FoundTables()
     for name in tables_beside(others, ""):
-        if NAME_FILES.fullmatch(name.rpartition("/")[2]) and name.endswith(".txt"):
+        if NAME_FILES.fullmatch(name.rpartition("/")[2]) and name.endswith((".txt", ".json")):
             continue
         folder = name.rpartition("/")[0]
+        if (root / name).stat().st_size > MAX_BYTES:
+            found.notes.append(f"not used: {name}, which is larger than {MAX_BYTES // 10**6} MB")
+            continue
         try:
-            table = read_table(root / name, f"{folder}/" if folder else "")
+            table = with_head(read_table(root / name, f"{folder}/" if folder else ""), index)
             columns = find_columns(table, index, flags)
+            if columns is None or not _names_images(table, columns.file, index):
+                by_folder = row_an_image(table, index)
+                if by_folder is None:
+                    continue
+                table, columns = by_folder, find_columns(by_folder, index, flags)
         except DataError as error:
             if not name.endswith((".txt", ".xml", ".json")):  # these are many other things
                 found.notes.append(f"not used: {error}")
             continue
         except UsageError:
             continue  # without the column that a flag names
-        if columns is None or not _names_images(table, columns.file, index):
+        if columns is None:
             continue
         named = NamedTable(table, columns, _split_of(table.stem))
-        (found.tables if named.labelled else found.lists).append(named)
+        if twofold := _twofold(named, index):
+            found.notes.append(f"not used: {name}, where {twofold}")
+        else:
+            (found.tables if named.labelled else found.lists).append(named)
     return found
+
+
+def _twofold(named: NamedTable, index: FileIndex) -> str:
+    """Say which cell may mean two images, or return ""."""
+    for cell in named.table.frame[named.columns.file]:
+        found = index.find(cell, named.table.folder)
+        if len(found) > 1 and not named.split:
+            return f"{cell} may be {found[0]} or {found[1]}"
+    return ""
 
 
 def _split_of(name: str) -> str:
@@ -130,9 +169,12 @@ def chosen_tables(found: FoundTables) -> list[NamedTable]:
     for each in tables:
         families[each.columns.label, *each.columns.one_hot].append(each)
     if len(families) == 1:
-        splits = [each.split for each in tables]
-        if all(splits) and len(set(splits)) == len(splits):
-            return tables
+        parts = [each for each in tables if each.split]
+        splits = [each.split for each in parts]
+        if "train" in splits and len(splits) == len(set(splits)) > 1:
+            unused = [each.name for each in tables if not each.split]
+            found.notes += [f"not used: {', '.join(unused)}"] if unused else []
+            return parts
     first, *others = tables
     names = ", ".join(f"{each.name} ({_label_name(each)})" for each in (first, *others[:2]))
     raise DataError(f"several tables name the images: {names}: choose one with --labels")
