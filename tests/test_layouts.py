@@ -822,8 +822,11 @@ LAYOUTS |= {
         splits={"train": 6, "test": 4},
     ),
     "train and test without labels": dict(
-        files=[*numbered("train/cat.{i}.jpg", 3), *numbered("train/dog.{i}.jpg", 3)]
-        + numbered("test1/{i}.jpg", 3),
+        files=[
+            *numbered("train/cat.{i}.jpg", 3),
+            *numbered("train/dog.{i}.jpg", 3),
+            *numbered("test1/{i}.jpg", 3),
+        ],
         refused="nothing tells the classes",
     ),
     "MVTec: good alone to learn from": dict(
