@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 from test_folder import noted, put
 
+from augment.cli import main
 from augment.data.check import inspect
 from augment.data.datasets import load_dataset
 from augment.data.reading import read_layout
-from augment.data.reading_flags import ReadingFlags
+from augment.data.reading_flags import READING_FLAGS, ReadingFlags
 from augment.errors import DataError, MachineError, UsageError
+from augment.experiment.cells import expand
+from augment.experiment.validation import make_recipe
+from augment.storage.run_folder import differences
 
 
 def rows(head, *lines, sign=","):
@@ -1009,8 +1013,6 @@ def test_missing_images_are_counted_and_the_nearest_named(tmp_path):
 
 
 def test_notes_are_told_with_an_error(tmp_path, capsys, monkeypatch):
-    from augment.cli import main
-
     put(tmp_path, "a/1.png", "a/2.png", "b/1.png", "loose.png", "a/1_mask.png")
     with pytest.raises(DataError) as caught:
         load_dataset(str(tmp_path))
@@ -1074,3 +1076,42 @@ def test_parquet_is_read_or_its_reader_named(tmp_path):
     )
     with pytest.raises(DataError, match="holds the pictures themselves"):
         read_layout(tmp_path, ReadingFlags())
+
+
+def test_flags_are_settings_that_change_no_signature_unless_given():
+    plain, given = (
+        expand(make_recipe(dataset="./x", **settings).resolved("cpu"))[0]
+        for settings in ({}, {"labels": "t.csv", "group_by": "name"})
+    )
+    assert "reading" not in repr(plain)
+    assert "reading" not in plain.record()
+    assert given.reading == ReadingFlags(labels="t.csv", group_by="name")
+    assert json.loads(json.dumps(given.record()))["reading"]["labels"] == "t.csv"
+    with pytest.raises(UsageError, match="did you mean 'folder'"):
+        make_recipe(group_by="foldr")
+
+
+def test_run_folder_of_before_the_flags_goes_on():
+    new = make_recipe(dataset="./x").model_dump(mode="json")
+    old = {key: value for key, value in new.items() if key not in READING_FLAGS}
+    assert differences(old, new) == ""
+    assert "labels: None → t.csv" in differences(old, new | {"labels": "t.csv"})
+
+
+def test_check_takes_the_flags(tmp_path, capsys, monkeypatch):
+    files = numbered("img/{i}.png", 24)
+    lines = ((f"{i}.png", AB[i % 2], "xyz"[i % 3]) for i in range(24))
+    put(build(tmp_path, tables={"t.csv": rows("name,kind,state", *lines)}), *files)
+    words = ["augment", "check", str(tmp_path), "--json"]
+    monkeypatch.setattr("sys.argv", [*words, "--label-column", "State"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    found = json.loads(capsys.readouterr().out)
+    assert ended.value.code in (0, None)
+    assert found["layout"] == "3 classes from column state of t.csv, 24 images found by name"
+    assert found["warnings"][0] == "columns not used: kind"
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 3
+    assert "--label-column with one of kind, state" in capsys.readouterr().out

@@ -23,8 +23,8 @@ from augment.errors import DataError, UsageError
 
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
 ROBOFLOW = "_classes.csv"  # in each split's folder
-MAX_BYTES = 100_000_000  # of a table that nobody named
-MIN_NAMED = 0.9  # share of all images that metadata.csv files of sub-folders must name
+MAX_TABLE_BYTES = 100_000_000  # of a table that nobody named
+MIN_COVERED = 0.9  # share of all images that metadata.csv files of sub-folders must name
 MIN_FOUND = 0.5  # share of the rows, or of the images, that a table names to be one of the set
 
 
@@ -82,7 +82,7 @@ def metadata_tables(
         )
     if top[1:]:
         found.notes.append(f"not used: {', '.join(top[1:])}, beside {top[0]}")
-    if named and not top and _share_named(found, index) < MIN_NAMED:
+    if named and not top and _share_named(found, index) < MIN_COVERED:
         return FoundTables()  # of a folder here and there
     return found
 
@@ -107,8 +107,10 @@ def other_tables(
         if NAME_FILES.fullmatch(name.rpartition("/")[2]) and name.endswith((".txt", ".json")):
             continue
         folder = name.rpartition("/")[0]
-        if (root / name).stat().st_size > MAX_BYTES:
-            found.notes.append(f"not used: {name}, which is larger than {MAX_BYTES // 10**6} MB")
+        if (root / name).stat().st_size > MAX_TABLE_BYTES:
+            found.notes.append(
+                f"not used: {name}, which is larger than {MAX_TABLE_BYTES // 10**6} MB"
+            )
             continue
         try:
             table = with_head(read_table(root / name, f"{folder}/" if folder else ""), index)
