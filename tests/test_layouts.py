@@ -351,6 +351,12 @@ LAYOUTS |= {
     "LC25000: two sets of two and three classes": dict(
         files=each("lung_colon_image_set/colon_image_sets/{c}/{i}.jpeg", 3, c=["aca", "n"])
         + each("lung_colon_image_set/lung_image_sets/{c}/{i}.jpeg", 3, c=["laca", "ln", "lscc"]),
+        refused="colon_image_sets, lung_image_sets or, below them, aca",
+    ),
+    "LC25000, with the level of the classes": dict(
+        files=each("lung_colon_image_set/colon_image_sets/{c}/{i}.jpeg", 3, c=["aca", "n"])
+        + each("lung_colon_image_set/lung_image_sets/{c}/{i}.jpeg", 3, c=["laca", "ln", "lscc"]),
+        flags={"class_level": 3},
         classes=dict.fromkeys(["aca", "n", "laca", "ln", "lscc"], 3),
     ),
     "HyperKvasir: a tree of findings": dict(
@@ -887,6 +893,73 @@ LAYOUTS |= {
         },
         classes={"leaf": 4, "rust": 4},
         splits={"train": 6, "test": 2},
+    ),
+    "classes that are called images of something": dict(
+        files=each("{c}/{i}.png", 3, c=["cat_images", "dog_images"]),
+        classes={"cat_images": 3, "dog_images": 3},
+    ),
+    "results of a test as classes": dict(
+        files=each("{c}/{i}.png", 3, c=["test_positive", "test_negative"]),
+        classes={"test_positive": 3, "test_negative": 3},
+    ),
+    "a class called test": dict(
+        files=each("{c}/{i}.png", 3, c=["cat", "dog", "test"]),
+        classes={"cat": 3, "dog": 3, "test": 3},
+        note="the folders test are taken for classes, not for splits",
+    ),
+    "two sets side by side, each with splits": dict(
+        files=[
+            f"{s}/{part}/{c}/{i}.png"
+            for s in ("sheep", "goats")
+            for part in ("train", "test")
+            for c in AB
+            for i in range(2)
+        ],
+        refused="two ways, with the classes goats, sheep or, below them, leaf, rust",
+    ),
+    "patients with several visits in a table": dict(
+        files=numbered("img/{i}.png", 12),
+        tables={
+            "metadata.csv": rows(
+                "file_name,label,visit,scan_id,subject",
+                *((f"img/{i}.png", AB[i // 3 % 2], i % 3, i, f"S{i // 3}") for i in range(12)),
+            )
+        },
+        classes={"leaf": 6, "rust": 6},
+        groups=4,
+    ),
+    "suffixes in other capitals": dict(
+        files=numbered("img/IMG_{i}.JPG", 6),
+        tables={
+            "metadata.csv": rows(
+                "file_name,label", *((f"img_{i}.jpg", AB[i % 2]) for i in range(6))
+            )
+        },
+        classes={"leaf": 3, "rust": 3},
+    ),
+    "a list of the test images alone": dict(
+        files=each("{c}/{c}{i}.png", 4, c=AB),
+        tables={"testing_list.txt": "leaf/leaf3.png\nrust/rust3.png"},
+        classes={"leaf": 4, "rust": 4},
+        splits={"train": 6, "test": 2},
+    ),
+    "COCO with one category an image": dict(
+        files=numbered("images/{i}.jpg", 6),
+        tables={
+            "annotations/instances.json": json.dumps(
+                {
+                    "images": [{"id": i, "file_name": f"{i}.jpg"} for i in range(6)],
+                    "annotations": [{"image_id": i, "category_id": i % 2} for i in range(6)],
+                    "categories": [{"id": 0, "name": "leaf"}, {"id": 1, "name": "rust"}],
+                }
+            )
+        },
+        classes={"leaf": 3, "rust": 3},
+    ),
+    "an .npz in a folder": dict(
+        files=[],
+        tables={"bloodmnist.npz": "PK"},
+        refused="holds no images, but bloodmnist.npz: give its path",
     ),
     "yes and no of one thing": dict(
         files=numbered("img/{i}.png", 8),

@@ -1,7 +1,7 @@
 """What labelling tools export, as a table with a row an image: file_name, label.
 
-Label Studio (JSON, JSON_MIN), CVAT (annotations.xml), FiftyOne (labels.json), and plain JSON:
-records, columns, or a label by file name. The layouts are those of the tools' documentation.
+Label Studio (JSON, JSON_MIN), CVAT (annotations.xml), FiftyOne (labels.json), COCO, and plain
+JSON: records, columns, or a label by file name. The layouts are those of the tools' documentation.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ def read_json(path: Path) -> tuple[pd.DataFrame, list[int]]:
             lines = [n for n, _ in numbered]
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is no JSON in UTF-8: {error}") from None
-    records = _records(found)
+    try:
+        records = _records(found)
+    except (AttributeError, TypeError, KeyError):  # of the form of a known export, and is none
+        records = None
     if records is None:
         raise DataError(f"{path} holds no table: a list of records with a file name each is one")
     return text_frame(pd.DataFrame(records)), lines or list(range(1, len(records) + 1))
@@ -61,6 +64,8 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
         return [_task(each) if "annotations" in each and "data" in each else each for each in found]
     if not isinstance(found, dict):
         return None
+    if all(isinstance(found.get(key), list) for key in ("images", "annotations", "categories")):
+        return _coco(found)
     if isinstance(found.get("labels"), dict) and isinstance(found.get("classes"), list):
         names = found["classes"]  # FiftyOne
         return [
@@ -74,6 +79,21 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
         if len(sizes) == 1:
             return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
     return None
+
+
+def _coco(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the categories of each image of a COCO file."""
+    names = {each.get("id"): str(each.get("name")) for each in found["categories"]}
+    labels: dict[Any, list[str]] = {}
+    for each in found["annotations"]:
+        of_image = labels.setdefault(each.get("image_id"), [])
+        name = names.get(each.get("category_id"), "")
+        if name not in of_image:
+            of_image.append(name)
+    return [
+        {"file_name": each.get("file_name"), "label": SEVERAL.join(labels.get(each.get("id"), []))}
+        for each in found["images"]
+    ]
 
 
 def _task(task: dict[str, Any]) -> dict[str, Any]:

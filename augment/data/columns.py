@@ -23,11 +23,14 @@ LABEL_NAMES = set(
     "target diagnosis dx findinglabels finding findings species disease groundtruth choice tag "
     "tags celltype variety level grade breed classid labelid categoryid y".split()
 )
-GROUP_NAME = re.compile(
-    "(group|patient|subject|case|slide|video|clip|lesion|participant|person|specimen|donor|mouse|"
-    "animal|session|recording|scan|sequence|series|study|visit|individual|plant|tree|plot|"
-    "volunteer|client|exam|wafer|p)(id|no|nr|num|number|name|index|code|key|uid)?s?"
+_WHOSE = (  # the first that a table has is its group
+    "group",
+    "patient|subject|case|participant|person|individual|volunteer|client|donor|mouse|animal|p(?=i)",
+    "lesion|specimen|slide|plant|tree|plot|wafer",
+    "video|clip|session|recording|scan|sequence|series|study|exam",
 )
+_NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
+GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
 _SAMPLE = 300  # rows that are looked at to find the column with the names of images
 
@@ -59,14 +62,7 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
     found, frame = Columns(file), table.frame
     rest = [name for name in frame.columns if name != file]
     found.split = named.get("split", "") or _split_column(frame, rest, table.stem == "metadata")
-    groups = [
-        name for name in rest if GROUP_NAME.fullmatch(plain_name(name)) and not table.headless
-    ]
-    exact = [name for name in groups if name.lower() == "group"]
-    several = [name for name in groups if frame[name].nunique() > 1]
-    found.group = named.get("group", "") or next(
-        iter(exact or sorted(several, key=lambda name: frame[name].nunique())), ""
-    )
+    found.group = named.get("group", "") or _group_column(frame, rest)
     found.source = next(
         (n for n in rest if n.lower() == "source" and "synthetic" in set(frame[n])), ""
     )
@@ -111,6 +107,22 @@ def _file_column(table: LabelTable, index: FileIndex) -> str:
         found[column] = len(hits) + 0.5 * known
     best = max(found, key=lambda column: found[column], default="")
     return best if best and found[best] >= max(1, 0.3 * len(sample)) else ""
+
+
+def is_group_name(name: str) -> bool:
+    """Tell whether a column is called after whose image it is."""
+    return any(tier.fullmatch(plain_name(name)) for tier in GROUP_TIERS)
+
+
+def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
+    """Find the column that says whose image it is; of several alike the one of fewest values."""
+    for tier in GROUP_TIERS:
+        found = [name for name in names if tier.fullmatch(plain_name(name))]
+        exact = [name for name in found if name.lower() == "group"]
+        several = [name for name in found if frame[name].nunique() > 1]
+        if exact or several:
+            return (exact or sorted(several, key=lambda name: frame[name].nunique()))[0]
+    return ""
 
 
 def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> str:

@@ -21,12 +21,12 @@ class FileIndex:
     @cached_property
     def by_name(self) -> dict[str, list[str]]:
         """Paths by name, without folders."""
-        return self._paths_by(lambda name: name)
+        return self._paths_by(str.lower)
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
         """Paths by name without suffix."""
-        return self._paths_by(lambda name: name.rpartition(".")[0])
+        return self._paths_by(lambda name: name.rpartition(".")[0].lower())
 
     @cached_property
     def by_number(self) -> dict[int, list[str]]:
@@ -67,7 +67,10 @@ class FileIndex:
     def _by_end(self, cell: str, folder: str) -> list[str]:
         """Find images by the end of their paths: the longest that fits one of them."""
         name = cell.rpartition("/")[2]
-        found = self.by_name.get(name) or self.by_stem.get(name) or []
+        low = name.lower()
+        found = self.by_name.get(low) or self.by_stem.get(low) or []
+        if len(found) > 1:  # that differ in capitals
+            found = [p for p in found if p.rpartition("/")[2].startswith(name)] or found
         if not found and name.isdecimal():
             found = self.by_number.get(int(name), [])
         if len(found) > 1 and folder:
@@ -82,7 +85,7 @@ class FileIndex:
         """Return an image whose name resembles a cell that names none, or ""."""
         import difflib
 
-        stem = os.path.splitext(cell.replace("\\", "/").rpartition("/")[2])[0]
+        stem = os.path.splitext(cell.replace("\\", "/").rpartition("/")[2])[0].lower()
         if stem in self.by_stem:
             return self.by_stem[stem][0]
         near = difflib.get_close_matches(stem, list(self.by_stem)[:2000], n=1, cutoff=0.6)

@@ -44,6 +44,10 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
         for named in tables:
             rows = _rows(root, named, index, labels)
             facts.splits |= dict.fromkeys((e.name for e in rows.entries), split)
+    if facts.splits and "train" not in lists:
+        facts.splits = dict.fromkeys(index.images, "train") | facts.splits
+    if len({facts.splits[path] for path in images if path in facts.splits}) < 2:
+        facts.splits = {}  # a list of images that are not labelled
     if facts.splits:
         names = [each.name for tables in lists.values() for each in tables]
         facts.sources.append(f"splits from {first_names(names)}")

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 from augment.data.folder_words import (
     MORE_SPLITS,
-    is_container,
+    are_containers,
     is_identity,
     is_media_folder,
     kind_of,
-    split_word,
     tokens,
 )
 from augment.data.raw import first_names
@@ -54,6 +53,9 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
         return _direct_classes(places, tops, direct, children)
     lower = set().union(*children.values())
     if lower and {name.lower() for name in lower} <= MORE_SPLITS.keys():
+        third = {place.dirs[2] for place in places if len(place.dirs) > 2}
+        if third and kind_of(third) == "words":
+            return [], "", _two_readings(tops, third)
         split = [
             p.below()._replace(label=p.dirs[0], split=MORE_SPLITS[p.dirs[1].lower()]).below()
             for p in places
@@ -63,7 +65,7 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
             f"the folders, with {first_names(sorted(lower))} below them",
             "",
         )
-    if all(map(is_container, tops)):
+    if are_containers(tops):
         return _below_containers(places, tops, flags)
     return _two_levels(places, tops, children, flags)
 
@@ -95,7 +97,7 @@ def _direct_classes(
     for top in tops:
         if top not in direct and children[top] & set(tops):
             return [], "", _two_readings(tops, children[top])
-    if all(is_container(top) or is_identity(top) or split_word(top) for top in tops):
+    if are_containers(tops) or all(map(is_identity, tops)):
         what = "patients or recordings" if all(map(is_identity, tops)) else "parts of the set"
         refusal = (
             f"the folders {first_names(tops)} are named after {what}, and nothing tells the "

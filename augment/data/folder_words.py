@@ -31,25 +31,24 @@ MORE_SPLITS = SPLITS | {
 MEDIA = set("image images img imgs picture pictures photo photos jpegimages jpg png".split())
 CONTAINERS = MEDIA | set(
     "part parts fold folds batch batches set sets dataset datasets data subset split chunk folder "
-    "folders archive volume disc input files raw samples".split()
+    "folders archive volume input files".split()
 )
 MASKS = set(
     "mask masks groundtruth gt segmentation segmentations annotation annotations "
     "segmentationclass segmentationobject heatmap heatmaps".split()
 )
-VARIANTS = set(
-    "color colour grayscale greyscale grey gray segmented original originals augmented "
-    "augmentation resized cropped processed preprocessed unprocessed enhanced denoised".split()
+# whose picture it is, else of what recording
+PERSONS = (
+    "patient|pat|subject|subj|case|person|participant|lesion|specimen|donor|mouse|rat|animal|"
+    "volunteer|individual|client|slide|tree"
 )
-# whose picture it is, or of what recording
-IDENTITY = (
-    "patient|pat|subject|subj|case|video|vid|clip|slide|person|participant|lesion|specimen|donor|"
-    "mouse|rat|animal|session|recording|rec|scan|sequence|seq|series|study|visit|volunteer|tree|"
-    "plot|well|eye|exam|individual|client"
-)
-_IDENTITY_TOKEN = re.compile(
-    rf"(?:^|[^a-z])({IDENTITY})[ _-]?(?:id|no|nr)?[ _-]?(\d+[a-z]?|[a-z])(?![a-z])", re.IGNORECASE
-)
+RECORDINGS = "video|vid|clip|session|recording|rec|scan|sequence|seq|series|study|exam|plot|well"
+_IDENTITY_TOKENS = [
+    re.compile(
+        rf"(?:^|[^a-z])({words})[ _-]?(?:id|no|nr)?[ _-]?(\d+[a-z]?|[a-z])(?![a-z])", re.IGNORECASE
+    )
+    for words in (PERSONS, RECORDINGS)
+]
 _KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
 _HEX = re.compile(r"(?=.*\d)[0-9a-f]{6,}(?:-[0-9a-f]{4,})*", re.IGNORECASE)
@@ -82,20 +81,29 @@ def split_word(name: str) -> tuple[str, tuple[str, ...]] | None:
     return MORE_SPLITS[given[0]], tuple(w for w in words if w not in MORE_SPLITS)
 
 
-def is_container(name: str) -> bool:
-    """Tell whether a name says nothing but that there are pictures in it: images_001, part_2."""
-    words = [word for word in tokens(name) if not word.isdecimal()]
-    return any(word in CONTAINERS for word in words)
+def are_containers(names: Collection[str]) -> bool:
+    """Tell whether names differ by a split or a number alone: images_001, part_2; train1, test1.
+
+    "cat_images" beside "dog_images" are classes.
+    """
+    rest = set()
+    for name in names:
+        words = [word for word in tokens(name) if not word.isdecimal()]
+        said = [word for word in words if word in CONTAINERS or word in MORE_SPLITS]
+        if not said:
+            return False
+        rest.add(tuple(word for word in words if word not in said and len(word) > 1))
+    return len(rest) == 1
 
 
 def is_identity(name: str) -> bool:
     """Tell whether a name says whose picture it is: patient_007, Case 3."""
-    return bool(_IDENTITY_TOKEN.search(name))
+    return any(pattern.search(name) for pattern in _IDENTITY_TOKENS)
 
 
 def identity_in(stem: str) -> str:
     """Return the identity in the name of a file, "patient007" of patient007_frame3, or ""."""
-    found = _IDENTITY_TOKEN.search(stem)
+    found = next(filter(None, (pattern.search(stem) for pattern in _IDENTITY_TOKENS)), None)
     return f"{found[1]}{found[2]}".lower() if found else ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from augment.data.entries import LeftOut, SetLayout
+from augment.data.entries import SPLITS, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.folder_layout import FolderLayout, understand_folders
@@ -27,7 +27,8 @@ from augment.data.table_search import (
 )
 from augment.errors import DataError, UsageError
 
-SHEETS = (".xlsx", ".xls", ".ods", ".mat", ".db", ".sqlite")  # tables that are not read
+SHEETS = (".xlsx", ".xls", ".ods", ".mat")  # tables that are not read
+PACKED = (".npz", ".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 
 
 def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
@@ -120,6 +121,9 @@ def _decide(
             paths = {entry.name for entry in layout.entries}
             add_facts(layout, folder_facts(root, found, index, paths), flags)
         return layout
+    if not listing.images and (packed := [n for n in listing.others if n.endswith(PACKED)]):
+        what = "give its path" if packed[0].endswith(".npz") else "unpack it"
+        raise DataError(f"{root} holds no images, but {packed[0]}: {what}")
     if found.is_metadata:
         empty = {"images that a table without rows does not name": sorted(index.images)}
         return SetLayout([], set(), defaultdict(list, empty))
@@ -130,7 +134,11 @@ def _decide(
             refusal = folders.refusal or "no folders tell the classes"
             raise DataError(f"{root}: {refusal}{unread}")
     facts = folder_facts(root, found, index, set(labels))
-    return folder_entries(listing, folders, facts, flags)
+    layout = folder_entries(listing, folders, facts, flags)
+    named = sorted(name for name in layout.classes if name.lower() in SPLITS)
+    if named and not flags.class_level:
+        layout.notes.append(f"the folders {', '.join(named)} are taken for classes, not for splits")
+    return layout
 
 
 def _refuse_contradiction(

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pandas as pd
 
-from augment.data.columns import GROUP_NAME, plain_name
+from augment.data.columns import is_group_name
 from augment.data.file_index import FileIndex
 from augment.data.label_tables import LabelTable
 
@@ -47,7 +47,7 @@ def row_an_image(table: LabelTable, index: FileIndex) -> LabelTable | None:
     if len({path for _, path in picks}) < len(picks):
         return None  # a folder that stands in another one, or in two rows
     frame = table.frame.iloc[[n for n, _ in picks]].reset_index(drop=True)
-    if not any(GROUP_NAME.fullmatch(plain_name(name)) for name in frame.columns):
+    if not any(map(is_group_name, frame.columns)):
         frame = frame.rename(columns={best: "group"})
     frame.insert(0, "file_name", [path for _, path in picks])
     return LabelTable(table.path, "", frame, [table.lines[n] for n, _ in picks])

@@ -19,7 +19,7 @@ from augment.data.label_values import NAME_FILES
 from augment.data.reading_flags import ReadingFlags
 from augment.data.table_forms import row_an_image, with_head
 from augment.data.table_rows import NamedTable
-from augment.errors import DataError, UsageError
+from augment.errors import DataError, MachineError, UsageError
 
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
 ROBOFLOW = "_classes.csv"  # in each split's folder
@@ -120,7 +120,7 @@ def other_tables(
                 if by_folder is None:
                     continue
                 table, columns = by_folder, find_columns(by_folder, index, flags)
-        except DataError as error:
+        except (DataError, MachineError) as error:
             if not name.endswith((".txt", ".xml", ".json")):  # these are many other things
                 found.notes.append(f"not used: {error}")
             continue
