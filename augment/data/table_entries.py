@@ -159,8 +159,9 @@ def _note_rest(layout: SetLayout, tables: list[NamedTable], index: FileIndex, ro
     """Note the columns and images that were not used, and synthetic images."""
     named = {os.path.normpath(entry.name) for entry in layout.entries}
     kind = f"images that {tables[0].table.path.name} does not name"
-    unlabelled = {cell for each in rows.unlabelled for cell in index.find(each.rpartition(": ")[2])}
-    layout.left_out[kind] += [p for p in sorted(index.images) if p not in named | unlabelled]
+    for each in rows.unlabelled:
+        named |= set(index.find(each.rpartition(": ")[2]))
+    layout.left_out[kind] += sorted(index.images - named)
     unused = Counter(name for each in tables for name in each.columns.unused(each.table.frame))
     if unused:
         layout.notes.append(f"columns not used: {', '.join(list(unused)[:8])}")
