@@ -6,11 +6,9 @@ returns a RawDataset. Whatever is left out is counted in its notes.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from augment.data.decode import Header, Pixels, choose_size, decode_image, read_header, stack_images
@@ -19,6 +17,7 @@ from augment.data.label_values import class_order
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
 from augment.data.reading import left_out_notes, read_layout
 from augment.data.reading_flags import ReadingFlags
+from augment.data.threads import map_in_threads
 from augment.errors import DataError
 
 NO_FLAGS = ReadingFlags()
@@ -118,19 +117,17 @@ def _decode_all(
     entries: list[ImageEntry], size: int | None
 ) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
     """Decode in threads: headers, pixels (each one or the reason why not), and (W, H)."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn of what the caller reports itself
-        headers = list(pool.map(lambda entry: read_header(entry.path), entries))
+        headers = map_in_threads(lambda entry: read_header(entry.path), entries)
         target = None
         # once as a rule; again where an image that turns out bad had a say in the size
         while target != (wanted := choose_size(_sizes(headers), size)):
             target = wanted
-            decoded = list(
-                pool.map(
-                    lambda e, h: h if isinstance(h, str) else decode_image(e.path, wanted),
-                    entries,
-                    headers,
-                )
+            decoded = map_in_threads(
+                lambda e, h: h if isinstance(h, str) else decode_image(e.path, wanted),
+                entries,
+                headers,
             )
             headers = [
                 p if isinstance(p, str) else h for h, p in zip(headers, decoded, strict=True)
