@@ -12,25 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from augment.data.decode import SUFFIXES
 from augment.data.raw import first_names
 from augment.errors import DataError
 
-SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".pgm",
-    ".ppm",
-    ".pbm",
-    ".pnm",
-    ".jp2",
-    ".tga",
-)
 # name of a folder, or word in metadata.csv, in lower case → split
 SPLITS = {
     "train": "train",

@@ -6,17 +6,13 @@ returns a RawDataset. Whatever is left out is counted in its notes.
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
 from pathlib import Path
 
-from augment.data.decode import Header, Pixels, choose_size, decode_image, read_header, stack_images
 from augment.data.entries import SUFFIXES, ImageEntry, LeftOut, class_folder_entries
 from augment.data.metadata import metadata_entries, unnamed_images
 from augment.data.raw import MAX_NAMES, RawDataset, first_names
+from augment.data.stacking import conversion_notes, decode_all, one_channel_if_grey, stack_images
 from augment.errors import DataError
 
 
@@ -65,7 +61,7 @@ def _read_entries(
     skip_bad: bool,
 ) -> RawDataset:
     """Decode all images at one size and one number of channels."""
-    headers, decoded, target = _decode_all(entries, size)
+    headers, decoded, target = decode_all([entry.path for entry in entries], size)
     bad = [(e.name, p) for e, p in zip(entries, decoded, strict=True) if isinstance(p, str)]
     if bad and not skip_bad:
         listed = "; ".join(f"{name} ({reason})" for name, reason in bad[:MAX_NAMES])
@@ -77,9 +73,10 @@ def _read_entries(
     readable = [(e, p) for e, p in zip(entries, decoded, strict=True) if not isinstance(p, str)]
     if not readable:
         raise DataError(f"none of {len(bad)} images could be read, the first: {' '.join(bad[0])}")
-    images = stack_images([pixels for _, pixels in readable])
+    images = stack_images([pixels for _, pixels in readable], notes)
     good_headers = [header for header in headers if not isinstance(header, str)]
-    notes += _conversion_notes(good_headers, "RGB" if images.shape[1] == 3 else "L", target)
+    notes += conversion_notes(good_headers, "RGB" if images.shape[1] == 3 else "L", target)
+    images = one_channel_if_grey(images, notes)
     if bad:
         notes.append(
             f"left out unreadable images ({len(bad)}): {first_names([name for name, _ in bad])}"
@@ -96,48 +93,3 @@ def _read_entries(
         notes,
         bad,
     )
-
-
-def _decode_all(
-    entries: list[ImageEntry], size: int | None
-) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
-    """Decode in threads: headers, pixels (each one or the reason why not), and (W, H)."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore")  # decoders warn of what the caller reports itself
-        headers = list(pool.map(lambda entry: read_header(entry.path), entries))
-        target = None
-        # once as a rule; again where an image that turns out bad had a say in the size
-        while target != (wanted := choose_size(_sizes(headers), size)):
-            target = wanted
-            decoded = list(
-                pool.map(
-                    lambda e, h: h if isinstance(h, str) else decode_image(e.path, wanted),
-                    entries,
-                    headers,
-                )
-            )
-            headers = [
-                p if isinstance(p, str) else h for h, p in zip(headers, decoded, strict=True)
-            ]
-    return headers, decoded, wanted
-
-
-def _sizes(headers: Sequence[Header | str]) -> list[tuple[int, int]]:
-    """List (W, H) of each readable image."""
-    return [header[:2] for header in headers if not isinstance(header, str)]
-
-
-def _conversion_notes(headers: list[Header], mode: str, target: tuple[int, int]) -> list[str]:
-    """Note what was converted to another pixel format, or resized to the (W, H) of `target`."""
-    notes = []
-    modes = Counter(header[2] for header in headers)
-    if converted := modes.total() - modes[mode]:
-        listed = ", ".join(f"{name} {n}" for name, n in modes.most_common())
-        notes.append(f"pixel formats: {listed}; {converted} converted to {mode}")
-    sizes = _sizes(headers)
-    if len(set(sizes)) > 1:
-        notes.append(f"{len(set(sizes))} picture sizes, all resized to {target[0]}×{target[1]}")
-    elif sizes[0] != target:
-        width, height = sizes[0]
-        notes.append(f"pictures of {width}×{height}, all resized to {target[0]}×{target[1]}")
-    return notes

@@ -1,0 +1,127 @@
+"""Many image files → one tensor: size, channels and range of the set, and notes of what changed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augment.data.decode import Header, Pixels, decode_image, read_header
+from augment.data.deep import choose_range, to_8_bits
+
+MIN_SIDE, NATIVE_LIMIT, DEFAULT_SIZE = 5, 64, 32  # sides kept from 5 to 64, else made 32
+MAX_THREADS = 8
+LIBRARIES = ("PIL", "tifffile", "pydicom", "pi_heif")  # whose loggers are silenced
+
+
+def choose_size(sizes: Iterable[tuple[int, int]], size: int | None) -> tuple[int, int]:
+    """Choose (W, H) for the set: as asked, else native if all are equal and 5 to 64, else 32."""
+    distinct = set(sizes)
+    if size:
+        return size, size
+    if len(distinct) == 1:
+        native = next(iter(distinct))
+        if min(native) >= MIN_SIDE and max(native) <= NATIVE_LIMIT:
+            return native
+    return DEFAULT_SIZE, DEFAULT_SIZE
+
+
+def decode_all(
+    paths: Sequence[Path], size: int | None
+) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
+    """Decode in threads: headers, pixels (each one or the reason why not), and (W, H)."""
+    with quiet_libraries(), ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        headers = list(pool.map(read_header, paths))
+        target = None
+        # once as a rule; again where an image that turns out bad had a say in the size
+        while target != (wanted := choose_size(sizes_of(headers), size)):
+            target = wanted
+            decoded = list(
+                pool.map(
+                    lambda path, h: h if isinstance(h, str) else decode_image(path, wanted),
+                    paths,
+                    headers,
+                )
+            )
+            headers = [
+                p if isinstance(p, str) else h for h, p in zip(headers, decoded, strict=True)
+            ]
+    return headers, decoded, wanted
+
+
+def sizes_of(headers: Sequence[Header | str]) -> list[tuple[int, int]]:
+    """List (W, H) of each readable image."""
+    return [header[:2] for header in headers if not isinstance(header, str)]
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence decoders: they warn and log of what the caller reports itself."""
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def stack_images(decoded: Sequence[Pixels], notes: list[str]) -> Tensor:
+    """Stack decoded images of one size → [N, C, H, W] uint8, C = 3 if any of them has colour."""
+    sketches = [each.sketch for each in decoded if each.sketch is not None]
+    low, high = choose_range(sketches) if sketches else (0.0, 255.0)
+    if sketches:
+        notes.append(
+            f"{len(sketches)} pictures are deeper than 8 bits: {low:g} to {high:g} become 0 to 255"
+        )
+    colour = any(each.pixels.ndim == 3 for each in decoded)
+    height, width = decoded[0].pixels.shape[:2]
+    images = np.empty((len(decoded), 3 if colour else 1, height, width), np.uint8)
+    for image, (pixels, values) in zip(images, decoded, strict=True):
+        scaled = pixels if values is None else to_8_bits(pixels, low, high)
+        # [H, W, 3] → [3, H, W]; grey [H, W] spreads over the channels
+        image[:] = scaled.transpose(2, 0, 1) if scaled.ndim == 3 else scaled
+    return torch.from_numpy(images)
+
+
+def one_channel_if_grey(images: Tensor, notes: list[str]) -> Tensor:
+    """Return [N, 1, H, W] where all of [N, 3, H, W] is grey saved as colour, else the images."""
+    # picture by picture: the first one with colour ends the search
+    if images.shape[1] != 3 or not all(bool((image == image[0]).all()) for image in images):
+        return images
+    notes.append("all pictures are grey saved as colour: one channel is kept")
+    return images[:, :1].contiguous()
+
+
+def conversion_notes(headers: Sequence[Header], mode: str, target: tuple[int, int]) -> list[str]:
+    """Note what was converted to another pixel format, or resized to the (W, H) of `target`."""
+    notes = []
+    modes = Counter(header.mode for header in headers)
+    if converted := modes.total() - modes[mode]:
+        listed = ", ".join(f"{name} {n}" for name, n in modes.most_common())
+        notes.append(f"pixel formats: {listed}; {converted} converted to {mode}")
+    sizes = sizes_of(headers)
+    if len(set(sizes)) > 1:
+        notes.append(f"{len(set(sizes))} picture sizes, all resized to {target[0]}×{target[1]}")
+    elif sizes[0] != target:
+        width, height = sizes[0]
+        notes.append(f"pictures of {width}×{height}, all resized to {target[0]}×{target[1]}")
+    if several := [header.pages for header in headers if header.pages > 1]:
+        most = max(several)
+        notes.append(
+            f"{len(several)} files have several pages (up to {most}): the first alone is read"
+        )
+    return notes
