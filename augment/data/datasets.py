@@ -85,7 +85,8 @@ def load_dataset(
     classic = "natural" if raw.images.shape[1] == 3 else "document"
     data = split(name, raw, classic, TEST_SHARE, drop_small=drop_small_classes)
     data.notes.extend(_label_conflicts(raw))
-    data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
+    if data.official_test:  # else `split` keeps copies on one side
+        data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
     return data
 
 

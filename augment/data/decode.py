@@ -81,7 +81,7 @@ def _open(file: BinaryIO) -> Image.Image | None:
     file.seek(0)
     head = file.read(12)
     file.seek(0)
-    formats = list(FORMATS)
+    formats: list[str] = list(FORMATS)
     if head[4:8] == b"ftyp" and head[8:] in HEIF_BRANDS:
         formats.append(_heif_format())
     try:
@@ -97,7 +97,7 @@ def _open(file: BinaryIO) -> Image.Image | None:
 def _heif_format() -> str:
     """Return the name of the format HEIF, which Pillow reads with an extra."""
     try:
-        import pi_heif
+        import pi_heif  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError("HEIC needs the extra: pip install 'augment-compare[heic]'") from None
     pi_heif.register_heif_opener()

@@ -29,7 +29,7 @@ def dicom_pixels(file: BinaryIO) -> np.ndarray:
 
     MONOCHROME1, where the lowest value is white, is inverted before it is rescaled.
     """
-    from pydicom.pixels import apply_rescale, pixel_array
+    from pydicom.pixels import apply_rescale, pixel_array  # pyright: ignore[reportMissingImports]
 
     record = _read(file)
     stored = pixel_array(record, index=0)  # colour is converted to RGB
@@ -45,7 +45,7 @@ def dicom_pixels(file: BinaryIO) -> np.ndarray:
 def _read(file: BinaryIO, **options: Any) -> Any:
     """Read the record of an open file; ValueError without the extra."""
     try:
-        from pydicom import dcmread
+        from pydicom import dcmread  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError("DICOM needs the extra: pip install 'augment-compare[dicom]'") from None
     return dcmread(file, **options)

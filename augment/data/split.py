@@ -1,7 +1,8 @@
 """Split a data set: a pool that labelled subsets are taken from, and a test set kept apart.
 
 A given test split is used as it is; without one, `TEST_SHARE` of the images is held out, fixed by
-the hash of the data. Equal images and images of one group never stand on both sides.
+the hash of the data. Copies of an image and images of one group never stand on both sides; of a
+given split equal images alone leave the pool.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import compress
 
 import torch
 
+from augment.data.copies_together import join_copies
 from augment.data.images import LabelledImages, pixel_hashes
 from augment.data.raw import RawDataset
 from augment.data.subset import hold_out, linked_units
@@ -58,11 +60,13 @@ def split(
     """
     notes, labels = list(raw.notes), torch.tensor(raw.labels)
     hashes = pixel_hashes(raw.images)
+    groups = raw.groups or [""] * len(raw.files)
     in_test = _given_test_mask(raw, notes)
     official = in_test is not None
     if in_test is None:
+        groups = join_copies(raw, hashes, notes)
         key = LabelledImages(raw.images, labels, tuple(raw.classes)).sha
-        units = linked_units(raw.groups, hashes)
+        units = linked_units(groups, hashes)
         in_test = torch.tensor(hold_out(raw.labels, units, test_share, key))
     # an official split may hold an image twice: the test set keeps it, the pool loses it
     test_hashes = {h for h, test in zip(hashes, in_test.tolist(), strict=True) if test}
@@ -81,7 +85,6 @@ def split(
     new_label = torch.full((len(raw.classes),), -1)  # -1: the class is dropped
     new_label[learnable] = torch.arange(len(learnable))
     labels, classes = new_label[labels], tuple(raw.classes[k] for k in learnable)
-    groups = raw.groups or [""] * len(raw.files)
 
     def side(mask: torch.Tensor) -> tuple[LabelledImages, list[str], list[str]]:
         mask = mask & (labels >= 0)  # [N] bool
