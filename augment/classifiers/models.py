@@ -215,7 +215,9 @@ class Airbench(Classifier):
         first = whitening_conv(to_float(data.images))
         stages = [pooled_stage(first.out_channels, w), pooled_stage(w, 4 * w)]
         if max(data.shape[1:]) > 16:
-            stages.append(pooled_stage(4 * w, 4 * w))
+            # a side of 5 to 8 pixels has one left by now, which cannot be halved
+            tall, wide = (2 if (side - 1) // 4 > 1 else 1 for side in data.shape[1:])
+            stages.append(pooled_stage(4 * w, 4 * w, (tall, wide)))
         return nn.Sequential(
             first,
             nn.GELU(),
