@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import read_folder
 from augment.data.images import pixel_hashes, resize
@@ -85,6 +86,7 @@ def load_dataset(
     classic = "natural" if raw.images.shape[1] == 3 else "document"
     data = split(name, raw, classic, TEST_SHARE, drop_small=drop_small_classes)
     data.notes.extend(_label_conflicts(raw))
+    data.notes.extend(direction_notes(data.pool.classes, classic))
     if data.official_test:  # else `split` keeps copies on one side
         data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
     return data
