@@ -27,6 +27,7 @@ PAGED = ("TIFF", "GIF", "WEBP", "AVIF")  # not JPEG: further frames of a phone's
 # codes in bytes 8 to 12 of files that begin with an `ftyp` box, ISO 23008-12
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MAX_PIXELS = 50_000_000  # larger images are refused before they are decoded
+HEAD_BYTES = 132  # of a file, by which its format is told
 EXIF_ORIENTATION = 0x0112  # the tag
 EXIF_TRANSPOSED = (5, 6, 7, 8)  # orientations that swap width and height; Pillow does it for TIFF
 
@@ -47,42 +48,75 @@ class Pixels(NamedTuple):
     sketch: Sketch | None = None  # of the values of a deep one, before it was resized
 
 
-def read_header(path: Path) -> Header | str:
-    """Read (W, H, mode) from the file's head alone, or return why it cannot be read."""
+class Picture(NamedTuple):
+    """A file that could be read."""
+
+    header: Header
+    decoded: Pixels | None  # None where the head alone was asked for
+
+
+def read_picture(path: Path, target: tuple[int, int] | None) -> Picture | str:
+    """Read an image at (W, H), its head alone without a target; or return why that cannot be.
+
+    Deep pixels are left unscaled: the set as a whole decides on its range (`stacking`).
+    """
     try:
         if not path.is_file():  # a named pipe would be waited for without end
             return "missing, a broken link or no regular file"
         with path.open("rb") as file:
-            return _header(file)
+            head = file.read(HEAD_BYTES)
+            if is_dicom(head):
+                return _read_dicom(file, target)
+            return _read_image(file, head, target)
     except Exception as error:  # damaged bytes break decoders in any way they like
         return _reason(error)
 
 
-def _header(file: BinaryIO) -> Header:
-    """Read the head of an open file."""
-    if is_dicom(file):
-        return Header(*dicom_header(file))
-    image = _open(file)
+def _read_dicom(file: BinaryIO, target: tuple[int, int] | None) -> Picture:
+    """Read an open DICOM file."""
+    header = Header(*dicom_header(file))
+    _refuse_large(header.width, header.height)
+    return Picture(header, target and _resize_deep(dicom_pixels(file), target))
+
+
+def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None) -> Picture:
+    """Read an open file that Pillow, torchvision or tifffile knows."""
+    image = _open(file, head)
     if image is None:  # a TIFF that tifffile reads
-        return _tiff_header(file)
-    with image:
+        header, orientation = _tiff_header(file), 1
+        _refuse_large(header.width, header.height)
+    else:
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"{width}×{height}: more than {MAX_PIXELS:,} pixels")
-        orientation = 1 if image.format == "TIFF" else image.getexif().get(EXIF_ORIENTATION, 1)
-        if orientation in EXIF_TRANSPOSED:
+        _refuse_large(width, height)
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        if orientation in EXIF_TRANSPOSED and image.format != "TIFF":  # Pillow has done it there
             width, height = height, width
-        pages = image.n_frames if image.format in PAGED else 1  # pyright: ignore
-        return Header(width, height, image.mode, pages)
+        pages = getattr(image, "n_frames", 1) if image.format in PAGED else 1
+        header = Header(width, height, image.mode, pages)
+    if target is None:
+        return Picture(header, None)
+    deep = deep_pixels(file, head, image)
+    if deep is not None:
+        # the TIFFs that Pillow reads it has turned itself
+        turned = image is not None and image.mode.startswith("I") and image.format == "TIFF"
+        return Picture(
+            header, _resize_deep(deep if turned else _upright(deep, orientation), target)
+        )
+    assert image is not None  # else `deep_pixels` has read it or raised
+    return Picture(header, Pixels(resize_pixels(np.asarray(_to_grey_or_rgb(image)), target)))
 
 
-def _open(file: BinaryIO) -> Image.Image | None:
+def _refuse_large(width: int, height: int) -> None:
+    """Raise ValueError for more pixels than are decoded."""
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width}×{height}: more than {MAX_PIXELS:,} pixels")
+
+
+def _open(file: BinaryIO, head: bytes) -> Image.Image | None:
     """Open with Pillow; None for a TIFF that Pillow does not know."""
     file.seek(0)
-    head = file.read(12)
-    file.seek(0)
     formats: list[str] = list(FORMATS)
-    if head[4:8] == b"ftyp" and head[8:] in HEIF_BRANDS:
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         formats.append(_heif_format())
     try:
         # by handle: Pillow 13 maps a raw TIFF given by path, and scrambles it if it is turned
@@ -111,37 +145,16 @@ def _tiff_header(file: BinaryIO) -> Header:
     try:
         with tifffile.TiffFile(file) as tiff:
             page = tiff.pages[0].aspage()
-            return Header(page.imagewidth, page.imagelength, page.dtype.name, len(tiff.pages))
+            return Header(page.imagewidth, page.imagelength, str(page.dtype), len(tiff.pages))
     except (tifffile.TiffFileError, IndexError):
         raise UnidentifiedImageError from None
-
-
-def decode_image(path: Path, target: tuple[int, int]) -> Pixels | str:
-    """Decode an image at (W, H), or return why it cannot be read.
-
-    Deep pixels are left unscaled: the set as a whole decides on its range (`stacking`).
-    """
-    try:
-        with path.open("rb") as file:
-            if is_dicom(file):
-                return _resize_deep(dicom_pixels(file), target)
-            image = _open(file)
-            deep = deep_pixels(file, image)
-            if deep is not None:
-                orientation = image.getexif().get(EXIF_ORIENTATION, 1) if image else 1
-                # the TIFFs that Pillow reads it has turned itself
-                turned = image is not None and image.mode.startswith("I") and image.format == "TIFF"
-                return _resize_deep(deep if turned else _upright(deep, orientation), target)
-            assert image is not None  # else `deep_pixels` has read it or raised
-            return Pixels(resize_pixels(np.asarray(_to_grey_or_rgb(image)), target))
-    except Exception as error:  # as above
-        return _reason(error)
 
 
 def _to_grey_or_rgb(opened: Image.Image) -> Image.Image:
     """Decode an 8-bit image, upright and on white, in mode L or RGB."""
     opened.load()
-    image = ImageOps.exif_transpose(opened)
+    upright = opened.getexif().get(EXIF_ORIENTATION, 1) == 1
+    image = opened if upright else ImageOps.exif_transpose(opened)
     if image.mode == "F":
         raise ValueError("floating-point pixels have no stated range: save as 8 or 16 bits")
     if "A" in image.mode or "transparency" in image.info:

@@ -26,15 +26,12 @@ ALPHA = (1, 2)  # values of EXTRA_SAMPLES
 Sketch = np.ndarray
 
 
-def deep_pixels(file: BinaryIO, image: Image.Image | None) -> np.ndarray | None:
+def deep_pixels(file: BinaryIO, head: bytes, image: Image.Image | None) -> np.ndarray | None:
     """Read a file that is deeper than 8 bits → [H, W] or [H, W, 3] float32; None if it is not.
 
-    `image` is the file as Pillow opened it, None if Pillow could not. Not turned upright. Raises
-    ValueError for pixels that have no range.
+    `head` holds its first bytes, `image` is the file as Pillow opened it, None if Pillow could not.
+    Not turned upright. Raises ValueError for pixels that have no range.
     """
-    file.seek(0)
-    head = file.read(25)
-    file.seek(0)
     if image is not None and image.mode.startswith("I"):
         pixels = np.asarray(image, np.float32)  # exact: 16 bits fit in 24
         tags = getattr(image, "tag_v2", {})
@@ -42,9 +39,11 @@ def deep_pixels(file: BinaryIO, image: Image.Image | None) -> np.ndarray | None:
             pixels = 2.0 ** tags[BITS_PER_SAMPLE][0] - 1 - pixels
         _refuse_negative(pixels)
         return pixels
-    if head.startswith(PNG_MAGIC) and head[24:] == b"\x10":  # bit depth in IHDR
+    if head.startswith(PNG_MAGIC) and head[24:25] == b"\x10":  # bit depth in IHDR
+        file.seek(0)
         return _png(file.read())
     if head.startswith(TIFF_MAGICS) and (image is None or _is_deep_tiff(image)):
+        file.seek(0)
         return _tiff(file)
     return None
 
@@ -79,8 +78,9 @@ def _tiff(file: BinaryIO) -> np.ndarray:
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
+            compression = tifffile.COMPRESSION(page.compression).name
             raise ValueError(
-                f"{page.compression.name} compression of deep colour needs the extra: "
+                f"{compression} compression of deep colour needs the extra: "
                 "pip install 'augment-compare[tiff]'"
             ) from None
     if pixels.dtype.kind == "f":

@@ -9,12 +9,9 @@ import numpy as np
 MAGIC_AT, MAGIC = 128, b"DICM"  # after a preamble of 128 bytes
 
 
-def is_dicom(file: BinaryIO) -> bool:
-    """Recognise a DICOM file by its content."""
-    file.seek(MAGIC_AT)
-    found = file.read(len(MAGIC)) == MAGIC
-    file.seek(0)
-    return found
+def is_dicom(head: bytes) -> bool:
+    """Recognise a DICOM file by its first bytes."""
+    return head[MAGIC_AT:].startswith(MAGIC)
 
 
 def dicom_header(file: BinaryIO) -> tuple[int, int, str, int]:
@@ -48,4 +45,5 @@ def _read(file: BinaryIO, **options: Any) -> Any:
         from pydicom import dcmread  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError("DICOM needs the extra: pip install 'augment-compare[dicom]'") from None
+    file.seek(0)
     return dcmread(file, **options)

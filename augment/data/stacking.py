@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augment.data.decode import Header, Pixels, decode_image, read_header
+from augment.data.decode import Header, Picture, Pixels, read_picture
 from augment.data.deep import choose_range, to_8_bits
 
 MIN_SIDE, NATIVE_LIMIT, DEFAULT_SIZE = 5, 64, 32  # sides kept from 5 to 64, else made 32
 MAX_THREADS = 8
+N_GUESSED_FROM = 32  # files of which the size of the set is guessed
 LIBRARIES = ("PIL", "tifffile", "pydicom", "pi_heif")  # whose loggers are silenced
 
 
@@ -40,22 +41,20 @@ def decode_all(
 ) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
     """Decode in threads: headers, pixels (each one or the reason why not), and (W, H)."""
     with quiet_libraries(), ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        headers = list(pool.map(read_header, paths))
+        # each file is opened once if the first ones are as the rest; else, and where an image that
+        # turns out bad had a say in the size, all are decoded again
+        read = list(pool.map(lambda path: read_picture(path, None), paths[:N_GUESSED_FROM]))
         target = None
-        # once as a rule; again where an image that turns out bad had a say in the size
-        while target != (wanted := choose_size(sizes_of(headers), size)):
+        while target != (wanted := choose_size(sizes_of(_headers(read)), size)):
             target = wanted
-            decoded = list(
-                pool.map(
-                    lambda path, h: h if isinstance(h, str) else decode_image(path, wanted),
-                    paths,
-                    headers,
-                )
-            )
-            headers = [
-                p if isinstance(p, str) else h for h, p in zip(headers, decoded, strict=True)
-            ]
-    return headers, decoded, wanted
+            read = list(pool.map(lambda path: read_picture(path, wanted), paths))
+    decoded = [each if isinstance(each, str) else each.decoded for each in read]
+    return _headers(read), [each for each in decoded if each is not None], wanted
+
+
+def _headers(read: Sequence[Picture | str]) -> list[Header | str]:
+    """Return the header of each file, or the reason why there is none."""
+    return [each if isinstance(each, str) else each.header for each in read]
 
 
 def sizes_of(headers: Sequence[Header | str]) -> list[tuple[int, int]]:
