@@ -5,15 +5,13 @@ Copies are found by their pixels (`near_duplicates`) and by names that say so (`
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from augment.data.near_duplicates import TooManyImages, copy_pairs
 from augment.data.raw import RawDataset, first_names
@@ -84,6 +82,8 @@ def _links_by_pixels(raw: RawDataset, hashes: Sequence[bytes], notes: list[str])
         notes.append("too many images to look for near-copies")
         return np.empty((0, 2), int)
     links = distinct[pairs].numpy()
+    if not len(links):
+        return links
     component = _components(links, len(hashes))
     sizes = np.bincount(component)[component]  # [N]
     similar = sizes > max(MOST_COPIES, MOST_COPIES_SHARE * len(hashes))
@@ -99,15 +99,16 @@ def _links_by_pixels(raw: RawDataset, hashes: Sequence[bytes], notes: list[str])
 def _links_by_name(files: Sequence[str]) -> np.ndarray:
     """Find pairs [P, 2] of files of one folder of which names say that they are one image."""
     sources: dict[tuple[str, str], list[int]] = defaultdict(list)  # folder, source → indices
-    for i, file in enumerate(files):
-        path = PurePosixPath(file)
-        sources[str(path.parent), _source(path.stem)].append(i)
-    n_files = Counter(str(PurePosixPath(file).parent) for file in files)
+    named = [(folder, posixpath.splitext(name)[0]) for folder, name in map(posixpath.split, files)]
+    for i, (folder, stem) in enumerate(named):
+        sources[folder, _source(stem)].append(i)
+    n_files = Counter(folder for folder, _ in named)
     links = [
         (same[0], i)
         for (folder, source), same in sources.items()
-        if len(same) <= MAX_SOURCE_SHARE * n_files[folder]
-        and any(PurePosixPath(files[i]).stem != source for i in same)
+        if len(same) > 1
+        and len(same) <= MAX_SOURCE_SHARE * n_files[folder]
+        and any(named[i][1] != source for i in same)
         for i in same[1:]
     ]
     return np.array(links, int).reshape(-1, 2)
@@ -130,5 +131,9 @@ def _strip(stem: str) -> str:
 
 def _components(links: np.ndarray, n: int) -> np.ndarray:
     """Number the connected components of links [P, 2] between n images: [n]."""
+    # imported here: most sets have no copies, and need not wait for it
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n, n))
     return connected_components(graph, directed=False)[1]

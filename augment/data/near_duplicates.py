@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from scipy.fft import dctn
 from torch import Tensor
 
 from augment.data.images import LabelledImages
@@ -116,10 +115,19 @@ def _patterns(images: Tensor) -> Patterns:
     length = grey.flatten(1).norm(dim=1)[:, None, None]
     # a standard deviation of one grey level or less is noise of the encoder, no pattern
     pattern = torch.where(length > COARSE_SIDE, grey / length.clamp(min=1), 0.0)
-    terms = torch.from_numpy(dctn(pattern.numpy(), axes=(1, 2), norm="ortho")).float()
+    cosines = _cosine_basis(COARSE_SIDE)
+    terms = cosines @ pattern @ cosines.T
     u, v = torch.triu_indices(COARSE_SIDE, COARSE_SIDE)[:, 1:]  # (0, 0) is the mean, 0
     invariants = torch.hypot(terms[:, u, v], torch.where(u == v, 0.0, terms[:, v, u]))
     return Patterns(invariants, _by_parity(terms), _by_parity(terms.transpose(1, 2)))
+
+
+def _cosine_basis(n: int) -> Tensor:
+    """Return the orthonormal discrete cosine transform (DCT-II) as a matrix [n, n]."""
+    angles = torch.outer(torch.arange(n), torch.arange(n) + 0.5) * (math.pi / n)
+    basis = angles.cos() * math.sqrt(2 / n)
+    basis[0] /= math.sqrt(2)
+    return basis
 
 
 def _by_parity(terms: Tensor) -> Tensor:
