@@ -521,7 +521,7 @@ def test_metadata_cannot_name_files_outside(tmp_path, evil):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\n1.png,a\n", "lacks the column file_name"),
+        ("file,label\nx.png,a\n", "lacks the column file_name"),
         ("name\n1.png\n", "lacks the column file_name and label"),
         ("", "lacks the column"),
         ("file_name,label\n1.png\n", "line 2 has another number of cells"),

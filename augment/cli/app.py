@@ -134,6 +134,8 @@ def main() -> None:
             app()
     except AugmentError as error:
         talk(f"error: {error}")
+        for note in getattr(error, "__notes__", []):  # of a folder: what was left out, and the like
+            talk(f"note: {note}")
         sys.exit(error.exit_code)
     except SystemExit:
         if SIGNALLED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,10 @@ import typer
 
 from augment.cli.console import plain, show_rows
 from augment.cli.flags import with_options
-from augment.cli.options import DataDir, Json, Size
+from augment.cli.options import DataDir, Json, ReadingSettings, Size
 
 
-@with_options
+@functools.partial(with_options, model=ReadingSettings)
 def check_command(
     dataset: Annotated[
         str, typer.Argument(help="Name (see augment list) or path.", metavar="DATASET")
@@ -21,6 +22,7 @@ def check_command(
     size: Size = None,
     data_dir: DataDir = None,
     as_json: Json = False,
+    **settings: Any,
 ) -> None:
     """Check a data set before a run: classes, counts, unreadable files, duplicates.
 
@@ -29,7 +31,8 @@ def check_command(
     from augment.data.check import inspect
     from augment.experiment.validation import make_recipe
 
-    found = inspect(dataset, size=make_recipe(size=size).size, data_dir=data_dir)
+    recipe = make_recipe(size=size, **settings)
+    found = inspect(dataset, size=recipe.size, data_dir=data_dir, reading=recipe.reading())
     if as_json:
         print(json.dumps(found))
     else:

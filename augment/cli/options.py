@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import create_model
 
 from augment.cli.flags import option, setting_option
+from augment.data.reading_flags import READING_FLAGS
 from augment.errors import UsageError
 from augment.experiment.recipe import Recipe
 
+# the settings that say how a folder of images is read, for a command that has no others
+_READING: Any = {
+    name: (Recipe.model_fields[name].annotation, Recipe.model_fields[name])
+    for name in READING_FLAGS
+}
+ReadingSettings = create_model("ReadingSettings", **_READING)
 SCHEMAS = Recipe.model_json_schema()["properties"]
 RunDir = Annotated[Path, typer.Argument(help="Run folder.", metavar="RUN")]
 Source = Annotated[Path, typer.Argument(help="Run folder or results CSV.", metavar="RUN|CSV")]

@@ -6,11 +6,14 @@ without its bad files and small classes, so that all faults are listed at once.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from augment.data.datasets import load_dataset
+from augment.data.folder import NO_FLAGS
 from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.errors import DataError
 
@@ -18,21 +21,35 @@ FEW_IMAGES = 10  # images a class; a pool class with fewer gets a warning
 MAX_CLASSES_LISTED = 10  # in that warning
 
 
-def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None) -> dict[str, Any]:
+def inspect(
+    name: str,
+    *,
+    size: int | None = None,
+    data_dir: Path | None = None,
+    reading: ReadingFlags = NO_FLAGS,
+) -> dict[str, Any]:
     """List counts and findings; `problems` must be mended before a run, `warnings` be known."""
     problems: list[str] = []
+    where: dict[str, Any] = dict(size=size, data_dir=data_dir)
     try:
-        data = load_dataset(name, size=size, data_dir=data_dir)
+        data = load_dataset(name, **where, reading=reading)
     except DataError as error:
         problems.append(str(error))
         try:
+            if _is_own(name):
+                reading = dataclasses.replace(reading, skip_unlabelled=True)
             data = load_dataset(
-                name, size=size, data_dir=data_dir, skip_bad=True, drop_small_classes=True
+                name, **where, skip_bad=True, drop_small_classes=True, reading=reading
             )
-        except DataError as second_error:
+        except DataError as second:
             # the first problem may be the only one: said once, not twice
-            return {"dataset": name, "problems": [*dict.fromkeys([*problems, str(second_error)])]}
-    warnings = list(data.notes)
+            notes = [*getattr(error, "__notes__", []), *getattr(second, "__notes__", [])]
+            return {
+                "dataset": name,
+                "warnings": [*dict.fromkeys(notes)],
+                "problems": [*dict.fromkeys([*problems, str(second)])],
+            }
+    warnings = [note for note in data.notes if note != data.layout]
     if n_repeats := _count_repeats(data.pool):
         warnings.append(f"{n_repeats} images of the pool repeat another one of it, pixel by pixel")
     counts = dict(zip(data.pool.classes, data.pool.counts().tolist(), strict=True))
@@ -44,6 +61,7 @@ def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None)
         warnings.append("classes are imbalanced: tables lead with balanced accuracy")
     return {
         "dataset": name,
+        **({"layout": data.layout} if data.layout else {}),
         "images": f"{'×'.join(map(str, data.pool.shape))} (channels, height, width)",
         "pool": len(data.pool),
         "test": f"{len(data.test)} ({_test_set_origin(data)})",
@@ -56,6 +74,11 @@ def inspect(name: str, *, size: int | None = None, data_dir: Path | None = None)
         "problems": problems,
         "sha": data.sha,
     }
+
+
+def _is_own(name: str) -> bool:
+    """Tell whether a data set is a folder, whose tables may have rows without a label."""
+    return Path(name).expanduser().is_dir()
 
 
 def _test_set_origin(data: Dataset) -> str:

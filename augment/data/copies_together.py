@@ -37,14 +37,13 @@ _ADDITIONS = (
 )
 
 
-def join_copies(raw: RawDataset, hashes: Sequence[bytes], notes: list[str]) -> list[str]:
+def join_copies(raw: RawDataset, notes: list[str]) -> list[str]:
     """Return the group of each image, where copies of one image share a group; noted.
 
-    `hashes` are those of the pixels: equal images are linked by the split itself. A set without
-    copies keeps the groups that it has.
+    Equal images are linked by the split itself. A set without copies keeps the groups that it has.
     """
     groups = raw.groups or [""] * len(raw.files)
-    links = np.concatenate([_links_by_pixels(raw, hashes, notes), _links_by_name(raw.files)])
+    links = np.concatenate([_links_by_pixels(raw, notes), _links_by_name(raw.files)])
     if not len(links):
         return groups
     copy_of = _components(links, len(raw.files))  # [N]
@@ -72,9 +71,9 @@ def join_copies(raw: RawDataset, hashes: Sequence[bytes], notes: list[str]) -> l
     ]
 
 
-def _links_by_pixels(raw: RawDataset, hashes: Sequence[bytes], notes: list[str]) -> np.ndarray:
+def _links_by_pixels(raw: RawDataset, notes: list[str]) -> np.ndarray:
     """Find pairs [P, 2] of images that are one image; noted where that cannot be told."""
-    first = [*{key: i for i, key in reversed([*enumerate(hashes)])}.values()]  # of equal images
+    first = [*{key: i for i, key in reversed([*enumerate(raw.hashes)])}.values()]  # of equal images
     distinct = torch.tensor(sorted(first))
     try:
         pairs, _ = copy_pairs(raw.images[distinct])
@@ -84,9 +83,9 @@ def _links_by_pixels(raw: RawDataset, hashes: Sequence[bytes], notes: list[str])
     links = distinct[pairs].numpy()
     if not len(links):
         return links
-    component = _components(links, len(hashes))
+    component = _components(links, len(raw.files))
     sizes = np.bincount(component)[component]  # [N]
-    similar = sizes > max(MOST_COPIES, MOST_COPIES_SHARE * len(hashes))
+    similar = sizes > max(MOST_COPIES, MOST_COPIES_SHARE * len(raw.files))
     if similar.any():
         names = [file for file, alike in zip(raw.files, similar, strict=True) if alike]
         notes.append(

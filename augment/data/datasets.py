@@ -17,11 +17,12 @@ import torch
 
 from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
-from augment.data.folder import read_folder
-from augment.data.images import pixel_hashes, resize
+from augment.data.folder import NO_FLAGS, read_folder
+from augment.data.images import resize
 from augment.data.near_duplicates import near_copies
 from augment.data.npz import read_npz
-from augment.data.raw import MAX_NAMES, RawDataset
+from augment.data.raw import MAX_NAMES, RawDataset, notes_on_error
+from augment.data.reading_flags import ReadingFlags
 from augment.data.split import TEST_SHARE, Dataset, split
 from augment.errors import DataError, UsageError, unknown
 from augment.runtime.machine import data_dir as default_data_dir
@@ -38,6 +39,7 @@ class NamedDataset:
     options: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
 
 
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 SPLIT_OPTIONS = ({"split": "train"}, {"split": "test"})
 LETTER_OPTIONS = ({"split": "letters", "train": True}, {"split": "letters", "train": False})
 
@@ -63,12 +65,15 @@ def load_dataset(
     data_dir: Path | None = None,
     skip_bad: bool = False,
     drop_small_classes: bool = False,
+    reading: ReadingFlags = NO_FLAGS,
 ) -> Dataset:
     """Load by name (from the cache, else downloaded once) or by path.
 
     `size` is the side in pixels to resize to; None keeps the native size where it is usable.
     Raises UsageError for an unknown name, DataError for unusable data, MachineError when offline.
     """
+    if reading and name in DATASETS:
+        raise UsageError(f"--dataset {name} is known: flags on tables and folders are for paths")
     if name == "digits":
         return split(name, embedded_digits(size), "document", 0.5)
     if name in DATASETS:
@@ -81,10 +86,11 @@ def load_dataset(
         return split(name, raw, named.classic, TEST_SHARE, drop_small=drop_small_classes)
     if not name or not _looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
-    raw = _read_path(Path(os.path.expanduser(name)), size, skip_bad=skip_bad)
+    raw = _read_path(Path(os.path.expanduser(name)), size, skip_bad, reading)
     # colour is taken for photographs, which may be mirrored; grey for scans, which may not
     classic = "natural" if raw.images.shape[1] == 3 else "document"
-    data = split(name, raw, classic, TEST_SHARE, drop_small=drop_small_classes)
+    with notes_on_error(raw.notes):
+        data = split(name, raw, classic, TEST_SHARE, drop_small=drop_small_classes)
     data.notes.extend(_label_conflicts(raw))
     data.notes.extend(direction_notes(data.pool.classes, classic))
     if data.official_test:  # else `split` keeps copies on one side
@@ -95,7 +101,7 @@ def load_dataset(
 def _label_conflicts(raw: RawDataset) -> list[str]:
     """Note the images that carry two labels, the first MAX_NAMES of them."""
     files_by_label: dict[bytes, dict[int, str]] = defaultdict(dict)  # pixels → label → first file
-    for key, label, file in zip(pixel_hashes(raw.images), raw.labels, raw.files, strict=True):
+    for key, label, file in zip(raw.hashes, raw.labels, raw.files, strict=True):
         files_by_label[key].setdefault(label, file)
     conflicts = [files for files in files_by_label.values() if len(files) > 1]
     return [
@@ -115,15 +121,18 @@ def _looks_like_path(name: str) -> bool:
     )
 
 
-def _read_path(path: Path, size: int | None, *, skip_bad: bool) -> RawDataset:
+def _read_path(path: Path, size: int | None, skip_bad: bool, flags: ReadingFlags) -> RawDataset:
     """Read a user's folder or .npz."""
     if not path.exists():
         raise UsageError(f"--dataset {path}: no such folder or file")
     if path.is_dir():
-        return read_folder(path, size, skip_bad=skip_bad)
+        return read_folder(path, size, skip_bad=skip_bad, flags=flags)
+    if flags:
+        raise UsageError(f"{path} is no folder, so no flag can say how its tables are read")
     if path.suffix == ".npz" and path.is_file():
         return read_npz(path, size)
-    raise DataError(f"{path} is neither a folder of images nor an .npz file")
+    unpack = "; unpack it, and give the folder" if path.suffix in ARCHIVES else ""
+    raise DataError(f"{path} is neither a folder of images nor an .npz file{unpack}")
 
 
 def embedded_digits(size: int | None = None) -> RawDataset:

@@ -1,50 +1,66 @@
-"""A user's own images: a folder a class, or a `metadata.csv`. Nothing there is changed.
+"""A user's own images: class folders, or tables beside images. Nothing there is changed.
 
-`read_folder(path, size)` lists the files (`entries`, `metadata`), decodes them in threads and
+`read_folder(path, size)` understands the layout (`reading`), decodes the images in threads and
 returns a RawDataset. Whatever is left out is counted in its notes.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
-from augment.data.entries import SUFFIXES, ImageEntry, LeftOut, class_folder_entries
-from augment.data.metadata import metadata_entries, unnamed_images
-from augment.data.raw import MAX_NAMES, RawDataset, first_names
+from augment.data.decode import SUFFIXES
+from augment.data.entries import ImageEntry, SetLayout
+from augment.data.label_values import class_order
+from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
+from augment.data.reading import left_out_notes, read_layout
+from augment.data.reading_flags import ReadingFlags
 from augment.data.stacking import conversion_notes, decode_all, one_channel_if_grey, stack_images
 from augment.errors import DataError
 
+NO_FLAGS = ReadingFlags()
 
-def read_folder(path: Path, size: int | None, *, skip_bad: bool = False) -> RawDataset:
-    """Read a folder of images; DataError names the file at fault."""
-    left_out: LeftOut = defaultdict(list)
+
+def read_folder(
+    path: Path, size: int | None, *, skip_bad: bool = False, flags: ReadingFlags = NO_FLAGS
+) -> RawDataset:
+    """Read a folder of images; DataError names the file at fault, and carries the notes."""
     try:
-        if (path / "metadata.csv").is_file():
-            entries = metadata_entries(path)
-            classes = {entry.label for entry in entries}
-            left_out["images that metadata.csv does not name"] += unnamed_images(path, entries)
-        else:
-            entries, classes = class_folder_entries(path, left_out)
+        layout = read_layout(path, flags)
     except OSError as error:
         raise DataError(
             f"{error.filename or path} cannot be read: {error.strerror or error}"
         ) from None
-    notes = [
-        f"left out {kind} ({len(names)}): {first_names(names)}"
-        for kind, names in left_out.items()
-        if names
-    ]
-    if not entries:
-        raise DataError(
-            f"{path} holds no images ({' '.join(SUFFIXES)}): expected one folder a class, "
-            f"or a metadata.csv{''.join(f'; {note}' for note in notes)}"
-        )
-    # a name of other bytes reaches Python with lone surrogates, and no file can hold these
-    for name in [*classes, *(entry.name for entry in entries)]:
-        if not _is_text(name):
-            raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
-    return _read_entries(entries, sorted(classes), size, notes, skip_bad=skip_bad)
+    said = [] if layout.plain else [layout.sentence]
+    notes = [*said, *layout.notes, *left_out_notes(layout.left_out)]
+    with notes_on_error(notes):
+        if layout.missing and not skip_bad:
+            _refuse_missing(layout)
+        if not layout.entries:
+            raise DataError(
+                f"{path} holds no images ({' '.join(SUFFIXES)}): expected one folder a class, "
+                f"or a metadata.csv{''.join(f'; {note}' for note in notes)}"
+            )
+        # a name of other bytes reaches Python with lone surrogates, and no file can hold these
+        for name in [*layout.classes, *(entry.name for entry in layout.entries)]:
+            if not _is_text(name):
+                raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
+        classes = class_order(layout.classes)
+        raw = _read_entries(layout.entries, classes, size, notes, skip_bad=skip_bad)
+    raw.layout = layout.sentence
+    if layout.missing:
+        raw.bad[:0] = layout.missing
+        names = [name for name, _ in layout.missing]
+        raw.notes.append(f"left out images that do not exist ({len(names)}): {first_names(names)}")
+    return raw
+
+
+def _refuse_missing(layout: SetLayout) -> None:
+    """Raise DataError for images that a table names and that do not exist."""
+    n_all, (name, reason) = len(layout.missing) + len(layout.entries), layout.missing[0]
+    raise DataError(
+        f"{len(layout.missing)} of {n_all} images of the table do not exist: the first is {name} "
+        f"({reason}): mend the table or pass --skip-bad"
+    )
 
 
 def _is_text(name: str) -> bool:

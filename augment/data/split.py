@@ -7,13 +7,15 @@ given split equal images alone leave the pool.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import compress
 
 import torch
 
 from augment.data.copies_together import join_copies
-from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.images import LabelledImages
 from augment.data.raw import RawDataset
 from augment.data.subset import hold_out, linked_units
 from augment.errors import DataError
@@ -38,6 +40,7 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
     pool_groups: list[str] = field(default_factory=list)  # "" or e.g. the patient of each image
     test_groups: list[str] = field(default_factory=list)
+    layout: str = ""  # what was taken for classes, splits and groups
 
     @property
     def skewed(self) -> bool:
@@ -59,28 +62,24 @@ def split(
     Raises DataError if a class is too small, unless `drop_small` drops it.
     """
     notes, labels = list(raw.notes), torch.tensor(raw.labels)
-    hashes = pixel_hashes(raw.images)
+    hashes = raw.hashes
     groups = raw.groups or [""] * len(raw.files)
     in_test = _given_test_mask(raw, notes)
     official = in_test is not None
     if in_test is None:
-        groups = join_copies(raw, hashes, notes)
-        key = LabelledImages(raw.images, labels, tuple(raw.classes)).sha
-        units = linked_units(groups, hashes)
-        in_test = torch.tensor(hold_out(raw.labels, units, test_share, key))
+        groups = join_copies(raw, notes)
+        in_test = _held_out_mask(raw, labels, linked_units(groups, hashes), test_share)
     # an official split may hold an image twice: the test set keeps it, the pool loses it
     test_hashes = {h for h, test in zip(hashes, in_test.tolist(), strict=True) if test}
     repeats_test = torch.tensor([h in test_hashes for h in hashes]) & ~in_test
     if repeats_test.any():
         notes.append(f"removed {int(repeats_test.sum())} training images that are also test images")
     in_pool = ~in_test & ~repeats_test
+    n_pool = torch.bincount(labels[in_pool], minlength=len(raw.classes)).tolist()
+    n_test = torch.bincount(labels[in_test], minlength=len(raw.classes)).tolist()
+    _compare_capitals(raw.classes, n_pool, n_test, notes)
     learnable = _learnable_classes(
-        raw.classes,
-        torch.bincount(labels[in_pool], minlength=len(raw.classes)).tolist(),
-        torch.bincount(labels[in_test], minlength=len(raw.classes)).tolist(),
-        notes,
-        official=official,
-        drop_small=drop_small,
+        raw.classes, n_pool, n_test, notes, official=official, drop_small=drop_small
     )
     new_label = torch.full((len(raw.classes),), -1)  # -1: the class is dropped
     new_label[learnable] = torch.arange(len(learnable))
@@ -105,7 +104,38 @@ def split(
         notes,
         pool_groups,
         test_groups,
+        raw.layout,
     )
+
+
+def _held_out_mask(
+    raw: RawDataset, labels: torch.Tensor, units: list[Hashable], test_share: float
+) -> torch.Tensor:
+    """Choose a test set among the images that are not synthetic: [N] bool."""
+    key = LabelledImages(raw.images, labels, tuple(raw.classes)).sha
+    real = [k for k, split_name in enumerate(raw.splits) if split_name != "synthetic"]
+    chosen = hold_out([raw.labels[k] for k in real], [units[k] for k in real], test_share, key)
+    in_test = torch.zeros(len(raw.labels), dtype=torch.bool)
+    in_test[torch.tensor(real)] = torch.tensor(chosen)
+    return in_test
+
+
+def _compare_capitals(
+    classes: list[str], n_pool: list[int], n_test: list[int], notes: list[str]
+) -> None:
+    """Note classes that differ in capitals alone; DataError if only one side has each."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for k, name in enumerate(classes):
+        alike[name.strip().casefold()].append(k)
+    pairs = [ks for ks in alike.values() if len(ks) > 1]
+    names = "; ".join(", ".join(f"'{classes[k]}'" for k in ks) for ks in pairs)
+    if any(not n_pool[k] and n_test[k] for ks in pairs for k in ks):
+        raise DataError(
+            f"classes of the training and the test set differ in capitals or blanks alone ({names})"
+            ": give each one name"
+        )
+    if pairs:
+        notes.append(f"classes that differ in capitals or blanks alone: {names}")
 
 
 def _given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
@@ -114,7 +144,7 @@ def _given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
     Without a test split, val is the test set, unless all images are of it. Raises DataError
     if a group stands on both sides.
     """
-    given = set(raw.splits)
+    given = set(raw.splits) - {"synthetic"}
     test_split = "test" if "test" in given else "val"
     if given == {"val"}:
         notes.append("all images are of the split val, so a test set is held out of them")
@@ -131,8 +161,8 @@ def _given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
     both = sorted(sides[0] & sides[1])
     if both:
         raise DataError(
-            f"metadata.csv: group '{both[0]}' ({len(both)} in all) stands in train and in test; "
-            "give each group to one side"
+            f"group '{both[0]}' ({len(both)} in all) stands in train and in test; give each group "
+            "to one side, or pass --group-by none if these are no groups"
         )
     return torch.tensor([split_name == test_split for split_name in raw.splits])
 
@@ -164,6 +194,11 @@ def _learnable_classes(
         raise DataError(
             f"too few images: {'; '.join(small[:3])}{more}; at least 2 and {min_test} are needed "
             "(equal pictures and groups stay on one side): add images or pass --drop-small-classes"
+        )
+    if official and learnable and not any(n_test[k] for k in learnable):
+        raise DataError(
+            "no image of the test set is of a class that can be learnt: "
+            f"{'; '.join(small[:3])}: give both sides the same classes"
         )
     if len(learnable) < 2:
         raise DataError(

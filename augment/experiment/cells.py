@@ -12,6 +12,7 @@ from torch import Tensor
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.data.images import LabelledImages
+from augment.data.reading_flags import ReadingFlags
 from augment.data.subset import labelled_subset
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, DECISIVE
@@ -47,17 +48,24 @@ class Cell:
     skip_bad: bool = False
     drop_small_classes: bool = False
     weights: str | None = None  # None in arms that start from scratch
+    reading: ReadingFlags = field(default_factory=ReadingFlags)
 
     def __repr__(self) -> str:
         """Format all fields in order, those of `use` inline: selections are signed by this text."""
         return f"Cell({', '.join(f'{k}={v!r}' for k, v in self.flat().items())})"
 
     def flat(self) -> dict[str, Any]:
-        """Return all fields by name, those of `use` in place of it."""
+        """Return all fields by name, those of `use` in place of it.
+
+        `reading` only where something is said in it: what has been signed before stays the same.
+        """
         fields: dict[str, Any] = {}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
-            fields |= vars(value) if each.name == "use" else {each.name: value}
+            if each.name == "reading":
+                fields |= {"reading": dataclasses.asdict(value)} if value else {}
+            else:
+                fields |= vars(value) if each.name == "use" else {each.name: value}
         return fields
 
     def record(self) -> dict[str, Any]:
@@ -144,6 +152,7 @@ def expand(recipe: Recipe) -> list[Cell]:
             classifier_settings=classifier,
             skip_bad=recipe.skip_bad,
             drop_small_classes=recipe.drop_small_classes,
+            reading=recipe.reading(),
         )
         common["frac"], common["per_class"] = frac, per_class
         if (frac, per_class) == (

@@ -20,7 +20,7 @@ class DatasetCache:
     def of(self, cell: Cell) -> Dataset:
         """Return the cell's data set; load it at the first call."""
         # all that the content depends on; subsets of the pool are drawn by `Trial.prepare`
-        key = (cell.dataset, cell.size, cell.skip_bad, cell.drop_small_classes)
+        key = (cell.dataset, cell.size, cell.skip_bad, cell.drop_small_classes, cell.reading)
         if key not in self.loaded:
             self.loaded[key] = load_dataset(
                 cell.dataset,
@@ -28,5 +28,6 @@ class DatasetCache:
                 data_dir=self.data_dir,
                 skip_bad=cell.skip_bad,
                 drop_small_classes=cell.drop_small_classes,
+                reading=cell.reading,
             )
         return self.loaded[key]

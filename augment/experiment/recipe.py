@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from augment.data.reading_flags import FOLDERS, GROUP_BY, READING_FLAGS, ReadingFlags
 from augment.experiment.setting_types import (
     NAMES,
     PRECISIONS,
@@ -100,6 +101,39 @@ class RecipeBase(BaseModel):
         "Pretrained weights that the transfer arms start from.",
         metavar="FILE|RUN|torchvision",
     )
+    labels: str | None = setting(
+        None,
+        "data",
+        "Table with the labels of your own images; folders ignores all tables.",
+        metavar=f"FILE|{FOLDERS}",
+        unset="metadata.csv, else the folders",
+    )
+    label_column: str | None = setting(
+        None, "data", "Column of the table with the class.", metavar="NAME"
+    )
+    file_column: str | None = setting(
+        None,
+        "data",
+        "Column with the image: its path, name, or name without suffix.",
+        metavar="NAME",
+    )
+    group_column: str | None = setting(
+        None, "data", "Column that says whose image it is; groups are never split.", metavar="NAME"
+    )
+    split_column: str | None = setting(
+        None, "data", "Column with train, val or test.", metavar="NAME"
+    )
+    group_by: str | None = setting(
+        None,
+        "data",
+        "Group images by their folder, or by their name up to its last number.",
+        choices=GROUP_BY,
+        unset="what clearly tells a patient or recording",
+    )
+    class_level: Annotated[int, Field(ge=1, le=20)] | None = setting(
+        None, "data", "Level of the folders that are the classes, 1 being the first in the path."
+    )
+    skip_unlabelled: bool = setting(False, "data", "Leave out rows of the table without a label.")
     skip_bad: bool = setting(False, "data", "Leave out unreadable images.")
     drop_small_classes: bool = setting(False, "data", "Leave out classes with too few images.")
     set: dict[str, dict[str, Any]] = setting(
@@ -112,6 +146,10 @@ class RecipeBase(BaseModel):
     def use_values(self) -> dict[str, Any]:
         """Return the values of each setting of SyntheticUse."""
         return {name: getattr(self, name) for name in USE_SETTINGS}
+
+    def reading(self) -> ReadingFlags:
+        """Return what is said of the layout of the user's images."""
+        return ReadingFlags(**{name: getattr(self, name) for name in READING_FLAGS})
 
     def resolved(self, device_type: str) -> Self:
         """Replace `auto` by its value on this kind of device."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from augment.classifiers import CLASSIFIERS
 from augment.classifiers.pretrained import TORCHVISION
+from augment.data.reading_flags import GROUP_BY
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
@@ -69,7 +70,9 @@ def _entries(recipe: Recipe) -> list[str]:
 
 def _check_names(recipe: Recipe) -> None:
     """Check names against their registries; the error lists the valid ones."""
+    grouping = [recipe.group_by] if recipe.group_by else []
     for what, names, valid in (
+        ("--group-by", grouping, GROUP_BY),
         ("generator", _entries(recipe), GENERATORS),
         ("arm", recipe.arm, ARMS),
         ("preset", [recipe.preset], PRESETS),

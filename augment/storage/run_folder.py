@@ -109,8 +109,13 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """List `key: old → new` for each setting that differs; empty if none does."""
-    keys = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+    """List `key: old → new` for each setting that differs; empty if none does.
+
+    A setting that an older version did not know counts as left out.
+    """
+    keys = sorted(
+        key for key in old.keys() | new.keys() if (old.get(key) or None) != (new.get(key) or None)
+    )
     return "; ".join(f"{k}: {old.get(k)} → {new.get(k)}" for k in keys)
 
 

@@ -1,0 +1,135 @@
+"""What labelling tools export, as a table with a row an image: file_name, label.
+
+Label Studio (JSON, JSON_MIN), CVAT (annotations.xml), FiftyOne (labels.json), COCO, and plain
+JSON: records, columns, or a label by file name. The layouts are those of the tools' documentation.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from augment.errors import DataError
+
+SEVERAL = "|"  # between the labels of an image that has several
+
+
+def text_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn all cells into text: nothing becomes "", a list its entries with SEVERAL between."""
+    columns = {str(name): [_text(cell) for cell in frame[name]] for name in frame.columns}
+    return pd.DataFrame(columns, dtype=str)
+
+
+def _text(cell: Any) -> str:
+    """Turn one cell into text."""
+    if isinstance(cell, dict):
+        cell = cell.get("choices", json.dumps(cell, ensure_ascii=False))
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, (list, tuple)) or getattr(cell, "ndim", 0):
+        return SEVERAL.join(map(_text, cell))
+    return "" if cell is None or cell != cell else str(cell)  # NaN is not equal to itself
+
+
+def read_json(path: Path) -> tuple[pd.DataFrame, list[int]]:
+    """Read JSON or JSON lines; DataError where it is neither or holds no table."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            found, lines = json.loads(text), None
+        else:
+            numbered = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+            found = [json.loads(line) for _, line in numbered]
+            lines = [n for n, _ in numbered]
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON in UTF-8: {error}") from None
+    try:
+        records = _records(found)
+    except (AttributeError, TypeError, KeyError):  # of the form of a known export, and is none
+        records = None
+    if records is None:
+        raise DataError(f"{path} holds no table: a list of records with a file name each is one")
+    return text_frame(pd.DataFrame(records)), lines or list(range(1, len(records) + 1))
+
+
+def _records(found: Any) -> list[dict[str, Any]] | None:
+    """Find the records in what a JSON file holds, or None."""
+    if isinstance(found, list):
+        if not all(isinstance(each, dict) for each in found):
+            return None
+        return [_task(each) if "annotations" in each and "data" in each else each for each in found]
+    if not isinstance(found, dict):
+        return None
+    if all(isinstance(found.get(key), list) for key in ("images", "annotations", "categories")):
+        return _coco(found)
+    if isinstance(found.get("labels"), dict) and isinstance(found.get("classes"), list):
+        names = found["classes"]  # FiftyOne
+        return [
+            {"file_name": key, "label": names[k] if isinstance(k, int) and k < len(names) else k}
+            for key, k in found["labels"].items()
+        ]
+    if found and all(isinstance(value, (str, int)) for value in found.values()):
+        return [{"file_name": key, "label": value} for key, value in found.items()]
+    if found and all(isinstance(value, list) for value in found.values()):
+        sizes = {len(value) for value in found.values()}
+        if len(sizes) == 1:
+            return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    return None
+
+
+def _coco(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read the categories of each image of a COCO file."""
+    names = {each.get("id"): str(each.get("name")) for each in found["categories"]}
+    labels: dict[Any, list[str]] = {}
+    for each in found["annotations"]:
+        of_image = labels.setdefault(each.get("image_id"), [])
+        name = names.get(each.get("category_id"), "")
+        if name not in of_image:
+            of_image.append(name)
+    return [
+        {"file_name": each.get("file_name"), "label": SEVERAL.join(labels.get(each.get("id"), []))}
+        for each in found["images"]
+    ]
+
+
+def _task(task: dict[str, Any]) -> dict[str, Any]:
+    """Read a task of Label Studio: its picture, and the choice of each annotator."""
+    data = task["data"] if isinstance(task["data"], dict) else {}
+    file = next((data[key] for key in ("image", "img", "file_name") if key in data), None)
+    if file is None:
+        file = next((value for value in data.values() if isinstance(value, str)), "")
+    annotations = task["annotations"] if isinstance(task["annotations"], list) else []
+    labels: list[str] = []
+    for each in annotations:
+        if not isinstance(each, dict) or each.get("was_cancelled"):
+            continue
+        for result in each.get("result") or []:
+            value = result.get("value", {}) if isinstance(result, dict) else {}
+            for choice in value.get("choices", []) if isinstance(value, dict) else []:
+                if choice not in labels:  # annotators who agree
+                    labels.append(str(choice))
+    return {"file_name": file, "label": SEVERAL.join(labels)}
+
+
+def read_xml(path: Path) -> tuple[pd.DataFrame, list[int]]:
+    """Read CVAT's annotations.xml: the tag of each image; DataError where it holds no such."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DataError(f"{path} is no XML: {error}") from None
+    images = root.findall(".//image[@name]")
+    rows = [
+        (image.attrib["name"], SEVERAL.join(t.attrib.get("label", "") for t in image.iter("tag")))
+        for image in images
+    ]
+    if not rows:
+        raise DataError(f"{path} holds no images of CVAT with tags")
+    frame = pd.DataFrame(rows, columns=["file_name", "label"], dtype=str)
+    subsets = [image.attrib.get("subset", "") for image in images]
+    if any(subsets):
+        frame["split"] = subsets
+    return frame, list(range(1, len(rows) + 1))

@@ -1,0 +1,189 @@
+"""Which column of a table names the image, its class, its group, its split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from augment.data.file_index import FileIndex
+from augment.data.folder_words import MORE_SPLITS
+from augment.data.label_tables import LabelTable
+from augment.data.reading_flags import ReadingFlags
+from augment.errors import UsageError, unknown
+
+FILE_NAMES = set(
+    "filename file image imageid imagename imagepath imageindex imgid imgname img path filepath "
+    "idcode id name picture photo".split()
+)
+LABEL_NAMES = set(
+    "label labels labelname class classes classname classlabel category categories categoryname "
+    "target diagnosis dx findinglabels finding findings species disease groundtruth choice tag "
+    "tags celltype variety level grade breed classid labelid categoryid y".split()
+)
+_WHOSE = (  # the first that a table has is its group
+    "group",
+    "patient|subject|case|participant|person|individual|volunteer|client|donor|mouse|animal|p(?=i)",
+    "lesion|specimen|slide|plant|tree|plot|wafer",
+    "video|clip|session|recording|scan|sequence|series|study|exam",
+)
+_NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
+GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
+SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
+_SAMPLE = 300  # rows that are looked at to find the column with the names of images
+
+
+@dataclass
+class Columns:
+    """The columns of a table by role, "" where it has none."""
+
+    file: str
+    label: str = ""
+    labels: list[str] = field(default_factory=list)  # all that may be the label, where not one
+    one_hot: list[str] = field(default_factory=list)  # a column a class
+    group: str = ""
+    split: str = ""
+    source: str = ""  # tells synthetic images, as in an export of `augment`
+
+    def unused(self, frame: pd.DataFrame) -> list[str]:
+        """List the columns without a role."""
+        roles = {self.file, self.label, self.group, self.split, self.source, *self.one_hot}
+        return [name for name in frame.columns if name not in roles and name != "1"]
+
+
+def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Columns | None:
+    """Find the columns of a table, None if none names images; UsageError for an unknown flag."""
+    named = {role: _named(table, name, role) for role, name in flags.columns().items()}
+    file = named.get("file") or _file_column(table, index)
+    if not file:
+        return None
+    found, frame = Columns(file), table.frame
+    rest = [name for name in frame.columns if name != file]
+    found.split = named.get("split", "") or _split_column(frame, rest, table.stem == "metadata")
+    found.group = named.get("group", "") or _group_column(frame, rest)
+    found.source = next(
+        (n for n in rest if n.lower() == "source" and "synthetic" in set(frame[n])), ""
+    )
+    taken = {found.split, found.group, found.source}
+    rest = [name for name in rest if name not in taken]
+    found.label = named.get("label", "")
+    if not found.label:
+        found.labels = _label_columns(table, rest)
+        if len(found.labels) == 1:
+            found.label = found.labels[0]
+        elif not found.labels:
+            found.one_hot = _one_hot(frame, rest)
+    return found
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name in lower case, without blanks and signs."""
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+def _named(table: LabelTable, name: str, role: str) -> str:
+    """Return the column that a flag names, in any case."""
+    for column in table.frame.columns:
+        if column.lower() == name.strip().lower():
+            return column
+    if not len(table.frame.columns):
+        raise UsageError(f"--{role}-column {name}: {table.path} has no columns")
+    raise unknown(f"--{role}-column of {table.path}", name, table.frame.columns)
+
+
+def _file_column(table: LabelTable, index: FileIndex) -> str:
+    """Find the column of file names: called so, else the one whose cells name most images."""
+    frame = table.frame
+    for column in frame.columns:
+        if column.lower() == "file_name":
+            return column
+    sample = frame.iloc[:: max(1, len(frame) // _SAMPLE)]
+    found: dict[str, float] = {}
+    for column in frame.columns:
+        hits = {p for cell in sample[column] for p in index.find(cell, table.folder) if cell}
+        known = plain_name(column) in FILE_NAMES
+        found[column] = len(hits) + 0.5 * known
+    best = max(found, key=lambda column: found[column], default="")
+    return best if best and found[best] >= max(1, 0.3 * len(sample)) else ""
+
+
+def is_group_name(name: str) -> bool:
+    """Tell whether a column is called after whose image it is."""
+    return any(tier.fullmatch(plain_name(name)) for tier in GROUP_TIERS)
+
+
+def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
+    """Find the column that says whose image it is; of several alike the one of fewest values."""
+    for tier in GROUP_TIERS:
+        found = [name for name in names if tier.fullmatch(plain_name(name))]
+        exact = [name for name in found if name.lower() == "group"]
+        several = [name for name in found if frame[name].nunique() > 1]
+        if exact or several:
+            return (exact or sorted(several, key=lambda name: frame[name].nunique()))[0]
+    return ""
+
+
+def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> str:
+    """Find the column whose cells are words for splits; `strict`: the one called split is it."""
+    for name in names:
+        if name.lower() == "split" and strict:
+            return name
+        cells = {cell.strip().lower() for cell in frame[name]}
+        if plain_name(name) in SPLIT_NAMES and cells - {""} and cells <= MORE_SPLITS.keys() | {""}:
+            return name
+    return ""
+
+
+def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
+    """List the columns that may be the label: one if they say the same."""
+    frame = table.frame
+    if table.headless:
+        return [n for n in names if len(names) == 1 and frame[n].nunique() < max(3, len(frame))]
+    for name in names:
+        if name.lower() == "label" and not table.headless:
+            same = [
+                n for n in names if plain_name(n) in LABEL_NAMES and _one_to_one(frame, name, n)
+            ]
+            texts = [n for n in same if not all(map(is_integer, frame[n]))]
+            return texts[:1] if all(map(is_integer, frame[name])) and texts else [name]
+    known = [n for n in names if plain_name(n) in LABEL_NAMES and frame[n].nunique() > 1]
+    if len(known) > 1 and all(_one_to_one(frame, known[0], other) for other in known[1:]):
+        texts = [n for n in known if not all(map(is_integer, frame[n]))]
+        return (texts or known)[:1]
+    if not known and len(names) == 1 and table.stem != "metadata":
+        known = [n for n in names if 1 < frame[n].nunique() <= len(frame) / 2]  # file and class
+    return known
+
+
+def _one_to_one(frame: pd.DataFrame, one: str, other: str) -> bool:
+    """Tell whether two columns say the same in other words."""
+    pairs = frame[[one, other]].drop_duplicates()
+    return len(pairs) == frame[one].nunique() == frame[other].nunique()
+
+
+def _one_hot(frame: pd.DataFrame, names: list[str]) -> list[str]:
+    """List the columns that say yes or no of a class each, two at least; else none."""
+    binary = [n for n in names if {_number(c) for c in frame[n]} <= {"0", "1", "-1", ""}]
+    binary = [n for n in binary if frame[n].nunique() > 1 or set(frame[n]) <= {"0", "0.0"}]
+    return binary if len(binary) > 1 else []
+
+
+def _number(cell: str) -> str:
+    """Return a cell as a whole number, "1" for "1.0" and "True", where it is one."""
+    cell = cell.strip().lower()
+    return {"true": "1", "false": "0"}.get(cell, cell.removesuffix(".0"))
+
+
+def is_integer(cell: str) -> bool:
+    """Tell whether a cell is a whole number."""
+    return re.fullmatch(r"[+-]?\d+", cell.strip()) is not None
+
+
+def hot_columns(frame: pd.DataFrame, names: list[str]) -> list[list[str]]:
+    """List the classes that each row says yes to."""
+    marks = [[_number(cell) == "1" for cell in frame[name]] for name in names]
+    return [
+        [n for n, yes in zip(names, row, strict=True) if yes] for row in zip(*marks, strict=True)
+    ]

@@ -1,0 +1,227 @@
+"""Entries from class folders, with what tables and lists beside them add: splits and groups."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+
+from augment.data.entries import ImageEntry, LeftOut, SetLayout
+from augment.data.file_index import FileIndex
+from augment.data.folder_layout import FolderLayout
+from augment.data.folder_levels import Place
+from augment.data.label_tables import read_table
+from augment.data.listing import Listing
+from augment.data.name_groups import clear_groups, groups_by_name, series_note
+from augment.data.raw import first_names
+from augment.data.reading_flags import ReadingFlags
+from augment.data.table_rows import NamedTable, Rows, read_rows
+from augment.data.table_search import FoundTables, split_lists
+
+# what is no picture although it is told by its suffix: a folder of these is no class
+NO_PICTURES = set(
+    ".txt .csv .tsv .json .jsonl .xml .yaml .yml .md .pdf .xlsx .xls .html .py .ipynb .zip .log "
+    ".doc .docx .parquet .ini .cfg .toml".split()
+)
+
+
+@dataclass
+class FolderFacts:
+    """What tables say of images whose folders tell the class, by path."""
+
+    splits: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)  # what was taken, in words
+    notes: list[str] = field(default_factory=list)
+
+
+def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[str]) -> FolderFacts:
+    """Take splits and groups from the tables and lists that name most of the images."""
+    facts = FolderFacts()
+    labels = dict.fromkeys(index.images, "x")  # the folders tell the class
+    lists = split_lists(found)
+    for split, tables in lists.items():
+        for named in tables:
+            rows = _rows(root, named, index, labels)
+            facts.splits |= dict.fromkeys((e.name for e in rows.entries), split)
+    if facts.splits and "train" not in lists:
+        facts.splits = dict.fromkeys(index.images, "train") | facts.splits
+    if len({facts.splits[path] for path in images if path in facts.splits}) < 2:
+        facts.splits = {}  # a list of images that are not labelled
+    if facts.splits:
+        names = [each.name for tables in lists.values() for each in tables]
+        facts.sources.append(f"splits from {first_names(names)}")
+    for named in found.lists:
+        if lists and named.split:
+            continue
+        rows = _rows(root, named, index, labels)
+        covered = {entry.name for entry in rows.entries} & images
+        if len(covered) < 0.9 * len(images):
+            continue
+        facts.splits |= {e.name: e.split for e in rows.entries if e.split}
+        facts.groups |= {e.name: e.group for e in rows.entries if e.group}
+        if named.columns.group:
+            facts.sources.append(f"groups from column {named.columns.group} of {named.name}")
+        if named.columns.split or rows.synthetic:
+            facts.sources.append(f"splits from {named.name}")
+        if rows.synthetic:
+            facts.notes.append(
+                f"{rows.synthetic} synthetic images are learnt from and never held out"
+            )
+        if unused := named.columns.unused(named.table.frame):
+            facts.notes.append(f"columns of {named.name} not used: {', '.join(unused[:8])}")
+        if splits := _cub_splits(named, rows):
+            facts.splits |= splits
+            facts.sources.append("splits from train_test_split.txt")
+    return facts
+
+
+def _rows(root: Path, named: NamedTable, index: FileIndex, labels: dict[str, str]) -> Rows:
+    """Read the rows of a table for what it says beside the label."""
+    columns = replace(named.columns, label="", labels=[], one_hot=[])
+    return read_rows(root, [NamedTable(named.table, columns)], index, labels)
+
+
+def folder_entries(
+    listing: Listing, folders: FolderLayout, facts: FolderFacts, flags: ReadingFlags
+) -> SetLayout:
+    """Make the entries of class folders: classes without an image count too."""
+    places = folders.places
+    left_out: LeftOut = defaultdict(list)
+    if facts.splits and any(split == "test" for split in facts.splits.values()):
+        left_out["images that no list names"] += [
+            place.path for place in places if place.path not in facts.splits
+        ]
+        places = [place for place in places if place.path in facts.splits]
+    groups, how = _groups(places, facts, flags)
+    entries = [
+        ImageEntry(
+            listing.root / place.path,
+            place.path,
+            place.label,
+            facts.splits.get(place.path, place.split),
+            group,
+        )
+        for place, group in zip(places, groups, strict=True)
+    ]
+    layout = SetLayout(entries, {entry.label for entry in entries}, left_out, notes=facts.notes)
+    layout.classes |= _empty_classes(listing, folders, left_out)
+    left_out["files that are no images"] += _files_in_classes(listing, folders, layout.classes)
+    if not how and not any(groups):
+        paths, labels = [e.name for e in entries], [e.label for e in entries]
+        layout.notes += filter(None, [series_note(paths, labels)])
+    splits = sorted({place.split for place in places} - {""})
+    parts = [f"{len(layout.classes)} classes from {folders.levels or 'the folders'}"]
+    parts += [f"below {folders.base.rstrip('/')}"] if folders.base else []
+    parts += [f"splits {', '.join(splits)} from folders"] if splits and not facts.splits else []
+    layout.sentence = ", ".join([*parts, *facts.sources, *([how] if how else [])])
+    usual = set(map(str.lower, folders.parts)) <= set(folders.parts.values()) | {
+        "training",
+        "testing",
+        "valid",
+        "validation",
+    }
+    layout.plain = not (folders.base or folders.levels or facts.sources or how) and usual
+    return layout
+
+
+def add_facts(layout: SetLayout, facts: FolderFacts, flags: ReadingFlags) -> None:
+    """Add what other tables tell of images whose labels stand in a table."""
+    grouped = any(entry.group for entry in layout.entries) or flags.group_by
+    split = any(entry.split for entry in layout.entries)
+    facts.groups = {} if grouped else facts.groups
+    facts.splits = {} if split else facts.splits
+    if not facts.groups and not facts.splits:
+        return
+    layout.entries = [
+        replace(
+            entry,
+            split=facts.splits.get(entry.name, entry.split),
+            group=facts.groups.get(entry.name, entry.group),
+        )
+        for entry in layout.entries
+    ]
+    layout.sentence = ", ".join([layout.sentence, *facts.sources])
+    layout.plain = False
+
+
+def _groups(places: list[Place], facts: FolderFacts, flags: ReadingFlags) -> tuple[list[str], str]:
+    """Return the group of each image and what it was taken from, in words."""
+    paths, labels = [place.path for place in places], [place.label for place in places]
+    if facts.groups:
+        return [facts.groups.get(path, "") for path in paths], ""
+    if flags.group_by == "none":
+        return [""] * len(paths), ""
+    if flags.group_by == "name":
+        return groups_by_name(paths), "groups from names"
+    found = [place.group for place in places]
+    if flags.group_by == "folder":
+        parents = [path.rpartition("/")[0] for path in paths]
+        return [g or p for g, p in zip(found, parents, strict=True)], "groups from folders"
+    members = Counter(found)
+    if shared := [group for group in members if group and members[group] > 1]:
+        return found, f"groups from folders like {shared[0]}"
+    if not any(found) and (found := clear_groups(paths, labels)):
+        return found, f"groups from names like {paths[0].rpartition('/')[2]}"
+    return found or [""] * len(paths), ""
+
+
+def _class_folder(path: str, folders: FolderLayout) -> str:
+    """Return the part of a path down to the folder that is a class where levels are plain."""
+    depth = folders.base.count("/") + bool(folders.parts) + 1
+    parts = path.split("/")
+    return "/".join(parts[:depth]) if len(parts) >= depth else ""
+
+
+def _files_in_classes(listing: Listing, folders: FolderLayout, classes: set[str]) -> list[str]:
+    """List the files in class folders that are no images."""
+    found = []
+    for name in listing.others:
+        folder = _class_folder(name.rpartition("/")[0], folders)
+        if folder and (folders.levels or folder.rpartition("/")[2] in classes):
+            found.append(name)
+    return found
+
+
+def _empty_classes(listing: Listing, folders: FolderLayout, left_out: LeftOut) -> set[str]:
+    """Return the classes whose folders hold no image that is read.
+
+    A folder with nothing but texts and tables in it is no class, one with unknown files is.
+    """
+    if folders.levels:
+        return set()
+    full = {
+        "/".join(parts[:n])
+        for parts in {tuple(path.split("/")[:-1]) for path in listing.images}
+        for n in range(1, len(parts) + 1)
+    }
+    suffixes: dict[str, set[str]] = defaultdict(set)
+    for name in listing.others:
+        suffixes[_class_folder(name.rpartition("/")[0], folders)].add(PurePath(name).suffix.lower())
+    found = set()
+    for folder in listing.folders:
+        inside = folder.startswith(folders.base) and _class_folder(folder, folders) == folder
+        part = folder.removeprefix(folders.base).partition("/")[0]
+        if not inside or folder in full or (folders.parts and part not in folders.parts):
+            continue
+        if suffixes[folder] and suffixes[folder] <= NO_PICTURES:
+            left_out["folders without images"].append(folder)
+        else:
+            found.add(folder.rpartition("/")[2])
+    return found
+
+
+def _cub_splits(named: NamedTable, rows: Rows) -> dict[str, str]:
+    """Read train_test_split.txt beside images.txt, both by number: 1 is train, 0 is test."""
+    file = named.table.path.with_name("train_test_split.txt")
+    if not (named.table.headless and named.table.path.name == "images.txt" and file.is_file()):
+        return {}
+    marks = read_table(file).frame
+    if len(marks.columns) != 2 or len(rows.entries) != len(named.table.frame):
+        return {}
+    is_train = dict(zip(marks["1"], marks["2"], strict=True))
+    numbers = named.table.frame["1"]
+    return {
+        entry.name: "train" if is_train.get(number) == "1" else "test"
+        for entry, number in zip(rows.entries, numbers, strict=True)
+    }

@@ -1,0 +1,153 @@
+"""What the name of a folder or a file tells: a split, a part, an identity, a mask.
+
+Pure functions of names. Where a name alone does not decide, `folder_layout` looks at where the
+name stands, and refuses what can be read two ways.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection
+
+from augment.data.entries import SPLITS
+
+MORE_SPLITS = SPLITS | {
+    "trainset": "train",
+    "trainval": "train",
+    "dev": "val",
+    "eval": "val",
+    "valset": "val",
+    "testset": "test",
+    "tests": "test",
+    "holdout": "test",
+    # pictures that nobody labelled
+    "pred": "unlabelled",
+    "predict": "unlabelled",
+    "unlabeled": "unlabelled",
+    "unlabelled": "unlabelled",
+    "unsup": "unlabelled",
+}
+MEDIA = set("image images img imgs picture pictures photo photos jpegimages jpg png".split())
+CONTAINERS = MEDIA | set(
+    "part parts fold folds batch batches set sets dataset datasets data subset split chunk folder "
+    "folders archive volume input files".split()
+)
+MASKS = set(
+    "mask masks groundtruth gt segmentation segmentations annotation annotations "
+    "segmentationclass segmentationobject heatmap heatmaps".split()
+)
+# whose picture it is, else of what recording
+PERSONS = (
+    "patient|pat|subject|subj|case|person|participant|lesion|specimen|donor|mouse|rat|animal|"
+    "volunteer|individual|client|slide|tree"
+)
+RECORDINGS = "video|vid|clip|session|recording|rec|scan|sequence|seq|series|study|exam|plot|well"
+_IDENTITY_TOKENS = [
+    re.compile(
+        rf"(?:^|[^a-z])({words})[ _-]?(?:id|no|nr)?[ _-]?(\d+[a-z]?|[a-z])(?![a-z])", re.IGNORECASE
+    )
+    for words in (PERSONS, RECORDINGS)
+]
+_KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
+_GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
+_HEX = re.compile(r"(?=.*\d)[0-9a-f]{6,}(?:-[0-9a-f]{4,})*", re.IGNORECASE)
+_MASK_NAME = re.compile(
+    r"(.+?)[ _.-]+(?:mask|masks|segmentation|seg|gt|groundtruth|annotation|anno|label|labels|"
+    r"overlay|heatmap|depth|contour|roi|superpixels)(?:[ _-]?\d+)?",
+    re.IGNORECASE,
+)
+_COUNTER = re.compile(
+    r"(.*?)[ _.-]*(?:frame|slice|view|image|img|im|photo|tile|patch|crop|idx|f|s|z|t|v|x|y)?[ _.-]*"
+    r"\(?\d+\)?",
+    re.IGNORECASE,
+)
+
+
+def tokens(name: str) -> list[str]:
+    """Split a name into words and numbers in lower case: "seg_train2" → seg, train, 2."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[^\W\d_]+|\d+", spaced.lower())
+
+
+def split_word(name: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the split that a folder or table is named after, and the rest of its name."""
+    words = tokens(name)
+    given = [word for word in words if word in MORE_SPLITS]
+    if len(given) > 1 and set(given) <= {"train", "val"}:  # train_val_list
+        given = ["train"]
+    if len(given) != 1:
+        return None
+    return MORE_SPLITS[given[0]], tuple(w for w in words if w not in MORE_SPLITS)
+
+
+def are_containers(names: Collection[str]) -> bool:
+    """Tell whether names differ by a split or a number alone: images_001, part_2; train1, test1.
+
+    "cat_images" beside "dog_images" are classes.
+    """
+    rest = set()
+    for name in names:
+        words = [word for word in tokens(name) if not word.isdecimal()]
+        said = [word for word in words if word in CONTAINERS or word in MORE_SPLITS]
+        if not said:
+            return False
+        rest.add(tuple(word for word in words if word not in said and len(word) > 1))
+    return len(rest) == 1
+
+
+def is_identity(name: str) -> bool:
+    """Tell whether a name says whose picture it is: patient_007, Case 3."""
+    return any(pattern.search(name) for pattern in _IDENTITY_TOKENS)
+
+
+def identity_in(stem: str) -> str:
+    """Return the identity in the name of a file, "patient007" of patient007_frame3, or ""."""
+    found = next(filter(None, (pattern.search(stem) for pattern in _IDENTITY_TOKENS)), None)
+    return f"{found[1]}{found[2]}".lower() if found else ""
+
+
+def mask_of(stem: str) -> str:
+    """Return the stem of the picture that a file named so would be the mask of, or ""."""
+    found = _MASK_NAME.fullmatch(stem)
+    return found[1] if found else ""
+
+
+def is_mask_folder(name: str) -> bool:
+    """Tell whether a folder is named after masks: "lung masks", gt."""
+    words = tokens(name)
+    return any(word in MASKS for word in (*words, "".join(words)))
+
+
+def is_media_folder(name: str) -> bool:
+    """Tell whether a folder is named after pictures alone."""
+    return name.lower() in MEDIA
+
+
+def series_key(stem: str) -> str:
+    """Return the name of a file without its last counter: "A12_3" → "A12"; "" if nothing is left.
+
+    The counter may have a word before it: "A12_frame3" → "A12".
+    """
+    found = _COUNTER.fullmatch(stem)
+    return found[1] if found else stem
+
+
+def kind_of(names: Collection[str]) -> str:
+    """Judge the names of one level of folders: "ids", "grades" (0, 1, type_2) or "words"."""
+    if all(_GRADE.fullmatch(name) for name in names):
+        return "grades"
+    shapes = Counter(re.sub(r"\d+", "#", name.lower()) for name in names)
+
+    def like_an_id(name: str) -> bool:
+        digits = sum(char.isdigit() for char in name)
+        shape = re.sub(r"\d+", "#", name.lower())
+        return bool(
+            is_identity(name)
+            or _HEX.fullmatch(name)
+            or digits >= 3
+            or (digits and shapes[shape] > 1)
+            or name.isdecimal()
+        )
+
+    return "ids" if sum(map(like_an_id, names)) >= 0.9 * len(names) else "words"

@@ -1,0 +1,194 @@
+"""Understand a folder of images: which are its classes, splits and groups, and by what.
+
+Nothing is opened but tables. Folders and tables are read apart (`folder_layout`, `table_search`);
+here it is decided which counts, and said in a sentence. What could be read two ways is refused.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from augment.data.entries import SPLITS, LeftOut, SetLayout
+from augment.data.file_index import FileIndex
+from augment.data.folder_entries import add_facts, folder_entries, folder_facts
+from augment.data.folder_layout import FolderLayout, understand_folders
+from augment.data.listing import Listing, list_files
+from augment.data.raw import first_names
+from augment.data.reading_flags import FOLDERS, ReadingFlags
+from augment.data.table_entries import table_entries
+from augment.data.table_rows import NamedTable
+from augment.data.table_search import (
+    FoundTables,
+    chosen_tables,
+    metadata_tables,
+    named_table,
+    other_tables,
+)
+from augment.errors import DataError, UsageError
+
+SHEETS = (".xlsx", ".xls", ".ods", ".mat")  # tables that are not read
+PACKED = (".npz", ".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
+
+
+def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
+    """Tell class, split and group of each image below a folder; DataError where that is not sure.
+
+    Raises UsageError for a flag that names what is not there.
+    """
+    listing = list_files(root)
+    folders = understand_folders(listing.images, listing.folders, flags)
+    left_out: LeftOut = defaultdict(list)
+    for each in (listing.left_out, folders.left_out):
+        for kind, names in each.items():
+            left_out[kind] += names
+    apart = {*folders.left_out["masks"], *folders.left_out["copies of the set inside itself"]}
+    index = FileIndex([path for path in listing.images if path not in apart])
+    found = _find_tables(root, listing, index, flags)
+    try:
+        layout = _decide(root, listing, folders, found, index, flags)
+    except DataError as error:
+        for note in [*found.notes, *left_out_notes(left_out)]:
+            error.add_note(note)
+        raise
+    for kind, names in layout.left_out.items():
+        left_out[kind] += names
+    layout.left_out = left_out
+    layout.notes[:0] = found.notes
+    return layout
+
+
+def left_out_notes(left_out: LeftOut) -> list[str]:
+    """Count what was left out, by kind, with the first names."""
+    return [
+        f"left out {kind} ({len(names)}): {first_names(names)}"
+        for kind, names in left_out.items()
+        if names
+    ]
+
+
+def _find_tables(
+    root: Path, listing: Listing, index: FileIndex, flags: ReadingFlags
+) -> FoundTables:
+    """Find the tables that may count; UsageError if a flag names a column of none."""
+    if flags.labels == FOLDERS or flags.class_level:
+        return FoundTables()
+    if flags.labels:
+        found, others = named_table(root, flags, index), ReadingFlags()
+        beside = other_tables(root, listing.others, index, others)
+        path = found.tables[0].table.path.resolve()
+        found.lists = [each for each in beside.lists if each.table.path.resolve() != path]
+        return found
+    found = metadata_tables(root, listing.others, index, flags)
+    if not found.is_metadata:
+        found = other_tables(root, listing.others, index, flags)
+    columns = flags.columns()
+    if columns and not found.tables and not found.lists:
+        role, name = next(iter(columns.items()))
+        raise UsageError(
+            f"--{role}-column {name}: no table in {root} names images and has it: name one with "
+            "--labels"
+        )
+    return found
+
+
+def _decide(
+    root: Path,
+    listing: Listing,
+    folders: FolderLayout,
+    found: FoundTables,
+    index: FileIndex,
+    flags: ReadingFlags,
+) -> SetLayout:
+    """Choose between the folders and the tables."""
+    labels = {place.path: place.label for place in folders.places}
+    folders_tell = len(set(labels.values())) > 1 and not folders.refusal
+    chosen = found.is_metadata or bool(flags.labels) or "label" in flags.columns()
+    tables = chosen_tables(found) if found.tables else []
+    if tables and folders_tell and not chosen:
+        named = _refuse_contradiction(root, tables, labels, index)
+        if named <= labels.keys():  # they say the same: the table adds groups and splits
+            found.lists += tables
+            tables = []
+    if not tables and found.lists and folders_tell and chosen:
+        tables = found.lists
+    if not tables and not folders_tell and (reason := _unsaid_label(found)):
+        raise DataError(reason)
+    if tables:
+        layout = table_entries(root, tables, index, labels if folders_tell else {}, flags)
+        if not found.is_metadata and found.lists:
+            found.lists = [each for each in found.lists if each not in tables]
+            paths = {entry.name for entry in layout.entries}
+            add_facts(layout, folder_facts(root, found, index, paths), flags)
+        return layout
+    if not listing.images and (packed := [n for n in listing.others if n.endswith(PACKED)]):
+        what = "give its path" if packed[0].endswith(".npz") else "unpack it"
+        raise DataError(f"{root} holds no images, but {packed[0]}: {what}")
+    if found.is_metadata:
+        empty = {"images that a table without rows does not name": sorted(index.images)}
+        return SetLayout([], set(), defaultdict(list, empty))
+    if folders.refusal or not folders.places:
+        sheets = [name for name in listing.others if name.lower().endswith(SHEETS)]
+        unread = f"; {first_names(sheets)} may hold the labels: save it as CSV" if sheets else ""
+        if folders.refusal or (sheets and listing.images):
+            refusal = folders.refusal or "no folders tell the classes"
+            raise DataError(f"{root}: {refusal}{unread}")
+    facts = folder_facts(root, found, index, set(labels))
+    layout = folder_entries(listing, folders, facts, flags)
+    named = sorted(name for name in layout.classes if name.lower() in SPLITS)
+    if named and not flags.class_level:
+        layout.notes.append(f"the folders {', '.join(named)} are taken for classes, not for splits")
+    return layout
+
+
+def _refuse_contradiction(
+    root: Path, tables: list[NamedTable], labels: dict[str, str], index: FileIndex
+) -> set[str]:
+    """Raise DataError unless folders and tables part the images in the same way.
+
+    Returns the images that the tables name.
+    """
+    pairs, named_images = set(), set()
+    for named in tables:
+        frame, columns = named.table.frame, named.columns
+        if not columns.label:
+            continue
+        for cell, label in zip(frame[columns.file], frame[columns.label], strict=True):
+            found = index.find(cell, named.table.folder)
+            named_images |= set(found)
+            if len(found) == 1 and found[0] in labels:
+                pairs.add((labels[found[0]], label.strip()))
+    one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    if not pairs or not one_to_one:
+        first = tables[0]
+        column = first.columns.label or first_names(first.columns.one_hot)
+        raise DataError(
+            f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
+            f"{first.name} (column {column}) tell different classes: pass --labels {FOLDERS} or "
+            f"--labels {first.name}"
+        )
+    return named_images
+
+
+def _unsaid_label(found: FoundTables) -> str:
+    """Say which columns may be the label, where a table names the images and none is surely it."""
+    for named in [*found.lists, *found.tables]:
+        columns, table = named.columns, named.table
+        choices = columns.labels or [
+            name
+            for name in columns.unused(table.frame)
+            if 1 < table.frame[name].nunique() <= max(20, len(table.frame) // 4)
+        ]
+        given = "" if columns.file.lower() == "file_name" else f" --file-column {columns.file}"
+        head = {column.lower() for column in table.frame.columns}
+        missing = " and ".join(sorted({"file_name", "label"} - head))
+        lacks = f"lacks the column {missing}" if found.is_metadata else "none is surely the label"
+        if choices:
+            return (
+                f"{table.path} {lacks}, and its column {columns.file} names the images: pass "
+                f"--labels {table.folder}{named.name}{given} --label-column with one of "
+                f"{', '.join(choices)}"
+            )
+        if found.is_metadata:
+            return f"{table.path} {lacks}, and no folders tell the classes"
+    return ""

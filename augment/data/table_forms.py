@@ -1,0 +1,53 @@
+"""Tables of other forms, brought to one row an image: without a head line, or a row a folder."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pandas as pd
+
+from augment.data.columns import is_group_name
+from augment.data.file_index import FileIndex
+from augment.data.label_tables import LabelTable
+
+
+def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
+    """Take the head line for a row where it names an image: such a table has no head."""
+    names = [str(name) for name in table.frame.columns]
+    if table.headless or table.path.suffix not in (".csv", ".tsv"):
+        return table
+    if not any(len(index.find(name, table.folder)) == 1 for name in names if "." in name):
+        return table
+    columns = [str(n) for n in range(1, len(names) + 1)]
+    rows = [names, *table.frame.itertuples(index=False, name=None)]
+    frame = pd.DataFrame(rows, columns=columns, dtype=str)
+    return LabelTable(table.path, table.folder, frame, [1, *table.lines], headless=True)
+
+
+def row_an_image(table: LabelTable, index: FileIndex) -> LabelTable | None:
+    """Repeat each row for all images of the folder that it names, or None if rows name no folders.
+
+    A label that holds for a whole folder, of a patient say, makes that folder a group.
+    """
+    folders: dict[str, list[str]] = defaultdict(list)  # name → images, sorted
+    for path in sorted(index.images):
+        for name in dict.fromkeys(path.split("/")[:-1]):
+            folders[name].append(path)
+    best, matched = "", 1
+    for column in table.frame.columns:
+        cells = {cell.strip() for cell in table.frame[column]}
+        named = cells & folders.keys()
+        if len(named) > matched and 2 * len(named) >= len(cells):
+            best, matched = column, len(named)
+    rest = [name for name in table.frame.columns if name != best]
+    if not best or not any(1 < table.frame[n].nunique() < len(table.frame) for n in rest):
+        return None  # or a list of the classes themselves
+    cells = [cell.strip() for cell in table.frame[best]]
+    picks = [(n, path) for n, cell in enumerate(cells) for path in folders.get(cell, ())]
+    if len({path for _, path in picks}) < len(picks):
+        return None  # a folder that stands in another one, or in two rows
+    frame = table.frame.iloc[[n for n, _ in picks]].reset_index(drop=True)
+    if not any(map(is_group_name, frame.columns)):
+        frame = frame.rename(columns={best: "group"})
+    frame.insert(0, "file_name", [path for _, path in picks])
+    return LabelTable(table.path, "", frame, [table.lines[n] for n, _ in picks])

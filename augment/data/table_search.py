@@ -1,0 +1,196 @@
+"""The tables of a set: metadata.csv and its kin, or any other that names its images.
+
+Which of several tables counts is decided here; a choice that could go either way is refused with
+the flags that make it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from augment.data.columns import find_columns
+from augment.data.file_index import FileIndex
+from augment.data.folder_words import split_word
+from augment.data.label_tables import LabelTable, read_table, tables_beside
+from augment.data.label_values import NAME_FILES
+from augment.data.reading_flags import ReadingFlags
+from augment.data.table_forms import row_an_image, with_head
+from augment.data.table_rows import NamedTable
+from augment.errors import DataError, MachineError, UsageError
+
+METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
+ROBOFLOW = "_classes.csv"  # in each split's folder
+MAX_TABLE_BYTES = 100_000_000  # of a table that nobody named
+MIN_COVERED = 0.9  # share of all images that metadata.csv files of sub-folders must name
+MIN_FOUND = 0.5  # share of the rows, or of the images, that a table names to be one of the set
+
+
+@dataclass
+class FoundTables:
+    """The tables of a set that name its images."""
+
+    tables: list[NamedTable] = field(default_factory=list)
+    lists: list[NamedTable] = field(default_factory=list)  # without a label
+    is_metadata: bool = False
+    notes: list[str] = field(default_factory=list)  # of tables that are not used
+
+
+def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTables:
+    """Read the table of --labels, a path in the data set or on its own; UsageError if missing."""
+    given = Path(str(flags.labels))
+    path = next((p for p in (root / given, given) if p.is_file()), None)
+    if path is None:
+        raise UsageError(f"--labels {given}: no such file in {root}, nor by itself")
+    inside = path.resolve().is_relative_to(root.resolve())
+    folder = path.resolve().relative_to(root.resolve()).parent.as_posix() if inside else "."
+    table = with_head(read_table(path, "" if folder == "." else f"{folder}/"), index)
+    columns = find_columns(table, index, flags)
+    by_folder = row_an_image(table, index) if columns is None else None
+    if by_folder is not None:
+        table, columns = by_folder, find_columns(by_folder, index, flags)
+    if columns is None:
+        raise DataError(
+            f"{path}: no column names images of {root}: say which with --file-column "
+            f"({', '.join(map(str, table.frame.columns)) or 'it has none'})"
+        )
+    return FoundTables([NamedTable(table, columns)])
+
+
+def metadata_tables(
+    root: Path, others: list[str], index: FileIndex, flags: ReadingFlags
+) -> FoundTables:
+    """Read metadata.csv (.tsv, .jsonl, .parquet) of the root, else those of the folders below."""
+    named = [name for name in others if METADATA.fullmatch(name.rpartition("/")[2])]
+    top = [name for name in named if "/" not in name]
+    roboflow = [name for name in others if name.rpartition("/")[2] == ROBOFLOW]
+    found = FoundTables(is_metadata=bool(top or named or roboflow))
+    for name in top[:1] or named or roboflow:
+        folder = name.rpartition("/")[0]
+        table = read_table(root / name, f"{folder}/" if folder else "")
+        columns = find_columns(table, index, flags)
+        if columns is None:
+            head = {column.lower() for column in table.frame.columns}
+            missing = sorted({"file_name", "label"} - head)
+            raise DataError(f"{table.path} lacks the column {' and '.join(missing)}")
+        if not len(table.frame):
+            continue
+        (found.tables if columns.label or columns.one_hot else found.lists).append(
+            NamedTable(table, columns, _split_of(folder.rpartition("/")[2] or folder))
+        )
+    if top[1:]:
+        found.notes.append(f"not used: {', '.join(top[1:])}, beside {top[0]}")
+    if named and not top and _share_named(found, index) < MIN_COVERED:
+        return FoundTables()  # of a folder here and there
+    return found
+
+
+def _share_named(found: FoundTables, index: FileIndex) -> float:
+    """Return the share of all images that tables name."""
+    named = {
+        path
+        for each in (*found.tables, *found.lists)
+        for cell in each.table.frame[each.columns.file]
+        for path in index.find(cell, each.table.folder)
+    }
+    return len(named) / max(1, len(index.images))
+
+
+def other_tables(
+    root: Path, others: list[str], index: FileIndex, flags: ReadingFlags
+) -> FoundTables:
+    """Read the tables, of whatever name, whose rows name images of the set."""
+    found = FoundTables()
+    for name in tables_beside(others, ""):
+        if NAME_FILES.fullmatch(name.rpartition("/")[2]) and name.endswith((".txt", ".json")):
+            continue
+        folder = name.rpartition("/")[0]
+        if (root / name).stat().st_size > MAX_TABLE_BYTES:
+            found.notes.append(
+                f"not used: {name}, which is larger than {MAX_TABLE_BYTES // 10**6} MB"
+            )
+            continue
+        try:
+            table = with_head(read_table(root / name, f"{folder}/" if folder else ""), index)
+            columns = find_columns(table, index, flags)
+            if columns is None or not _names_images(table, columns.file, index):
+                by_folder = row_an_image(table, index)
+                if by_folder is None:
+                    continue
+                table, columns = by_folder, find_columns(by_folder, index, flags)
+        except (DataError, MachineError) as error:
+            if not name.endswith((".txt", ".xml", ".json")):  # these are many other things
+                found.notes.append(f"not used: {error}")
+            continue
+        except UsageError:
+            continue  # without the column that a flag names
+        if columns is None:
+            continue
+        named = NamedTable(table, columns, _split_of(table.stem))
+        if twofold := _twofold(named, index):
+            found.notes.append(f"not used: {name}, where {twofold}")
+        else:
+            (found.tables if named.labelled else found.lists).append(named)
+    return found
+
+
+def _twofold(named: NamedTable, index: FileIndex) -> str:
+    """Say which cell may mean two images, or return ""."""
+    for cell in named.table.frame[named.columns.file]:
+        found = index.find(cell, named.table.folder)
+        if len(found) > 1 and not named.split:
+            return f"{cell} may be {found[0]} or {found[1]}"
+    return ""
+
+
+def _split_of(name: str) -> str:
+    """Return the split that a table or its folder is named after, or ""."""
+    word = split_word(name)
+    return word[0] if word and word[0] != "unlabelled" else ""
+
+
+def _names_images(table: LabelTable, column: str, index: FileIndex) -> bool:
+    """Tell whether a table is one of this set: its rows name images, or most images are named."""
+    cells = table.frame[column].tolist()
+    hits = {path for cell in cells if cell for path in index.find(cell, table.folder)[:1]}
+    if len(hits) < 2:
+        return False
+    return len(hits) >= MIN_FOUND * min(len(set(cells)), len(index.images)) or (
+        len(hits) >= 0.1 * len(index.images) and len(hits) >= 0.9 * len(set(cells))
+    )
+
+
+def chosen_tables(found: FoundTables) -> list[NamedTable]:
+    """Choose the tables that give the labels: one, or one a split; DataError where two could."""
+    tables = found.tables
+    if len(tables) < 2:
+        return tables
+    families: dict[tuple[str, ...], list[NamedTable]] = defaultdict(list)
+    for each in tables:
+        families[each.columns.label, *each.columns.one_hot].append(each)
+    if len(families) == 1:
+        parts = [each for each in tables if each.split]
+        splits = [each.split for each in parts]
+        if "train" in splits and len(splits) == len(set(splits)) > 1:
+            unused = [each.name for each in tables if not each.split]
+            found.notes += [f"not used: {', '.join(unused)}"] if unused else []
+            return parts
+    first, *others = tables
+    names = ", ".join(f"{each.name} ({_label_name(each)})" for each in (first, *others[:2]))
+    raise DataError(f"several tables name the images: {names}: choose one with --labels")
+
+
+def _label_name(named: NamedTable) -> str:
+    """Name the columns that a table has its labels in."""
+    return named.columns.label or f"{len(named.columns.one_hot)} columns"
+
+
+def split_lists(found: FoundTables) -> dict[str, list[NamedTable]]:
+    """Return the lists of images that are named after a split: train.txt, test_list.csv."""
+    lists: dict[str, list[NamedTable]] = defaultdict(list)
+    for each in found.lists:
+        if each.split:
+            lists[each.split].append(each)
+    return lists if "test" in lists or len(lists) > 1 else {}
