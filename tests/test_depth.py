@@ -15,6 +15,7 @@ from test_folder import grey, noted, only, put, two_classes
 from augment.data.deep import choose_range, sketch
 from augment.data.folder import read_folder
 from augment.data.npz import read_npz
+from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError
 
 RAMP = np.linspace(0, 4095, 64 * 64).round().astype(np.uint16).reshape(64, 64)  # of a 12-bit camera
@@ -164,6 +165,40 @@ def test_several_pages_are_told(tmp_path):
     found = read_folder(tmp_path, None)
     assert found.images.unique().tolist() == [10]
     assert noted(found.notes, "2 files have several pages (up to 3): the first alone is read")
+
+
+def stack(file, levels):
+    """A TIFF with a grey page of each level."""
+    pages = [grey(level) for level in levels]
+    put(file.parent, file.name, picture=pages[0], save_all=True, append_images=pages[1:])
+
+
+def test_pages_are_channels_on_request(tmp_path):
+    stack(tmp_path / "a/1.tif", (10, 20, 30))
+    stack(tmp_path / "b/1.tif", (40, 50))
+    images = read_folder(tmp_path, None, flags=ReadingFlags(pages="channels")).images
+    assert images[:, :, 0, 0].tolist() == [[10, 20, 30], [40, 50, 0]]
+    stack(tmp_path / "b/2.tif", (1, 2, 3, 4))
+    with pytest.raises(DataError, match=r"b/2.tif \(4 pages are more than 3 channels\)"):
+        read_folder(tmp_path, None, flags=ReadingFlags(pages="channels"))
+
+
+def test_deep_pages_are_channels_of_one_range(tmp_path):
+    for name in ("a/1.tif", "b/1.tif"):
+        deep_tiff(tmp_path / name, COLOUR.transpose(2, 0, 1), photometric="minisblack")
+    images = read_folder(tmp_path, None, flags=ReadingFlags(pages="channels")).images
+    expected = np.round(COLOUR.astype(np.float32) * (255 / 4095))
+    assert torch.equal(images[0].permute(1, 2, 0), torch.from_numpy(expected).byte())
+
+
+def test_pages_are_pictures_of_one_group_on_request(tmp_path):
+    stack(tmp_path / "a/1.tif", (10, 20, 30))
+    put(tmp_path, "b/1.tif", picture=grey(90))
+    found = read_folder(tmp_path, None, flags=ReadingFlags(pages="pictures"))
+    assert found.files == ["a/1.tif#1", "a/1.tif#2", "a/1.tif#3", "b/1.tif"]
+    assert found.images[:, 0, 0, 0].tolist() == [10, 20, 30, 90]
+    assert found.groups == ["a/1.tif"] * 3 + [""]
+    assert noted(found.notes, "1 files have several pages: each page is a picture")
 
 
 def test_grey_saved_as_colour_is_read_as_grey_unless_one_has_colour(tmp_path):

@@ -55,7 +55,7 @@ class Picture(NamedTuple):
     decoded: Pixels | None  # None where the head alone was asked for
 
 
-def read_picture(path: Path, target: tuple[int, int] | None) -> Picture | str:
+def read_picture(path: Path, target: tuple[int, int] | None, page: int = 0) -> Picture | str:
     """Read an image at (W, H), its head alone without a target; or return why that cannot be.
 
     Deep pixels are left unscaled: the set as a whole decides on its range (`stacking`).
@@ -66,26 +66,28 @@ def read_picture(path: Path, target: tuple[int, int] | None) -> Picture | str:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             if is_dicom(head):
-                return _read_dicom(file, target)
-            return _read_image(file, head, target)
+                return _read_dicom(file, target, page)
+            return _read_image(file, head, target, page)
     except Exception as error:  # damaged bytes break decoders in any way they like
         return _reason(error)
 
 
-def _read_dicom(file: BinaryIO, target: tuple[int, int] | None) -> Picture:
+def _read_dicom(file: BinaryIO, target: tuple[int, int] | None, page: int) -> Picture:
     """Read an open DICOM file."""
     header = Header(*dicom_header(file))
     _refuse_large(header.width, header.height)
-    return Picture(header, target and _resize_deep(dicom_pixels(file), target))
+    return Picture(header, target and _resize_deep(dicom_pixels(file, page), target))
 
 
-def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None) -> Picture:
+def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None, page: int) -> Picture:
     """Read an open file that Pillow, torchvision or tifffile knows."""
     image = _open(file, head)
     if image is None:  # a TIFF that tifffile reads
-        header, orientation = _tiff_header(file), 1
+        header, orientation = _tiff_header(file, page), 1
         _refuse_large(header.width, header.height)
     else:
+        if page:
+            image.seek(page)
         width, height = image.size
         _refuse_large(width, height)
         orientation = image.getexif().get(EXIF_ORIENTATION, 1)
@@ -95,7 +97,7 @@ def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None) -> 
         header = Header(width, height, image.mode, pages)
     if target is None:
         return Picture(header, None)
-    deep = deep_pixels(file, head, image)
+    deep = deep_pixels(file, head, image, page)
     if deep is not None:
         # the TIFFs that Pillow reads it has turned itself
         turned = image is not None and image.mode.startswith("I") and image.format == "TIFF"
@@ -138,13 +140,13 @@ def _heif_format() -> str:
     return "HEIF"
 
 
-def _tiff_header(file: BinaryIO) -> Header:
+def _tiff_header(file: BinaryIO, page_number: int) -> Header:
     """Read the head of a TIFF that Pillow does not know."""
     import tifffile
 
     try:
         with tifffile.TiffFile(file) as tiff:
-            page = tiff.pages[0].aspage()
+            page = tiff.pages[page_number].aspage()
             return Header(page.imagewidth, page.imagelength, str(page.dtype), len(tiff.pages))
     except (tifffile.TiffFileError, IndexError):
         raise UnidentifiedImageError from None

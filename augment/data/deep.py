@@ -26,7 +26,9 @@ ALPHA = (1, 2)  # values of EXTRA_SAMPLES
 Sketch = np.ndarray
 
 
-def deep_pixels(file: BinaryIO, head: bytes, image: Image.Image | None) -> np.ndarray | None:
+def deep_pixels(
+    file: BinaryIO, head: bytes, image: Image.Image | None, page: int
+) -> np.ndarray | None:
     """Read a file that is deeper than 8 bits → [H, W] or [H, W, 3] float32; None if it is not.
 
     `head` holds its first bytes, `image` is the file as Pillow opened it, None if Pillow could not.
@@ -44,7 +46,7 @@ def deep_pixels(file: BinaryIO, head: bytes, image: Image.Image | None) -> np.nd
         return _png(file.read())
     if head.startswith(TIFF_MAGICS) and (image is None or _is_deep_tiff(image)):
         file.seek(0)
-        return _tiff(file)
+        return _tiff(file, page)
     return None
 
 
@@ -67,12 +69,12 @@ def _png(data: bytes) -> np.ndarray:
     return _on_white(pixels.permute(1, 2, 0).numpy().astype(np.float32), 2.0**16 - 1)
 
 
-def _tiff(file: BinaryIO) -> np.ndarray:
-    """Read the first page of a TIFF: [H, W] or [H, W, 3] float32."""
+def _tiff(file: BinaryIO, page_number: int) -> np.ndarray:
+    """Read a page of a TIFF: [H, W] or [H, W, 3] float32."""
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages[0].aspage()
+        page = tiff.pages[page_number].aspage()
         try:
             pixels = page.asarray()
         except ValueError as error:

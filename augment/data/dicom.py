@@ -1,4 +1,4 @@
-"""DICOM files, with the extra `dicom`: the first frame in the units of the modality."""
+"""DICOM files, with the extra `dicom`: frames in the units of the modality."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def dicom_header(file: BinaryIO) -> tuple[int, int, str, int]:
     return int(record.Columns), int(record.Rows), str(record.PhotometricInterpretation), frames
 
 
-def dicom_pixels(file: BinaryIO) -> np.ndarray:
-    """Read the first frame: [H, W] float32, rescaled (Hounsfield units, say), or [H, W, 3] colour.
+def dicom_pixels(file: BinaryIO, frame: int) -> np.ndarray:
+    """Read a frame: [H, W] float32, rescaled (Hounsfield units, say), or [H, W, 3] colour.
 
     MONOCHROME1, where the lowest value is white, is inverted before it is rescaled.
     """
     from pydicom.pixels import apply_rescale, pixel_array  # pyright: ignore[reportMissingImports]
 
     record = _read(file)
-    stored = pixel_array(record, index=0)  # colour is converted to RGB
+    stored = pixel_array(record, index=frame)  # colour is converted to RGB
     if record.PhotometricInterpretation == "MONOCHROME1":
         # of signed values -1 takes the place of the highest
         top = -1 if record.PixelRepresentation else 2**record.BitsStored - 1

@@ -29,6 +29,7 @@ class ImageEntry:
     label: str
     split: str = ""  # "train", "val", "test", "synthetic", or "" where none is given
     group: str = ""  # e.g. the patient
+    page: int = 0  # of a file that has several
 
 
 @dataclass

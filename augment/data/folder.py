@@ -11,6 +11,7 @@ from pathlib import Path
 from augment.data.decode import SUFFIXES
 from augment.data.entries import ImageEntry, SetLayout
 from augment.data.label_values import class_order
+from augment.data.pages import split_pages
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
 from augment.data.reading import left_out_notes, read_layout
 from augment.data.reading_flags import ReadingFlags
@@ -45,7 +46,9 @@ def read_folder(
             if not _is_text(name):
                 raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
         classes = class_order(layout.classes)
-        raw = _read_entries(layout.entries, classes, size, notes, skip_bad=skip_bad)
+        raw = _read_entries(
+            layout.entries, classes, size, notes, skip_bad=skip_bad, pages=flags.pages
+        )
     raw.layout = layout.sentence
     if layout.missing:
         raw.bad[:0] = layout.missing
@@ -75,9 +78,13 @@ def _read_entries(
     notes: list[str],
     *,
     skip_bad: bool,
+    pages: str | None,
 ) -> RawDataset:
     """Decode all images at one size and one number of channels."""
-    headers, decoded, target = decode_all([entry.path for entry in entries], size)
+    if pages == "pictures":
+        entries = split_pages(entries, notes)
+    sources = [(entry.path, None if pages == "channels" else entry.page) for entry in entries]
+    headers, decoded, target = decode_all(sources, size)
     bad = [(e.name, p) for e, p in zip(entries, decoded, strict=True) if isinstance(p, str)]
     if bad and not skip_bad:
         listed = "; ".join(f"{name} ({reason})" for name, reason in bad[:MAX_NAMES])
@@ -91,7 +98,9 @@ def _read_entries(
         raise DataError(f"none of {len(bad)} images could be read, the first: {' '.join(bad[0])}")
     images = stack_images([pixels for _, pixels in readable], notes)
     good_headers = [header for header in headers if not isinstance(header, str)]
-    notes += conversion_notes(good_headers, "RGB" if images.shape[1] == 3 else "L", target)
+    notes += conversion_notes(
+        good_headers, "RGB" if images.shape[1] == 3 else "L", target, pages=pages
+    )
     images = one_channel_if_grey(images, notes)
     if bad:
         notes.append(

@@ -17,6 +17,9 @@ from torch import Tensor
 
 from augment.data.decode import Header, Picture, Pixels, read_picture
 from augment.data.deep import choose_range, to_8_bits
+from augment.data.pages import read_channels
+
+FilePage = tuple[Path, int | None]  # a file and its page; None: its pages are channels
 
 MIN_SIDE, NATIVE_LIMIT, DEFAULT_SIZE = 5, 64, 32  # sides kept from 5 to 64, else made 32
 MAX_THREADS = 8
@@ -37,19 +40,25 @@ def choose_size(sizes: Iterable[tuple[int, int]], size: int | None) -> tuple[int
 
 
 def decode_all(
-    paths: Sequence[Path], size: int | None
+    sources: Sequence[FilePage], size: int | None
 ) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
     """Decode in threads: headers, pixels (each one or the reason why not), and (W, H)."""
     with quiet_libraries(), ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
         # each file is opened once if the first ones are as the rest; else, and where an image that
         # turns out bad had a say in the size, all are decoded again
-        read = list(pool.map(lambda path: read_picture(path, None), paths[:N_GUESSED_FROM]))
+        read = list(pool.map(lambda source: _read(source, None), sources[:N_GUESSED_FROM]))
         target = None
         while target != (wanted := choose_size(sizes_of(_headers(read)), size)):
             target = wanted
-            read = list(pool.map(lambda path: read_picture(path, wanted), paths))
+            read = list(pool.map(lambda source: _read(source, wanted), sources))
     decoded = [each if isinstance(each, str) else each.decoded for each in read]
     return _headers(read), [each for each in decoded if each is not None], wanted
+
+
+def _read(source: FilePage, target: tuple[int, int] | None) -> Picture | str:
+    """Read one picture at (W, H), or its head alone."""
+    path, page = source
+    return read_channels(path, target) if page is None else read_picture(path, target, page)
 
 
 def _headers(read: Sequence[Picture | str]) -> list[Header | str]:
@@ -105,7 +114,9 @@ def one_channel_if_grey(images: Tensor, notes: list[str]) -> Tensor:
     return images[:, :1].contiguous()
 
 
-def conversion_notes(headers: Sequence[Header], mode: str, target: tuple[int, int]) -> list[str]:
+def conversion_notes(
+    headers: Sequence[Header], mode: str, target: tuple[int, int], *, pages: str | None = None
+) -> list[str]:
     """Note what was converted to another pixel format, or resized to the (W, H) of `target`."""
     notes = []
     modes = Counter(header.mode for header in headers)
@@ -118,9 +129,11 @@ def conversion_notes(headers: Sequence[Header], mode: str, target: tuple[int, in
     elif sizes[0] != target:
         width, height = sizes[0]
         notes.append(f"pictures of {width}×{height}, all resized to {target[0]}×{target[1]}")
-    if several := [header.pages for header in headers if header.pages > 1]:
+    several = [header.pages for header in headers if header.pages > 1]
+    if several and pages in (None, "first"):
         most = max(several)
         notes.append(
-            f"{len(several)} files have several pages (up to {most}): the first alone is read"
+            f"{len(several)} files have several pages (up to {most}): the first alone is read "
+            "(--pages channels or pictures)"
         )
     return notes
