@@ -427,7 +427,7 @@ def test_decisive_arm_is_measured_against_real_where_classic_surely_hurts():
     assert decisive["verdict"] == "hurts"
     (sentence,) = verdict_sentences(found)
     assert (
-        "-29.00 points against real, since real+classic is surely worse than that here" in sentence
+        "-29.00 points against real (real+classic is surely worse than that here), 95 %" in sentence
     )
     assert "classic transforms alone" not in sentence
 

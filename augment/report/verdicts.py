@@ -45,7 +45,7 @@ def _verdict_sentence(line: dict[str, Any], summary: pd.DataFrame) -> str:
     baseline = (
         "classic transforms alone"
         if usual
-        else f"{line['against']}, since {ARMS[DECISIVE].against} is surely worse than that here"
+        else f"{line['against']} ({ARMS[DECISIVE].against} is surely worse than that here)"
     )
     gain = f"{percent(line['difference'], True)} points against {baseline}"
     if not line["verdict"] or line["pairs"] == 0:
