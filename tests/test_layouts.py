@@ -961,6 +961,38 @@ LAYOUTS |= {
         tables={"bloodmnist.npz": "PK"},
         refused="holds no images, but bloodmnist.npz: give its path",
     ),
+    "one table for train_images/ and test_images/": dict(
+        files=numbered("train_images/a{i}.png", 8) + numbered("test_images/b{i}.png", 4),
+        tables={
+            "labels.csv": rows(
+                "image,label",
+                *((f"a{i}.png", AB[i % 2]) for i in range(8)),
+                *((f"b{i}.png", AB[i % 2]) for i in range(4)),
+            )
+        },
+        classes={"leaf": 6, "rust": 6},
+        splits=SPLIT,
+    ),
+    "hospitals and nothing else": dict(
+        files=each("hospital_{p}/{i}.png", 3, p="abc"), refused="nothing tells the classes"
+    ),
+    "dates and nothing else": dict(
+        files=each("2021-03-0{p}/{i}.png", 3, p=range(1, 5)), refused="nothing tells the classes"
+    ),
+    "patients that are the classes, as the user says": dict(
+        files=each("person_{p}/{i}.png", 3, p=range(4)),
+        flags={"class_level": 1},
+        classes={f"person_{p}": 3 for p in range(4)},
+    ),
+    "patients above classes, with the same names in each": dict(
+        files=[f"P{p:03d}/{c}/{i}.png" for p in range(6) for c in (0, 1) for i in range(5)],
+        classes={"0": 30, "1": 30},
+        groups=6,
+    ),
+    "the same images in two sizes": dict(
+        files=[f"{s}x{s}/{c}/{i}.png" for s in (128, 256) for c in AB for i in range(5)],
+        refused="two ways, with the classes 128x128, 256x256 or, below them, leaf, rust",
+    ),
     "yes and no of one thing": dict(
         files=numbered("img/{i}.png", 8),
         tables={

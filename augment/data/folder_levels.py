@@ -6,9 +6,11 @@ CLASS/{train, test}. They are *nested* where each folder has names of its own: C
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import NamedTuple
 
+from augment.data.entries import SPLITS
 from augment.data.folder_words import (
     MORE_SPLITS,
     are_containers,
@@ -35,6 +37,8 @@ class Place(NamedTuple):
         return self._replace(dirs=self.dirs[levels:])
 
 
+NAMED_SPLITS = {name for name, split in MORE_SPLITS.items() if split in SPLITS.values()}
+_NUMBERED = re.compile(r"[A-Za-z]{0,3}[-_ ]?\d+")  # P007, 8860
 Reading = tuple[list[Place], str, str]  # images, what was taken for what, refusal
 
 
@@ -52,7 +56,7 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
     if direct:
         return _direct_classes(places, tops, direct, children)
     lower = set().union(*children.values())
-    if lower and {name.lower() for name in lower} <= MORE_SPLITS.keys():
+    if lower and {name.lower() for name in lower} <= NAMED_SPLITS:
         third = {place.dirs[2] for place in places if len(place.dirs) > 2}
         if third and kind_of(third) == "words":
             return [], "", _two_readings(tops, third)
@@ -151,11 +155,13 @@ def _two_levels(
             return grouped_by_folder(upper), "the folders", ""
         return [], "", _two_readings(tops, lower)
     fewer_lower, fewer_upper = len(lower) < len(tops), len(tops) < len(lower)
-    if upper_kind == "ids" and lower_kind != "ids" and not _versions(places):
+    numbered = all(is_identity(top) or _NUMBERED.fullmatch(top) for top in tops)
+    versions = _versions(places) and not numbered  # 128x128/ and 256x256/
+    if upper_kind == "ids" and lower_kind != "ids" and not versions:
         return _lower(places), f"the folders below {first_names(tops)}", ""
     if lower_kind == "ids" and upper_kind != "ids":
         return grouped_by_folder(upper, joined=True), "the folders", ""
-    if upper_kind == "grades" and lower_kind != "ids" and fewer_lower and not _versions(places):
+    if upper_kind == "grades" and lower_kind != "ids" and fewer_lower and not versions:
         return _lower(places), f"the folders below {first_names(tops)}", ""
     if lower_kind == "grades" and fewer_upper:
         return grouped_by_folder(upper, joined=True), "the folders", ""

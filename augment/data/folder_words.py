@@ -43,12 +43,17 @@ PERSONS = (
     "volunteer|individual|client|slide|tree"
 )
 RECORDINGS = "video|vid|clip|session|recording|rec|scan|sequence|seq|series|study|exam|plot|well"
+PLACES = (  # of folders alone
+    "group|site|hospital|center|centre|camera|cam|day|device|scanner|station|deployment|flight|"
+    "trial|run|round|visit"
+)
 _IDENTITY_TOKENS = [
     re.compile(
         rf"(?:^|[^a-z])({words})[ _-]?(?:id|no|nr)?[ _-]?(\d+[a-z]?|[a-z])(?![a-z])", re.IGNORECASE
     )
-    for words in (PERSONS, RECORDINGS)
+    for words in (PERSONS, RECORDINGS, PLACES)
 ]
+_DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d")
 _KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
 _HEX = re.compile(r"(?=.*\d)[0-9a-f]{6,}(?:-[0-9a-f]{4,})*", re.IGNORECASE)
@@ -97,13 +102,15 @@ def are_containers(names: Collection[str]) -> bool:
 
 
 def is_identity(name: str) -> bool:
-    """Tell whether a name says whose picture it is: patient_007, Case 3."""
+    """Tell whether a folder is named after whose pictures it holds: patient_007, a date, a hash."""
+    if _DATE.fullmatch(name) or (len(name) >= 8 and _HEX.fullmatch(name) and not name.isdecimal()):
+        return True
     return any(pattern.search(name) for pattern in _IDENTITY_TOKENS)
 
 
 def identity_in(stem: str) -> str:
     """Return the identity in the name of a file, "patient007" of patient007_frame3, or ""."""
-    found = next(filter(None, (pattern.search(stem) for pattern in _IDENTITY_TOKENS)), None)
+    found = next(filter(None, (pattern.search(stem) for pattern in _IDENTITY_TOKENS[:2])), None)
     return f"{found[1]}{found[2]}".lower() if found else ""
 
 

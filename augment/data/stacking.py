@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +16,11 @@ from torch import Tensor
 from augment.data.decode import Header, Picture, Pixels, read_picture
 from augment.data.deep import choose_range, to_8_bits
 from augment.data.pages import read_channels
+from augment.data.threads import map_in_threads
 
 FilePage = tuple[Path, int | None]  # a file and its page; None: its pages are channels
 
 MIN_SIDE, NATIVE_LIMIT, DEFAULT_SIZE = 5, 64, 32  # sides kept from 5 to 64, else made 32
-MAX_THREADS = 8
 N_GUESSED_FROM = 32  # files of which the size of the set is guessed
 LIBRARIES = ("PIL", "tifffile", "pydicom", "pi_heif")  # whose loggers are silenced
 
@@ -43,14 +41,14 @@ def decode_all(
     sources: Sequence[FilePage], size: int | None
 ) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
     """Decode in threads: headers, pixels (each one or the reason why not), and (W, H)."""
-    with quiet_libraries(), ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+    with quiet_libraries():
         # each file is opened once if the first ones are as the rest; else, and where an image that
         # turns out bad had a say in the size, all are decoded again
-        read = list(pool.map(lambda source: _read(source, None), sources[:N_GUESSED_FROM]))
+        read = map_in_threads(lambda source: _read(source, None), sources[:N_GUESSED_FROM])
         target = None
         while target != (wanted := choose_size(sizes_of(_headers(read)), size)):
             target = wanted
-            read = list(pool.map(lambda source: _read(source, wanted), sources))
+            read = map_in_threads(lambda source: _read(source, wanted), sources)
     decoded = [each if isinstance(each, str) else each.decoded for each in read]
     return _headers(read), [each for each in decoded if each is not None], wanted
 

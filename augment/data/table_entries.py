@@ -9,6 +9,7 @@ from pathlib import Path
 
 from augment.data.entries import SPLITS, ImageEntry, SetLayout
 from augment.data.file_index import FileIndex
+from augment.data.folder_words import split_word
 from augment.data.label_values import names_beside
 from augment.data.name_groups import (
     clear_groups,
@@ -116,8 +117,11 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
         layout.entries = [
             e if e.split == "synthetic" else replace(e, split="") for e in layout.entries
         ]
-    splits = [_path_split(entry.name) for entry in layout.entries]
-    if len(set(splits) - {""}) < 2 or "" in splits:
+    words = [_path_split(entry.name) for entry in layout.entries]
+    if any(word is None for word in words) or len({word[1] for word in words if word}) > 1:
+        return ""
+    splits = [word[0] for word in words if word]
+    if len(set(splits)) < 2:
         return ""
     layout.entries = [
         e if e.split == "synthetic" else replace(e, split=split)
@@ -126,9 +130,10 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
     return "splits from the folders of the images"
 
 
-def _path_split(path: str) -> str:
-    """Return the split of the first folder on a path that is named after one."""
-    return next((SPLITS[d.lower()] for d in path.split("/")[:-1] if d.lower() in SPLITS), "")
+def _path_split(path: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the split of the first folder on a path that is named after one, and its rest."""
+    found = (split_word(folder) for folder in path.split("/")[:-1])
+    return next((word for word in found if word and word[0] in SPLITS.values()), None)
 
 
 def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:
