@@ -105,7 +105,7 @@ def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None, pag
             header, _resize_deep(deep if turned else _upright(deep, orientation), target)
         )
     assert image is not None  # else `deep_pixels` has read it or raised
-    return Picture(header, Pixels(resize_pixels(np.asarray(_to_grey_or_rgb(image)), target)))
+    return Picture(header, Pixels(_resize_image(_to_grey_or_rgb(image), target)))
 
 
 def _refuse_large(width: int, height: int) -> None:
@@ -190,8 +190,14 @@ def resize_pixels(pixels: np.ndarray, target: tuple[int, int]) -> np.ndarray:
     """Resize [H, W] uint8 or float32, or [H, W, 3] uint8, to (W, H), antialiased."""
     if pixels.shape[1::-1] == target:
         return pixels
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(image.resize(target, Image.Resampling.BILINEAR))
+    return _resize_image(Image.fromarray(np.ascontiguousarray(pixels)), target)
+
+
+def _resize_image(image: Image.Image, target: tuple[int, int]) -> np.ndarray:
+    """Resize to (W, H): [H, W] or [H, W, 3]."""
+    if image.size != target:
+        image = image.resize(target, Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def _reason(error: Exception) -> str:
