@@ -993,6 +993,17 @@ LAYOUTS |= {
         files=[f"{s}x{s}/{c}/{i}.png" for s in (128, 256) for c in AB for i in range(5)],
         refused="two ways, with the classes 128x128, 256x256 or, below them, leaf, rust",
     ),
+    "a competition: names in JSON, and a form to fill in": dict(
+        files=numbered("train_images/a{i}.jpg", 8) + numbered("test_images/b{i}.jpg", 4),
+        tables={
+            "train.csv": rows("image_id,label", *((f"a{i}.jpg", i % 2) for i in range(8))),
+            "sample_submission.csv": rows("image_id,label", *((f"b{i}.jpg", 1) for i in range(4))),
+            "label_num_to_disease_map.json": json.dumps({"0": "leaf", "1": "rust"}),
+        },
+        classes={"leaf": 4, "rust": 4},
+        left=("images that train.csv does not name", 4),
+        note="not used: sample_submission.csv",
+    ),
     "yes and no of one thing": dict(
         files=numbered("img/{i}.png", 8),
         tables={

@@ -20,6 +20,7 @@ NAME_FILES = re.compile(
     r"|label_to_name\.json|cat_to_name\.json",
     re.IGNORECASE,
 )
+NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)
 MOST_VALUES = 20  # whole numbers that are classes without a second look
 
 
@@ -97,8 +98,11 @@ def names_beside(
     if not numbers or not all(map(is_integer, numbers)):
         return {}, ""
     for name in others:
-        if NAME_FILES.fullmatch(name.rpartition("/")[2]) and name.count("/") < 3:
+        base = name.rpartition("/")[2]
+        if (NAME_FILES.fullmatch(base) or NAME_MAPS.fullmatch(base)) and name.count("/") < 3:
             names = _read_names(root / name)
+            if all(map(is_integer, names.values())):
+                continue  # counts, or the numbers of other things
             first = 1 if "0" not in numbers and str(len(names)) in numbers else 0
             by_number = {
                 str(int(key) + first) if key.isdecimal() else key: value

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from augment.data.columns import find_columns
 from augment.data.file_index import FileIndex
-from augment.data.folder_words import split_word
+from augment.data.folder_words import split_word, tokens
 from augment.data.label_tables import LabelTable, read_table, tables_beside
 from augment.data.label_values import NAME_FILES
 from augment.data.reading_flags import ReadingFlags
@@ -107,6 +107,9 @@ def other_tables(
         if NAME_FILES.fullmatch(name.rpartition("/")[2]) and name.endswith((".txt", ".json")):
             continue
         folder = name.rpartition("/")[0]
+        if "submission" in tokens(name):  # what a competition wants to have filled in
+            found.notes.append(f"not used: {name}")
+            continue
         if (root / name).stat().st_size > MAX_TABLE_BYTES:
             found.notes.append(
                 f"not used: {name}, which is larger than {MAX_TABLE_BYTES // 10**6} MB"
