@@ -39,13 +39,14 @@ def test_scores_are_scikit_learn_s():
     )
 
 
-def test_class_that_the_test_set_lacks_counts_in_no_average():
+def test_class_that_the_test_set_lacks_counts_where_it_is_predicted_as_in_scikit_learn():
     # class 1 has no test image, though it is predicted once
     true, said = np.array([0, 0, 2, 2]), np.array([0, 1, 2, 2])
     found = scores(true, said)
-    assert found["balanced_accuracy"] == found["macro_recall"] == pytest.approx((0.5 + 1) / 2)
-    assert found["macro_precision"] == 1
-    assert found["macro_f1"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["balanced_accuracy"] == pytest.approx((0.5 + 1) / 2)
+    assert found["macro_precision"] == pytest.approx((1 + 0 + 1) / 3)
+    assert found["macro_recall"] == pytest.approx((0.5 + 0 + 1) / 3)
+    assert found["macro_f1"] == pytest.approx((2 / 3 + 0 + 1) / 3)
     table = per_class(true, said, ["a", "b", "c", "d"]).set_index("class")
     assert table["n_test"].tolist() == [2, 0, 2, 0]
     assert table.loc[["b", "d"], ["precision", "recall", "f1"]].isna().all(axis=None)

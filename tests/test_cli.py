@@ -20,7 +20,7 @@ from augment import cli
 from augment.cli import signals
 from augment.cli.experiments import overridden
 from augment.cli.flags import PANELS, with_options
-from augment.data.decode import DEFAULT_SIZE, NATIVE_LIMIT
+from augment.data.stacking import DEFAULT_SIZE, NATIVE_LIMIT
 from augment.errors import UsageError
 from augment.experiment.cells import FIRST_CLASSES
 from augment.experiment.recipe import Recipe

@@ -127,6 +127,14 @@ def test_generator_sees_its_labels(name, cpu):
     assert (images[::2].float() - images[1::2].float()).abs().mean() > 1
 
 
+@pytest.mark.parametrize("shape", [(1, 5, 5), (1, 8, 40), (3, 40, 8), (1, 5, 17), (1, 64, 6)])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_classifier_takes_every_shape_that_is_kept(name, shape, cpu):
+    data = bars(4, ("a", "b", "c"), shape)
+    classifier = trained(CLASSIFIERS, name, data, cpu)
+    assert torch.cat(list(classifier.predict(data.images))).shape == (12, 3)
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_classifier_learns_bars(name, cpu):
     data = bars(12, ("a", "b", "c"))

@@ -282,7 +282,8 @@ def test_dropping_down_to_one_class_is_an_error(tmp_path):
 @pytest.mark.parametrize(("mode", "kind"), [("L", "document"), ("RGB", "natural")])
 def test_grey_folders_are_taken_for_documents_and_colour_for_photographs(tmp_path, mode, kind):
     for k in range(8):
-        put(tmp_path, f"{'ab'[k % 2]}/{k}.png", picture=grey(10 * k).convert(mode))
+        picture = Image.new("RGB", (8, 8), (10 * k, 0, 20)).convert(mode)
+        put(tmp_path, f"{'ab'[k % 2]}/{k}.png", picture=picture)
     assert load_dataset(str(tmp_path)).classic == kind
 
 

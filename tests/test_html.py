@@ -214,7 +214,9 @@ def test_each_set_has_its_own_classes_worst_change_first(tmp_path):
         *rows("real+classic+synth", "cvae", before),
     ]
     pd.DataFrame(table).to_csv(tmp_path / "per_class.csv", index=False)
-    first, second = class_changes(tmp_path)
+    decisive = {"dataset": "digits", "asked": "10 a class", "arm": "real+classic+synth"}
+    summary = pd.DataFrame([{**decisive, "against": "real+classic"}] * 2)
+    first, second = class_changes(tmp_path, summary)
     assert first["title"] == "ddpm on digits, 10 a class"
     assert [(line[0], line[-1]) for line in first["lines"]] == [
         ("b", "-10.00"),

@@ -5,8 +5,8 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.data.decode import choose_size
 from augment.data.images import LabelledImages, pad_sides, pixel_hashes, resize, to_float, to_uint8
+from augment.data.stacking import choose_size
 
 
 def test_all_256_levels_survive_the_round_trip():

@@ -9,7 +9,7 @@ from conftest import SMOKE, bars
 
 import augment
 from augment.errors import MachineError, UsageError
-from augment.generators.pretrained import Pretrained
+from augment.generators.pretrained import Pretrained, _fit_shape
 from augment.report.samples import SampleRequest, draw_samples
 
 
@@ -215,3 +215,9 @@ def test_class_names_are_prompts_of_a_text_pipeline(text_folder, cpu):
     images = model.sample(labels, seeds=seeds)
     assert len(images.unique(dim=0)) == 3
     assert torch.equal(images[1:], model.sample(labels[1:], seeds=seeds[1:]))
+
+
+def test_grey_keeps_its_level_when_colour_is_made_grey():
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    assert torch.equal(_fit_shape((1, 16, 16), levels.expand(-1, 3, -1, -1)), levels)
+    assert torch.equal(_fit_shape((3, 16, 16), levels), levels.expand(-1, 3, -1, -1))

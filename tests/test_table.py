@@ -409,3 +409,33 @@ def test_uneven_classes_are_scored_by_balanced_accuracy(usual):
     )
     assert "; balanced accuracy**" in markdown(summarise(uneven))
     assert "; balanced accuracy**" not in markdown(summarise(usual))
+
+
+SPOILT = [score - 0.3 for score in REAL]  # by transforms that mirror what tells left from right
+
+
+def test_decisive_arm_is_measured_against_real_where_classic_surely_hurts():
+    both = [score + 0.01 for score in SPOILT]
+    table = results(
+        rows("real", REAL), rows("real+classic", SPOILT), rows("real+classic+synth", both)
+    )
+    found = summarise(table)
+    assert line(found, "real+classic")["verdict"] == "hurts"
+    decisive = line(found, "real+classic+synth")
+    assert decisive["against"] == "real"
+    assert decisive["difference"] == pytest.approx(-0.29)
+    assert decisive["verdict"] == "hurts"
+    (sentence,) = verdict_sentences(found)
+    assert (
+        "-29.00 points against real (real+classic is surely worse than that here), 95 %" in sentence
+    )
+    assert "classic transforms alone" not in sentence
+
+
+@pytest.mark.parametrize("scores", [CLASSIC, [0.5, 0.52, 0.54, 0.5, 0.52, 0.53], [0.4]])
+def test_decisive_arm_stays_against_classic_unless_that_is_surely_worse(scores):
+    parts = [rows("real", REAL), rows("real+classic", scores), rows("real+classic+synth", BOTH)]
+    found = line(summarise(results(*parts)), "real+classic+synth")
+    assert found["against"] == "real+classic"
+    without = summarise(results(rows("real+classic", SPOILT), rows("real+classic+synth", BOTH)))
+    assert line(without, "real+classic+synth")["against"] == "real+classic"

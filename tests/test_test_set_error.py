@@ -15,7 +15,7 @@ from augment.experiment.results_table import read_results
 from augment.metrics.paired import paired_contrast, unit_standard_error
 from augment.report.comparison import compare_tables
 from augment.report.run_outputs import write_outputs
-from augment.report.test_set_error import unit_scores, units_of_test_set
+from augment.report.test_set_error import unit_scores, units_of_test_set, with_test_set_error
 from augment.storage.artifacts import Store
 from augment.storage.tables import write_csv
 
@@ -48,7 +48,9 @@ def hits(run, arm):
 def test_error_of_each_arm_is_that_of_its_predictions(run):
     table = read_results(run.path / "results.csv")
     pd.testing.assert_series_equal(table["se_test_images"], run.table["se_test_images"])
-    pairs = {"real+classic": "real", "real+synth": "real", "real+classic+synth": "real+classic"}
+    pairs = run.summary.set_index("arm")["against"].loc[
+        ["real+classic", "real+synth", "real+classic+synth"]
+    ]
     errors = {
         arm: unit_standard_error(hits(run, arm) - hits(run, base)) for arm, base in pairs.items()
     }
@@ -58,6 +60,14 @@ def test_error_of_each_arm_is_that_of_its_predictions(run):
             [error] * 3
         )
     assert table.loc[table["arm"] == "real", "se_test_images"].isna().all()
+
+
+def test_error_of_the_decisive_arm_is_against_the_better_baseline(run):
+    table = run.table.copy()
+    table.loc[table["arm"] == "real+classic", "accuracy"] = 0.01
+    filled = with_test_set_error(run.path, table).set_index("arm")["se_test_images"]
+    wanted = unit_standard_error(hits(run, "real+classic+synth") - hits(run, "real"))
+    assert filled["real+classic+synth"].tolist() == pytest.approx([wanted] * 3)
 
 
 def test_report_is_made_without_writing_results(run, tmp_path):

@@ -86,11 +86,11 @@ class Residual(nn.Module):
         return F.relu(self.shortcut(x) + self.second(self.first(x)))
 
 
-def pooled_stage(channels: int, out: int) -> nn.Sequential:
-    """Build a convolution, 2×2 max pooling, then a residual pair at the lower resolution."""
+def pooled_stage(channels: int, out: int, pool: tuple[int, int] = (2, 2)) -> nn.Sequential:
+    """Build a convolution, max pooling, then a residual pair at the lower resolution."""
     return nn.Sequential(
         nn.Conv2d(channels, out, 3, padding=1, bias=False),
-        nn.MaxPool2d(2),  # before the norm, as in airbench: a quarter of the work
+        nn.MaxPool2d(pool),  # before the norm, as in airbench: a quarter of the work
         nn.BatchNorm2d(out),
         nn.GELU(),
         ResidualPair(out),

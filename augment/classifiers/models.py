@@ -212,11 +212,11 @@ class Airbench(Classifier):
     }
 
     def network(self, data: LabelledImages) -> nn.Module:
-        w = self.width
-        first = whitening_conv(to_float(data.images))
+        w, first = self.width, whitening_conv(to_float(data.images))
         stages = [pooled_stage(first.out_channels, w), pooled_stage(w, 4 * w)]
         if max(data.shape[1:]) > 16:
-            stages.append(pooled_stage(4 * w, 4 * w))
+            tall, wide = (1 if side < 9 else 2 for side in data.shape[1:])  # of 5 to 8, 1 is left
+            stages.append(pooled_stage(4 * w, 4 * w, (tall, wide)))
         return nn.Sequential(
             first,
             nn.GELU(),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
 from augment.data.images import resize
@@ -91,7 +92,9 @@ def load_dataset(
     with notes_on_error(raw.notes):
         data = split(name, raw, classic, TEST_SHARE, drop_small=drop_small_classes)
     data.notes.extend(_label_conflicts(raw))
-    data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
+    data.notes.extend(direction_notes(data.pool.classes, classic))
+    if data.official_test:  # else `split` keeps copies on one side
+        data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
     return data
 
 

@@ -1,89 +1,203 @@
 """An image file → pixels of the size asked for, or the reason why it cannot be read.
 
-Pixel formats: 1, L, LA, 16-bit → grey; everything else → RGB; one colour image makes the whole
-set RGB. Transparent images are laid on white. 16-bit values are scaled by the bit depth that the
-set really uses (12-bit images keep their levels). EXIF rotation is applied.
+Pixel formats: 1, L, LA, 16-bit grey → grey; everything else → RGB; one colour image makes the whole
+set RGB. Transparent images are laid on white. What is deeper than 8 bits is read at its depth and
+scaled for the whole set (`deep`). EXIF rotation is applied. Of several pages the first is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
+from augment.data.deep import TIFF_MAGICS, Sketch, deep_pixels, sketch
+from augment.data.dicom import dicom_header, dicom_pixels, is_dicom
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+    *(".webp", ".avif", ".heic", ".heif", ".pgm", ".ppm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga"),
+    *(".dcm", ".dicom"),
+)
 # Recognised by content, whatever the suffix; not EPS and the like, which would start a program.
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA", "AVIF")
+PAGED = ("TIFF", "GIF", "WEBP", "AVIF")  # not JPEG: further frames of a phone's are previews
+# codes in bytes 8 to 12 of files that begin with an `ftyp` box, ISO 23008-12
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MAX_PIXELS = 50_000_000  # larger images are refused before they are decoded
-MIN_SIDE, NATIVE_LIMIT, DEFAULT_SIZE = 5, 64, 32  # sides kept from 5 to 64, else made 32
+HEAD_BYTES = 132  # of a file, by which its format is told
 EXIF_ORIENTATION = 0x0112  # the tag
 EXIF_TRANSPOSED = (5, 6, 7, 8)  # orientations that swap width and height; Pillow does it for TIFF
 
-Header = tuple[int, int, str]  # width, height, Pillow's mode
-Pixels = tuple[np.ndarray, float]  # [H, W(, 3)] uint8 and 0, or [H, W] float32 and its brightest
+
+class Header(NamedTuple):
+    """What a file says of itself."""
+
+    width: int  # pixels, upright
+    height: int
+    mode: str  # Pillow's
+    pages: int = 1  # of which the first is read
 
 
-def choose_size(sizes: Iterable[tuple[int, int]], size: int | None) -> tuple[int, int]:
-    """Choose (W, H) for the set: as asked, else native if all are equal and 5 to 64, else 32."""
-    distinct = set(sizes)
-    if size:
-        return size, size
-    if len(distinct) == 1:
-        native = next(iter(distinct))
-        if min(native) >= MIN_SIDE and max(native) <= NATIVE_LIMIT:
-            return native
-    return DEFAULT_SIZE, DEFAULT_SIZE
+class Pixels(NamedTuple):
+    """A decoded image."""
+
+    pixels: np.ndarray  # [H, W] or [H, W, 3], uint8, or float32 where deeper than 8 bits
+    sketch: Sketch | None = None  # of the values of a deep one, before it was resized
 
 
-def read_header(path: Path) -> Header | str:
-    """Read (W, H, mode) from the file's head alone, or return why it cannot be read."""
+class Picture(NamedTuple):
+    """A file that could be read."""
+
+    header: Header
+    decoded: Pixels | None  # None where the head alone was asked for
+
+
+def read_picture(path: Path, target: tuple[int, int] | None, page: int = 0) -> Picture | str:
+    """Read an image at (W, H), its head alone without a target; or return why that cannot be.
+
+    Deep pixels are left unscaled: the set as a whole decides on its range (`stacking`).
+    """
     try:
         if not path.is_file():  # a named pipe would be waited for without end
             return "missing, a broken link or no regular file"
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                return f"{width}×{height}: more than {MAX_PIXELS:,} pixels"
-            orientation = 1 if image.format == "TIFF" else image.getexif().get(EXIF_ORIENTATION, 1)
-            if orientation in EXIF_TRANSPOSED:
-                width, height = height, width
-            return width, height, image.mode
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            if is_dicom(head):
+                return _read_dicom(file, target, page)
+            return _read_image(file, head, target, page)
     except Exception as error:  # damaged bytes break decoders in any way they like
         return _reason(error)
 
 
-def decode_image(path: Path, target: tuple[int, int]) -> Pixels | str:
-    """Decode an image at (W, H), or return why it cannot be read.
+def _read_dicom(file: BinaryIO, target: tuple[int, int] | None, page: int) -> Picture:
+    """Read an open DICOM file."""
+    header = Header(*dicom_header(file))
+    _refuse_large(header.width, header.height)
+    return Picture(header, target and _resize_deep(dicom_pixels(file, page), target))
 
-    16-bit grey is left unscaled: the set as a whole decides on its bit depth (`stack_images`).
-    """
+
+def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None, page: int) -> Picture:
+    """Read an open file that Pillow, torchvision or tifffile knows."""
+    image = _open(file, head)
+    if image is None:  # a TIFF that tifffile reads
+        header, orientation = _tiff_header(file, page), 1
+        _refuse_large(header.width, header.height)
+    else:
+        if page:
+            image.seek(page)
+        width, height = image.size
+        _refuse_large(width, height)
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+        if orientation in EXIF_TRANSPOSED and image.format != "TIFF":  # Pillow has done it there
+            width, height = height, width
+        pages = getattr(image, "n_frames", 1) if image.format in PAGED else 1
+        header = Header(width, height, image.mode, pages)
+    if target is None:
+        return Picture(header, None)
+    deep = deep_pixels(file, head, image, page)
+    if deep is not None:
+        # the TIFFs that Pillow reads it has turned itself
+        turned = image is not None and image.mode.startswith("I") and image.format == "TIFF"
+        return Picture(
+            header, _resize_deep(deep if turned else _upright(deep, orientation), target)
+        )
+    assert image is not None  # else `deep_pixels` has read it or raised
+    return Picture(header, Pixels(_resize_image(_to_grey_or_rgb(image), target)))
+
+
+def _refuse_large(width: int, height: int) -> None:
+    """Raise ValueError for more pixels than are decoded."""
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width}×{height}: more than {MAX_PIXELS:,} pixels")
+
+
+def _open(file: BinaryIO, head: bytes) -> Image.Image | None:
+    """Open with Pillow; None for a TIFF that Pillow does not know."""
+    file.seek(0)
+    formats: list[str] = list(FORMATS)
+    if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
+        formats.append(_heif_format())
     try:
         # by handle: Pillow 13 maps a raw TIFF given by path, and scrambles it if it is turned
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as opened:
-            opened.load()
-            image, brightest = ImageOps.exif_transpose(opened), 0.0
-            if image.mode == "F":
-                return "floating-point pixels have no stated range: save as 8 or 16 bits"
-            if image.mode.startswith("I"):
-                deep = np.asarray(image, np.float32)  # [H, W], exact: 16 bits fit in 24
-                if deep.min() < 0:
-                    return "negative pixels have no stated range: save as 8 or 16 bits"
-                image, brightest = Image.fromarray(deep), float(deep.max())
-            elif "A" in image.mode or "transparency" in image.info:
-                grey = image.mode in ("1", "L", "LA")
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-                image = Image.alpha_composite(white, image).convert("L" if grey else "RGB")
-            elif image.mode not in ("L", "RGB"):
-                image = image.convert("L" if image.mode == "1" else "RGB")
-            if image.size != target:
-                image = image.resize(target, Image.Resampling.BILINEAR)
-            return np.asarray(image), brightest
-    except Exception as error:  # as above
-        return _reason(error)
+        return Image.open(file, formats=formats)
+    except UnidentifiedImageError:
+        if not head.startswith(TIFF_MAGICS):
+            raise
+        file.seek(0)
+        return None
+
+
+def _heif_format() -> str:
+    """Return the name of the format HEIF, which Pillow reads with an extra."""
+    try:
+        import pi_heif  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError("HEIC needs the extra: pip install 'augment-compare[heic]'") from None
+    pi_heif.register_heif_opener()
+    return "HEIF"
+
+
+def _tiff_header(file: BinaryIO, page_number: int) -> Header:
+    """Read the head of a TIFF that Pillow does not know."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages[page_number].aspage()
+            return Header(page.imagewidth, page.imagelength, str(page.dtype), len(tiff.pages))
+    except (tifffile.TiffFileError, IndexError):
+        raise UnidentifiedImageError from None
+
+
+def _to_grey_or_rgb(opened: Image.Image) -> Image.Image:
+    """Decode an 8-bit image, upright and on white, in mode L or RGB."""
+    opened.load()
+    upright = opened.getexif().get(EXIF_ORIENTATION, 1) == 1
+    image = opened if upright else ImageOps.exif_transpose(opened)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no stated range: save as 8 or 16 bits")
+    if "A" in image.mode or "transparency" in image.info:
+        grey = image.mode in ("1", "L", "LA")
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("L" if grey else "RGB")
+    return (
+        image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+    )
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn [H, W(, 3)] as EXIF's orientation says."""
+    if orientation in EXIF_TRANSPOSED:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+
+
+def _resize_deep(pixels: np.ndarray, target: tuple[int, int]) -> Pixels:
+    """Resize deep pixels, whose values are summarised before."""
+    if pixels.ndim == 2:
+        return Pixels(resize_pixels(pixels, target), sketch(pixels))
+    channels = [resize_pixels(channel, target) for channel in np.moveaxis(pixels, 2, 0)]
+    return Pixels(np.stack(channels, 2), sketch(pixels))
+
+
+def resize_pixels(pixels: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+    """Resize [H, W] uint8 or float32, or [H, W, 3] uint8, to (W, H), antialiased."""
+    if pixels.shape[1::-1] == target:
+        return pixels
+    return _resize_image(Image.fromarray(np.ascontiguousarray(pixels)), target)
+
+
+def _resize_image(image: Image.Image, target: tuple[int, int]) -> np.ndarray:
+    """Resize to (W, H): [H, W] or [H, W, 3]."""
+    if image.size != target:
+        image = image.resize(target, Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def _reason(error: Exception) -> str:
@@ -94,18 +208,3 @@ def _reason(error: Exception) -> str:
         return f"more than {MAX_PIXELS:,} pixels"
     text = str(getattr(error, "strerror", None) or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
-
-
-def stack_images(decoded: list[Pixels]) -> Tensor:
-    """Stack decoded images of one size → [N, C, H, W] uint8, C = 3 if any of them has colour."""
-    brightest = max(peak for _, peak in decoded)
-    bits = max(8, int(np.ceil(np.log2(brightest + 1))))  # the depth that the deepest one needs
-    colour = any(pixels.ndim == 3 for pixels, _ in decoded)
-    height, width = decoded[0][0].shape[:2]
-    images = np.empty((len(decoded), 3 if colour else 1, height, width), np.uint8)
-    for image, (pixels, _) in zip(images, decoded, strict=True):
-        if pixels.dtype == np.float32:
-            pixels = np.round(pixels * (255 / (2**bits - 1))).clip(0, 255)
-        # [H, W, 3] → [3, H, W]; grey [H, W] spreads over the channels
-        image[:] = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels
-    return torch.from_numpy(images)

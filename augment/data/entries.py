@@ -6,22 +6,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".pgm",
-    ".ppm",
-    ".pbm",
-    ".pnm",
-    ".jp2",
-    ".tga",
-)
 # name of a folder, or word in a table, in lower case → split
 SPLITS = {
     "train": "train",
@@ -45,6 +29,7 @@ class ImageEntry:
     label: str
     split: str = ""  # "train", "val", "test", "synthetic", or "" where none is given
     group: str = ""  # e.g. the patient
+    page: int = 0  # of a file that has several
 
 
 @dataclass

@@ -6,18 +6,16 @@ returns a RawDataset. Whatever is left out is counted in its notes.
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
-from augment.data.decode import Header, Pixels, choose_size, decode_image, read_header, stack_images
-from augment.data.entries import SUFFIXES, ImageEntry, SetLayout
+from augment.data.decode import SUFFIXES
+from augment.data.entries import ImageEntry, SetLayout
 from augment.data.label_values import class_order
+from augment.data.pages import split_pages
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
 from augment.data.reading import left_out_notes, read_layout
 from augment.data.reading_flags import ReadingFlags
-from augment.data.threads import map_in_threads
+from augment.data.stacking import conversion_notes, decode_all, one_channel_if_grey, stack_images
 from augment.errors import DataError
 
 NO_FLAGS = ReadingFlags()
@@ -48,7 +46,9 @@ def read_folder(
             if not _is_text(name):
                 raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
         classes = class_order(layout.classes)
-        raw = _read_entries(layout.entries, classes, size, notes, skip_bad=skip_bad)
+        raw = _read_entries(
+            layout.entries, classes, size, notes, skip_bad=skip_bad, pages=flags.pages
+        )
     raw.layout = layout.sentence
     if layout.missing:
         raw.bad[:0] = layout.missing
@@ -78,9 +78,13 @@ def _read_entries(
     notes: list[str],
     *,
     skip_bad: bool,
+    pages: str | None,
 ) -> RawDataset:
     """Decode all images at one size and one number of channels."""
-    headers, decoded, target = _decode_all(entries, size)
+    if pages == "pictures":
+        entries = split_pages(entries, notes)
+    sources = [(entry.path, None if pages == "channels" else entry.page) for entry in entries]
+    headers, decoded, target = decode_all(sources, size)
     bad = [(e.name, p) for e, p in zip(entries, decoded, strict=True) if isinstance(p, str)]
     if bad and not skip_bad:
         listed = "; ".join(f"{name} ({reason})" for name, reason in bad[:MAX_NAMES])
@@ -92,9 +96,12 @@ def _read_entries(
     readable = [(e, p) for e, p in zip(entries, decoded, strict=True) if not isinstance(p, str)]
     if not readable:
         raise DataError(f"none of {len(bad)} images could be read, the first: {' '.join(bad[0])}")
-    images = stack_images([pixels for _, pixels in readable])
+    images = stack_images([pixels for _, pixels in readable], notes)
     good_headers = [header for header in headers if not isinstance(header, str)]
-    notes += _conversion_notes(good_headers, "RGB" if images.shape[1] == 3 else "L", target)
+    notes += conversion_notes(
+        good_headers, "RGB" if images.shape[1] == 3 else "L", target, pages=pages
+    )
+    images = one_channel_if_grey(images, notes)
     if bad:
         notes.append(
             f"left out unreadable images ({len(bad)}): {first_names([name for name, _ in bad])}"
@@ -111,46 +118,3 @@ def _read_entries(
         notes,
         bad,
     )
-
-
-def _decode_all(
-    entries: list[ImageEntry], size: int | None
-) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
-    """Decode in threads: headers, pixels (each one or the reason why not), and (W, H)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # decoders warn of what the caller reports itself
-        headers = map_in_threads(lambda entry: read_header(entry.path), entries)
-        target = None
-        # once as a rule; again where an image that turns out bad had a say in the size
-        while target != (wanted := choose_size(_sizes(headers), size)):
-            target = wanted
-            decoded = map_in_threads(
-                lambda e, h: h if isinstance(h, str) else decode_image(e.path, wanted),
-                entries,
-                headers,
-            )
-            headers = [
-                p if isinstance(p, str) else h for h, p in zip(headers, decoded, strict=True)
-            ]
-    return headers, decoded, wanted
-
-
-def _sizes(headers: Sequence[Header | str]) -> list[tuple[int, int]]:
-    """List (W, H) of each readable image."""
-    return [header[:2] for header in headers if not isinstance(header, str)]
-
-
-def _conversion_notes(headers: list[Header], mode: str, target: tuple[int, int]) -> list[str]:
-    """Note what was converted to another pixel format, or resized to the (W, H) of `target`."""
-    notes = []
-    modes = Counter(header[2] for header in headers)
-    if converted := modes.total() - modes[mode]:
-        listed = ", ".join(f"{name} {n}" for name, n in modes.most_common())
-        notes.append(f"pixel formats: {listed}; {converted} converted to {mode}")
-    sizes = _sizes(headers)
-    if len(set(sizes)) > 1:
-        notes.append(f"{len(set(sizes))} picture sizes, all resized to {target[0]}×{target[1]}")
-    elif sizes[0] != target:
-        width, height = sizes[0]
-        notes.append(f"pictures of {width}×{height}, all resized to {target[0]}×{target[1]}")
-    return notes

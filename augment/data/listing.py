@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from augment.data.entries import SUFFIXES, LeftOut
+from augment.data.decode import SUFFIXES
+from augment.data.entries import LeftOut
 
 RUN_FILES = {"settings.json", "recipe.toml"}  # a folder with both was written by `augment`
 

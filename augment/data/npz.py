@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augment.data.decode import choose_size
-from augment.data.images import resize
+from augment.data.decode import resize_pixels
 from augment.data.raw import RawDataset
+from augment.data.stacking import choose_size, one_channel_if_grey
 from augment.errors import DataError
 
 PARTS = ("train", "val", "test")  # in this order in the images that are returned
@@ -58,15 +58,30 @@ def read_npz(path: Path, size: int | None) -> RawDataset:
         classes = [str(value) for value in values]
     height, width = images[0].shape[-2:]  # [N, C, H, W]
     target = choose_size({(width, height)}, size)
-    if target != (width, height):
-        images = [resize(part, target[0]) for part in images]
-    splits = [part for part, pixels in zip(parts, images, strict=True) for _ in pixels]
-    files = [
-        f"{path.name}:{part}/{i}"
-        for part, pixels in zip(parts, images, strict=True)
-        for i in range(len(pixels))
-    ]
-    return RawDataset(torch.cat(images), labels.astype(np.int64).tolist(), classes, splits, files)
+    notes: list[str] = []
+    pixels = one_channel_if_grey(_resize_all(torch.cat(images), target), notes)
+    places = [(part, i) for part, n in zip(parts, map(len, images), strict=True) for i in range(n)]
+    return RawDataset(
+        pixels,
+        labels.astype(np.int64).tolist(),
+        classes,
+        [part for part, _ in places],
+        [f"{path.name}:{part}/{i}" for part, i in places],
+        notes=notes,
+    )
+
+
+def _resize_all(images: Tensor, target: tuple[int, int]) -> Tensor:
+    """Resize [N, C, H, W] uint8 to (W, H), each picture as the same one from a file."""
+    height, width = images.shape[-2:]
+    if target == (width, height):
+        return images
+    resized = np.empty((*images.shape[:2], *target[::-1]), np.uint8)
+    for place, image in zip(resized, images.numpy(), strict=True):
+        # Pillow takes [H, W] or [H, W, 3]
+        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        place[:] = np.atleast_3d(resize_pixels(pixels, target)).transpose(2, 0, 1)
+    return torch.from_numpy(resized)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ class ReadingFlags:
     group_by: str | None = None  # a key of GROUP_BY
     class_level: int | None = None  # of the folders on the path of an image, from 1
     skip_unlabelled: bool = False
+    pages: str | None = None  # a key of PAGES; None: the first
 
     def __bool__(self) -> bool:
         """Tell whether anything is said."""
@@ -34,4 +35,5 @@ class ReadingFlags:
 
 READING_FLAGS = tuple(each.name for each in dataclasses.fields(ReadingFlags))
 FOLDERS = "folders"  # as --labels: the folders tell the class, whatever tables there are
+PAGES = ("first", "channels", "pictures")
 GROUP_BY = ("folder", "name", "none")

@@ -1,7 +1,8 @@
 """Split a data set: a pool that labelled subsets are taken from, and a test set kept apart.
 
 A given test split is used as it is; without one, `TEST_SHARE` of the images is held out, fixed by
-the hash of the data. Equal images and images of one group never stand on both sides.
+the hash of the data. Copies of an image and images of one group never stand on both sides; of a
+given split equal images alone leave the pool.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import compress
 
 import torch
 
+from augment.data.copies_together import join_copies
 from augment.data.images import LabelledImages
 from augment.data.raw import RawDataset
 from augment.data.subset import hold_out, linked_units
@@ -61,10 +63,12 @@ def split(
     """
     notes, labels = list(raw.notes), torch.tensor(raw.labels)
     hashes = raw.hashes
+    groups = raw.groups or [""] * len(raw.files)
     in_test = _given_test_mask(raw, notes)
     official = in_test is not None
     if in_test is None:
-        in_test = _held_out_mask(raw, labels, linked_units(raw.groups, hashes), test_share)
+        groups = join_copies(raw, notes)
+        in_test = _held_out_mask(raw, labels, linked_units(groups, hashes), test_share)
     # an official split may hold an image twice: the test set keeps it, the pool loses it
     test_hashes = {h for h, test in zip(hashes, in_test.tolist(), strict=True) if test}
     repeats_test = torch.tensor([h in test_hashes for h in hashes]) & ~in_test
@@ -80,7 +84,6 @@ def split(
     new_label = torch.full((len(raw.classes),), -1)  # -1: the class is dropped
     new_label[learnable] = torch.arange(len(learnable))
     labels, classes = new_label[labels], tuple(raw.classes[k] for k in learnable)
-    groups = raw.groups or [""] * len(raw.files)
 
     def side(mask: torch.Tensor) -> tuple[LabelledImages, list[str], list[str]]:
         mask = mask & (labels >= 0)  # [N] bool

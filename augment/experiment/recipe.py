@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from augment.data.reading_flags import FOLDERS, GROUP_BY, READING_FLAGS, ReadingFlags
+from augment.data.reading_flags import FOLDERS, GROUP_BY, PAGES, READING_FLAGS, ReadingFlags
 from augment.experiment.setting_types import (
     NAMES,
     PRECISIONS,
@@ -134,6 +134,13 @@ class RecipeBase(BaseModel):
         None, "data", "Level of the folders that are the classes, 1 being the first in the path."
     )
     skip_unlabelled: bool = setting(False, "data", "Leave out rows of the table without a label.")
+    pages: str | None = setting(
+        None,
+        "data",
+        "Of files with several pages, read the first, all as channels, or each as a picture.",
+        choices=PAGES,
+        unset="first",
+    )
     skip_bad: bool = setting(False, "data", "Leave out unreadable images.")
     drop_small_classes: bool = setting(False, "data", "Leave out classes with too few images.")
     set: dict[str, dict[str, Any]] = setting(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from augment.classifiers import CLASSIFIERS
 from augment.classifiers.pretrained import TORCHVISION
-from augment.data.reading_flags import GROUP_BY
+from augment.data.reading_flags import GROUP_BY, PAGES
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
@@ -73,6 +73,7 @@ def _check_names(recipe: Recipe) -> None:
     grouping = [recipe.group_by] if recipe.group_by else []
     for what, names, valid in (
         ("--group-by", grouping, GROUP_BY),
+        ("--pages", [recipe.pages] if recipe.pages else [], PAGES),
         ("generator", _entries(recipe), GENERATORS),
         ("arm", recipe.arm, ARMS),
         ("preset", [recipe.preset], PRESETS),

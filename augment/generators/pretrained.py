@@ -203,5 +203,6 @@ def _fit_shape(shape: ImageShape, images: Tensor) -> Tensor:
     channels, height, width = shape
     images = resize(images, (height, width))
     if channels == 1 and images.shape[1] == 3:
-        return rgb_to_grayscale(images)
+        # rounded here: of integers torchvision drops the fraction, and its weights sum to 0.9999
+        return rgb_to_grayscale(images.float()).round().to(torch.uint8)
     return images.expand(-1, channels, -1, -1).contiguous()

@@ -18,18 +18,21 @@ BALANCED = "balanced accuracy"  # the leading measure where the classes are very
 def scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Compute accuracy, balanced accuracy and macro precision, recall, F1; fractions from 0 to 1.
 
-    Averages run over the classes that the test set has; a class that is never predicted has
-    precision 0.
+    Macro scores are scikit-learn's: averages over the classes that the test set has or that are
+    predicted, 0 where one is undefined. Balanced accuracy is the mean recall of the classes that
+    the test set has.
     """
-    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support, recall_score
 
-    present = np.unique(labels)
     precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, predicted, labels=present, average="macro", zero_division=0.0
+        labels, predicted, average="macro", zero_division=0.0
     )
+    present = np.unique(labels)
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
-        "balanced_accuracy": float(recall),  # the mean recall of the classes present
+        "balanced_accuracy": float(
+            recall_score(labels, predicted, labels=present, average="macro")
+        ),
         "macro_precision": float(precision),
         "macro_recall": float(recall),
         "macro_f1": float(f1),
@@ -39,7 +42,8 @@ def scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
     """Tabulate a row a class: n_test, precision, recall, f1; NaN without a test image of it.
 
-    The means of the other rows are the macro scores: a class never predicted has precision 0.
+    The means of the other rows are the macro scores, unless a class without a test image is
+    predicted, which counts as 0 there. A class that is never predicted has precision 0.
     """
     from sklearn.metrics import precision_recall_fscore_support
 

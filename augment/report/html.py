@@ -70,7 +70,7 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
         recipe=(folder / "recipe.toml").read_text(),
         environment=(folder / "environment.json").read_text(),
         **_main_parts(folder, table, summary),
-        **_details(folder, table[table["status"] == "ok"]),
+        **_details(folder, table[table["status"] == "ok"], summary),
     )
     write_atomic(folder / "report.html", page)
     return folder / "report.html"
@@ -98,11 +98,11 @@ def _main_parts(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> dic
     }
 
 
-def _details(folder: Path, done: pd.DataFrame) -> dict[str, Any]:
+def _details(folder: Path, done: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
     """Return classes, images, their quality, confusion matrices and cost of the finished cells."""
     quality = read_optional(folder / "quality.csv")
     copy_rates = done["copy_rate"].dropna().astype(float)
-    classes = class_changes(folder)
+    classes = class_changes(folder, summary)
     return {
         "warnings": warnings(quality),
         "classes": classes,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from augment.experiment.arms import ARMS, DECISIVE
+from augment.experiment.arms import DECISIVE
 from augment.report.format import percent
 from augment.report.table import VARIANT_SETTINGS, variant_names
 from augment.storage.tables import read_csv
@@ -65,13 +65,19 @@ def embedded(file: Path, caption: str, pixels: bool = False) -> dict[str, Any]:
     return {"data": data, "caption": caption, "alt": caption, "pixels": pixels}
 
 
-def class_changes(folder: Path) -> list[dict[str, Any]]:
-    """Compare recall with and without synthetic images: a block a set, worst change first."""
+def class_changes(folder: Path, summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Compare recall with and without synthetic images: a block a set, worst change first.
+
+    `summary` says which arm is the one without them.
+    """
     classes = read_optional(folder / "per_class.csv")
     if classes.empty:
         return []
     keys = ["dataset", "asked", "class", "seed"]
-    before = classes[classes["arm"] == ARMS[DECISIVE].against][[*keys, "recall"]]
+    decisive = summary[(summary["arm"] == DECISIVE) & (summary["against"] != "")]
+    # one baseline in each data set and amount
+    baselines = decisive[["dataset", "asked", "against"]].drop_duplicates()
+    before = classes.merge(baselines.rename(columns={"against": "arm"}))[[*keys, "recall"]]
     trials = classes[classes["arm"] == DECISIVE].merge(before, on=keys, suffixes=("", "_before"))
     trials["change"] = trials["recall"] - trials["recall_before"]
     sets = trials.groupby(["dataset", "asked", "variant"], sort=False)

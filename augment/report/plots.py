@@ -18,6 +18,7 @@ from augment.experiment.records import ScoreResult
 from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
 from augment.metrics.paired import mean_interval
+from augment.report.baselines import baseline_of
 from augment.report.figures import COLOURS, make_panels, save_figure
 from augment.report.gain_plot import gain_intervals
 from augment.report.table import main_score, variant_names
@@ -113,7 +114,8 @@ def _decisive_gains(done: pd.DataFrame) -> pd.DataFrame:
     """Return the finished cells of the decisive arm with their `gain`, in percentage points."""
     keys = ["dataset", "asked", "seed"]
     done = done.assign(score=main_score(done))
-    baseline = done[done["arm"] == ARMS[DECISIVE].against]
+    blocks = [block for _, block in done.groupby(["dataset", "asked"], sort=False)]
+    baseline = pd.concat([b[b["arm"] == baseline_of(DECISIVE, b)] for b in blocks])
     done = done[done["candidates"].isna()]  # chosen settings differ for other reasons
     trials = done[done["arm"] == DECISIVE].merge(
         baseline[[*keys, "score"]], on=keys, suffixes=("", "_base")
@@ -142,7 +144,7 @@ def _draw_curves(axis: Any, along: str, part: pd.DataFrame) -> None:
         axis.set_xticks(ticks := sorted(part[along].unique()), [f"{v:g}" for v in ticks])
         axis.minorticks_off()
     axis.set_xlabel(_ALONG[along])
-    axis.set_ylabel(f"{DECISIVE} − {ARMS[DECISIVE].against}, points", fontsize=8)
+    axis.set_ylabel(f"{DECISIVE} − its baseline, points", fontsize=8)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=7)
 

@@ -12,7 +12,8 @@ import pandas as pd
 from augment.experiment.arms import ARMS
 from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.metrics.classification import BALANCED
-from augment.metrics.paired import Contrast, holm, mean_interval, paired_contrast
+from augment.metrics.paired import Contrast, holm, mean_interval
+from augment.report.baselines import baseline_of, contrast_of
 from augment.report.format import (
     escape,
     interval_text,
@@ -54,7 +55,7 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     results = results.assign(
         variant=variant_names(results),
         score=scores.where(results["status"] == "ok"),
-        se_test=math.nan if metric else results["se_test_images"].astype(float),
+        se_test_images=math.nan if metric else results["se_test_images"].astype(float),
     )
     lines: list[dict[str, Any]] = []
     contrasts: dict[int, Contrast] = {}  # by their line
@@ -77,20 +78,12 @@ def _block_lines(
 ) -> list[tuple[dict[str, Any], Contrast | None]]:
     """Summarise one data set and amount: (line, contrast with its baseline), in the arms' order."""
     cells_of = dict(list(block.groupby(["variant", "arm"], sort=False)))
-    scores = {key: cells.set_index("seed")["score"] for key, cells in cells_of.items()}
     lines = []
     for variant in sorted(block["variant"].unique(), key=lambda name: name != ""):
-        for arm in [a for a in ARMS if (variant, a) in scores]:
-            cells, values, against = cells_of[variant, arm], scores[variant, arm], ARMS[arm].against
-            contrast = None
-            if against and ("", against) in scores:
-                baseline = scores["", against].reindex(values.index)
-                se_test = cells["se_test"].max()  # the same in all trials
-                contrast = paired_contrast(
-                    values.tolist(),
-                    baseline.tolist(),
-                    se_test=None if math.isnan(se_test) else float(se_test),
-                )
+        for arm in [a for a in ARMS if (variant, a) in cells_of]:
+            cells, against = cells_of[variant, arm], baseline_of(arm, block)
+            values, baseline = cells.set_index("seed")["score"], cells_of.get(("", against))
+            contrast = None if baseline is None else contrast_of(cells, baseline)
             mean, low, high = mean_interval(values.tolist())
             line = {
                 "measure": metric or next(iter(block["measure"].dropna()), "accuracy"),

@@ -10,10 +10,11 @@ import pandas as pd
 from safetensors import safe_open
 
 from augment.data.subset import linked_units
-from augment.experiment.arms import ARMS
+from augment.experiment.arms import DECISIVE
 from augment.metrics.classification import BALANCED
 from augment.metrics.paired import unit_standard_error
-from augment.report.table import variant_names
+from augment.report.baselines import baseline_of
+from augment.report.table import main_score, variant_names
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
 
@@ -25,11 +26,14 @@ def with_test_set_error(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
     baselines, and where fewer than two trials finished both.
     """
     units, errors = units_of_test_set(folder), pd.Series(np.nan, index=table.index)
-    done = table.assign(variant=variant_names(table))[table["status"] == "ok"]
+    done = table.assign(variant=variant_names(table), score=main_score(table))
+    done = done[done["status"] == "ok"]
     for (dataset, _), block in done.groupby(["dataset", "asked"], sort=False):
         cells_of = dict(list(block.groupby(["variant", "arm"], sort=False)))
-        for (_, arm), cells in cells_of.items():
-            base = cells_of.get(("", ARMS[arm].against))
+        # the decisive arm last: its baseline hangs on how sure the others are
+        for (_, arm), cells in sorted(cells_of.items(), key=lambda cell: cell[0][1] == DECISIVE):
+            known = block.assign(se_test_images=errors[block.index])
+            base = cells_of.get(("", baseline_of(arm, known)))
             if base is not None:
                 se_test = error_between_arms((folder, cells), (folder, base), units[dataset])
                 errors[cells.index] = se_test

@@ -41,7 +41,13 @@ def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
 def _verdict_sentence(line: dict[str, Any], summary: pd.DataFrame) -> str:
     """Write who was compared, the verdict, the gain with its interval, and the power."""
     who = f"{line['generator']} on {line['dataset']} ({line['n_labelled']} labelled images)"
-    gain = f"{percent(line['difference'], True)} points against classic transforms alone"
+    usual = line["against"] in ("", ARMS[DECISIVE].against)
+    baseline = (
+        "classic transforms alone"
+        if usual
+        else f"{line['against']} ({ARMS[DECISIVE].against} is surely worse than that here)"
+    )
+    gain = f"{percent(line['difference'], True)} points against {baseline}"
     if not line["verdict"] or line["pairs"] == 0:
         sentence = (
             f"{who}: no trial finished both {DECISIVE} and {ARMS[DECISIVE].against}, so there is "

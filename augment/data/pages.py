@@ -1,0 +1,78 @@
+"""Files of several pages, as `--pages` says: pages as pictures, or as channels of one picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from augment.data.decode import Header, Picture, Pixels, read_picture
+from augment.data.deep import SKETCH_SIZE, Sketch
+from augment.data.entries import ImageEntry
+
+MAX_CHANNELS = 3  # of a picture
+
+
+def split_pages(entries: Sequence[ImageEntry], notes: list[str]) -> list[ImageEntry]:
+    """List an entry for each page; those of one file are named by number and are one group."""
+    pages: list[ImageEntry] = []
+    n_files = 0
+    for entry in entries:
+        read = read_picture(entry.path, None)
+        n_pages = 1 if isinstance(read, str) else read.header.pages
+        if n_pages == 1:
+            pages.append(entry)
+            continue
+        n_files += 1
+        group = entry.group or entry.name
+        pages += [
+            dataclasses.replace(entry, name=f"{entry.name}#{k + 1}", group=group, page=k)
+            for k in range(n_pages)
+        ]
+    if n_files:
+        notes.append(
+            f"{n_files} files have several pages: each page is a picture, those of a file a group"
+        )
+    return pages
+
+
+def read_channels(path: Path, target: tuple[int, int] | None) -> Picture | str:
+    """Read the pages of a file as the channels of one picture; as `read_picture` else.
+
+    Of two pages the third channel is 0. Pages must be grey and at most three.
+    """
+    first = read_picture(path, target)
+    if isinstance(first, str) or first.header.pages == 1:
+        return first
+    header = Header(*first.header[:2], f"{first.header.pages} pages")
+    if first.header.pages > MAX_CHANNELS:
+        return f"{first.header.pages} pages are more than {MAX_CHANNELS} channels"
+    if first.decoded is None:
+        return Picture(header, None)
+    planes = [first.decoded]
+    for page in range(1, first.header.pages):
+        read = read_picture(path, target, page)
+        if isinstance(read, str):
+            return f"page {page + 1}: {read}"
+        assert read.decoded is not None  # there is a target
+        planes.append(read.decoded)
+    if any(plane.pixels.ndim == 3 for plane in planes):
+        return "pages in colour cannot be channels"
+    if len({plane.sketch is None for plane in planes}) > 1:
+        return "pages of several depths cannot be channels"
+    pixels = np.stack([plane.pixels for plane in planes], 2)  # [H, W, pages]
+    pixels = np.pad(pixels, ((0, 0), (0, 0), (0, MAX_CHANNELS - len(planes))))
+    return Picture(header, Pixels(pixels, _pooled([plane.sketch for plane in planes])))
+
+
+def _pooled(sketches: Sequence[Sketch | None]) -> Sketch | None:
+    """Summarise the values of several pages together; None where they have 8 bits."""
+    deep = [each for each in sketches if each is not None]
+    if not deep:
+        return None
+    values = np.stack(deep)
+    quantiles = np.sort(values[:, 1:-1], axis=None)
+    middle = quantiles[len(deep) // 2 :: len(deep)][:SKETCH_SIZE]
+    return np.concatenate([[values[:, 0].min()], middle, [values[:, -1].max()]])
