@@ -207,6 +207,13 @@ def test_hf_has_the_columns_of_the_table(run_dir, tmp_path):
     assert [classes[str(k)] for k in range(len(AWKWARD))] == sorted(AWKWARD)
 
 
+def test_hf_refuses_classes_that_are_dates(tmp_path):
+    write = EXPORT_FORMATS["hf"].write
+    with pytest.raises(UsageError, match="2020-01-31 would be read as times"):
+        write(tmp_path, iter(()), ["2020-01-31", "2021-12-01 10:00"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_webdataset_has_each_image_with_its_class(run_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(export_formats, "IMAGES_PER_SHARD", 25)
     out = export(run_dir, tmp_path / "out", format="webdataset")

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import pandas as pd
 from torch import Tensor
 
 from augment.data.grids import to_pillow
+from augment.errors import UsageError
 from augment.report.folder_names import folder_names
 from augment.storage.tables import write_csv
 
@@ -98,7 +100,14 @@ def _write_imagefolder(folder: Path, images: Iterator[ExportImage], classes: lis
 
 
 def _write_hf(folder: Path, images: Iterator[ExportImage], classes: list[str]) -> Head:
-    """Write a folder a class and metadata.jsonl, whose columns `datasets` reads too."""
+    """Write a folder a class and metadata.jsonl, whose columns `datasets` reads too.
+
+    Raises UsageError if all classes are dates: it would take them for times.
+    """
+    if all(re.fullmatch(r"\d{4}-\d\d-\d\d([ T].*)?", name) for name in classes):
+        raise UsageError(
+            f"--format hf: classes such as {classes[0]} would be read as times: leave it out"
+        )
     rows, patterns = _write_class_folders(folder, images, classes)
     # in JSON lines, not CSV: there classes called NA, None and 01 would become something else
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
