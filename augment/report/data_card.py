@@ -54,7 +54,7 @@ def data_card(facts: CardFacts, head: dict[str, Any], reading: str) -> str:
 
 ## How to read it
 
-{reading}
+OUT is the folder of this card. {reading}
 - Compare classes by name, not by number: readers sort them in different ways.
 {_about_names(facts.classes)}{_about_groups(facts)}\
 - Hold out labelled images alone, never synthetic ones, whose labels nobody has looked at.

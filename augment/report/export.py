@@ -21,7 +21,7 @@ from augment.experiment.results_table import read_results
 from augment.experiment.sampling import load_synthetic
 from augment.experiment.validation import make_recipe
 from augment.report.data_card import CardFacts, data_card
-from augment.report.export_formats import EXPORT_FORMATS, ExportImage
+from augment.report.export_formats import EXPORT_FORMATS, ExportFormat, ExportImage
 from augment.report.originals import data_folder, original_image
 from augment.report.samples import artefacts, chosen_cell
 from augment.report.table import summarise, variant_names
@@ -59,15 +59,7 @@ def export_images(
     The test set is never exported. Raises UsageError if `out` is not new or empty, or lies in the
     data set.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists: name a new or an empty folder")
-    layout = EXPORT_FORMATS.get(request.format)
-    if layout is None:
-        raise unknown("--format", request.format, EXPORT_FORMATS)
-    if request.original_size and not layout.own_sizes:
-        raise UsageError(
-            f"--format {request.format} holds images of one size: leave out --original-size"
-        )
+    layout = _checked_layout(request, out)
     row = chosen_cell(run_dir, request.generator, request.seed)
     score, synthetic_dir, _ = artefacts(run_dir, row)
     quality = QualityResult.read(Store(run_dir).verified_path("quality", str(score.quality)))
@@ -93,19 +85,27 @@ def export_images(
         findings=findings + ([f"Warned of: {quality.warning}."] if quality.warning else []),
     )
     with _whole_or_nothing(out) as folder:
-        root = source if request.original_size else None
-        images = itertools.chain(
-            _labelled(labelled, root) if request.with_real else (),
-            (
-                ExportImage(p, label, "synthetic", k)
-                for k, (p, label) in enumerate(_pairs(synthetic))
-            ),
-        )
+        real = _labelled(labelled, source if request.original_size else None)
+        images = itertools.chain(real if request.with_real else (), _synthetic(synthetic))
         head = layout.write(folder, images, score.classes)
         card = data_card(facts, head, layout.reading)
         (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
     n_real = len(labelled.images) if request.with_real else 0
     return {"real": n_real, "synthetic": len(synthetic), "found": facts.findings}
+
+
+def _checked_layout(request: ExportRequest, out: Path) -> ExportFormat:
+    """Return the layout of an export; UsageError if `out` is in use or the flags do not agree."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists: name a new or an empty folder")
+    layout = EXPORT_FORMATS.get(request.format)
+    if layout is None:
+        raise unknown("--format", request.format, EXPORT_FORMATS)
+    if request.original_size and not layout.own_sizes:
+        raise UsageError(
+            f"--format {request.format} holds images of one size: leave out --original-size"
+        )
+    return layout
 
 
 @contextlib.contextmanager
@@ -122,7 +122,7 @@ def _whole_or_nothing(out: Path) -> Iterator[Path]:
             item.rename(out / item.name)
         partial.rmdir()
     except BaseException:  # an interrupt too must leave no part of a data set
-        for item in out.iterdir():  # which was empty before
+        for item in list(out.iterdir()):  # which was empty before
             shutil.rmtree(item) if item.is_dir() else item.unlink()
         if made:
             out.rmdir()
