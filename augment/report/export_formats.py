@@ -182,7 +182,8 @@ it is real or synthetic, its group and the file that it came from.
 - fastai: `ImageDataLoaders.from_folder("OUT")`, without `valid_pct`
 - Ultralytics: `data="OUT"`, with images of your own in `OUT/val/CLASS`; it leaves out images with a
   side below 10 pixels
-- Datumaro: `OUT/train`, since it refuses a folder with a README.md
+- Datumaro: `Dataset.import_from("OUT", "imagenet_with_subset_dirs")`; as `imagenet` it takes
+  `OUT/train` alone, since it refuses a folder with a README.md
 """
 
 EXPORT_FORMATS: dict[str, ExportFormat] = {
