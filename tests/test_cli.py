@@ -421,7 +421,7 @@ def test_export_is_an_image_folder(run_dir, tmp_path, monkeypatch, capsys):
     code, _, err = call(monkeypatch, capsys, "export", run_dir, out)
     assert code == 0
     assert "30 labelled and 60 synthetic images" in err
-    read = ImageFolder(str(out))
+    read = ImageFolder(str(out / "train"))
     assert read.classes == [str(k) for k in range(10)]
     assert len(read) == 90
     assert "Not anonymous" in (out / "README.md").read_text()
@@ -431,6 +431,19 @@ def test_export_is_an_image_folder(run_dir, tmp_path, monkeypatch, capsys):
     code, _, err = call(monkeypatch, capsys, "export", run_dir, out)
     assert code == 2
     assert "exists" in err
+    assert len(ImageFolder(str(out / "train"))) == 90
+
+
+def test_export_names_the_layouts_that_there_are(run_dir, tmp_path, monkeypatch, capsys):
+    from augment.report.export_formats import EXPORT_FORMATS
+
+    named = {option.name: option.metavar for option in options_of("export")}["layout"]
+    assert named == "|".join(EXPORT_FORMATS)
+    out = tmp_path / "augmented"
+    code, _, err = call(monkeypatch, capsys, "export", run_dir, out, "--format", "coco")
+    assert code == 2
+    assert "valid are imagefolder, hf" in err
+    assert not out.exists()
 
 
 def test_list_names_every_entry(monkeypatch, capsys):

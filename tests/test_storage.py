@@ -478,6 +478,19 @@ def test_risky_text_is_guarded_and_numbers_are_not(tmp_path):
     pd.testing.assert_frame_equal(table, kept)
 
 
+def test_text_that_is_a_plain_number_gets_no_apostrophe(tmp_path):
+    plain, risky = (
+        ["-2", "-1", "0", "+1", "-0.5", "-1e-3"],
+        ["-", "+", "-1-1", "-2+3", "--1", "-1 "],
+    )
+    write_csv(tmp_path / "t.csv", pd.DataFrame({"class": [*plain, *risky]}))
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[1:] == [*plain, *(f"'{text}" for text in risky)]
+    assert read_csv(tmp_path / "t.csv", ["class"])["class"].tolist() == [*plain, *risky]
+    (tmp_path / "t.csv").write_text("class\n'-2\n")  # as 0.3.0 wrote it
+    assert read_csv(tmp_path / "t.csv", ["class"])["class"].tolist() == ["-2"]
+
+
 def test_text_columns_stay_text_and_only_an_empty_cell_is_missing(tmp_path):
     table = pd.DataFrame({"class": ["7", "NA", "None", None], "n": [1.0, np.nan, np.inf, 2.0]})
     write_csv(tmp_path / "t.csv", table)

@@ -90,23 +90,40 @@ def export_command(
     synthetic_only: Annotated[
         bool, option("output", "--synthetic-only", help="Leave out the labelled images.")
     ] = False,
+    original_size: Annotated[
+        bool,
+        option(
+            "output",
+            "--original-size",
+            help="Labelled images at the size of their files, not at that of the run.",
+        ),
+    ] = False,
+    layout: Annotated[
+        str,
+        option(
+            "output",
+            "--format",
+            metavar="imagefolder|hf|webdataset|npz",
+            help="Layout of the files (default: imagefolder, a folder a class below train/).",
+        ),
+    ] = "imagefolder",
 ) -> None:
-    """Export the augmented data set: one folder per class, metadata.csv and a data card.
+    """Export the augmented data set in a layout that others load, with a data card.
 
     Example: augment export results/runs/digits-ddpm ./augmented
     """
     run_file(run_dir, "settings.json")
-    from augment.report.export import export_images
+    from augment.report.export import ExportRequest, export_images
     from augment.storage.atomic import writing
     from augment.storage.run_folder import reading
 
-    real = not synthetic_only
+    request = ExportRequest(generator, seed, not synthetic_only, original_size, layout)
     with writing(out), reading(run_dir):
-        counts = export_images(run_dir, out, generator, seed, data_dir, with_real=real)
+        counts = export_images(run_dir, out, request, data_dir)
     print(out)
     talk(
-        f"{counts['real']} labelled and {counts['synthetic']} synthetic images, in ImageFolder "
-        "layout"
+        f"{counts['real']} labelled and {counts['synthetic']} synthetic images; "
+        f"{out / 'README.md'} says how to load them"
     )
     for sentence in counts["found"]:
         talk(sentence)

@@ -1,65 +1,153 @@
-"""Export the augmented data set of a run: one folder per class, metadata.csv, data card."""
+"""Export the augmented data set of a run: images in a format that others load, and a data card."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import itertools
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from torch import Tensor
 
-from augment.data.grids import to_pillow
 from augment.data.images import LabelledImages
-from augment.errors import RunFolderError, UsageError
+from augment.errors import RunFolderError, UsageError, unknown
 from augment.experiment.cells import Cell, expand
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.records import QualityResult, SyntheticResult
 from augment.experiment.results_table import read_results
 from augment.experiment.sampling import load_synthetic
 from augment.experiment.validation import make_recipe
-from augment.report.format import escape
-from augment.report.samples import artefacts, chosen_cell, label_name
+from augment.report.data_card import CardFacts, data_card
+from augment.report.export_formats import EXPORT_FORMATS, ExportFormat, ExportImage
+from augment.report.originals import data_folder, original_image
+from augment.report.samples import artefacts, chosen_cell
 from augment.report.table import summarise, variant_names
 from augment.report.verdicts import verdict_lines
 from augment.storage.artifacts import Store
-from augment.storage.atomic import write_atomic
 from augment.storage.run_folder import read_settings
-from augment.storage.tables import write_csv
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Which images of a run are exported, and how."""
+
+    generator: str | None = None  # None: the first of the run
+    seed: int | None = None  # the trial; None: the first
+    with_real: bool = True
+    original_size: bool = False  # of the labelled images
+    format: str = "imagefolder"  # key of EXPORT_FORMATS
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """The labelled images of a trial, with what is known of their files."""
+
+    images: LabelledImages
+    files: list[str]
+    groups: list[str]  # empty, or "" or e.g. the patient of each image
+    cell: Cell
 
 
 def export_images(
-    run_dir: Path,
-    out: Path,
-    generator: str | None,
-    seed: int | None,
-    data_dir: Path | None,
-    *,
-    with_real: bool,
+    run_dir: Path, out: Path, request: ExportRequest, data_dir: Path | None
 ) -> dict[str, Any]:
-    """Write `out/CLASS/*.png`, `out/metadata.csv` and a data card; loads as an ImageFolder.
+    """Write the images, a table of them and a data card to `out`: all or nothing.
 
-    The test set is never exported. Raises UsageError if `out` is not new or empty.
+    The test set is never exported. Raises UsageError if `out` is not new or empty, or lies in the
+    data set.
     """
+    layout = _checked_layout(request, out)
+    row = chosen_cell(run_dir, request.generator, request.seed)
+    score, synthetic_dir, _ = artefacts(run_dir, row)
+    quality = QualityResult.read(Store(run_dir).verified_path("quality", str(score.quality)))
+    synthetic = load_synthetic(synthetic_dir, tuple(score.classes))
+    labelled = _labelled_set(run_dir, score.cell, data_dir)
+    source = data_folder(labelled.cell.dataset)
+    if source and out.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{out} lies in the data set {source}: name another folder")
+    if request.original_size and not source:
+        raise UsageError(
+            f"--original-size: {labelled.cell.dataset} is no folder of image files: leave it out"
+        )
+    findings = _verdict_sentences(run_dir, row)
+    facts = CardFacts(
+        row=row,
+        sampled=SyntheticResult.read(synthetic_dir),
+        n_labelled=len(labelled.images),
+        with_real=request.with_real,
+        shape=synthetic.shape,
+        original_size=request.original_size,
+        n_groups=len(set(labelled.groups) - {""}),
+        classes=score.classes,
+        findings=findings + ([f"Warned of: {quality.warning}."] if quality.warning else []),
+    )
+    with _whole_or_nothing(out) as folder:
+        real = _labelled(labelled, source if request.original_size else None)
+        images = itertools.chain(real if request.with_real else (), _synthetic(synthetic))
+        head = layout.write(folder, images, score.classes)
+        card = data_card(facts, head, layout.reading)
+        (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+    n_real = len(labelled.images) if request.with_real else 0
+    return {"real": n_real, "synthetic": len(synthetic), "found": facts.findings}
+
+
+def _checked_layout(request: ExportRequest, out: Path) -> ExportFormat:
+    """Return the layout of an export; UsageError if `out` is in use or the flags do not agree."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists: name a new or an empty folder")
-    line = chosen_cell(run_dir, generator, seed)
-    score, synthetic, _ = artefacts(run_dir, line)
-    quality = QualityResult.read(Store(run_dir).verified_path("quality", str(score.quality)))
-    images = load_synthetic(synthetic, tuple(score.classes))
-    folders = _folder_names(score.classes)
-    lines: list[dict[str, Any]] = []
-    labelled, files = _labelled_images(run_dir, score.cell, data_dir)
+    layout = EXPORT_FORMATS.get(request.format)
+    if layout is None:
+        raise unknown("--format", request.format, EXPORT_FORMATS)
+    if request.original_size and not layout.own_sizes:
+        raise UsageError(
+            f"--format {request.format} holds images of one size: leave out --original-size"
+        )
+    return layout
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(out: Path) -> Iterator[Path]:
+    """Yield a folder to fill, whose content is moved to `out` once it is whole."""
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    if with_real:
-        lines += _write_images(out, labelled, folders, "real", files)
-    lines += _write_images(out, images, folders, "synthetic", [""] * len(images))
-    write_csv(out / "metadata.csv", pd.DataFrame(lines))
-    findings = _verdict_sentences(run_dir, line)
-    findings += [f"Warned of: {quality.warning}."] if quality.warning else []
-    card = _data_card(line, SyntheticResult.read(synthetic), len(labelled), with_real, findings)
-    write_atomic(out / "README.md", card)
-    real = len(labelled) if with_real else 0
-    return {"real": real, "synthetic": len(images), "found": findings}
+    # inside `out`, which may be a file system of its own, and hidden from readers of images
+    partial = out / ".partial"
+    partial.mkdir()
+    try:
+        yield partial
+        for item in sorted(partial.iterdir()):
+            item.rename(out / item.name)
+        partial.rmdir()
+    except BaseException:  # an interrupt too must leave no part of a data set
+        for item in list(out.iterdir()):  # which was empty before
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+        if made:
+            out.rmdir()
+        raise
+
+
+def _labelled(labelled: LabelledSet, root: Path | None) -> Iterator[ExportImage]:
+    """Yield the labelled images; from `root` they are read again, at the size of their files."""
+    groups = labelled.groups or [""] * len(labelled.files)
+    for k, (pixels, label) in enumerate(_pairs(labelled.images)):
+        file = labelled.files[k]
+        if root:
+            pixels = original_image(root, file, len(pixels))
+        yield ExportImage(pixels, label, "real", k, file, groups[k])
+
+
+def _synthetic(data: LabelledImages) -> Iterator[ExportImage]:
+    """Yield the synthetic images."""
+    for k, (pixels, label) in enumerate(_pairs(data)):
+        yield ExportImage(pixels, label, "synthetic", k)
+
+
+def _pairs(data: LabelledImages) -> Iterator[tuple[Tensor, int]]:
+    """Pair each image [C, H, W] with its label."""
+    return zip(data.images, data.labels.tolist(), strict=True)
 
 
 def _verdict_sentences(run_dir: Path, line: dict[str, Any]) -> list[str]:
@@ -74,10 +162,8 @@ def _verdict_sentences(run_dir: Path, line: dict[str, Any]) -> list[str]:
     ]
 
 
-def _labelled_images(
-    run_dir: Path, cell: dict[str, Any], data_dir: Path | None
-) -> tuple[LabelledImages, list[str]]:
-    """Select the labelled images of a cell again, with their file names.
+def _labelled_set(run_dir: Path, cell: dict[str, Any], data_dir: Path | None) -> LabelledSet:
+    """Select the labelled images of a cell again.
 
     Raises RunFolderError if the data are not the same.
     """
@@ -88,73 +174,14 @@ def _labelled_images(
         if (c.dataset, c.seed, c.frac, c.per_class)
         == (cell["dataset"], cell["seed"], cell["frac"], cell["per_class"])
     ]
-    first: Cell = same[0]  # all arms of a trial have the same subset
+    first = same[0]  # all arms of a trial have the same subset
     data = DatasetCache(data_dir).of(first)
     shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
     if data.sha not in shas:
         raise RunFolderError(f"{first.dataset} has changed since {run_dir} was run: run it again")
     indices = first.labelled_indices(data.pool)
-    return data.pool.select(indices), [data.pool_files[i] for i in indices.tolist()]
-
-
-def _folder_names(classes: list[str]) -> list[str]:
-    """Make a unique folder name for each class."""
-    names: list[str] = []
-    for name in map(label_name, classes):
-        unique, number = name, 2
-        while unique in names:
-            unique, number = f"{name}_{number}", number + 1
-        names.append(unique)
-    return names
-
-
-def _write_images(
-    out: Path, data: LabelledImages, folders: list[str], source: str, files: list[str]
-) -> list[dict[str, Any]]:
-    """Write PNG files by class; return their rows of metadata.csv."""
-    lines = []
-    for index, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
-        file = out / folders[label] / f"{source}-{index:06d}.png"
-        file.parent.mkdir(exist_ok=True)
-        to_pillow(image).save(file)
-        lines.append(
-            {
-                "file_name": file.relative_to(out).as_posix(),
-                "label": data.classes[label],
-                "source": source,
-                "original": files[index],
-                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            }
-        )
-    return lines
-
-
-def _data_card(
-    line: dict[str, Any],
-    sampled: SyntheticResult,
-    n_labelled: int,
-    with_real: bool,
-    findings: list[str],
-) -> str:
-    """Write what a user of the exported set must know, in Markdown."""
-    what = f"{n_labelled} labelled images and " if with_real else ""
-    training_data = f"trained on those {n_labelled} labelled images alone"
-    if not sampled.closed_set:
-        training_data = "trained elsewhere, on data that this card does not know"
-    findings_list = "".join(f"- {escape(sentence)}\n" for sentence in findings)
-    return f"""# Augmented data set
-
-{what}{sampled.n} synthetic images, a folder a class; `metadata.csv` says which is which.
-
-- Made by `augment` {line["version"]} from `{line["dataset"]}`, trial {line["seed"]}: generator
-  `{line["generator"]}` (preset {line["preset"]}), {line["ratio"]:g} synthetic images for each
-  labelled one, {training_data}
-  (closed set: {"yes" if sampled.closed_set else "no"}).
-{findings_list}- **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
-  {sampled.copy_rate:.1%} (share with d1/d2 < 1/3 in pixels, or nearer to a labelled image than
-  99 % of those are to each other; a low rate is no proof of privacy).
-- Labels of synthetic images are what the generator was asked for; nobody looked at them.
-- No test image is in here. Do not test on synthetic images, and do not test on labelled images
-  that trained the generator.
-- Licence and terms: those of the source data.
-"""
+    files, groups = (
+        [values[i] for i in indices.tolist()] if values else []
+        for values in (data.pool_files, data.pool_groups)
+    )
+    return LabelledSet(data.pool.select(indices), files, groups, first)

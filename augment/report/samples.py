@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from augment.errors import UsageError, unknown
 from augment.experiment.records import ScoreResult, SyntheticResult
 from augment.experiment.results_table import read_results
 from augment.generators import GENERATORS
+from augment.report.folder_names import folder_names
 from augment.runtime.device import pick_device
 from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import Store
@@ -77,11 +77,13 @@ def draw_samples(
     images = learner.sample(labels, seeds=seeds)
     if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out} exists: name a new or an empty folder")
-    folder = out or run_dir / "samples" / f"{label_name(request.label or 'random')}-{seed}"
+    name_of = dict(zip(score.classes, folder_names(score.classes), strict=True))
+    which = "random" if request.label is None else name_of[request.label]
+    folder = out or run_dir / "samples" / f"{which}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     names = [score.classes[label] for label in labels.tolist()]
     for i, (image, name) in enumerate(zip(images, names, strict=True)):
-        to_pillow(image).save(folder / f"{i:04d}-{label_name(name)}.png")
+        to_pillow(image).save(folder / f"{i:04d}-{name_of[name]}.png")
     sheet = folder / "sheet.png"
     save_png(class_grid(images, min(request.n, 8)), sheet)
     return {
@@ -101,8 +103,3 @@ def _labels_of(request: SampleRequest, classes: list[str], seed: int) -> torch.T
     if request.label not in classes:
         raise unknown("label", request.label, classes)
     return torch.full((request.n,), classes.index(request.label))
-
-
-def label_name(name: str) -> str:
-    """Make a safe folder name: letters, digits, `.`, `_`, `-`, spaces; no flag, not hidden."""
-    return re.sub(r"[^\w .-]", "_", name).lstrip("-. ")[:80].rstrip(" .") or "_"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ _READS_EXACTLY = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
 _FLOAT_OPTIONS: dict[str, Any] = {} if _READS_EXACTLY else {"float_precision": "round_trip"}
 
 FORMULA_STARTS = tuple("=+-@\t\r")  # a spreadsheet would run a text cell that begins so
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")  # but not a plain number, a class say
 
 
 def _is_risky(text: object) -> bool:
     """Tell whether a spreadsheet might run this cell, or it be taken for a guarded one."""
     return isinstance(text, str) and text.lstrip("'").startswith(FORMULA_STARTS)
+
+
+def _guarded(cell: Any) -> Any:
+    """Put an apostrophe before a text cell that a spreadsheet might run."""
+    return "'" + cell if _is_risky(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def unguarded(cell: Any) -> Any:
@@ -33,7 +40,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     safe, has_returns = table.copy(), False
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = ["'" + v if _is_risky(v) else v for v in safe[column]]
+            safe[column] = [_guarded(v) for v in safe[column]]
             has_returns = has_returns or any(isinstance(v, str) and "\r" in v for v in safe[column])
     # Python < 3.13 leaves a carriage return unquoted, and a reader then ends the line there
     quoting = csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL

@@ -253,7 +253,9 @@ def test_10_imbalance_keeps_every_class_on_both_sides_and_is_told(tmp_path):
     assert (rows(out)["measure"] == "balanced accuracy").all()
     assert "; balanced accuracy" in (out / "table.md").read_text()
     drawn = fine(augment("export", out, tmp_path / "exported", "--synthetic-only"))
-    assert len(list((tmp_path / "exported/1").iterdir())) == 1  # `ratio` for each labelled image
+    assert (
+        len(list((tmp_path / "exported/train/1").iterdir())) == 1
+    )  # `ratio` for each labelled image
     assert f"{listed['0', 'labelled'] + 1} synthetic images" in drawn.stderr
 
 

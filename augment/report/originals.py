@@ -1,0 +1,40 @@
+"""Labelled images at the size of their files, for an export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augment.data.datasets import DATASETS
+from augment.data.decode import decode_image, read_header
+from augment.errors import DataError
+
+
+def data_folder(dataset: str) -> Path | None:
+    """Return the folder of image files that a data set is, or None if it is none."""
+    folder = Path(dataset).expanduser()
+    return folder if dataset not in DATASETS and folder.is_dir() else None
+
+
+def original_image(root: Path, name: str, channels: int) -> Tensor:
+    """Read an image as a run does, but at its own size: [C, H, W] uint8.
+
+    Raises DataError for an image that is gone, and for one of more than 8 bits a channel: which
+    grey levels a run kept of those depends on the whole set.
+    """
+    header = read_header(root / name)
+    decoded = header if isinstance(header, str) else decode_image(root / name, header[:2])
+    if isinstance(decoded, str):
+        raise DataError(f"--original-size: {root / name} cannot be read ({decoded})")
+    pixels = np.atleast_3d(decoded[0])  # [H, W, 1 or 3]
+    if pixels.dtype != np.uint8:
+        raise DataError(
+            f"--original-size: {root / name} has more than 8 bits a channel, and a run scales "
+            "those as a set: leave the flag out"
+        )
+    image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+    # a set of colour images may hold grey ones, and a grey set grey ones saved as colour
+    return image[:1] if channels == 1 else image.expand(channels, -1, -1)
