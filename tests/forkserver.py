@@ -109,6 +109,8 @@ def import_all():
     for name in LAZY:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(augment.__path__, "augment."):
+        if module.name == "augment.engine.preloaded":  # it is for another server, and ends that
+            continue
         try:
             importlib.import_module(module.name)
         except ImportError as error:

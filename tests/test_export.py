@@ -18,6 +18,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import augment
+from augment.data.datasets import load_dataset
 from augment.data.grids import to_pillow
 from augment.data.images import resize
 from augment.data.npz import read_npz
@@ -299,3 +300,15 @@ def test_long_class_names_stay_apart():
     names = folder_names(["猫" * 200 + "a", "猫" * 200 + "b"])
     assert names[0] != names[1]
     assert max(len(name.encode()) for name in names) < 255
+
+
+def test_an_export_that_is_read_back_tests_on_no_synthetic_image(run_dir, data, tmp_path):
+    out = export(run_dir, tmp_path / "out")
+    dataset = load_dataset(str(out), size=12)
+    rows = {row["file_name"]: row for row in rows_of(out / "metadata.csv")}
+    held_out = [rows[name] for name in dataset.test_files]
+    assert {row["source"] for row in held_out} == {"real"}
+    groups = {row["group"] for row in held_out}
+    learnt_from = [rows[name] for name in dataset.pool_files]
+    assert {row["source"] for row in learnt_from} == {"real", "synthetic"}
+    assert not groups & {row["group"] for row in learnt_from if row["group"]}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from augment.data.datasets import DATASETS
-from augment.data.decode import decode_image, read_header
+from augment.data.decode import read_picture
 from augment.errors import DataError
 
 
@@ -25,11 +25,13 @@ def original_image(root: Path, name: str, channels: int) -> Tensor:
     Raises DataError for an image that is gone, and for one of more than 8 bits a channel: which
     grey levels a run kept of those depends on the whole set.
     """
-    header = read_header(root / name)
-    decoded = header if isinstance(header, str) else decode_image(root / name, header[:2])
-    if isinstance(decoded, str):
-        raise DataError(f"--original-size: {root / name} cannot be read ({decoded})")
-    pixels = np.atleast_3d(decoded[0])  # [H, W, 1 or 3]
+    read = read_picture(root / name, None)  # its size
+    if not isinstance(read, str):
+        read = read_picture(root / name, (read.header.width, read.header.height))
+    if isinstance(read, str):
+        raise DataError(f"--original-size: {root / name} cannot be read ({read})")
+    assert read.decoded is not None  # a target was given
+    pixels = np.atleast_3d(read.decoded.pixels)  # [H, W, 1 or 3]
     if pixels.dtype != np.uint8:
         raise DataError(
             f"--original-size: {root / name} has more than 8 bits a channel, and a run scales "
