@@ -153,14 +153,20 @@ def finished(folder):
 
 
 def workers(process):
-    """Numbers of the worker processes of a running command."""
+    """Numbers of the worker processes of a running command: what its server has forked."""
+    servers = [child for child, line in children(process.pid) if "forkserver" in line]
+    return [worker for server in servers for worker, _ in children(server)]
+
+
+def children(parent):
+    """Number and command line of each child of a process."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parent = re.search(r"^PPid:\s*(\d+)", (folder / "status").read_text(), re.M)
+            number = re.search(r"^PPid:\s*(\d+)", (folder / "status").read_text(), re.M)
             line = (folder / "cmdline").read_text()
         except OSError:  # ended meanwhile
             continue
-        if parent and int(parent[1]) == process.pid and "spawn_main" in line:
-            found.append(int(folder.name))
+        if number and int(number[1]) == parent:
+            found.append((int(folder.name), line))
     return found
