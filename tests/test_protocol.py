@@ -8,9 +8,8 @@ import torch
 from conftest import SMOKE
 
 import augment
-from augment.data import datasets
 from augment.data.datasets import embedded_digits
-from augment.data.images import LabelledImages
+from augment.data.images import LabelledImages, pixel_hashes
 from augment.data.split import Dataset, split
 from augment.generators import GENERATORS
 from augment.generators.controls import Duplicate
@@ -180,5 +179,5 @@ def test_classifier_starts_from_the_same_weights_in_every_arm(digits, monkeypatc
 
 
 def test_duplicates_never_stand_on_both_sides(digits):
-    pool = set(datasets.pixel_hashes(digits.pool.images))
-    assert pool.isdisjoint(datasets.pixel_hashes(digits.test.images))
+    pool = set(pixel_hashes(digits.pool.images))
+    assert pool.isdisjoint(pixel_hashes(digits.test.images))
