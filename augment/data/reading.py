@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from augment.data.columns import is_number
 from augment.data.entries import SPLITS, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.folder_layout import FolderLayout, understand_folders
+from augment.data.label_tables import LabelTable
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
@@ -24,6 +26,7 @@ from augment.data.table_search import (
     metadata_tables,
     named_table,
     other_tables,
+    with_siblings,
 )
 from augment.errors import DataError, UsageError
 
@@ -51,6 +54,11 @@ def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
         for note in [*found.notes, *left_out_notes(left_out)]:
             error.add_note(note)
         raise
+    read = {entry.name for entry in layout.entries}  # a table may name what the folders left out
+    left_out = defaultdict(
+        list,
+        {kind: [name for name in names if name not in read] for kind, names in left_out.items()},
+    )
     for kind, names in layout.left_out.items():
         left_out[kind] += names
     layout.left_out = left_out
@@ -74,11 +82,8 @@ def _find_tables(
     if flags.labels == FOLDERS or flags.class_level:
         return FoundTables()
     if flags.labels:
-        found, others = named_table(root, flags, index), ReadingFlags()
-        beside = other_tables(root, listing.others, index, others)
-        path = found.tables[0].table.path.resolve()
-        found.lists = [each for each in beside.lists if each.table.path.resolve() != path]
-        return found
+        beside = other_tables(root, listing.others, index, ReadingFlags())
+        return with_siblings(named_table(root, flags, index), beside)
     found = metadata_tables(root, listing.others, index, flags)
     if not found.is_metadata:
         found = other_tables(root, listing.others, index, flags)
@@ -164,10 +169,24 @@ def _refuse_contradiction(
         column = first.columns.label or first_names(first.columns.one_hot)
         raise DataError(
             f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
-            f"{first.name} (column {column}) tell different classes: pass --labels {FOLDERS} or "
-            f"--labels {first.name}"
+            f"{first.place} (column {column}) tell different classes: pass --labels {FOLDERS} or "
+            f"--labels {first.place}"
         )
     return named_images
+
+
+def _numeric(names: list[str], choices: list[str], table: LabelTable) -> str:
+    """Name the columns of numbers that are too many to be classes, or return ""."""
+    numbers = [
+        name
+        for name in names
+        if name not in choices
+        and all(map(is_number, table.frame[name]))
+        and table.frame[name].any()
+    ]
+    if not numbers:
+        return ""
+    return f" (augment learns classes, not the numbers of {first_names(numbers)})"
 
 
 def _unsaid_label(found: FoundTables) -> str:
@@ -186,8 +205,8 @@ def _unsaid_label(found: FoundTables) -> str:
         if choices:
             return (
                 f"{table.path} {lacks}, and its column {columns.file} names the images: pass "
-                f"--labels {table.folder}{named.name}{given} --label-column with one of "
-                f"{', '.join(choices)}"
+                f"--labels {named.place}{given} --label-column with one of "
+                f"{', '.join(choices)}{_numeric(columns.unused(table.frame), choices, table)}"
             )
         if found.is_metadata:
             return f"{table.path} {lacks}, and no folders tell the classes"

@@ -10,6 +10,8 @@ from augment.data.columns import is_group_name
 from augment.data.file_index import FileIndex
 from augment.data.label_tables import LabelTable
 
+CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
+
 
 def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
     """Take the head line for a row where it names an image: such a table has no head."""
@@ -22,6 +24,20 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
     rows = [names, *table.frame.itertuples(index=False, name=None)]
     frame = pd.DataFrame(rows, columns=columns, dtype=str)
     return LabelTable(table.path, table.folder, frame, [1, *table.lines], headless=True)
+
+
+def with_splits(table: LabelTable) -> LabelTable:
+    """Write CelebA's list_eval_partition as words: 0 is train, 1 is val, 2 is test."""
+    names = list(table.frame.columns)
+    if table.stem != "list_eval_partition" or len(names) != 2:
+        return table
+    cells = [cell.strip() for cell in table.frame[names[1]]]
+    if not set(cells) <= CELEBA.keys():
+        return table
+    frame = pd.DataFrame(
+        {"image_id": table.frame[names[0]], "partition": [CELEBA[cell] for cell in cells]}
+    )
+    return LabelTable(table.path, table.folder, frame, table.lines)
 
 
 def row_an_image(table: LabelTable, index: FileIndex) -> LabelTable | None:
