@@ -31,7 +31,7 @@ _WHOSE = (  # the first that a table has is its group
 )
 _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
 GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
-IDS = {"id", "uid", "pid"}  # of nobody knows what, and of a group where it repeats
+IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
 _SAMPLE = 300  # rows that are looked at to find the column with the names of images
 
@@ -120,7 +120,12 @@ def is_group_name(name: str) -> bool:
 def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
     """Find the column that says whose image it is; of several alike the one of fewest values."""
     ids = [n for n in names if plain_name(n) in IDS]
-    repeated = [n for n in ids if len(frame) / 10 <= frame[n].nunique() < len(frame)]
+    repeated = [
+        n
+        for n in ids
+        if len(frame) / 5 <= frame[n].nunique() < len(frame)
+        and not any(_one_to_one(frame, n, other) for other in names if other != n)  # of a class
+    ]
     for tier in GROUP_TIERS:
         found = [name for name in names if tier.fullmatch(plain_name(name))]
         exact = [name for name in found if name.lower() == "group"]

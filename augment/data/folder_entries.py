@@ -142,6 +142,7 @@ def add_facts(layout: SetLayout, facts: FolderFacts, flags: ReadingFlags) -> Non
     """Add what other tables tell of images whose labels stand in a table."""
     grouped = any(entry.group for entry in layout.entries) or flags.group_by
     split = any(entry.split for entry in layout.entries)
+    layout.notes += facts.notes
     facts.groups = {} if grouped else facts.groups
     facts.splits = {} if split else facts.splits
     if not facts.groups and not facts.splits:

@@ -60,6 +60,7 @@ def _refuse_several(labels: list[str], where: str, column: str) -> None:
     Of a `column` that is called after several, less is enough.
     """
     distinct = set(labels) - {""}
+    way_out = ", and write a name of several words with _"
     plural = column in PLURALS
     for sign in ("|", ";", ",", " ", "&", "+"):
         joined = [label for label in distinct if sign in label.strip(sign)]
@@ -75,7 +76,7 @@ def _refuse_several(labels: list[str], where: str, column: str) -> None:
         if sign in "|;":
             stands_alone = any(p in singles or uses[p] > 1 for p in uses)
             sets = plural or stands_alone or max(orders.values()) > 1
-        elif sign == " " and plural and _are_tags(parts.values(), singles):
+        elif sign == " " and plural and _are_tags(parts.values(), singles, column):
             sets = True
         else:  # a name may hold a blank or a comma: all of its parts must be labels themselves
             sets = all(p in singles for each in parts.values() for p in each)
@@ -83,12 +84,18 @@ def _refuse_several(labels: list[str], where: str, column: str) -> None:
             example = sorted(known or joined)[0]
             raise DataError(
                 f"{where}: several labels a picture ('{example}'), which augment does not learn: "
-                "leave one label a picture"
+                f"leave one label a picture{way_out if sign == ' ' else ''}"
             )
 
 
-def _are_tags(rows: Collection[list[str]], singles: set[str]) -> bool:
-    """Tell whether labels are tags between blanks: few words, in sets of several lengths."""
+def _are_tags(rows: Collection[list[str]], singles: set[str], column: str) -> bool:
+    """Tell whether labels are tags between blanks: few words, in sets of several lengths.
+
+    In a column called tags one set that stands in another is enough.
+    """
+    sets = [{*row} for row in rows]
+    if column in ("tags", "keywords") and any(a < b for a in sets for b in sets):
+        return True
     words = {word for row in rows for word in row}
     lengths = {len(row) for row in rows} | ({1} if singles else set())
     uses = Counter(word for row in rows for word in row)

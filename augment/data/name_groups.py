@@ -12,7 +12,7 @@ MIN_GROUPS = 3  # fewer are no series but two kinds of name
 MIN_NAMED = 0.9  # share of names that must tell an identity
 # the subject as public archives write it: OASIS, ADNI, BIDS, TCGA, LIDC-IDRI
 _SUBJECT = re.compile(
-    r"(OAS\d_\d{4}|\d{3}_S_\d{4}|sub-[a-z\d]+|TCGA-[A-Z\d]{2}-[A-Z\d]{4}|LIDC-IDRI-\d{4})(?![a-z\d])",
+    r"(OAS\d_\d{4}|\d{3}_S_\d{4}|sub-[a-z]*\d+[a-z]*|TCGA-[A-Z\d]{2}-[A-Z\d]{4}|LIDC-IDRI-\d{4})(?![a-z\d])",
     re.IGNORECASE,
 )
 # the two eyes, breasts or hands of one person

@@ -55,13 +55,8 @@ def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
             error.add_note(note)
         raise
     read = {entry.name for entry in layout.entries}  # a table may name what the folders left out
-    left_out = defaultdict(
-        list,
-        {kind: [name for name in names if name not in read] for kind, names in left_out.items()},
-    )
-    for kind, names in layout.left_out.items():
-        left_out[kind] += names
-    layout.left_out = left_out
+    for kind, names in left_out.items():
+        layout.left_out[kind][:0] = [name for name in names if name not in read]
     layout.notes[:0] = found.notes
     return layout
 
@@ -94,6 +89,10 @@ def _find_tables(
             f"--{role}-column {name}: no table in {root} names images and has it: name one with "
             "--labels"
         )
+    if columns and found.tables and not found.is_metadata:  # tables without the column add splits
+        paths = {each.table.path for each in found.tables}
+        beside = other_tables(root, listing.others, index, ReadingFlags())
+        found.lists = [each for each in beside.lists if each.table.path not in paths]
     return found
 
 
@@ -119,6 +118,8 @@ def _decide(
         tables = found.lists
     if not tables and not folders_tell and (reason := _unsaid_label(found)):
         raise DataError(reason)
+    if not tables and not folders_tell and not folders.refusal and found.unread:
+        raise DataError(found.unread[0])
     if tables:
         layout = table_entries(root, tables, index, labels if folders_tell else {}, flags)
         if not found.is_metadata and found.lists:
@@ -177,13 +178,8 @@ def _refuse_contradiction(
 
 def _numeric(names: list[str], choices: list[str], table: LabelTable) -> str:
     """Name the columns of numbers that are too many to be classes, or return ""."""
-    numbers = [
-        name
-        for name in names
-        if name not in choices
-        and all(map(is_number, table.frame[name]))
-        and table.frame[name].any()
-    ]
+    rest = [name for name in names if name not in choices and any(table.frame[name])]
+    numbers = [name for name in rest if all(map(is_number, table.frame[name]))]
     if not numbers:
         return ""
     return f" (augment learns classes, not the numbers of {first_names(numbers)})"

@@ -16,7 +16,7 @@ from augment.data.file_index import FileIndex
 from augment.data.folder_words import split_word, tokens
 from augment.data.label_tables import LabelTable, read_table, tables_beside
 from augment.data.label_values import NAME_FILES
-from augment.data.reading_flags import ReadingFlags
+from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.table_forms import row_an_image, with_head, with_splits
 from augment.data.table_rows import NamedTable
 from augment.errors import DataError, MachineError, UsageError
@@ -36,6 +36,7 @@ class FoundTables:
     lists: list[NamedTable] = field(default_factory=list)  # without a label
     is_metadata: bool = False
     notes: list[str] = field(default_factory=list)  # of tables that are not used
+    unread: list[str] = field(default_factory=list)  # why tables are not read
 
 
 def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTables:
@@ -75,7 +76,11 @@ def metadata_tables(
         if columns is None:
             head = {column.lower() for column in table.frame.columns}
             missing = sorted({"file_name", "label"} - head)
-            raise DataError(f"{table.path} lacks the column {' and '.join(missing)}")
+            raise DataError(
+                f"{table.path} lacks the column {' and '.join(missing)}, and no other column names "
+                "the images: write the path of each image into a column file_name, or pass "
+                f"--labels {FOLDERS} if the folders tell the classes"
+            )
         if not len(table.frame):
             continue
         (found.tables if columns.label or columns.one_hot else found.lists).append(
@@ -128,6 +133,7 @@ def other_tables(
         except (DataError, MachineError) as error:
             if not name.endswith((".txt", ".xml", ".json")):  # these are many other things
                 found.notes.append(f"not used: {error}")
+                found.unread.append(str(error))
             continue
         except UsageError:
             continue  # without the column that a flag names
@@ -215,7 +221,11 @@ def with_siblings(found: FoundTables, beside: FoundTables) -> FoundTables:
     if len(kin) > 1 and "train" in splits and len(set(splits)) == len(splits):
         found.tables = kin
     paths = {each.table.path.resolve() for each in found.tables}
-    found.lists = [each for each in beside.lists if each.table.path.resolve() not in paths]
+    found.lists = [
+        each
+        for each in beside.lists
+        if each.table.path.resolve() not in paths and not (each.split and len(paths) > 1)
+    ]
     return found
 
 
