@@ -120,11 +120,12 @@ def is_group_name(name: str) -> bool:
 def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
     """Find the column that says whose image it is; of several alike the one of fewest values."""
     ids = [n for n in names if plain_name(n) in IDS]
+    classes = [n for n in names if plain_name(n) in LABEL_NAMES]
     repeated = [
         n
         for n in ids
         if len(frame) / 5 <= frame[n].nunique() < len(frame)
-        and not any(_one_to_one(frame, n, other) for other in names if other != n)  # of a class
+        and not any(_one_to_one(frame, n, label) for label in classes)
     ]
     for tier in GROUP_TIERS:
         found = [name for name in names if tier.fullmatch(plain_name(name))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from augment.data.columns import is_number
+from augment.data.columns import is_group_name, is_number
 from augment.data.entries import SPLITS, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
@@ -56,7 +56,10 @@ def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
         raise
     read = {entry.name for entry in layout.entries}  # a table may name what the folders left out
     for kind, names in left_out.items():
-        layout.left_out[kind][:0] = [name for name in names if name not in read]
+        left_out[kind] = [name for name in names if name not in read]
+    for kind, names in layout.left_out.items():
+        left_out[kind] += names
+    layout.left_out = left_out
     layout.notes[:0] = found.notes
     return layout
 
@@ -178,8 +181,10 @@ def _refuse_contradiction(
 
 def _numeric(names: list[str], choices: list[str], table: LabelTable) -> str:
     """Name the columns of numbers that are too many to be classes, or return ""."""
-    rest = [name for name in names if name not in choices and any(table.frame[name])]
-    numbers = [name for name in rest if all(map(is_number, table.frame[name]))]
+    rest = [name for name in names if name not in choices and not is_group_name(name)]
+    numbers = [
+        name for name in rest if any(table.frame[name]) and all(map(is_number, table.frame[name]))
+    ]
     if not numbers:
         return ""
     return f" (augment learns classes, not the numbers of {first_names(numbers)})"
