@@ -270,3 +270,11 @@ def test_pathology_is_a_label(tmp_path):
     words = ["BENIGN", "MALIGNANT"]
     text = table("view,pathology,path", *(("CC", words[i % 2], f"x{i}.jpg") for i in range(12)))
     assert layout(tmp_path, PAIRED, {"t.csv": text}).classes == {*words}
+
+
+def test_a_list_may_have_labels_of_several_words(tmp_path):
+    words = ["Boeing 707", "A300"]
+    found = layout(
+        tmp_path, PAIRED, {"t.txt": "\n".join(f"x{i} {words[i % 2]}" for i in range(12))}
+    )
+    assert found.classes == {*words}
