@@ -21,7 +21,7 @@ FILE_NAMES = set(
 LABEL_NAMES = set(
     "label labels labelname class classes classname classlabel category categories categoryname "
     "target diagnosis dx findinglabels finding findings species disease groundtruth choice tag "
-    "tags celltype variety level grade breed classid labelid categoryid y".split()
+    "tags celltype variety level grade breed classid labelid categoryid pathology y".split()
 )
 _WHOSE = (  # the first that a table has is its group
     "group",
@@ -31,6 +31,7 @@ _WHOSE = (  # the first that a table has is its group
 )
 _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
 GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
+IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
 _SAMPLE = 300  # rows that are looked at to find the column with the names of images
 
@@ -67,7 +68,9 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
         (n for n in rest if n.lower() == "source" and "synthetic" in set(frame[n])), ""
     )
     taken = {found.split, found.group, found.source}
-    rest = [name for name in rest if name not in taken]
+    rest = [name for name in rest if name not in taken and plain_name(name) not in SPLIT_NAMES]
+    if "x" in map(plain_name, rest):  # coordinates of a box
+        rest = [name for name in rest if plain_name(name) not in ("x", "y")]
     found.label = named.get("label", "")
     if not found.label:
         found.labels = _label_columns(table, rest)
@@ -116,13 +119,21 @@ def is_group_name(name: str) -> bool:
 
 def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
     """Find the column that says whose image it is; of several alike the one of fewest values."""
+    ids = [n for n in names if plain_name(n) in IDS]
+    classes = [n for n in names if plain_name(n) in LABEL_NAMES]
+    repeated = [
+        n
+        for n in ids
+        if len(frame) / 5 <= frame[n].nunique() < len(frame)
+        and not any(_one_to_one(frame, n, label) for label in classes)
+    ]
     for tier in GROUP_TIERS:
         found = [name for name in names if tier.fullmatch(plain_name(name))]
         exact = [name for name in found if name.lower() == "group"]
         several = [name for name in found if frame[name].nunique() > 1]
         if exact or several:
             return (exact or sorted(several, key=lambda name: frame[name].nunique()))[0]
-    return ""
+    return repeated[0] if repeated else ""
 
 
 def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> str:
@@ -179,6 +190,11 @@ def _number(cell: str) -> str:
 def is_integer(cell: str) -> bool:
     """Tell whether a cell is a whole number."""
     return re.fullmatch(r"[+-]?\d+", cell.strip()) is not None
+
+
+def is_number(cell: str) -> bool:
+    """Tell whether a cell is a number or empty."""
+    return re.fullmatch(r"([+-]?\d*[.,]?\d+([eE][+-]?\d+)?)?", cell.strip()) is not None
 
 
 def hot_columns(frame: pd.DataFrame, names: list[str]) -> list[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
+from typing import NoReturn
 
 from augment.data.entries import ImageEntry, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
@@ -12,11 +13,12 @@ from augment.data.folder_layout import FolderLayout
 from augment.data.folder_levels import Place
 from augment.data.label_tables import read_table
 from augment.data.listing import Listing
-from augment.data.name_groups import clear_groups, groups_by_name, series_note
+from augment.data.name_groups import clear_groups, groups_by_name, recordings, series_note
 from augment.data.raw import first_names
-from augment.data.reading_flags import ReadingFlags
+from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.table_rows import NamedTable, Rows, read_rows
 from augment.data.table_search import FoundTables, split_lists
+from augment.errors import DataError
 
 # what is no picture although it is told by its suffix: a folder of these is no class
 NO_PICTURES = set(
@@ -42,8 +44,9 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
     lists = split_lists(found)
     for split, tables in lists.items():
         for named in tables:
-            rows = _rows(root, named, index, labels)
-            facts.splits |= dict.fromkeys((e.name for e in rows.entries), split)
+            for entry in _rows(root, named, index, labels).entries:
+                if facts.splits.setdefault(entry.name, split) != split:
+                    _refuse_lists(found, entry.name, split, facts.splits[entry.name])
     if facts.splits and "train" not in lists:
         facts.splits = dict.fromkeys(index.images, "train") | facts.splits
     if len({facts.splits[path] for path in images if path in facts.splits}) < 2:
@@ -74,6 +77,16 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
             facts.splits |= splits
             facts.sources.append("splits from train_test_split.txt")
     return facts
+
+
+def _refuse_lists(found: FoundTables, image: str, *splits: str) -> NoReturn:
+    """Raise DataError: an image stands in the lists of two splits."""
+    lists = [f"{each.table.folder}{each.name}" for each in found.lists if each.split]
+    raise DataError(
+        f"{image} is in the split {splits[1]} by one list and in {splits[0]} by another: several "
+        f"splits lie in {first_names(sorted(lists))}: pass --labels with one list of the split to "
+        f"use, or --labels {FOLDERS} for a test set held out"
+    )
 
 
 def _rows(root: Path, named: NamedTable, index: FileIndex, labels: dict[str, str]) -> Rows:
@@ -129,6 +142,7 @@ def add_facts(layout: SetLayout, facts: FolderFacts, flags: ReadingFlags) -> Non
     """Add what other tables tell of images whose labels stand in a table."""
     grouped = any(entry.group for entry in layout.entries) or flags.group_by
     split = any(entry.split for entry in layout.entries)
+    layout.notes += facts.notes
     facts.groups = {} if grouped else facts.groups
     facts.splits = {} if split else facts.splits
     if not facts.groups and not facts.splits:
@@ -153,8 +167,8 @@ def _groups(places: list[Place], facts: FolderFacts, flags: ReadingFlags) -> tup
     if flags.group_by == "none":
         return [""] * len(paths), ""
     if flags.group_by == "name":
-        return groups_by_name(paths), "groups from names"
-    found = [place.group for place in places]
+        return groups_by_name(paths, labels), "groups from names"
+    found = recordings([place.group for place in places])
     if flags.group_by == "folder":
         parents = [path.rpartition("/")[0] for path in paths]
         return [g or p for g, p in zip(found, parents, strict=True)], "groups from folders"

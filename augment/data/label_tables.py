@@ -63,7 +63,10 @@ def decode_text(path: Path, what: str) -> str:
     try:
         return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no {what} in UTF-8: {error}") from None
+        raise DataError(
+            f"{path} is no {what} in UTF-8: {error}: save it as UTF-8 (a spreadsheet calls it CSV "
+            "UTF-8)"
+        ) from None
 
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from augment.data.columns import Columns, hot_columns, is_integer
+from augment.data.annotation_files import SEVERAL
+from augment.data.columns import Columns, hot_columns, is_integer, plain_name
 from augment.data.raw import first_names
 from augment.errors import DataError
 
@@ -21,6 +23,7 @@ NAME_FILES = re.compile(
     re.IGNORECASE,
 )
 NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)
+PLURALS = set("labels tags findings findinglabels diagnoses classes categories keywords".split())
 MOST_VALUES = 20  # whole numbers that are classes without a second look
 
 
@@ -34,15 +37,31 @@ def row_labels(frame: pd.DataFrame, columns: Columns, where: str) -> list[str]:
                 "augment does not learn: choose one column with --label-column"
             )
         return [row[0].strip() if row else "" for row in hot]
-    labels = [cell.strip() for cell in frame[columns.label]]
-    _refuse_several(labels, f"{where} column {columns.label}")
+    labels = [_without_brackets(cell.strip()) for cell in frame[columns.label]]
+    _refuse_several(labels, f"{where} column {columns.label}", plain_name(columns.label))
     _refuse_numbers(labels, f"{where} column {columns.label}")
     return labels
 
 
-def _refuse_several(labels: list[str], where: str) -> None:
-    """Raise DataError if labels are sets: A|B, or "A B" where A and B are labels too."""
+def _without_brackets(cell: str) -> str:
+    """Read a list as Python prints it: N for ['N'], N|D for ['N', 'D']."""
+    if not re.fullmatch(r"\[\s*(['\"]).*\1\s*\]", cell):
+        return cell
+    try:
+        found = ast.literal_eval(cell)
+    except (ValueError, SyntaxError):
+        return cell
+    return SEVERAL.join(map(str, found))
+
+
+def _refuse_several(labels: list[str], where: str, column: str) -> None:
+    """Raise DataError if labels are sets: A|B, or "A B" where A and B are labels too.
+
+    Of a `column` that is called after several, less is enough.
+    """
     distinct = set(labels) - {""}
+    way_out = ", and write a name of several words with _"
+    plural = column in PLURALS
     for sign in ("|", ";", ",", " ", "&", "+"):
         joined = [label for label in distinct if sign in label.strip(sign)]
         if not joined:
@@ -55,15 +74,33 @@ def _refuse_several(labels: list[str], where: str) -> None:
         ]
         orders = Counter(frozenset(each) for each in parts.values())
         if sign in "|;":
-            sets = bool(known) or max(orders.values()) > 1
+            stands_alone = any(p in singles or uses[p] > 1 for p in uses)
+            sets = plural or stands_alone or max(orders.values()) > 1
+        elif sign == " " and plural and _are_tags(parts.values(), singles, column):
+            sets = True
         else:  # a name may hold a blank or a comma: all of its parts must be labels themselves
             sets = all(p in singles for each in parts.values() for p in each)
         if sets:
             example = sorted(known or joined)[0]
             raise DataError(
                 f"{where}: several labels a picture ('{example}'), which augment does not learn: "
-                "leave one label a picture"
+                f"leave one label a picture{way_out if sign == ' ' else ''}"
             )
+
+
+def _are_tags(rows: Collection[list[str]], singles: set[str], column: str) -> bool:
+    """Tell whether labels are tags between blanks: few words, in sets of several lengths.
+
+    In a column called tags one set that stands in another is enough.
+    """
+    sets = [{*row} for row in rows]
+    if column in ("tags", "keywords") and any(a < b for a in sets for b in sets):
+        return True
+    words = {word for row in rows for word in row}
+    lengths = {len(row) for row in rows} | ({1} if singles else set())
+    uses = Counter(word for row in rows for word in row)
+    recur = sum(uses[word] > 1 or word in singles for word in words)
+    return len(lengths) > 1 and len(words) < len(rows) + len(singles) and 2 * recur > len(words)
 
 
 def _refuse_numbers(labels: list[str], where: str) -> None:

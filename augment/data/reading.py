@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from augment.data.columns import is_group_name, is_number
 from augment.data.entries import SPLITS, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.folder_layout import FolderLayout, understand_folders
+from augment.data.label_tables import LabelTable
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
@@ -24,6 +26,7 @@ from augment.data.table_search import (
     metadata_tables,
     named_table,
     other_tables,
+    with_siblings,
 )
 from augment.errors import DataError, UsageError
 
@@ -51,6 +54,9 @@ def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
         for note in [*found.notes, *left_out_notes(left_out)]:
             error.add_note(note)
         raise
+    read = {entry.name for entry in layout.entries}  # a table may name what the folders left out
+    for kind, names in left_out.items():
+        left_out[kind] = [name for name in names if name not in read]
     for kind, names in layout.left_out.items():
         left_out[kind] += names
     layout.left_out = left_out
@@ -74,11 +80,8 @@ def _find_tables(
     if flags.labels == FOLDERS or flags.class_level:
         return FoundTables()
     if flags.labels:
-        found, others = named_table(root, flags, index), ReadingFlags()
-        beside = other_tables(root, listing.others, index, others)
-        path = found.tables[0].table.path.resolve()
-        found.lists = [each for each in beside.lists if each.table.path.resolve() != path]
-        return found
+        beside = other_tables(root, listing.others, index, ReadingFlags())
+        return with_siblings(named_table(root, flags, index), beside)
     found = metadata_tables(root, listing.others, index, flags)
     if not found.is_metadata:
         found = other_tables(root, listing.others, index, flags)
@@ -89,6 +92,10 @@ def _find_tables(
             f"--{role}-column {name}: no table in {root} names images and has it: name one with "
             "--labels"
         )
+    if columns and found.tables and not found.is_metadata:  # tables without the column add splits
+        paths = {each.table.path for each in found.tables}
+        beside = other_tables(root, listing.others, index, ReadingFlags())
+        found.lists = [each for each in beside.lists if each.table.path not in paths]
     return found
 
 
@@ -114,6 +121,8 @@ def _decide(
         tables = found.lists
     if not tables and not folders_tell and (reason := _unsaid_label(found)):
         raise DataError(reason)
+    if not tables and not folders_tell and not folders.refusal and found.unread:
+        raise DataError(found.unread[0])
     if tables:
         layout = table_entries(root, tables, index, labels if folders_tell else {}, flags)
         if not found.is_metadata and found.lists:
@@ -164,10 +173,21 @@ def _refuse_contradiction(
         column = first.columns.label or first_names(first.columns.one_hot)
         raise DataError(
             f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
-            f"{first.name} (column {column}) tell different classes: pass --labels {FOLDERS} or "
-            f"--labels {first.name}"
+            f"{first.place} (column {column}) tell different classes: pass --labels {FOLDERS} or "
+            f"--labels {first.place}"
         )
     return named_images
+
+
+def _numeric(names: list[str], choices: list[str], table: LabelTable) -> str:
+    """Name the columns of numbers that are too many to be classes, or return ""."""
+    rest = [name for name in names if name not in choices and not is_group_name(name)]
+    numbers = [
+        name for name in rest if any(table.frame[name]) and all(map(is_number, table.frame[name]))
+    ]
+    if not numbers:
+        return ""
+    return f" (augment learns classes, not the numbers of {first_names(numbers)})"
 
 
 def _unsaid_label(found: FoundTables) -> str:
@@ -186,8 +206,8 @@ def _unsaid_label(found: FoundTables) -> str:
         if choices:
             return (
                 f"{table.path} {lacks}, and its column {columns.file} names the images: pass "
-                f"--labels {table.folder}{named.name}{given} --label-column with one of "
-                f"{', '.join(choices)}"
+                f"--labels {named.place}{given} --label-column with one of "
+                f"{', '.join(choices)}{_numeric(columns.unused(table.frame), choices, table)}"
             )
         if found.is_metadata:
             return f"{table.path} {lacks}, and no folders tell the classes"

@@ -111,7 +111,9 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
     if column := next((each.columns.split for each in tables if each.columns.split), ""):
         return f"splits from column {column}"
     if len(tables) > 1 and len({each.split for each in tables} - {""}) > 1:
-        where = [each.table.folder.rstrip("/") or each.name for each in tables]
+        where = [each.table.folder.rstrip("/") for each in tables]
+        if not all(where) or len(set(where)) < len(where):  # all in one folder
+            where = [each.name for each in tables]
         return f"splits from {first_names(where)}"
     if len({entry.split for entry in layout.entries} - {"synthetic"}) == 1:  # train.csv alone
         layout.entries = [
@@ -146,7 +148,7 @@ def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:
     if column and not flags.group_by:
         return f"groups from column {column}" if any(entry.group for entry in entries) else ""
     if flags.group_by == "name":
-        groups, how = groups_by_name(paths), "groups from names"
+        groups, how = groups_by_name(paths, labels), "groups from names"
     elif flags.group_by == "folder":
         groups, how = [path.rpartition("/")[0] for path in paths], "groups from folders"
     elif groups := groups_by_patient_folder(paths):

@@ -10,11 +10,15 @@ from augment.data.columns import is_group_name
 from augment.data.file_index import FileIndex
 from augment.data.label_tables import LabelTable
 
+CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
+
 
 def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
     """Take the head line for a row where it names an image: such a table has no head."""
     names = [str(name) for name in table.frame.columns]
-    if table.headless or table.path.suffix not in (".csv", ".tsv"):
+    if table.headless:
+        return _name_and_label(table, index)
+    if table.path.suffix not in (".csv", ".tsv"):
         return table
     if not any(len(index.find(name, table.folder)) == 1 for name in names if "." in name):
         return table
@@ -22,6 +26,31 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
     rows = [names, *table.frame.itertuples(index=False, name=None)]
     frame = pd.DataFrame(rows, columns=columns, dtype=str)
     return LabelTable(table.path, table.folder, frame, [1, *table.lines], headless=True)
+
+
+def _name_and_label(table: LabelTable, index: FileIndex) -> LabelTable:
+    """Part the lines of a list of one column where each is an image's name and a label of words."""
+    if list(table.frame.columns) != ["1"] or not len(table.frame):
+        return table
+    pairs = [cell.partition(" ")[::2] for cell in table.frame["1"]]
+    if not all(label and len(index.find(name, table.folder)) == 1 for name, label in pairs):
+        return table
+    frame = pd.DataFrame(pairs, columns=["1", "2"], dtype=str)
+    return LabelTable(table.path, table.folder, frame, table.lines, headless=True)
+
+
+def with_splits(table: LabelTable) -> LabelTable:
+    """Write CelebA's list_eval_partition as words: 0 is train, 1 is val, 2 is test."""
+    names = list(table.frame.columns)
+    if table.stem != "list_eval_partition" or len(names) != 2:
+        return table
+    cells = [cell.strip() for cell in table.frame[names[1]]]
+    if not set(cells) <= CELEBA.keys():
+        return table
+    frame = pd.DataFrame(
+        {"image_id": table.frame[names[0]], "partition": [CELEBA[cell] for cell in cells]}
+    )
+    return LabelTable(table.path, table.folder, frame, table.lines)
 
 
 def row_an_image(table: LabelTable, index: FileIndex) -> LabelTable | None:

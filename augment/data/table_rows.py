@@ -31,6 +31,11 @@ class NamedTable:
         return bool(self.columns.label or self.columns.one_hot)
 
     @property
+    def place(self) -> str:
+        """Path of the file below the set, as --labels takes it."""
+        return f"{self.table.folder}{self.name}"
+
+    @property
     def name(self) -> str:
         """Name of the file, for sentences."""
         return self.table.path.name

@@ -16,8 +16,8 @@ from augment.data.file_index import FileIndex
 from augment.data.folder_words import split_word, tokens
 from augment.data.label_tables import LabelTable, read_table, tables_beside
 from augment.data.label_values import NAME_FILES
-from augment.data.reading_flags import ReadingFlags
-from augment.data.table_forms import row_an_image, with_head
+from augment.data.reading_flags import FOLDERS, ReadingFlags
+from augment.data.table_forms import row_an_image, with_head, with_splits
 from augment.data.table_rows import NamedTable
 from augment.errors import DataError, MachineError, UsageError
 
@@ -36,6 +36,7 @@ class FoundTables:
     lists: list[NamedTable] = field(default_factory=list)  # without a label
     is_metadata: bool = False
     notes: list[str] = field(default_factory=list)  # of tables that are not used
+    unread: list[str] = field(default_factory=list)  # why tables are not read
 
 
 def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTables:
@@ -46,7 +47,8 @@ def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTable
         raise UsageError(f"--labels {given}: no such file in {root}, nor by itself")
     inside = path.resolve().is_relative_to(root.resolve())
     folder = path.resolve().relative_to(root.resolve()).parent.as_posix() if inside else "."
-    table = with_head(read_table(path, "" if folder == "." else f"{folder}/"), index)
+    table = with_splits(read_table(path, "" if folder == "." else f"{folder}/"))
+    table = with_head(table, index)
     columns = find_columns(table, index, flags)
     by_folder = row_an_image(table, index) if columns is None else None
     if by_folder is not None:
@@ -74,7 +76,11 @@ def metadata_tables(
         if columns is None:
             head = {column.lower() for column in table.frame.columns}
             missing = sorted({"file_name", "label"} - head)
-            raise DataError(f"{table.path} lacks the column {' and '.join(missing)}")
+            raise DataError(
+                f"{table.path} lacks the column {' and '.join(missing)}, and no other column names "
+                "the images: write the path of each image into a column file_name, or pass "
+                f"--labels {FOLDERS} if the folders tell the classes"
+            )
         if not len(table.frame):
             continue
         (found.tables if columns.label or columns.one_hot else found.lists).append(
@@ -116,7 +122,8 @@ def other_tables(
             )
             continue
         try:
-            table = with_head(read_table(root / name, f"{folder}/" if folder else ""), index)
+            table = with_splits(read_table(root / name, f"{folder}/" if folder else ""))
+            table = with_head(table, index)
             columns = find_columns(table, index, flags)
             if columns is None or not _names_images(table, columns.file, index):
                 by_folder = row_an_image(table, index)
@@ -126,6 +133,7 @@ def other_tables(
         except (DataError, MachineError) as error:
             if not name.endswith((".txt", ".xml", ".json")):  # these are many other things
                 found.notes.append(f"not used: {error}")
+                found.unread.append(str(error))
             continue
         except UsageError:
             continue  # without the column that a flag names
@@ -180,9 +188,45 @@ def chosen_tables(found: FoundTables) -> list[NamedTable]:
             unused = [each.name for each in tables if not each.split]
             found.notes += [f"not used: {', '.join(unused)}"] if unused else []
             return parts
-    first, *others = tables
-    names = ", ".join(f"{each.name} ({_label_name(each)})" for each in (first, *others[:2]))
+    kinds = {(each.table.folder, _family(each)): each for each in reversed(tables)}
+    shown = list(kinds.values())[::-1] if len(kinds) > 1 else tables
+    names = ", ".join(f"{each.place} ({_label_name(each)})" for each in shown[:3])
     raise DataError(f"several tables name the images: {names}: choose one with --labels")
+
+
+def _family(named: NamedTable) -> str:
+    """Return the name of a table without the split in it: images_variant of images_variant_val."""
+    word = split_word(named.table.stem)
+    return " ".join(word[1]) if word else named.table.stem
+
+
+def with_siblings(found: FoundTables, beside: FoundTables) -> FoundTables:
+    """Add to a table of --labels that is named after a split those of the other splits.
+
+    They lie in one folder, and their names and columns differ by the split alone.
+    """
+    given = found.tables[0]
+    place = given.table.path.resolve()
+    others = [*beside.tables, *beside.lists]
+    own = [each for each in others if each.split and each.table.path.resolve() == place]
+    kin = [
+        each
+        for each in others
+        if own
+        and each.split
+        and (each.table.folder, _family(each)) == (own[0].table.folder, _family(own[0]))
+        and each.columns == own[0].columns
+    ]
+    splits = [each.split for each in kin]
+    if len(kin) > 1 and "train" in splits and len(set(splits)) == len(splits):
+        found.tables = kin
+    paths = {each.table.path.resolve() for each in found.tables}
+    found.lists = [
+        each
+        for each in beside.lists
+        if each.table.path.resolve() not in paths and not (each.split and len(paths) > 1)
+    ]
+    return found
 
 
 def _label_name(named: NamedTable) -> str:
