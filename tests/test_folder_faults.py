@@ -107,6 +107,17 @@ READ = {
         classes={f"s{p}": 6 for p in range(3)},
         splits={"train": 12, "test": 6},
     ),
+    "images without a class beside the level given": dict(
+        files=[*each("train/{c}/images/{i}.png", 4, c=AB), *numbered("test/images/{i}.png", 3)],
+        class_level=2,
+        classes={"leaf": 4, "rust": 4},
+        splits={"train": 8},
+    ),
+    "photo as a class": dict(
+        files=each("{c}/{i}.png", 3, c=["photo", "sketch"]),
+        class_level=1,
+        classes={"photo": 3, "sketch": 3},
+    ),
     "numbers of WordNet": dict(
         files=each("n0144{p}/{i}.png", 3, p=["3537", "3538"]),
         classes={"n01443537": 3, "n01443538": 3},
@@ -144,6 +155,17 @@ def test_folders_are_read(tmp_path, name):
             1,
             "old/ of level 1 holds folders of the same names as beside it",
         ),
+        (
+            [
+                f"fold{k}/{s}/{c}/{i}.png"
+                for k in (1, 2)
+                for s in ("train", "val")
+                for c in AB
+                for i in (1, 2)
+            ],
+            None,
+            "fold1, fold2 hold splits each: give the path of one",
+        ),
         (each("Base1{p}/{i}.tif", 3, p=range(3)), None, "differ by a number alone.*-level 1 if"),
         (each("set/kos{p:02d}/Part{i}.jpg", 3, p=range(5)), None, "number alone.*-level 2 if"),
         (each("P{p:02d}/{i}.png", 3, p=range(1, 6)), None, "P01, P02, P03 .* number alone"),
@@ -171,6 +193,14 @@ def test_folder_of_masks_is_no_class_where_folders_are_asked_for(tmp_path):
     )
     with pytest.raises(DataError, match="ISIC_Training_Data are named after parts"):
         read_layout(tmp_path, ReadingFlags(labels=FOLDERS))
+
+
+@pytest.mark.parametrize("names", [["images"], ["train_images", "test_images"]])
+def test_what_would_be_refused_is_not_offered(tmp_path, names):
+    build(tmp_path, each("{c}/{i}.png", 3, c=names))
+    with pytest.raises(DataError) as caught:
+        read_layout(tmp_path, ReadingFlags(labels=FOLDERS))
+    assert "class-level" not in str(caught.value)
 
 
 def test_sheets_beside_class_folders_are_told(tmp_path):

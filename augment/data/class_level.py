@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from augment.data.entries import LeftOut, Place
 from augment.data.folder_levels import Reading, grouped_by_folder, without_common_folders
-from augment.data.folder_words import is_label_folder, is_media_folder, is_named_masks, splits_among
+from augment.data.folder_words import is_no_class, splits_among
 from augment.data.raw import first_names
 
 UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
@@ -16,8 +18,9 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
 
     A level whose folders are named after splits or masks is refused.
     """
-    left_out[OUTSIDE] += [place.path for place in places if len(place.dirs) < level]
-    inside = [place for place in places if len(place.dirs) >= level]
+    inside = _class_images(places, level)
+    kept = set(inside)
+    left_out[OUTSIDE] += [place.path for place in places if place not in kept]
     depth = max((len(place.dirs) for place in inside), default=0)
     names = [_names_at(inside, n) for n in range(1, depth + 1)]
     if refusal := _refused(inside, names, level):
@@ -38,6 +41,18 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
     return found, f"the folders of level {level}", ""
 
 
+def _class_images(places: list[Place], level: int) -> list[Place]:
+    """Return what stands in a folder of the level, without val/images/ beside train/cat/."""
+    inside = [place for place in places if len(place.dirs) >= level]
+    beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for place in inside:
+        beside[place.dirs[: level - 1]].add(place.dirs[level - 1])
+    alone = {parent for parent, names in beside.items() if all(map(is_no_class, names))}
+    if len(alone) == len(beside):
+        return inside
+    return [place for place in inside if place.dirs[: level - 1] not in alone]
+
+
 def _names_at(places: list[Place], level: int) -> set[str]:
     """Return the names of the folders of a level."""
     return {place.dirs[level - 1] for place in places if len(place.dirs) >= level}
@@ -53,7 +68,7 @@ def _refused(places: list[Place], names: list[set[str]], level: int) -> str:
     deeper = {p.dirs[level - 1] for p in places if len(p.dirs) > level and p.dirs[level] in direct}
     if len(set(splits.values())) > 1 or set(splits) == own:
         what = f"{first_names(sorted(splits))} of level {level} are splits, not classes"
-    elif all(map(_is_no_class, own)):
+    elif all(map(is_no_class, own)):
         what = f"{first_names(sorted(own))} of level {level} are named after images or masks"
     elif holding := sorted(deeper - direct):
         return (
@@ -64,7 +79,7 @@ def _refused(places: list[Place], names: list[set[str]], level: int) -> str:
         return ""
     offered = []
     for n, each in enumerate(names, 1):
-        classes = {d for d in each if d not in splits_among(each) and not _is_no_class(d)}
+        classes = {d for d in each if d not in splits_among(each) and not is_no_class(d)}
         if n != level and len(classes) > 1:
             offered.append(f"{n}: {first_names(sorted(classes))}")
     way_out = (
@@ -73,8 +88,3 @@ def _refused(places: list[Place], names: list[set[str]], level: int) -> str:
         else "name a table with --labels"
     )
     return f"the folders {what}: {way_out}"
-
-
-def _is_no_class(name: str) -> bool:
-    """Tell whether a folder is named after images or masks alone."""
-    return is_media_folder(name) or is_label_folder(name) or is_named_masks(name)

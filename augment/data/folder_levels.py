@@ -10,7 +10,12 @@ import re
 from collections import defaultdict
 
 from augment.data.entries import SPLITS, Place
-from augment.data.folder_refusals import splits_in_some, two_readings, unsure_classes
+from augment.data.folder_refusals import (
+    splits_in_each,
+    splits_in_some,
+    two_readings,
+    unsure_classes,
+)
 from augment.data.folder_words import (
     MORE_SPLITS,
     are_containers,
@@ -44,7 +49,7 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
     if lower and {name.lower() for name in lower} <= NAMED_SPLITS:
         third = {place.dirs[2] for place in places if len(place.dirs) > 2}
         if third and kind_of(third) == "words":
-            return [], "", two_readings(places, tops, third)
+            return [], "", splits_in_each(places, tops, third)
         split = [
             p.below()._replace(label=p.dirs[0], split=MORE_SPLITS[p.dirs[1].lower()]).below()
             for p in places

@@ -6,7 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from augment.data.entries import Place
-from augment.data.folder_words import are_containers, are_numbered, is_identity, splits_among
+from augment.data.folder_words import (
+    are_containers,
+    are_numbered,
+    is_identity,
+    is_no_class,
+    splits_among,
+)
 from augment.data.raw import first_names
 
 
@@ -47,6 +53,13 @@ def unsure_classes(places: list[Place], tops: list[str]) -> str:
     )
 
 
+def splits_in_each(places: list[Place], tops: list[str], third: Collection[str]) -> str:
+    """Say that each folder holds a set with splits of its own: FOLD/train/CLASS."""
+    if are_containers(tops):
+        return f"{first_names(sorted(tops))} hold splits each: give the path of one of them"
+    return two_readings(places, tops, third)
+
+
 def splits_in_some(places: list[Place], children: dict[str, set[str]]) -> str:
     """Say that one folder holds splits and another one none: two forms of a set; or ""."""
     splits = {top: {*splits_among(names).values()} for top, names in children.items()}
@@ -61,7 +74,9 @@ def splits_in_some(places: list[Place], children: dict[str, set[str]]) -> str:
 
 
 def _confirmed(places: list[Place], names: Collection[str]) -> str:
-    """Offer to confirm that these folders are the classes."""
+    """Offer to confirm that these folders are the classes, unless that would be refused."""
+    if len(names) < 2 or set(splits_among(names)) == set(names) or all(map(is_no_class, names)):
+        return ""
     level = _level_of(places, names) or "with their level"
     return f", or pass --class-level {level} if these are the classes"
 

@@ -169,6 +169,11 @@ def is_media_folder(name: str) -> bool:
     return name.lower() in MEDIA
 
 
+def is_no_class(name: str) -> bool:
+    """Tell whether a folder is named after images or masks alone."""
+    return is_media_folder(name) or is_label_folder(name) or is_named_masks(name)
+
+
 def series_key(stem: str) -> str:
     """Return the name of a file without its last counter: "A12_3" → "A12"; "" if nothing is left.
 
