@@ -1,5 +1,6 @@
 """Folders read under --class-level and beside masks, patients and copies: rightly or refused."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -250,3 +251,9 @@ def test_versions_of_an_image_stay_on_one_side(tmp_path):
     )
     assert len(pool | test) == 16
     assert not pool & test
+
+
+def test_rows_of_a_table_are_no_names_of_classes(tmp_path):
+    records = [{"image": f"img/{i}.png", "label": str(i % 2)} for i in range(6)]
+    build(tmp_path, numbered("img/{i}.png", 6), {"my labels.json": json.dumps(records)})
+    assert read_layout(tmp_path, ReadingFlags()).classes == {"0", "1"}
