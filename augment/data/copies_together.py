@@ -25,9 +25,18 @@ _WORD = (
     r"(?:aug(?:mented)?|h?flip(?:ped|lr|ud)?|vflip|mirror(?:ed)?|rot(?:ate|ated|ation)?|turn(?:ed)?|"
     r"bright(?:er|ness|ened)?|dark(?:er|ened)?|contrast|gamma|nois[ey]|blur(?:red|ry)?|"
     r"sharp(?:en|ened)?|crop(?:ped)?|zoom(?:ed)?|shift(?:ed)?|translated?|shear(?:ed)?|scaled?|hue|"
-    r"saturation|colou?r|jitter|transposed?|elastic|distort(?:ed)?|resized?|thumb(?:nail)?|copy)"
+    r"saturation|colou?r|jitter|(?:final[_\-])?masked|segmented|gr[ae]y(?:scale)?|transposed?|elastic|distort(?:ed)?|resized?|thumb(?:nail)?|copy)"
     r"(?:[_\-]?(?:\d+|lr|ud|h|v|x|y|horizontal(?:ly)?|vertical(?:ly)?|deg))*"
 )
+# folders of versions of the same files: Original/CLASS/1.jpg beside Augmented/CLASS/1_02.jpg
+_VERSIONS = re.compile(
+    r"(?:(?:raw|orig|originals?|colou?r|gr[ae]y(?:scale)?|segmented|masked|cropped|resized|enhanced|"
+    r"processed|preprocessed|aug|augmented|augmentation)"
+    r"(?:[ _\-]?(?:images?|imgs?|data|dataset|set|version))?)",
+    re.IGNORECASE,
+)
+# Keras: the name of the image as prefix, the number in the batch, a random number
+_KERAS = re.compile(r"aug(?:mented)?[ _\-]+(.+)_\d+_\d+", re.IGNORECASE)
 _ADDITIONS = (
     re.compile(rf"[ _.\-]+\(?{_WORD}\)?(?: \(\d+\))?$", re.IGNORECASE),
     re.compile(rf"^{_WORD}[ _.\-]+", re.IGNORECASE),
@@ -43,7 +52,7 @@ def join_copies(raw: RawDataset, notes: list[str]) -> list[str]:
     Equal images are linked by the split itself. A set without copies keeps the groups that it has.
     """
     groups = raw.groups or [""] * len(raw.files)
-    links = np.concatenate([_links_by_pixels(raw, notes), _links_by_name(raw.files)])
+    links = np.concatenate([_links_by_pixels(raw, notes), _links_by_name(raw.files, raw.labels)])
     if not len(links):
         return groups
     copy_of = _components(links, len(raw.files))  # [N]
@@ -95,22 +104,43 @@ def _links_by_pixels(raw: RawDataset, notes: list[str]) -> np.ndarray:
     return links[~similar[links[:, 0]]]
 
 
-def _links_by_name(files: Sequence[str]) -> np.ndarray:
-    """Find pairs [P, 2] of files of one folder of which names say that they are one image."""
+def _links_by_name(files: Sequence[str], labels: Sequence[int]) -> np.ndarray:
+    """Find pairs [P, 2] of files of one folder of which names say that they are one image.
+
+    Folders that are versions of each other, as Original/cat and Augmented/cat, count as one, but
+    for images of different classes: the versions may be the classes.
+    """
     sources: dict[tuple[str, str], list[int]] = defaultdict(list)  # folder, source → indices
     named = [(folder, posixpath.splitext(name)[0]) for folder, name in map(posixpath.split, files)]
+    folders = {folder: _without_version(folder) for folder, _ in named}
+    stems: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for folder, stem in named:
+        stems[folders[folder]][stem].add(folder)
     for i, (folder, stem) in enumerate(named):
-        sources[folder, _source(stem)].append(i)
-    n_files = Counter(folder for folder, _ in named)
+        key = folders[folder]
+        sources[key, _counted_source(_source(stem), folder, stems[key])].append(i)
+    n_files = Counter(folders[folder] for folder, _ in named)
     links = [
         (same[0], i)
         for (folder, source), same in sources.items()
         if len(same) > 1
         and len(same) <= MAX_SOURCE_SHARE * n_files[folder]
-        and any(named[i][1] != source for i in same)
+        and (any(named[i][1] != source for i in same) or len({named[i][0] for i in same}) > 1)
         for i in same[1:]
+        if labels[i] == labels[same[0]] or named[i][0] == named[same[0]][0]
     ]
     return np.array(links, int).reshape(-1, 2)
+
+
+def _without_version(folder: str) -> str:
+    """Take the names of versions out of a folder's path."""
+    return "/".join(each for each in folder.split("/") if not _VERSIONS.fullmatch(each))
+
+
+def _counted_source(stem: str, folder: str, stems: dict[str, set[str]]) -> str:
+    """Strip the counter of a copy, 1_02, where another version of its folder holds the image, 1."""
+    shorter = re.sub(r"[_\-]\d+$", "", stem)
+    return shorter if stems.get(shorter, set()) - {folder} else stem
 
 
 def _source(stem: str) -> str:
@@ -122,6 +152,8 @@ def _source(stem: str) -> str:
 
 def _strip(stem: str) -> str:
     """Strip one such word, unless nothing would be left."""
+    if found := _KERAS.fullmatch(stem):
+        return found[1]
     for addition in _ADDITIONS:
         if shorter := addition.sub("", stem, count=1):
             stem = shorter

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 # name of a folder, or word in a table, in lower case → split
 SPLITS = {
@@ -18,6 +19,20 @@ SPLITS = {
 }
 
 LeftOut = defaultdict[str, list[str]]  # kind → names, relative to the root
+
+
+class Place(NamedTuple):
+    """An image's path, and what the folders on it say."""
+
+    path: str
+    dirs: tuple[str, ...]  # folders whose meaning is still open, from the top
+    label: str = ""
+    split: str = ""
+    group: str = ""
+
+    def below(self, levels: int = 1) -> Place:
+        """Return it without its upper folders."""
+        return self._replace(dirs=self.dirs[levels:])
 
 
 @dataclass(frozen=True)

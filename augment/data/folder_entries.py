@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import NoReturn
 
-from augment.data.entries import ImageEntry, LeftOut, SetLayout
+from augment.data.entries import ImageEntry, LeftOut, Place, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_layout import FolderLayout
-from augment.data.folder_levels import Place
 from augment.data.label_tables import read_table
 from augment.data.listing import Listing
 from augment.data.name_groups import clear_groups, groups_by_name, recordings, series_note

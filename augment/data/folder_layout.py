@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from augment.data.entries import SPLITS, LeftOut
-from augment.data.folder_levels import Place, grouped_by_folder, read_levels, without_common_folders
-from augment.data.folder_words import MASKS, is_mask_folder, is_media_folder, mask_of, split_word
+from augment.data.class_level import OUTSIDE, UNLABELLED, at_level
+from augment.data.entries import SPLITS, LeftOut, Place
+from augment.data.folder_levels import read_levels
+from augment.data.folder_words import is_media_folder, split_word
+from augment.data.masks import without_masks
 from augment.data.raw import first_names
 from augment.data.reading_flags import ReadingFlags
 
-UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
-OUTSIDE = "images outside class folders"
+COPIES = "copies of the set inside itself"
 
 
 @dataclass
@@ -37,7 +38,15 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
     images = without_masks(images, layout.left_out)
     places = [Place(path, tuple(path.split("/")[:-1])) for path in images]
     if flags.class_level:
-        layout.places, layout.levels = _at_level(places, flags.class_level, layout.left_out)
+        whole = FolderLayout([])
+        _without_wrappers(places, whole)
+        copies = set(whole.left_out[COPIES])
+        layout.left_out[COPIES] += sorted(copies)
+        layout.places, layout.levels, layout.refusal = at_level(
+            [place for place in places if place.path not in copies],
+            flags.class_level,
+            layout.left_out,
+        )
         return layout
     places = _without_wrappers(places, layout)
     if layout.refusal:
@@ -67,45 +76,6 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
         inside = [place for place in places if place.dirs]
         layout.places, layout.levels, layout.refusal = read_levels(inside, flags)
     return layout
-
-
-def without_masks(images: list[str], left_out: LeftOut) -> list[str]:
-    """Leave out the masks of other images: folders beside images/, and NAME_mask beside NAME."""
-    folders = {path.rpartition("/")[0] for path in images}
-    every = {"/".join(f.split("/")[:n]) for f in folders for n in range(1, f.count("/") + 2) if f}
-    media_parents = {f.rpartition("/")[0] for f in every if is_media_folder(f.rpartition("/")[2])}
-    stems: dict[str, set[str]] = defaultdict(set)  # by folder; "" at the end of the root's
-    for path in images:
-        folder, _, name = path.rpartition("/")
-        stems[folder].add(name.rpartition(".")[0])
-
-    def holds_masks(folder: str) -> bool:
-        parent, _, name = folder.rpartition("/")
-        if not is_mask_folder(name):
-            return False
-        if parent in media_parents or (parent and parent in folders):
-            return True
-        own = {
-            mask_of(stem) or stem
-            for f in folders
-            if f"{f}/".startswith(f"{folder}/")
-            for stem in stems[f]
-        }
-        beside = {
-            stem for f in folders if not f"{f}/".startswith(f"{folder}/") for stem in stems[f]
-        }
-        return name.lower() in MASKS - {"mask"} and len(own & beside) >= 0.9 * len(own)
-
-    masked = tuple(f"{folder}/" for folder in sorted(every) if holds_masks(folder))
-    kept = []
-    for path in images:
-        folder, _, name = path.rpartition("/")
-        base = mask_of(name.rpartition(".")[0])
-        if path.startswith(masked) or (base and base in stems[folder]):
-            left_out["masks"].append(path)
-        else:
-            kept.append(path)
-    return kept
 
 
 def _without_wrappers(places: list[Place], layout: FolderLayout) -> list[Place]:
@@ -147,9 +117,7 @@ def _without_copies(places: list[Place], layout: FolderLayout) -> list[Place]:
             place.path.removeprefix(layout.base) for place in places if place.dirs[:1] != (top,)
         }
         if own <= rest:
-            layout.left_out["copies of the set inside itself"] += [
-                p.path for p in places if p.dirs[:1] == (top,)
-            ]
+            layout.left_out[COPIES] += [p.path for p in places if p.dirs[:1] == (top,)]
             places = [place for place in places if place.dirs[:1] != (top,)]
         elif len(shared) > 1 or shared == children[top]:
             layout.refusal = (
@@ -209,19 +177,3 @@ def _inside(places: list[Place], name: str, split: str) -> list[Place]:
         if not (is_media_folder(top) or (top == name and deeper)):
             return found
         found = [place.below() for place in found]
-
-
-def _at_level(places: list[Place], level: int, left_out: LeftOut) -> tuple[list[Place], str]:
-    """Take the folder at this level of each path for the class, as the user says."""
-    found = []
-    for place in places:
-        if len(place.dirs) < level:
-            left_out[OUTSIDE].append(place.path)
-            continue
-        others = [*enumerate(place.dirs, 1)]
-        given = [SPLITS[d.lower()] for n, d in others if n != level and d.lower() in SPLITS]
-        rest = [d for n, d in others if n > level and d.lower() not in SPLITS]
-        label, split = place.dirs[level - 1], "".join(given[:1])
-        found.append(place._replace(label=label, split=split, dirs=tuple(rest)))
-    found = grouped_by_folder(without_common_folders(found))
-    return found, f"the folders of level {level}"

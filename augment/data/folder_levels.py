@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from typing import NamedTuple
 
-from augment.data.entries import SPLITS
+from augment.data.entries import SPLITS, Place
+from augment.data.folder_refusals import (
+    splits_in_each,
+    splits_in_some,
+    two_readings,
+    unsure_classes,
+)
 from augment.data.folder_words import (
     MORE_SPLITS,
     are_containers,
@@ -21,21 +26,6 @@ from augment.data.folder_words import (
 )
 from augment.data.raw import first_names
 from augment.data.reading_flags import ReadingFlags
-
-
-class Place(NamedTuple):
-    """An image's path, and what the folders on it say."""
-
-    path: str
-    dirs: tuple[str, ...]  # folders whose meaning is still open, from the top
-    label: str = ""
-    split: str = ""
-    group: str = ""
-
-    def below(self, levels: int = 1) -> Place:
-        """Return it without its upper folders."""
-        return self._replace(dirs=self.dirs[levels:])
-
 
 NAMED_SPLITS = {name for name, split in MORE_SPLITS.items() if split in SPLITS.values()}
 _NUMBERED = re.compile(r"[A-Za-z]{0,3}[-_ ]?\d+")  # P007, 8860
@@ -59,7 +49,7 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
     if lower and {name.lower() for name in lower} <= NAMED_SPLITS:
         third = {place.dirs[2] for place in places if len(place.dirs) > 2}
         if third and kind_of(third) == "words":
-            return [], "", _two_readings(tops, third)
+            return [], "", splits_in_each(places, tops, third)
         split = [
             p.below()._replace(label=p.dirs[0], split=MORE_SPLITS[p.dirs[1].lower()]).below()
             for p in places
@@ -69,6 +59,8 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
             f"the folders, with {first_names(sorted(lower))} below them",
             "",
         )
+    if refusal := splits_in_some(places, children):
+        return [], "", refusal
     if are_containers(tops):
         return _below_containers(places, tops, flags)
     return _two_levels(places, tops, children, flags)
@@ -100,13 +92,8 @@ def _direct_classes(
     """Read a folder a class; refuse folders that are named after parts or patients."""
     for top in tops:
         if top not in direct and children[top] & set(tops):
-            return [], "", _two_readings(tops, children[top])
-    if are_containers(tops) or all(map(is_identity, tops)):
-        what = "patients or recordings" if all(map(is_identity, tops)) else "parts of the set"
-        refusal = (
-            f"the folders {first_names(tops)} are named after {what}, and nothing tells the "
-            "classes: name a table with --labels, or pass --class-level if these are the classes"
-        )
+            return [], "", two_readings(places, tops, children[top])
+    if refusal := unsure_classes(places, tops):
         return [], "", refusal
     named = [place._replace(label=place.dirs[0]).below() for place in places]
     grouped = grouped_by_folder(named)
@@ -152,8 +139,10 @@ def _two_levels(
     if not crossed:
         # CLASS/VIDEO; folders that are patients themselves are never classes
         if lower_kind != "words" and not all(map(is_identity, tops)):
+            if refusal := unsure_classes(places, tops):
+                return [], "", refusal
             return grouped_by_folder(upper), "the folders", ""
-        return [], "", _two_readings(tops, lower)
+        return [], "", two_readings(places, tops, lower)
     fewer_lower, fewer_upper = len(lower) < len(tops), len(tops) < len(lower)
     numbered = all(is_identity(top) or _NUMBERED.fullmatch(top) for top in tops)
     versions = _versions(places) and not numbered  # 128x128/ and 256x256/
@@ -169,7 +158,7 @@ def _two_levels(
         inner, levels, refusal = read_levels([place.below() for place in places], flags)
         patient = {place.path: place.dirs[0] for place in places}
         return [p._replace(group=patient[p.path]) for p in inner], levels, refusal
-    return [], "", _two_readings(tops, lower)
+    return [], "", two_readings(places, tops, lower)
 
 
 def _versions(places: list[Place]) -> bool:
@@ -210,12 +199,3 @@ def grouped_by_folder(places: list[Place], *, joined: bool = False) -> list[Plac
         group = "/".join(below if joined or not below else (place.label, *below))
         found.append(place._replace(group=group or place.group))
     return found
-
-
-def _two_readings(upper: list[str], lower: set[str]) -> str:
-    """Say that either level can be the classes."""
-    return (
-        f"the folders can be read two ways, with the classes {first_names(upper)} or, below them, "
-        f"{first_names(sorted(lower))}: pass --class-level with the level of the class folders "
-        "(1 is the first below the path given), or give the path of the folder that holds them"
-    )

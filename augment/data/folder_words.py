@@ -7,8 +7,9 @@ name stands, and refuses what can be read two ways.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
+from itertools import pairwise
 
 from augment.data.entries import SPLITS
 
@@ -56,7 +57,9 @@ _IDENTITY_TOKENS = [
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d")
 _KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
+_UID = re.compile(r"\d+(?:\.\d+){5,}")  # of DICOM
 _HEX = re.compile(r"(?=.*\d)[0-9a-f]{6,}(?:-[0-9a-f]{4,})*", re.IGNORECASE)
+_WORDNET = re.compile(r"n\d{8}")
 _MASK_NAME = re.compile(
     r"(.+?)[ _.-]+(?:mask|masks|segmentation|seg|gt|groundtruth|annotation|anno|label|labels|"
     r"overlay|heatmap|depth|contour|roi|superpixels)(?:[ _-]?\d+)?",
@@ -86,6 +89,17 @@ def split_word(name: str) -> tuple[str, tuple[str, ...]] | None:
     return MORE_SPLITS[given[0]], tuple(w for w in words if w not in MORE_SPLITS)
 
 
+def splits_among(names: Collection[str]) -> dict[str, str]:
+    """Return those folders of one level that are splits: test, or seg_train beside seg_test."""
+    families: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        if found := split_word(name):
+            families[found[1]][name] = found[0]
+    together = [f for f in families.values() if len({*f.values()} - {"unlabelled"}) > 1]
+    found_splits = {name: split for family in together for name, split in family.items()}
+    return found_splits | {name: SPLITS[name.lower()] for name in names if name.lower() in SPLITS}
+
+
 def are_containers(names: Collection[str]) -> bool:
     """Tell whether names differ by a split or a number alone: images_001, part_2; train1, test1.
 
@@ -103,9 +117,22 @@ def are_containers(names: Collection[str]) -> bool:
 
 def is_identity(name: str) -> bool:
     """Tell whether a folder is named after whose pictures it holds: patient_007, a date, a hash."""
-    if _DATE.fullmatch(name) or (len(name) >= 8 and _HEX.fullmatch(name) and not name.isdecimal()):
+    if _DATE.fullmatch(name) or _UID.fullmatch(name):
+        return True
+    if len(name) >= 8 and _HEX.fullmatch(name) and not name.isdecimal():
         return True
     return any(pattern.search(name) for pattern in _IDENTITY_TOKENS)
+
+
+def are_numbered(names: Collection[str]) -> bool:
+    """Tell whether names differ by a number alone, as patients and parts do: kos01, kos02.
+
+    Numbers alone, grades (class_1) and the numbers of WordNet (n01440764) are names of classes.
+    """
+    shapes = {re.sub(r"\d+", "#", name.lower()) for name in names}
+    numbered = len(names) > 1 and len(shapes) == 1 and "#" in next(iter(shapes))
+    grades = all(_GRADE.fullmatch(name) or _WORDNET.fullmatch(name) for name in names)
+    return numbered and not grades and any(char.isalpha() for char in next(iter(shapes)))
 
 
 def identity_in(stem: str) -> str:
@@ -121,14 +148,30 @@ def mask_of(stem: str) -> str:
 
 
 def is_mask_folder(name: str) -> bool:
-    """Tell whether a folder is named after masks: "lung masks", gt."""
+    """Tell whether a folder is named after masks, among other words: "lung masks", gt."""
     words = tokens(name)
-    return any(word in MASKS for word in (*words, "".join(words)))
+    pairs = map("".join, pairwise(words))
+    return any(word in MASKS for word in (*words, *pairs, "".join(words)))
+
+
+def is_named_masks(name: str) -> bool:
+    """Tell whether a folder is named after masks alone; "mask" may be what a face wears."""
+    return "".join(tokens(name)) in MASKS - {"mask"}
+
+
+def is_label_folder(name: str) -> bool:
+    """Tell whether a folder is called labels, as masks and annotations are."""
+    return name.lower() in ("label", "labels")
 
 
 def is_media_folder(name: str) -> bool:
     """Tell whether a folder is named after pictures alone."""
     return name.lower() in MEDIA
+
+
+def is_no_class(name: str) -> bool:
+    """Tell whether a folder is named after images or masks alone."""
+    return is_media_folder(name) or is_label_folder(name) or is_named_masks(name)
 
 
 def series_key(stem: str) -> str:

@@ -157,8 +157,8 @@ def _read_names(file: Path) -> dict[str, str]:
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix.lower() == ".json":
             found = json.loads(text)
-            if isinstance(found, list):
-                found = dict(enumerate(found))
+            if isinstance(found, list):  # of names, not the rows of a table
+                found = dict(enumerate(found)) if all(isinstance(v, str) for v in found) else {}
             pairs = [(str(k), str(v)) for k, v in found.items()]
             pairs = pairs if all(is_integer(k) for k, _ in pairs) else [(v, k) for k, v in pairs]
             return {k: v for k, v in pairs if is_integer(k)}

@@ -136,14 +136,18 @@ def _decide(
     if found.is_metadata:
         empty = {"images that a table without rows does not name": sorted(index.images)}
         return SetLayout([], set(), defaultdict(list, empty))
+    sheets = [name for name in listing.others if name.lower().endswith(SHEETS)]
     if folders.refusal or not folders.places:
-        sheets = [name for name in listing.others if name.lower().endswith(SHEETS)]
         unread = f"; {first_names(sheets)} may hold the labels: save it as CSV" if sheets else ""
         if folders.refusal or (sheets and listing.images):
             refusal = folders.refusal or "no folders tell the classes"
             raise DataError(f"{root}: {refusal}{unread}")
     facts = folder_facts(root, found, index, set(labels))
     layout = folder_entries(listing, folders, facts, flags)
+    if sheets:
+        layout.notes.append(
+            f"{first_names(sheets)} may hold labels and is not read: save it as CSV if it does"
+        )
     named = sorted(name for name in layout.classes if name.lower() in SPLITS)
     if named and not flags.class_level:
         layout.notes.append(f"the folders {', '.join(named)} are taken for classes, not for splits")

@@ -1,0 +1,90 @@
+"""Class folders at the level of paths that the user names: --class-level."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from augment.data.entries import LeftOut, Place
+from augment.data.folder_levels import Reading, grouped_by_folder, without_common_folders
+from augment.data.folder_words import is_no_class, splits_among
+from augment.data.raw import first_names
+
+UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
+OUTSIDE = "images outside class folders"
+
+
+def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
+    """Take the folder at this level of each path for the class, and what is named so for a split.
+
+    A level whose folders are named after splits or masks is refused.
+    """
+    inside = _class_images(places, level)
+    kept = set(inside)
+    left_out[OUTSIDE] += [place.path for place in places if place not in kept]
+    depth = max((len(place.dirs) for place in inside), default=0)
+    names = [_names_at(inside, n) for n in range(1, depth + 1)]
+    if refusal := _refused(inside, names, level):
+        return [], "", refusal
+    splits = [splits_among(each) for each in names]
+    has_classes = any(name.lower() not in UNLABELLED for name in _names_at(inside, level))
+    found = []
+    for place in inside:
+        others = [(n, d) for n, d in enumerate(place.dirs, 1) if n != level]
+        given = [splits[n - 1][d] for n, d in others if d in splits[n - 1]]
+        label, split = place.dirs[level - 1], "".join(given[:1])
+        if split == "unlabelled" or (has_classes and label.lower() in UNLABELLED):
+            left_out["unlabelled images"].append(place.path)
+            continue
+        rest = [d for n, d in others if n > level and d not in splits[n - 1]]
+        found.append(place._replace(label=label, split=split, dirs=tuple(rest)))
+    found = grouped_by_folder(without_common_folders(found))
+    return found, f"the folders of level {level}", ""
+
+
+def _class_images(places: list[Place], level: int) -> list[Place]:
+    """Return what stands in a folder of the level, without val/images/ beside train/cat/."""
+    inside = [place for place in places if len(place.dirs) >= level]
+    beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for place in inside:
+        beside[place.dirs[: level - 1]].add(place.dirs[level - 1])
+    alone = {parent for parent, names in beside.items() if all(map(is_no_class, names))}
+    if len(alone) == len(beside):
+        return inside
+    return [place for place in inside if place.dirs[: level - 1] not in alone]
+
+
+def _names_at(places: list[Place], level: int) -> set[str]:
+    """Return the names of the folders of a level."""
+    return {place.dirs[level - 1] for place in places if len(place.dirs) >= level}
+
+
+def _refused(places: list[Place], names: list[set[str]], level: int) -> str:
+    """Say why the folders of a level are no classes, and what the other levels are; or ""."""
+    if not places:
+        return ""
+    own = names[level - 1]
+    splits = splits_among(own)
+    direct = {p.dirs[-1] for p in places if len(p.dirs) == level}
+    deeper = {p.dirs[level - 1] for p in places if len(p.dirs) > level and p.dirs[level] in direct}
+    if len(set(splits.values())) > 1 or set(splits) == own:
+        what = f"{first_names(sorted(splits))} of level {level} are splits, not classes"
+    elif all(map(is_no_class, own)):
+        what = f"{first_names(sorted(own))} of level {level} are named after images or masks"
+    elif holding := sorted(deeper - direct):
+        return (
+            f"{holding[0]}/ of level {level} holds folders of the same names as beside it: give "
+            "the path of one of the two, or move it away"
+        )
+    else:
+        return ""
+    offered = []
+    for n, each in enumerate(names, 1):
+        classes = {d for d in each if d not in splits_among(each) and not is_no_class(d)}
+        if n != level and len(classes) > 1:
+            offered.append(f"{n}: {first_names(sorted(classes))}")
+    way_out = (
+        f"pass the level of the class folders ({'; '.join(offered)})"
+        if offered
+        else "name a table with --labels"
+    )
+    return f"the folders {what}: {way_out}"
