@@ -176,6 +176,7 @@ def test_folders_are_read(tmp_path, name):
             "P01, P02, P03 .* number alone",
         ),
         (each("1.3.6.1.4.1.9590.{p}/{i}.png", 3, p=range(4)), None, "named after patients"),
+        (each("1.2.840.{p}/{i}.png", 3, p=range(4)), None, "named after patients"),
     ],
 )
 def test_folders_that_are_no_classes_are_refused_with_the_way_out(tmp_path, files, level, says):

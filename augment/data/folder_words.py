@@ -57,7 +57,7 @@ _IDENTITY_TOKENS = [
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d")
 _KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
-_UID = re.compile(r"\d+(?:\.\d+){5,}")  # of DICOM
+_UID = re.compile(r"\d+(?:\.\d+){3,}")  # of DICOM
 _HEX = re.compile(r"(?=.*\d)[0-9a-f]{6,}(?:-[0-9a-f]{4,})*", re.IGNORECASE)
 _WORDNET = re.compile(r"n\d{8}")
 _MASK_NAME = re.compile(
