@@ -106,9 +106,11 @@ def test_16_call_into_c_that_does_not_end_is_ended_and_made_again(tmp_path, plac
 @pytest.mark.slow
 @pytest.mark.parametrize("wait", [0.0, 0.5, 1.0, 2.0, 4.0])
 def test_16_worker_processes_end_while_they_are_being_started(tmp_path, wait):
-    words = ["run", *DIGITS, "--jobs", "2", "--out", tmp_path / "run"]
+    words = ["run", *DIGITS, "--set", "classifier.steps=3000", "--jobs", "2"]
     process = start(
         *words,
+        "--out",
+        tmp_path / "run",
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
