@@ -381,6 +381,23 @@ def test_dry_run_estimates_and_writes_nothing(generator, tmp_path, monkeypatch, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("wall", "told"), [(1.0, False), (9.0, True)])
+def test_estimate_counts_the_processor_and_tells_of_other_work(wall, told, monkeypatch):
+    from augment.engine import estimate
+    from augment.engine.stage_timing import Cost
+
+    def costs(kinds, jobs, threads):
+        return dict.fromkeys(kinds, Cost(100 * wall, 100.0))
+
+    monkeypatch.setattr(estimate, "time_stages", costs)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # two processes, of one thread each
+    recipe = make_recipe(generator="cvae", arm="real,real+synth", seeds=1, preset="smoke")
+    about = estimate.plan(recipe, data_dir=None, device="cpu", jobs=None)
+    # generator, images and judge, then its classifier; `real` beside them
+    assert 400 <= about["estimated_seconds"] < 500
+    assert ("busy" in about) == told
+
+
 def test_estimate_knows_that_a_generator_is_waited_for():
     from augment.engine.estimate import makespan
 
@@ -464,7 +481,9 @@ def test_doctor_names_versions_and_room(monkeypatch, capsys):
 def test_doctor_says_how_to_get_what_is_missing(tmp_path, monkeypatch, capsys):
     (tmp_path / "mnist.npz").touch()
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("augment.runtime.machine.EXTRAS", ("json", "no_such_extra"))
+    monkeypatch.setattr(
+        "augment.runtime.machine.EXTRAS", {"js": "json", "no_such_extra": "no_such_module"}
+    )
     code, out, _ = call(monkeypatch, capsys, "doctor", "--data-dir", tmp_path)
     lines = dict(line.split("\t") for line in out.splitlines())
     assert code == 0

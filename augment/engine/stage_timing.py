@@ -19,6 +19,7 @@ from augment.experiment.arms import ARMS, generator_set, training_set
 from augment.experiment.context import Trial
 from augment.experiment.stages import snapshot_steps
 from augment.generators import GENERATORS
+from augment.generators.blocks import images_per_call
 from augment.runtime.device import threads
 from augment.runtime.fork_server import process_context, signals_held
 from augment.training.bf16_guard import safe_precision
@@ -154,7 +155,7 @@ def time_sampling(trial: Trial) -> Cost:
     generator = GENERATORS[cell.entry](**cell.generator_settings)
     learner = prepared_as_in_run(trial, generator, labelled)
     n = round(float(cell.use.ratio or 0) * len(labelled))
-    few = min(n, 128)  # whole network calls, as in `images_per_call`
+    few = min(n, images_per_call(labelled.shape, trial.context.device))  # one network call
     labels, seeds = torch.zeros(few, dtype=torch.int64), torch.arange(few)
     learner.sample(labels[:2], seeds=seeds[:2])  # warm-up
     watch = Stopwatch()

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     import torch
 
 
-EXTRAS = ("ray", "tensorboard", "transformers")  # that a user may want; each is named as its module
+EXTRAS = {  # that a user may want → the module that tells whether it is there
+    "ray": "ray",
+    "tensorboard": "tensorboard",
+    "transformers": "transformers",
+    "parquet": "pyarrow",
+    "dicom": "pydicom",
+    "heic": "pi_heif",
+    "tiff": "imagecodecs",
+}
 
 
 def data_dir(flag: Path | None = None) -> Path:
@@ -69,8 +77,8 @@ def missing_parts(uncached: list[str], folder: Path) -> dict[str, str]:
             if torch.version.cuda
             else "torch is built without CUDA: pytorch.org/get-started has the command for one with"
         )
-    for extra in EXTRAS:
-        if not importlib.util.find_spec(extra):  # found, not imported: that takes seconds
+    for extra, module in EXTRAS.items():
+        if not importlib.util.find_spec(module):  # found, not imported: that takes seconds
             missing[extra] = f"pip install 'augment-compare[{extra}]'"
     return missing
 

@@ -128,7 +128,7 @@ def report(table: pd.DataFrame) -> str:
     machine = environment(pick_device("cpu"))
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
     return (
-        "# Whole runs\n\nThis tree beside another checkout (committed: c7a1d7e), in turn; "
+        "# Whole runs\n\nThis tree beside another checkout, in turn; "
         f"medians, ratio pair by pair (least … largest). {machine['processor']}, "
         f"{machine['cores']} cores, {versions}. Made by `tests/bench/jobs.py`.\n\n"
         f"{pd.DataFrame(lines).to_markdown(index=False)}\n"
