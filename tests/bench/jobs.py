@@ -61,6 +61,7 @@ def main() -> None:
         before = pd.read_csv(asked.out.with_suffix(".csv"))
         again = before["busy"].eq(asked.busy) & before["job"].isin(asked.jobs)
         table = pd.concat([before[~again], table])
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(asked.out.with_suffix(".csv"), index=False)
     asked.out.with_suffix(".md").write_text(report(table))
 
