@@ -111,7 +111,7 @@ def report(table: pd.DataFrame) -> str:
     """Medians of both trees and the ratio of their walls, pair by pair."""
     lines = []
     for (job, busy), part in table.groupby(["job", "busy"], sort=False):
-        by_tree = part.pivot(index="repeat", columns="tree")
+        by_tree = part.pivot(index="repeat", columns="tree", values=["wall_seconds", "memory_mb"])
         ratio = by_tree["wall_seconds"]["this"] / by_tree["wall_seconds"]["base"]
         medians = by_tree.median()
         lines.append(
