@@ -4,6 +4,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -402,6 +404,19 @@ def test_worker_is_given_its_gpu(device):
         assert worker.pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == "5"
     finally:
         worker.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_workers_leave_ctrl_c_to_their_parent():
+    code = """
+import signal, torch
+from augment.runtime.fork_server import process_context
+with process_context(torch.device("cpu")).Pool(1) as pool:
+    blocked = pool.apply(signal.pthread_sigmask, (signal.SIG_BLOCK, ()))
+print(*sorted(number.name for number in blocked))
+"""  # in a process that has started no other yet
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["SIGINT", "SIGTERM"]
 
 
 def test_server_starts_no_process_for_a_gpu():

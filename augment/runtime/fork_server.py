@@ -35,9 +35,11 @@ def start_server(device: str) -> bool:
     gpu = device.startswith("cuda") or (device == "auto" and os.path.exists(NVIDIA))
     if gpu or sys.platform != "linux":
         return False
+    from multiprocessing import resource_tracker
     from multiprocessing.forkserver import ensure_running
 
     multiprocessing.set_forkserver_preload(PRELOADED)
+    resource_tracker.ensure_running()  # else the server starts it, which unblocks the signals again
     with signals_held():  # it and all that it forks inherit which signals are blocked
         ensure_running()
     return True
