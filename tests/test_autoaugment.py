@@ -95,6 +95,7 @@ def test_erasing_touches_half_of_the_images_and_a_rectangle_of_each():
 def test_a_policy_learnt_on_other_labelled_images_is_no_closed_set():
     assert {name for name, arm in ARMS.items() if not arm.closed_set} == {
         "real+autoaugment",
+        "real+autoaugment+synth",
         "transfer",
         "transfer+linear",
     }

@@ -46,6 +46,20 @@ def test_labels_are_the_shares_of_the_pixels(mix):
     assert len(targets.unique(dim=0)) > 50  # a share for each image
 
 
+@pytest.mark.parametrize("mix", [mixup, cutmix])
+def test_soft_and_weighted_labels_are_mixed_as_classes_are(mix):
+    images, labels = flat()
+    _, of_classes = mix(images, labels, 4, seeded())
+    weights = torch.where(torch.arange(len(labels)) < 100, 0.5, 1.5)[:, None]
+    one_hot = torch.eye(4)[labels]
+    _, of_soft = mix(images, one_hot, 4, seeded())
+    torch.testing.assert_close(of_soft, of_classes)
+    _, of_weighted = mix(images, weights * one_hot, 4, seeded())
+    assert of_weighted.sum(1).min() >= 0.5
+    assert of_weighted.sum() == pytest.approx(float(weights.sum()), rel=0.1)
+    assert not torch.allclose(of_weighted, of_classes)
+
+
 def test_cutmix_leaves_every_other_image():
     images, labels = flat()
     _, targets = cutmix(images, labels, 4, seeded())

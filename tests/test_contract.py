@@ -189,6 +189,14 @@ def test_arm_fills_its_batches_as_it_says(name, tiny):
     assert set(USUAL_ARMS) <= set(ARMS)
 
 
+def test_every_free_way_is_also_an_arm_with_synthetic_images():
+    free = {n for n, arm in ARMS.items() if (arm.policy or arm.compose) and not arm.synthetic}
+    for name in free - {"pseudo-label"}:
+        arm, pair = ARMS[name], ARMS[f"{name}+synth"]
+        assert (pair.against, pair.real, pair.synthetic) == (name, True, True)
+        assert (pair.classic, pair.policy, pair.compose) == (True, arm.policy, arm.compose)
+
+
 @pytest.mark.parametrize("shape", SHAPES.values())
 @pytest.mark.parametrize("name", ARMS)
 def test_arm_trains_a_classifier_and_repeats(name, shape, cpu):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from augment.data.images import LabelledImages
@@ -35,9 +36,29 @@ class Arm:
         return not self.pretrained and self.policy != "autoaugment"
 
 
-def _without_synthetic(about: str, *, policy: str | None = None, compose: str | None = None) -> Arm:
+def _free(how: str, *, policy: str | None = None, compose: str | None = None) -> Arm:
     """Make an arm that adds a method without generated images to the classic transforms."""
-    return Arm(about, True, True, False, "real+classic", policy, compose)
+    return Arm(f"classic, then {how}", True, True, False, "real+classic", policy, compose)
+
+
+# ways to better accuracy that need no generator: each is an arm, and the baseline of another
+_FREE: dict[str, Arm] = {
+    "real+randaugment": _free("RandAugment", policy="randaugment"),
+    "real+trivialaugment": _free("TrivialAugment", policy="trivialaugment"),
+    "real+autoaugment": _free(
+        "the policy that AutoAugment learnt on CIFAR-10", policy="autoaugment"
+    ),
+    "real+randomerasing": _free("random erasing", policy="randomerasing"),
+    "real+mixup": _free("mixup of the batch", compose="mixup"),
+    "real+cutmix": _free("CutMix of the batch", compose="cutmix"),
+    "real+compose": _free("foregrounds on other grounds", compose="compose"),
+}
+
+
+def _with_synthetic(name: str, arm: Arm) -> Arm:
+    """Make the arm that adds synthetic images to `arm`, its paired baseline."""
+    about = f"labelled and synthetic images, {arm.about}"
+    return dataclasses.replace(arm, about=about, synthetic=True, against=name)
 
 
 ARMS: dict[str, Arm] = {
@@ -48,21 +69,8 @@ ARMS: dict[str, Arm] = {
         "labelled and synthetic images, classic transforms", True, True, True, "real+classic"
     ),
     "synth": Arm("synthetic images alone (its accuracy is the CAS)", False, False, True, "real"),
-    "real+randaugment": _without_synthetic("classic, then RandAugment", policy="randaugment"),
-    "real+trivialaugment": _without_synthetic(
-        "classic, then TrivialAugment", policy="trivialaugment"
-    ),
-    "real+autoaugment": _without_synthetic(
-        "classic, then the policy that AutoAugment learnt on CIFAR-10", policy="autoaugment"
-    ),
-    "real+randomerasing": _without_synthetic(
-        "classic, then random erasing", policy="randomerasing"
-    ),
-    "real+mixup": _without_synthetic("classic, then mixup of the batch", compose="mixup"),
-    "real+cutmix": _without_synthetic("classic, then CutMix of the batch", compose="cutmix"),
-    "real+compose": _without_synthetic(
-        "classic, then foregrounds on other grounds", compose="compose"
-    ),
+    **_FREE,
+    **{f"{name}+synth": _with_synthetic(name, arm) for name, arm in _FREE.items()},
     "pseudo-label": Arm(
         "classic; unlabelled images of the pool besides, labelled by the classifier itself",
         True,
