@@ -23,7 +23,7 @@ from augment.cli.flags import PANELS, with_options
 from augment.data.stacking import DEFAULT_SIZE, NATIVE_LIMIT
 from augment.errors import UsageError
 from augment.experiment.cells import FIRST_CLASSES
-from augment.experiment.recipe import Recipe
+from augment.experiment.recipe import USUAL_ARMS, Recipe
 from augment.experiment.setting_types import Ratios, setting
 from augment.experiment.validation import make_recipe, read_recipe
 from augment.generators import GENERATORS
@@ -375,8 +375,8 @@ def test_dry_run_estimates_and_writes_nothing(generator, tmp_path, monkeypatch, 
     code, out, _ = call(monkeypatch, capsys, *asked, "--dry-run", "--json")
     about = json.loads(out)
     assert code == 0
-    assert about["stages"] == 7  # a model, its images, five arms
-    assert len(about["cells"]) == 5
+    assert about["stages"] == 2 + len(USUAL_ARMS)  # a model, its images
+    assert len(about["cells"]) == len(USUAL_ARMS)
     assert about["estimated_seconds"] >= 0
     assert list(tmp_path.iterdir()) == []
 
@@ -588,7 +588,7 @@ def test_curves_go_to_tensorboard_if_it_is_there(run_dir, monkeypatch, capsys):
         assert "augment-compare[tensorboard]" in err
     else:
         assert code == 0
-        assert len(list((run_dir / "tensorboard").iterdir())) == 6  # a generator, five arms
+        assert len(list((run_dir / "tensorboard").iterdir())) == 1 + len(USUAL_ARMS)  # a generator
 
 
 def test_compare_draws_both_runs_on_one_sheet(run_dir, tmp_path, monkeypatch, capsys):

@@ -29,6 +29,7 @@ from augment.experiment import stages
 from augment.experiment.arms import generator_set
 from augment.experiment.cells import expand
 from augment.experiment.context import RunContext
+from augment.experiment.recipe import USUAL_ARMS
 from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.runtime.fork_server import signals_held, start_server
@@ -71,7 +72,7 @@ def test_run_fills_its_folder(finished):
         "samples",
         "artefacts",
     }
-    assert len(result.table) == 10  # two trials, five arms
+    assert len(result.table) == 2 * len(USUAL_ARMS)  # two trials
     assert result.failed == 0
     assert result.table["signature"].is_unique
     assert result.table["accuracy"].between(0, 1).all()

@@ -19,6 +19,7 @@ import pytest
 from test_engine import values
 
 from augment.engine.status import read_status
+from augment.experiment.recipe import USUAL_ARMS
 from augment.experiment.results_table import read_results
 from augment.storage.artifacts import find_damage
 
@@ -31,7 +32,7 @@ SETTINGS = dict(
     ratio=2,
     set={"generator": {"steps": 40}, "classifier": {"steps": 25, "batch": 16, "width": 8}},
 )
-CELLS = 15
+CELLS = 3 * len(USUAL_ARMS)
 # by stage: kills at least, how likely one is at each of its steps, how many seconds later at most
 HAZARD = {
     "generator": (9, 0.06, 0.05),
