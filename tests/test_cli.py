@@ -22,6 +22,7 @@ from augment.cli.experiments import overridden
 from augment.cli.flags import PANELS, with_options
 from augment.data.stacking import DEFAULT_SIZE, NATIVE_LIMIT
 from augment.errors import UsageError
+from augment.experiment.arms import ARMS
 from augment.experiment.cells import FIRST_CLASSES
 from augment.experiment.recipe import USUAL_ARMS, Recipe
 from augment.experiment.setting_types import Ratios, setting
@@ -348,7 +349,7 @@ def test_json_is_json_alone(run_dir, monkeypatch, capsys):
     code, out, _ = call(monkeypatch, capsys, "run", *FAST, "--out", run_dir, "--json", "-q")
     about = json.loads(out)
     assert code == 0
-    assert len(about["results"]) == 5
+    assert len(about["results"]) == len(USUAL_ARMS)
     assert about["path"] == str(run_dir)
 
 
@@ -517,7 +518,8 @@ def test_failed_cells_exit_4(tmp_path, monkeypatch, capsys):
     words = [*FAST, "--set", "generator.steps=40", "--set", "cvae.lr=1e18"]
     code, out, err = call(monkeypatch, capsys, "run", *words, "--out", tmp_path / "run", "-q")
     assert code == 4
-    assert "3 of 5 cells failed" in err
+    synthetic = sum(ARMS[arm].synthetic for arm in USUAL_ARMS)
+    assert f"{synthetic} of {len(USUAL_ARMS)} cells failed" in err
     assert "0/1" in out
 
 
