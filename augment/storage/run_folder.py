@@ -16,6 +16,7 @@ from augment.errors import MachineError, RunFolderError
 from augment.storage.atomic import half_written, write_atomic, writing
 
 STATUS_FILE = "status.json"
+LOOKS_FILE = "looks.json"
 
 
 def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
@@ -100,6 +101,25 @@ def reading(run: Path) -> Iterator[None]:
             f"{run} is damaged ({reason}): augment resume {run} makes again what it can, a run "
             "into another --out all of it"
         ) from error
+
+
+def count_look(folder: Path, trials: int) -> int:
+    """Record that the results of so many finished trials are looked at; return which look it is.
+
+    The same number again is no new look.
+    """
+    file = folder / LOOKS_FILE
+    try:
+        looks = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        looks = [int(n) for n in looks]
+    except (ValueError, TypeError):
+        raise RunFolderError(
+            f"{file} is damaged: delete it, and earlier looks at this run are not counted"
+        ) from None
+    if trials not in looks:
+        looks.append(trials)
+        write_atomic(file, json.dumps(looks))
+    return len(looks)
 
 
 def read_settings(file: Path) -> dict[str, Any]:
