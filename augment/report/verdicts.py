@@ -103,7 +103,7 @@ def plan(line: dict[str, Any], gain: float = 0.005) -> str:
     level = 1 - look_alpha(looks + 1)
     few, many = (trials_needed(gain, each, level, units) for each in sds)
     needed = "more than 1000 trials" if many is None else f"{many} trials"
-    if units and not units.single and detectable_gain(MOST_TRIALS, 0.0, level, units) > gain:
+    if units and units.se and detectable_gain(MOST_TRIALS, 0.0, level, units) > gain:
         needed = "more test images, however many trials there are"
     elif few is None:
         needed = "more than 1000 trials"
