@@ -13,7 +13,7 @@ from augment.metrics.paired import paired_contrast
 from augment.metrics.planning import detectable_gain, sd_range, trials_needed
 from augment.report.format import percent, probability
 from augment.report.table import TABLE_HEAD, markdown, summarise, table_blocks, variant_names
-from augment.report.verdicts import legend, plan, verdict_sentences, verdict_words
+from augment.report.verdicts import legend, plan_sentence, verdict_sentences, verdict_words
 from augment.storage.tables import read_csv, write_csv
 
 REAL = [0.50, 0.52, 0.54, 0.50, 0.52, 0.54]
@@ -298,7 +298,7 @@ MORE_IMAGES = "more test images, however many trials there are"
 )
 def test_plan_says_what_is_known(n, sd, se_test, said):
     line = {"pairs": float(n), "sd_difference": sd, "se_test_images": se_test, "looks": 1.0}
-    assert said in plan({**line, "sd_interaction": math.nan, "test_units": math.nan})
+    assert said in plan_sentence({**line, "sd_interaction": math.nan, "test_units": math.nan})
 
 
 def test_verdict_that_does_not_survive_the_correction_says_so():

@@ -152,10 +152,11 @@ def check_data(cells: list[Cell], data: DatasetCache) -> None:
     opened: set[Any] = set()
     labelled: dict[Any, torch.Tensor] = {}
     for cell in cells:
-        pool = data.of(cell).pool
+        dataset = data.of(cell)
+        pool = dataset.pool
         subset = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
         if subset not in labelled:
-            labelled[subset] = cell.labelled_indices(pool)
+            labelled[subset] = cell.labelled_indices(dataset)
         if len(labelled[subset]) == len(pool) and ARMS[cell.arm].unlabelled:
             raise nothing_unlabelled(cell.arm)
         if cell.weights and cell.weights not in opened:

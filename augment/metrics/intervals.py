@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-ALPHA = 0.05  # of a single look; intervals are at 1 - ALPHA
+SIGNIFICANCE = 0.05  # α of a single look
+LEVEL = 1 - SIGNIFICANCE  # of its interval
 LEAST_TRIALS = 3  # fewer have no verdict
 _NOTHING = 1e-12  # a standard deviation up to here is rounding
-_RULE_OF_THREE = 3 / stats.norm.ppf(1 - ALPHA / 2)  # units: 1.96 of them are three
+_RULE_OF_THREE = 3 / stats.norm.ppf(1 - SIGNIFICANCE / 2)  # units: 1.96 of them are three
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def standard_error(sd: Any, n: int, units: UnitVariance) -> tuple[Any, Any]:
         return np.sqrt(total), np.square(total) / sum_of_squares
 
 
-def half_width(sd: Any, n: int, level: float = 1 - ALPHA, units: UnitVariance | None = None) -> Any:
+def half_width(sd: Any, n: int, level: float = LEVEL, units: UnitVariance | None = None) -> Any:
     """Compute half the width of the interval from n ≥ 2 differences with standard deviation `sd`.
 
     `sd` is a number or an array of numbers, not 0 if there are no units; so is the result.
@@ -98,7 +99,7 @@ def half_width(sd: Any, n: int, level: float = 1 - ALPHA, units: UnitVariance | 
 
 
 def t_interval(
-    d: np.ndarray, level: float = 1 - ALPHA, units: UnitVariance | None = None
+    d: np.ndarray, level: float = LEVEL, units: UnitVariance | None = None
 ) -> tuple[float, float] | None:
     """Compute the interval of the mean of [n ≥ 2] differences; None if nothing tells its width."""
     mean, sd = float(d.mean()), spread(d)
@@ -132,11 +133,11 @@ def look_alpha(looks: int) -> float:
     Who adds trials until an interval excludes 0 finds a difference that is not there in at most 7 %
     of experiments, nine looks or fewer (`tests/bench/coverage.py`); with 5 % at each it is 20 %.
     """
-    return ALPHA if looks < 2 else ALPHA / (4 * (looks - 1))
+    return SIGNIFICANCE if looks < 2 else SIGNIFICANCE / (4 * (looks - 1))
 
 
 def mean_interval(
-    values: Sequence[float], level: float = 1 - ALPHA, units: UnitVariance | None = None
+    values: Sequence[float], level: float = LEVEL, units: UnitVariance | None = None
 ) -> tuple[float, float, float]:
     """Compute (mean, low, high); NaN bounds with fewer than two values, or all of them equal."""
     v = np.asarray([x for x in values if math.isfinite(x)], float)

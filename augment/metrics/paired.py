@@ -19,8 +19,8 @@ import numpy as np
 from scipy import stats
 
 from augment.metrics.intervals import (
-    ALPHA,
     LEAST_TRIALS,
+    SIGNIFICANCE,
     UnitVariance,
     look_alpha,
     spread,
@@ -90,7 +90,7 @@ def paired_contrast(
         mean=float(d.mean()),
         low=low,
         high=high,
-        p=None if p is None else min(1.0, p * ALPHA / alpha),
+        p=None if p is None else min(1.0, p * SIGNIFICANCE / alpha),
         p_sign_flip=sign_flip_p(d),
         bca=_bca_interval(d, 1 - alpha) if n >= _BOOTSTRAP_FROM else None,
         missing=missing,

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from scipy import optimize, stats
 
-from augment.metrics.intervals import ALPHA, LEAST_TRIALS, UnitVariance, half_width
+from augment.metrics.intervals import LEAST_TRIALS, LEVEL, UnitVariance, half_width
 
 MOST_TRIALS = 1000  # the search for a number of trials ends here
 POWER = 0.8
@@ -17,7 +17,7 @@ _QUANTILES = 2000  # of the sample standard deviation, in the integral of the po
 
 
 def power(
-    n: int, gain: float, sd: float, level: float = 1 - ALPHA, units: UnitVariance | None = None
+    n: int, gain: float, sd: float, level: float = LEVEL, units: UnitVariance | None = None
 ) -> float:
     """Compute how often the interval of n trials excludes 0 if the true mean difference is `gain`.
 
@@ -36,7 +36,7 @@ def power(
 
 
 def trials_needed(
-    gain: float, sd: float, level: float = 1 - ALPHA, units: UnitVariance | None = None
+    gain: float, sd: float, level: float = LEVEL, units: UnitVariance | None = None
 ) -> int | None:
     """Find the fewest trials with a power of 80 % for a true `gain`; None above `MOST_TRIALS`."""
     index = bisect.bisect_left(
@@ -46,7 +46,7 @@ def trials_needed(
 
 
 def detectable_gain(
-    n: int, sd: float, level: float = 1 - ALPHA, units: UnitVariance | None = None
+    n: int, sd: float, level: float = LEVEL, units: UnitVariance | None = None
 ) -> float:
     """Find the smallest true gain that n ≥ 2 trials detect with a power of 80 %."""
     units = units or UnitVariance()

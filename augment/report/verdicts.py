@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from augment.experiment.arms import ARMS, DECISIVE
-from augment.experiment.cells import WHOLE
-from augment.metrics.intervals import ALPHA, LEAST_TRIALS, look_alpha
+from augment.experiment.cells import DISJOINT, WHOLE
+from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE, look_alpha
 from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
 from augment.report.baselines import units_of
 from augment.report.format import percent, probability
@@ -26,7 +26,7 @@ def is_uncorrected(line: dict[str, Any], summary: pd.DataFrame) -> bool:
     """Tell whether an interval excludes 0 while p, corrected for the whole table, does not."""
     if not line["verdict"].startswith(("helps", "hurts")) or _comparisons(summary) < 2:
         return False
-    return bool(line["p_holm"] > ALPHA)
+    return bool(line["p_holm"] > SIGNIFICANCE)
 
 
 def verdict_sentences(summary: pd.DataFrame) -> list[str]:
@@ -59,7 +59,7 @@ def _verdict_sentence(line: dict[str, Any], summary: pd.DataFrame) -> str:
         sentence = f"{who}: {gain} in one trial; a verdict takes three at least (--seeds 3)."
     else:
         sentence = f"{who}: {_verdict_in_words(line, summary)}: {gain}{_interval(line)}, n = "
-        sentence += f"{line['pairs']:.0f} trials. {plan(line)}"
+        sentence += f"{line['pairs']:.0f} trials. {plan_sentence(line)}"
     if line["chosen"]:
         sentence += f" Chosen on validation (number of trials): {line['chosen']}."
     return sentence
@@ -82,7 +82,7 @@ def _interval(line: dict[str, Any]) -> str:
     return f", 95 % interval {percent(line['low'], True)} to {percent(line['high'], True)}"
 
 
-def plan(line: dict[str, Any], gain: float = 0.005) -> str:
+def plan_sentence(line: dict[str, Any], gain: float = 0.005) -> str:
     """Write which gain the trials of a line detect, and how many trials would detect `gain`.
 
     Both are ranges: the standard deviation of so few differences is uncertain, and the plan covers
@@ -158,7 +158,13 @@ def legend(summary: pd.DataFrame) -> list[str]:
     if summary["asked"].eq(WHOLE).any():
         notes.append(
             "Where the whole pool is labelled, trials differ in their random numbers alone: no "
-            "interval covers the choice of the labelled images."
+            "interval covers the choice of the labelled images. --frac 0.8 covers a part of it, "
+            "--subsets disjoint all of it."
+        )
+    if summary["asked"].str.endswith(DISJOINT).any():
+        notes.append(
+            "No two trials share a labelled image: intervals cover the choice of the labelled "
+            "images too."
         )
     if summary["preset"].eq("smoke").any():
         notes.append(
