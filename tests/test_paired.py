@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from augment.metrics.intervals import UnitVariance
+from augment.metrics.intervals import UnitVariance, look_alpha
 from augment.metrics.paired import Contrast, holm, paired_contrast, sign_flip_p
 
 ARM = [0.81, 0.84, 0.79, 0.90, 0.83, 0.86, 0.80, 0.88]
@@ -86,7 +86,9 @@ def test_p_is_a_share_of_patterns_and_never_below_two_of_them(scores, scale):
 def test_p_is_at_most_5_percent_exactly_where_the_interval_excludes_0(n, looks, units):
     d = drawn(n, seed=n)
     for shift in np.linspace(-0.1, 0.1, 21):
-        found = paired_contrast((d + shift).tolist(), [0.0] * n, units=units, looks=looks)
+        found = paired_contrast(
+            (d + shift).tolist(), [0.0] * n, units=units, alpha=look_alpha(looks)
+        )
         assert (found.p <= 0.05) == (not found.low <= 0 <= found.high)
 
 
@@ -128,7 +130,7 @@ def test_a_verdict_on_a_single_test_unit_is_none_on_others():
 
 
 def test_later_looks_are_paid_for_in_interval_and_p():
-    first, second, third = (paired_contrast(ARM, BASE, looks=k) for k in (1, 2, 3))
+    first, second, third = (paired_contrast(ARM, BASE, alpha=look_alpha(k)) for k in (1, 2, 3))
     assert second.high - second.mean == pytest.approx(
         stats.t.ppf(1 - 0.0125 / 2, 7) * first.sd / math.sqrt(8)
     )

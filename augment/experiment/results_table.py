@@ -22,7 +22,8 @@ CHOICE = ("validation_accuracy", "validation_baseline")  # columns of a choice b
 SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 SPACE = ("kid", "fd", "precision", "recall", "density", "coverage")  # in the judge's features
 # filled once all cells have ended: what the intervals of an arm are made of
-ERROR_COLUMNS = ("se_test_images", "sd_interaction", "test_units", "looks")
+LOOK_COLUMNS = ("looks", "until")  # at the growing trials; half the width that was asked for
+ERROR_COLUMNS = ("se_test_images", "sd_interaction", "test_units", *LOOK_COLUMNS)
 RESULTS_COLUMNS = [
     *("run", "dataset", "data_sha", "asked", "frac", "n_labelled", "seed"),
     *("generator", "closed_set", "preset", *USE_COLUMNS, "candidates", *CHOICE),

@@ -22,7 +22,6 @@ from augment.metrics.intervals import (
     LEAST_TRIALS,
     SIGNIFICANCE,
     UnitVariance,
-    look_alpha,
     spread,
     t_interval,
     t_test_p,
@@ -68,12 +67,13 @@ def paired_contrast(
     arm: Sequence[float],
     baseline: Sequence[float],
     units: UnitVariance | None = None,
-    looks: int = 1,
+    alpha: float = SIGNIFICANCE,
 ) -> Contrast:
     """Compare paired scores; a trial with a missing value (NaN) is left out and counted.
 
-    `units` is what `unit_variance` finds for these trials; None where it is not known. `looks` is
-    how often the growing number of trials has been looked at: the interval widens, and p rises.
+    `units` is what `unit_variance` finds for these trials; None where it is not known. The
+    interval is taken at 1 − `alpha`, less than 5 % where growing trials were looked at before, and
+    p is raised alike.
     """
     if len(arm) != len(baseline):
         raise ValueError(f"{len(arm)} scores cannot be paired with {len(baseline)}")
@@ -82,7 +82,6 @@ def paired_contrast(
     n, missing = len(d), int((~np.isfinite(differences)).sum())
     if n < 2:
         return Contrast(n, float(d.mean()) if n else math.nan, missing=missing)
-    alpha = look_alpha(looks)
     low, high = t_interval(d, 1 - alpha, units) or (None, None)
     p = t_test_p(d, units) if n >= LEAST_TRIALS else None
     return Contrast(

@@ -45,6 +45,22 @@ def trials_needed(
     return index + LEAST_TRIALS if index + LEAST_TRIALS <= MOST_TRIALS else None
 
 
+def trials_for_width(
+    width: float, sd: float, level: float = LEVEL, units: UnitVariance | None = None
+) -> int | None:
+    """Find the fewest trials whose interval has half the width `width`; None above `MOST_TRIALS`.
+
+    With the variance that is given; the error that is due to the test units stays, however many
+    trials there are.
+    """
+    index = bisect.bisect_left(
+        range(LEAST_TRIALS, MOST_TRIALS + 1),
+        -width,
+        key=lambda n: -float(half_width(sd, n, level, units)),
+    )
+    return index + LEAST_TRIALS if index + LEAST_TRIALS <= MOST_TRIALS else None
+
+
 def detectable_gain(
     n: int, sd: float, level: float = LEVEL, units: UnitVariance | None = None
 ) -> float:

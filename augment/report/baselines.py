@@ -8,7 +8,7 @@ import pandas as pd
 
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.results_table import ERROR_COLUMNS
-from augment.metrics.intervals import UnitVariance
+from augment.metrics.intervals import UnitVariance, look_alpha
 from augment.metrics.paired import Contrast, paired_contrast
 
 
@@ -35,7 +35,7 @@ def contrast_of(rows: pd.DataFrame, baseline: pd.DataFrame) -> Contrast:
         scores.tolist(),
         baseline.set_index("seed")["score"].reindex(scores.index).tolist(),
         units=units_of(rows),
-        looks=looks_of(rows),
+        alpha=alpha_of(rows),
     )
 
 
@@ -54,10 +54,14 @@ def units_of(rows: pd.DataFrame) -> UnitVariance | None:
     return UnitVariance(number, se, sd)
 
 
-def looks_of(rows: pd.DataFrame) -> int:
-    """Read how often the growing trials of a table have been looked at; once if it does not say."""
+def alpha_of(rows: pd.DataFrame, *, further: int = 0) -> float:
+    """Read at which α the intervals of a table are taken, or would be after `further` looks.
+
+    Tables that do not say how often their growing trials were looked at count as looked at once.
+    """
     looks = float(rows["looks"].max())
-    return 1 if math.isnan(looks) else int(looks)
+    first = 1 if math.isnan(looks) else int(looks)
+    return look_alpha(first + further, until=bool(rows["until"].notna().any()))
 
 
 def unit_columns(contrast: Contrast) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ import pandas as pd
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.metrics.paired import Contrast, holm, paired_contrast
-from augment.report.baselines import looks_of, unit_columns
+from augment.report.baselines import alpha_of, unit_columns
 from augment.report.format import interval_text, percent, probability
 from augment.report.table import main_score, variant_names
 from augment.report.test_set_error import units_of_test_set, variance_between_arms
@@ -52,7 +52,7 @@ def compare_tables(
         sides[0].keys() & sides[1].keys(), key=lambda k: (k[:2], list(ARMS).index(k[2]))
     )
     units = units_of_test_set(folders[0]) if folders else {}
-    looks = max(looks_of(a), looks_of(b))
+    alpha = min(alpha_of(a), alpha_of(b))
     rows: list[dict[str, Any]] = []
     contrasts: list[Contrast] = []
     for key in shared:
@@ -68,7 +68,7 @@ def compare_tables(
             )
             score_a, score_b = scores[0][seeds], scores[1][seeds]
             contrast = paired_contrast(
-                score_b.tolist(), score_a.tolist(), units=variance or None, looks=looks
+                score_b.tolist(), score_a.tolist(), units=variance or None, alpha=alpha
             )
             if contrast.n:
                 contrasts.append(contrast)
@@ -80,7 +80,7 @@ def compare_tables(
             "the runs share no finished trial of a data set, amount and arm: nothing to compare"
         )
     for row, contrast in zip(rows, holm(contrasts), strict=True):
-        row |= {**_difference_columns(contrast), "looks": looks}
+        row |= {**_difference_columns(contrast), "level": 1 - alpha}
     return pd.DataFrame(rows)
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from augment.experiment.arms import ARMS
-from augment.experiment.results_table import ERROR_COLUMNS
+from augment.experiment.results_table import ERROR_COLUMNS, LOOK_COLUMNS
 from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.metrics.classification import BALANCED
 from augment.metrics.intervals import mean_interval
 from augment.metrics.paired import Contrast, holm
-from augment.report.baselines import baseline_of, contrast_of, looks_of, unit_columns
+from augment.report.baselines import baseline_of, contrast_of, unit_columns
 from augment.report.format import (
     escape,
     interval_text,
@@ -59,7 +59,7 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
         variant=variant_names(results),
         score=scores.where(results["status"] == "ok"),
         **{
-            c: math.nan if metric and c != "looks" else results[c].astype(float)
+            c: math.nan if metric and c not in LOOK_COLUMNS else results[c].astype(float)
             for c in ERROR_COLUMNS
         },
     )
@@ -71,8 +71,9 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
             if contrast:
                 contrasts[len(lines)] = contrast
             lines.append({"dataset": dataset, "asked": asked, "n_labelled": n_labelled, **line})
+    looks = {c: results[c].max() for c in LOOK_COLUMNS}
     for index, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
-        lines[index] |= {**_contrast_columns(contrast), "looks": looks_of(results)}
+        lines[index] |= {**_contrast_columns(contrast), **looks}
     table = pd.DataFrame(
         [{"verdict": "", **line} for line in lines], columns=list(_SUMMARY_COLUMNS)
     )

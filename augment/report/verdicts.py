@@ -9,9 +9,9 @@ import pandas as pd
 
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.cells import DISJOINT, WHOLE
-from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE, look_alpha
+from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE
 from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
-from augment.report.baselines import units_of
+from augment.report.baselines import alpha_of, units_of
 from augment.report.format import percent, probability
 
 _PLAN_FROM = 6  # trials: the variance of fewer is too uncertain to plan with
@@ -89,18 +89,18 @@ def plan_sentence(line: dict[str, Any], gain: float = 0.005) -> str:
     its 80 % interval. Further trials are another look. Below six trials, and where the trials do
     not differ, there is no plan.
     """
-    n, sd, looks = int(line["pairs"]), line["sd_difference"], int(line["looks"])
+    n, sd, rows = int(line["pairs"]), line["sd_difference"], pd.DataFrame([line])
     if n < LEAST_TRIALS:
         return f"A verdict takes {LEAST_TRIALS} trials at least (--seeds {LEAST_TRIALS})."
     if n < _PLAN_FROM:
         return f"How many trials it would take can be said from {_PLAN_FROM} on (--seeds 6)."
     if not sd:
         return "All trials differ by the same, so it cannot be said how many would be enough."
-    units = units_of(pd.DataFrame([line]))
+    units = units_of(rows)
     sds = sd_range(n, sd)
-    gains = [detectable_gain(n, each, 1 - look_alpha(looks), units) for each in sds]
+    gains = [detectable_gain(n, each, 1 - alpha_of(rows), units) for each in sds]
     detected = "no possible gain" if gains[0] >= 1 else f"a gain of {_points(gains)} points"
-    level = 1 - look_alpha(looks + 1)
+    level = 1 - alpha_of(rows, further=1)
     few, many = (trials_needed(gain, each, level, units) for each in sds)
     needed = "more than 1000 trials" if many is None else f"{many} trials"
     if units and units.se and detectable_gain(MOST_TRIALS, 0.0, level, units) > gain:
@@ -147,8 +147,15 @@ def legend(summary: pd.DataFrame) -> list[str]:
         notes.append(
             f"This is look {looks:.0f} at a growing number of trials. Who adds trials until "
             "something shows finds too much by chance; so each interval is taken at "
-            f"{100 * (1 - look_alpha(int(looks))):.4g} %, which keeps all looks together near "
+            f"{100 * (1 - alpha_of(summary)):.4g} %, which keeps all looks together near "
             "95 %, and p is raised alike."
+        )
+    elif (until := summary["until"].max()) > 0:
+        notes.append(
+            f"Trials were added until half the interval was {until:g} points wide, or nothing "
+            "more could make it so. Trials that are alike by chance end that too early; so each "
+            f"interval is taken at {100 * (1 - alpha_of(summary)):.4g} %, to cover the truth in at "
+            "least 94 %."
         )
     if summary["test_units"].eq(1).any():
         notes.append(
