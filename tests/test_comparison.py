@@ -29,6 +29,7 @@ def test_arms_are_compared_over_the_seeds_both_have():
     expected = paired_contrast([0.62, 0.75], [0.6, 0.7])  # seed 2 failed in B, seed 3 is not in A
     assert (line["pairs"], line["difference"]) == (2, pytest.approx(expected.mean))
     assert (line["low"], line["high"]) == pytest.approx((expected.low, expected.high))
+    assert line["verdict"] == "too few trials"
     assert (line["generator_a"], line["generator_b"]) == ("ddpm", "cgan")
     assert found.loc["real", "difference"] == 0
     assert found.loc["real", "verdict"] == "equal"
@@ -52,9 +53,12 @@ def test_verdict_names_the_better_run_and_the_lines_show_it():
 
 
 def test_p_is_corrected_over_the_whole_table():
-    found = compare_tables(table(CLASSIC), table([s + 0.05 for s in CLASSIC]))
-    assert found["p"].tolist() == [1.0, 2**-5]
-    assert found["p_holm"].tolist() == [1.0, 2**-4]
+    better = [score + 0.05 + 0.001 * k for k, score in enumerate(CLASSIC)]
+    found = compare_tables(table(CLASSIC), table(better))
+    # equal scores on unknown test images have no p, and are no comparison
+    assert found["p"].isna().tolist() == [True, False]
+    assert found["p_holm"].tolist()[1] == found["p"].tolist()[1]
+    assert found["p_sign_flip"].tolist() == [1.0, 2**-5]
 
 
 def test_of_several_generators_namesakes_are_compared():
@@ -105,3 +109,11 @@ def test_images_of_two_runs_stand_in_one_table(tmp_path):
     assert lines[0] == ["digits, 3 a class", "x", "right class %", "30.00 a", "60.00 b", "2"]
     assert [line[3] for line in lines[1:]] == ["0.00 a", "0.50 a", "25.00 a", "0.1 a"]
     assert compare_images(tmp_path / "a", tmp_path / "nowhere").empty
+
+
+def test_more_looks_of_either_run_count():
+    better = [score + 0.05 + 0.001 * k for k, score in enumerate(CLASSIC)]
+    once = compare_tables(table(CLASSIC), table(better)).iloc[1]
+    twice = compare_tables(table(CLASSIC).assign(looks=2), table(better)).iloc[1]
+    assert twice["low"] < once["low"]
+    assert (once["level"], twice["level"]) == (0.95, 0.9875)

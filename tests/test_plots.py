@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_table import BOTH, CLASSIC, REAL, results, rows
 
-from augment.metrics.paired import mean_interval
+from augment.metrics.intervals import mean_interval
 from augment.report.figures import save_figure
 from augment.report.gain_plot import gain_intervals
 from augment.report.plots import accuracy_by_arm, gain_curves
@@ -94,11 +94,11 @@ def test_gains_are_those_of_the_table_the_decisive_one_first():
         "real+classic+synth, gain over real+classic",
         "ddpm  (n = 6)",
         "+4.00",
-        "helps (uncorrected)",
+        "helps",
         "gain over real",
         "real+classic  (n = 6)",
         "+9.00",
-        "helps (uncorrected)",
+        "helps",
     ]
     assert axis.get_xlim()[0] < 0 < axis.get_xlim()[1]
     assert "gain in accuracy, percentage points" in axis.get_xlabel()
@@ -107,7 +107,7 @@ def test_gains_are_those_of_the_table_the_decisive_one_first():
 def test_verdicts_differ_in_marker_and_colour():
     noise = [0.001, -0.001, 0.002, -0.002, 0.001, -0.001, 0.002]
     base = [*CLASSIC, 0.6]
-    gains = {"better": 0.03, "worse": -0.03, "equal": 0.0}  # p = 2/128, three times that below 0.05
+    gains = {"better": 0.03, "worse": -0.03, "equal": 0.0}
     summary = summarise(
         results(
             rows("real+classic", base),
@@ -161,7 +161,7 @@ def test_single_trials_are_points_without_an_interval():
 def test_equal_scores_are_drawn_at_zero():
     summary = summarise(results(rows("real+classic", CLASSIC), rows("real+classic+synth", CLASSIC)))
     (axis,) = gain_intervals(summary).axes
-    assert intervals(axis) == [(0, 0)]
+    assert intervals(axis) == []  # on unknown test images nothing tells how wide
     assert axis.get_xlim()[0] < 0 < axis.get_xlim()[1]
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augment.classifiers import CLASSIFIERS
+from augment.data.datasets import load_dataset
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import expand
@@ -514,3 +515,31 @@ def test_fault_in_the_settings_of_a_generators_name_is_one_sentence(generator, s
 def test_a_comma_in_brackets_does_not_part_two_generators():
     names = make_recipe(generator="ddpm widths=[16,32] steps=5, cvae,mix").generator
     assert names == ["ddpm widths=[16,32] steps=5", "cvae", "mix"]
+
+
+def test_disjoint_subsets_are_numbered_by_the_place_of_the_trial_and_named():
+    found = cells(arm="real,real+classic", seeds="100-102", per_class=3, subsets="disjoint")
+    assert [cell.subset for cell in found] == [0, 0, 1, 1, 2, 2]
+    assert {cell.amount for cell in found} == {"3 a class, disjoint"}
+    usual = cells(arm="real", seeds=2, per_class=3, subsets="nested")
+    assert [repr(cell) for cell in usual] == [
+        repr(cell) for cell in cells(arm="real", seeds=2, per_class=3)
+    ]
+    assert "subset" not in repr(usual[0])  # signatures of before stay as they are
+    with pytest.raises(UsageError, match="disjoint"):
+        make_recipe(subsets="disjunct")
+
+
+def test_disjoint_subsets_of_a_run_share_no_image_and_are_refused_where_the_pool_is_too_small():
+    data = load_dataset("digits")
+    drawn = [
+        set(cell.labelled_indices(data).tolist())
+        for cell in cells(arm="real", seeds=3, per_class=20, subsets="disjoint")
+    ]
+    assert [len(subset) for subset in drawn] == [200, 200, 200]
+    assert len(set.union(*drawn)) == sum(map(len, drawn))
+    (last,) = cells(arm="real", seeds=[7], per_class=80, subsets="disjoint")
+    assert len(last.labelled_indices(data)) == 800
+    many = cells(arm="real", seeds=9, per_class=20, subsets="disjoint")
+    with pytest.raises(UsageError, match="there are more trials: take --seeds"):
+        many[-1].labelled_indices(data)

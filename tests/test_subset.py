@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augment.data.images import LabelledImages
-from augment.data.subset import hold_out, labelled_subset, linked_units
+from augment.data.subset import disjoint_subset, hold_out, labelled_subset, linked_units
 from augment.errors import UsageError
 
 
@@ -185,3 +185,49 @@ def test_groups_and_equal_pixels_are_linked(groups, pixels, together):
     units = linked_units(groups, [p.encode() for p in pixels])
     found = [{i for i, u in enumerate(units) if u == unit} for unit in dict.fromkeys(units)]
     assert found == together
+
+
+@many
+@given(st.lists(st.integers(4, 60), min_size=2, max_size=4), st.integers(1, 4))
+def test_disjoint_subsets_share_nothing_and_are_stratified(counts, n):
+    pool = pool_of(counts)
+    units = range(len(pool))
+    room = min(counts) // n
+    drawn = [
+        disjoint_subset(pool, units, per_class=n, number=k).tolist() for k in range(min(room, 5))
+    ]
+    everything = [index for subset in drawn for index in subset]
+    assert len(everything) == len(set(everything))
+    for subset in drawn:
+        assert subset == sorted(subset)
+        assert pool.select(subset).counts().tolist() == [n] * len(counts)
+    with pytest.raises(UsageError, match=f"has room for {room} disjoint subsets .* --seeds {room}"):
+        disjoint_subset(pool, units, per_class=n, number=room)
+
+
+def test_disjoint_subsets_by_share_and_their_errors():
+    pool = pool_of([20, 40])
+    drawn = [disjoint_subset(pool, range(60), frac=0.25, number=k).tolist() for k in range(4)]
+    assert sorted(index for subset in drawn for index in subset) == list(range(60))
+    assert drawn == [
+        disjoint_subset(pool, range(60), frac=0.25, number=k).tolist() for k in range(4)
+    ]
+    with pytest.raises(UsageError, match="has room for 1 disjoint subsets"):
+        disjoint_subset(pool, range(60), frac=0.8, number=1)
+    with pytest.raises(UsageError, match="class 'c0' has only 20 images"):
+        disjoint_subset(pool, range(60), per_class=21, number=0)
+
+
+def test_disjoint_subsets_keep_each_group_in_one():
+    pool = pool_of([60, 60])
+    groups = [index // 7 for index in range(120)]  # of both classes, of uneven numbers
+    drawn = []
+    for number in range(100):
+        try:
+            drawn.append(disjoint_subset(pool, groups, per_class=6, number=number).tolist())
+        except UsageError:
+            break
+    assert 4 <= len(drawn) < 10
+    owners = [{groups[index] for index in subset} for subset in drawn]
+    assert len(set.union(*owners)) == sum(map(len, owners))
+    assert all(pool.select(subset).counts().tolist() == [6, 6] for subset in drawn)

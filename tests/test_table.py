@@ -5,12 +5,15 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from augment.experiment.results_table import RESULTS_COLUMNS, TEXT_COLUMNS
-from augment.metrics.paired import detectable_gain, paired_contrast, trials_needed
+from augment.metrics.intervals import UnitVariance
+from augment.metrics.paired import paired_contrast
+from augment.metrics.planning import detectable_gain, sd_range, trials_needed
 from augment.report.format import percent, probability
 from augment.report.table import TABLE_HEAD, markdown, summarise, table_blocks, variant_names
-from augment.report.verdicts import power_line, verdict_sentences
+from augment.report.verdicts import legend, plan_sentence, verdict_sentences, verdict_words
 from augment.storage.tables import read_csv, write_csv
 
 REAL = [0.50, 0.52, 0.54, 0.50, 0.52, 0.54]
@@ -74,15 +77,17 @@ def test_differences_are_paired_over_seeds_and_by_hand(usual):
     assert (found["n"], found["of"], found["pairs"]) == (6, 6, 6)
     assert found["difference"] == pytest.approx(0.04)
     assert (found["low"], found["high"]) == pytest.approx((0.04 - half / 100, 0.04 + half / 100))
-    assert found["p"] == 2 / 64
-    assert found["p_holm"] == 4 / 64  # two contrasts, both at the smallest p
+    assert found["p"] == pytest.approx(2 * stats.t.sf(0.04 / (math.sqrt(0.8 / 6) / 100), 5))
+    classic = line(summarise(usual), "real+classic")
+    assert found["p_holm"] == max(found["p"], 2 * classic["p"])  # the larger p of two
+    assert found["p_sign_flip"] == 2 / 64
     assert found["verdict"] == "helps"
     assert found["mean"] == pytest.approx(0.65)
     assert found["sd"] == pytest.approx(math.sqrt(14 / 5) / 100)
 
 
 def test_each_arm_stands_against_its_own_baseline(usual):
-    more = results(rows("real+synth", REAL), rows("synth", [x - 0.1 for x in REAL]))
+    more = results(rows("real+synth", REAL), rows("synth", SPOILT))
     found = summarise(pd.concat([usual, more]))
     against = dict(zip(found["arm"], found["against"], strict=True))
     assert against == {
@@ -98,7 +103,8 @@ def test_each_arm_stands_against_its_own_baseline(usual):
     assert real["verdict"] == ""
     assert line(found, "synth")["verdict"] == "hurts"
     assert line(found, "real+synth")["verdict"] == "can't tell"
-    assert line(found, "real+synth")["p_holm"] == 1
+    # equal to its baseline in all trials, on test images of which nothing is known: no interval
+    assert line(found, "real+synth")[["low", "high", "p"]].isna().all()
 
 
 def test_failed_cell_is_shown_and_not_averaged():
@@ -174,8 +180,9 @@ def test_data_sets_and_amounts_have_a_block_each():
     ]
     assert all(len(lines) == 2 for _, lines in table_blocks(found))
     assert set(found["pairs"].dropna()) == {6}
-    # four contrasts of p = 2/64 in one table
-    assert found["p_holm"].dropna().tolist() == [8 / 64] * 4
+    # four contrasts of one p in one table
+    p = found["p"].dropna().iloc[0]
+    assert found["p_holm"].dropna().tolist() == pytest.approx([4 * p] * 4)
 
 
 def test_pairs_never_cross_amounts():
@@ -244,7 +251,7 @@ def test_one_trial_has_no_interval_no_p_and_says_so():
     ]
     assert verdict_sentences(found) == [
         "ddpm on digits (100 labelled images): +3.00 points against classic transforms alone in "
-        "one trial; an interval needs at least two trials (--seeds 2)."
+        "one trial; a verdict takes three at least (--seeds 3)."
     ]
 
 
@@ -265,50 +272,110 @@ def test_sentence_gives_verdict_points_interval_and_trials(points, verdict):
 def test_sentence_says_which_gain_so_many_trials_detect(usual):
     (sentence,) = verdict_sentences(summarise(usual))
     sd = float(np.std([3, 4, 5, 4, 3, 5], ddof=1)) / 100  # the differences, in points
-    least, needed = percent(detectable_gain(6, sd)), trials_needed(0.005, sd)
-    assert (
-        f"Power 80 %: with this variance 6 trials detect a gain of {least} points; "
-        f"0.5 points would need {needed}."
-    ) in sentence
+    low, high = sd_range(6, sd)
+    gains = [percent(detectable_gain(6, each)) for each in (low, high)]
+    needed = [trials_needed(0.005, each, 0.9875) for each in (low, high)]  # at the next look
+    assert sentence.endswith(
+        f"Power 80 %: 6 trials detect a gain of {gains[0]} to {gains[1]} points; "
+        f"0.5 points would need {needed[0]} to {needed[1]} trials."
+    )
+
+
+MORE_IMAGES = "more test images, however many trials there are"
 
 
 @pytest.mark.parametrize(
-    ("n", "sd", "se_test", "ending"),
+    ("n", "sd", "se_test", "said"),
     [
-        (2, 0.5, 0.0, "2 trials detect no possible gain; 0.5 points would need more than 1000."),
-        (
-            6,
-            0.01,
-            0.02,
-            f"6 trials detect a gain of {percent(detectable_gain(6, 0.01, se_test=0.02))} points; "
-            "0.5 points would need more test images, however many trials there are.",
-        ),
-        (3, 0.0, math.nan, "3 trials detect a gain of 0.00 points; 0.5 points would need 2."),
+        (2, 0.5, 0.0, "A verdict takes 3 trials at least (--seeds 3)."),
+        (5, 0.5, 0.0, "How many trials it would take can be said from 6 on (--seeds 6)."),
+        (6, 0.0, 0.01, "All trials differ by the same, so it cannot be said how many would be"),
+        (6, 5.0, 0.0, "6 trials detect no possible gain; 0.5 points would need more than 1000"),
+        (6, 0.05, math.nan, "to more than 1000 trials."),
+        (6, 0.01, 0.02, f"0.5 points would need {MORE_IMAGES}."),
+        (6, 0.0003, 0.0, "0.5 points would need 3 trials."),
     ],
 )
-def test_power_line_says_when_no_number_of_trials_is_enough(n, sd, se_test, ending):
-    line = {"pairs": float(n), "sd_difference": sd, "se_test_images": se_test}
-    assert power_line(line) == f"Power 80 %: with this variance {ending}"
+def test_plan_says_what_is_known(n, sd, se_test, said):
+    line = {"pairs": float(n), "sd_difference": sd, "se_test_images": se_test, "looks": 1.0}
+    assert said in plan_sentence({**line, "sd_interaction": math.nan, "test_units": math.nan})
 
 
-def test_verdict_that_does_not_survive_the_correction_says_so(usual):
-    (sentence,) = verdict_sentences(summarise(usual))  # two contrasts, p = 0.031 each
-    assert ": helps (uncorrected): +4.00 points" in sentence
-    assert sentence.endswith(
-        "Uncorrected: with Holm's correction for the 2 comparisons of this table p = 0.062."
+def test_verdict_that_does_not_survive_the_correction_says_so():
+    # the decisive p is 0.03, twice that above 0.05
+    gains = [0.01, 0.03, -0.005, 0.02, 0.025, 0.005]
+    more = [score + gain for score, gain in zip(CLASSIC, gains, strict=True)]
+    less = [score - gain for score, gain in zip(CLASSIC, gains, strict=True)]
+    table = results(
+        rows("real", less), rows("real+classic", CLASSIC), rows("real+classic+synth", more)
     )
-    alone = summarise(usual[usual["arm"] != "real"])
-    assert "ncorrected" not in verdict_sentences(alone)[0]
-    seven = [score + 0.03 for score in [*CLASSIC, 0.6]]  # p is 0.016, twice that below 0.05
-    sure = summarise(
-        results(
-            rows("real", [*REAL, 0.5]),
-            rows("real+classic", [*CLASSIC, 0.6]),
-            rows("real+classic+synth", seven),
-        )
+    found = summarise(table)
+    assert 0.025 < line(found, "real+classic+synth")["p"] < 0.05
+    assert verdict_words(dict(line(found, "real+classic+synth")), found) == "helps?"
+    p = probability(line(found, "real+classic+synth")["p_holm"])
+    assert (
+        f": helps, but not if all 2 comparisons of this table are counted (p = {p}): "
+        in verdict_sentences(found)[0]
     )
-    assert ": helps: " in verdict_sentences(sure)[0]
-    assert "ncorrected" not in verdict_sentences(sure)[0]
+    assert "this table makes 2 comparisons" in legend(found)[0]
+    alone = summarise(table[table["arm"] != "real"])
+    assert ": helps: " in verdict_sentences(alone)[0]
+    assert verdict_words(dict(line(alone, "real+classic+synth")), alone) == "helps"
+    assert legend(alone) == []
+
+
+def with_units(table, **columns):
+    """The table with columns of the test units in the rows of the decisive arm."""
+    known = pd.DataFrame(columns, index=table.index).where(table["arm"] == "real+classic+synth")
+    return table.assign(**known)
+
+
+def test_interval_covers_the_test_units_that_the_table_tells_of(usual):
+    known = dict(se_test_images=0.005, sd_interaction=0.004, test_units=12)
+    found = line(summarise(with_units(usual, **known)), "real+classic+synth")
+    wanted = paired_contrast(BOTH, CLASSIC, units=UnitVariance(12, 0.005, 0.004))
+    assert (found["low"], found["high"], found["p"]) == pytest.approx(
+        (wanted.low, wanted.high, wanted.p)
+    )
+    assert found[list(known)].to_dict() == pytest.approx(known)
+    # tables of 0.3.0 tell the standard error alone
+    old = line(summarise(with_units(usual, se_test_images=0.005)), "real+classic+synth")
+    wanted = paired_contrast(BOTH, CLASSIC, units=UnitVariance(se=0.005))
+    assert (old["low"], old["high"]) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_a_single_test_group_carries_no_general_verdict(usual):
+    found = summarise(with_units(usual, test_units=1))
+    assert line(found, "real+classic+synth")["verdict"] == "helps on one group"
+    assert ": helps on one group: +4.00 points" in verdict_sentences(found)[0]
+    assert any("All test images are of one group" in note for note in legend(found))
+    assert "helps on one group |" in markdown(found)
+    assert not any("All test images" in note for note in legend(summarise(usual)))
+
+
+def test_looks_are_printed_and_paid_for(usual):
+    first, third = summarise(usual), summarise(usual.assign(looks=3))
+    assert line(third, "real+classic+synth")["low"] < line(first, "real+classic+synth")["low"]
+    assert line(third, "real+classic+synth")["p"] == pytest.approx(
+        8 * line(first, "real+classic+synth")["p"]
+    )
+    assert any(note.startswith("This is look 3 at") and "99.38 %" in note for note in legend(third))
+    assert "look" not in "".join(legend(first))
+
+
+def test_equal_scores_are_never_certain(usual):
+    same = results(rows("real+classic", CLASSIC), rows("real+classic+synth", CLASSIC))
+    floor = 3 / 1.96 / 60
+    known = with_units(same, test_units=60.0, se_test_images=floor, sd_interaction=0.0)
+    for table in (same, known):
+        found = line(summarise(table), "real+classic+synth")
+        assert found["verdict"] == "can't tell"
+        assert not found["high"] - found["low"] < 0.1  # of 60 images three may differ
+        assert "detect" not in verdict_sentences(summarise(table))[0]
+    assert (
+        "+0.00 points against classic transforms alone, the same in all trials, n = 6"
+        in (verdict_sentences(summarise(same))[0])
+    )
 
 
 def test_no_sentence_without_the_decisive_arm():
@@ -341,12 +408,12 @@ def test_markdown_shows_the_figures(usual):
     assert "**digits, 100 labelled images (10 a class)**" in text
     assert (
         "| ddpm | real+classic+synth | 65.00 ± 1.67 | +4.00 | +3.06 … +4.94 "
-        "| helps (uncorrected) | 6 | real+classic | 0.062 |" in text
+        "| helps | 6 | real+classic | <0.001 |".replace("<", "&lt;")
+        in text
     )
     assert "|  | real | 52.00 ± 1.79 |  |  |  | 6 |  |  |" in text
-    assert "; with 6 trials and 2 comparisons it cannot be below 0.062." in text
-    assert "- ddpm on digits (100 labelled images): helps (uncorrected): +4.00 points" in text
-    assert "with Holm's correction for the comparisons of this table" in text
+    assert "- ddpm on digits (100 labelled images): helps: +4.00 points" in text
+    assert "with Holm's correction for all comparisons of this table (2)." in text
 
 
 @pytest.mark.parametrize(
@@ -411,7 +478,9 @@ def test_uneven_classes_are_scored_by_balanced_accuracy(usual):
     assert "; balanced accuracy**" not in markdown(summarise(usual))
 
 
-SPOILT = [score - 0.3 for score in REAL]  # by transforms that mirror what tells left from right
+SPOILT = [
+    score - 0.3 + 0.001 * k for k, score in enumerate(REAL)
+]  # by transforms that mirror what tells left from right
 
 
 def test_decisive_arm_is_measured_against_real_where_classic_surely_hurts():
@@ -423,11 +492,11 @@ def test_decisive_arm_is_measured_against_real_where_classic_surely_hurts():
     assert line(found, "real+classic")["verdict"] == "hurts"
     decisive = line(found, "real+classic+synth")
     assert decisive["against"] == "real"
-    assert decisive["difference"] == pytest.approx(-0.29)
+    assert decisive["difference"] == pytest.approx(-0.2875)
     assert decisive["verdict"] == "hurts"
     (sentence,) = verdict_sentences(found)
     assert (
-        "-29.00 points against real (real+classic is surely worse than that here), 95 %" in sentence
+        "-28.75 points against real (real+classic is surely worse than that here), 95 %" in sentence
     )
     assert "classic transforms alone" not in sentence
 

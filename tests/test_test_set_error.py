@@ -11,8 +11,12 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 import augment
-from augment.experiment.results_table import read_results
-from augment.metrics.paired import paired_contrast, unit_standard_error
+from augment.engine.finish import finish_run
+from augment.errors import RunFolderError
+from augment.experiment.results_table import ERROR_COLUMNS, read_results
+from augment.metrics.intervals import unit_variance
+from augment.metrics.paired import paired_contrast
+from augment.report.baselines import units_of
 from augment.report.comparison import compare_tables
 from augment.report.run_outputs import write_outputs
 from augment.report.test_set_error import unit_scores, units_of_test_set, with_test_set_error
@@ -51,14 +55,12 @@ def test_error_of_each_arm_is_that_of_its_predictions(run):
     pairs = run.summary.set_index("arm")["against"].loc[
         ["real+classic", "real+synth", "real+classic+synth"]
     ]
-    errors = {
-        arm: unit_standard_error(hits(run, arm) - hits(run, base)) for arm, base in pairs.items()
-    }
-    assert max(errors.values()) > 0
+    errors = {arm: unit_variance(hits(run, arm) - hits(run, base)) for arm, base in pairs.items()}
     for arm, error in errors.items():
-        assert table.loc[table["arm"] == arm, "se_test_images"].tolist() == pytest.approx(
-            [error] * 3
-        )
+        found = table.loc[table["arm"] == arm, list(ERROR_COLUMNS)]
+        wanted = [error.se, error.sd_interaction, error.number, 1]
+        assert found.to_numpy() == pytest.approx(np.array([wanted] * 3))
+        assert error.number == hits(run, arm).shape[1]
     assert table.loc[table["arm"] == "real", "se_test_images"].isna().all()
 
 
@@ -66,8 +68,8 @@ def test_error_of_the_decisive_arm_is_against_the_better_baseline(run):
     table = run.table.copy()
     table.loc[table["arm"] == "real+classic", "accuracy"] = 0.01
     filled = with_test_set_error(run.path, table).set_index("arm")["se_test_images"]
-    wanted = unit_standard_error(hits(run, "real+classic+synth") - hits(run, "real"))
-    assert filled["real+classic+synth"].tolist() == pytest.approx([wanted] * 3)
+    wanted = unit_variance(hits(run, "real+classic+synth") - hits(run, "real"))
+    assert filled["real+classic+synth"].tolist() == pytest.approx([wanted.se] * 3)
 
 
 def test_report_is_made_without_writing_results(run, tmp_path):
@@ -83,7 +85,7 @@ def test_report_is_made_without_writing_results(run, tmp_path):
 def test_table_has_the_wider_interval_and_says_so(run):
     line = run.summary.set_index("arm").loc["real+classic"]
     scores = [hits(run, arm).mean(1).tolist() for arm in ("real+classic", "real")]
-    wanted = paired_contrast(*scores, se_test=line["se_test_images"])
+    wanted = paired_contrast(*scores, units=units_of(pd.DataFrame([line])))
     assert (line["low"], line["high"]) == pytest.approx((wanted.low, wanted.high))
     for name in ("table.md", "report.html"):
         assert "for new test images of the same kind" in (run.path / name).read_text()
@@ -93,7 +95,11 @@ def test_two_runs_are_compared_with_the_error_of_their_test_set(run):
     alone = compare_tables(run.table, run.table).set_index("arm")
     assert alone["se_test_images"].isna().all()
     flat = compare_tables(run.table, run.table, (run.path, run.path)).set_index("arm")
-    assert (flat["se_test_images"] == 0).all()  # a run and itself
+    n = hits(run, "real").shape[1]
+    # a run and itself: of n images none differs, so that three may
+    assert flat["se_test_images"].tolist() == pytest.approx([3 / 1.96 / n] * len(flat), rel=1e-4)
+    assert set(flat["verdict"]) == {"equal"}
+    assert flat["high"].min() >= 3 / n
 
 
 def test_units_are_groups_and_equal_pictures(tmp_path):
@@ -139,3 +145,42 @@ def test_images_of_a_patient_stand_in_the_manifest_as_one_group(tmp_path):
     listed = pd.read_csv(out / "manifest.csv")
     tested = listed[listed["split"] == "test"]
     assert 1 < len(set(units)) == tested["group"].nunique() < len(tested)
+
+
+def test_one_patient_in_the_test_set_is_unknown(tmp_path):
+    root = write_folder(tmp_path / "pictures", bars(12))
+    files = sorted(p.relative_to(root) for p in root.rglob("*.png"))
+    lines = [
+        {"file_name": str(f), "label": f.parent.name, "split": split, "group": split[:2] + str(i)}
+        for i, f in enumerate(files)
+        for split in ["train" if i % 3 else "test"]
+    ]
+    for line in lines:
+        line["group"] = "p" if line["split"] == "test" else line["group"]
+    pd.DataFrame(lines).to_csv(root / "metadata.csv", index=False)
+    out = tmp_path / "run"
+    arms = ["real", "real+classic"]
+    run = augment.run(
+        dataset=str(root), arm=arms, seeds=3, preset="smoke", set=FAST, out=out, jobs=1
+    )
+    classic = run.table[run.table["arm"] == "real+classic"]
+    assert classic["test_units"].tolist() == [1, 1, 1]
+    assert classic["se_test_images"].isna().all()
+    assert "All test images are of one group" in (out / "table.md").read_text()
+
+
+def test_each_number_of_trials_is_one_look(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    table = read_results(folder / "results.csv")
+    assert finish_run(folder, table)["looks"].tolist() == [1] * len(table)  # the same three again
+    fewer = table[table["seed"] < 2]
+    assert set(finish_run(folder, fewer)["looks"]) == {1}  # two have no verdict to look at
+    more = pd.concat([table, table[table["seed"] == 2].assign(seed=3)], ignore_index=True)
+    assert set(finish_run(folder, more)["looks"]) == {2}
+    assert set(finish_run(folder, more)["looks"]) == {2}
+    assert "This is look 2 at a growing number of trials" in (folder / "table.md").read_text()
+    assert set(read_results(folder / "results.csv")["looks"]) == {2}
+    (folder / "looks.json").write_text("{")
+    with pytest.raises(RunFolderError, match=r"looks.json is damaged: delete it"):
+        finish_run(folder, more)

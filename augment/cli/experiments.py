@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,18 +22,25 @@ from augment.cli.options import (
     Out,
     RunDir,
     ShardOf,
+    Stop,
     run_file,
 )
 from augment.cli.signals import until_signalled
+from augment.errors import UsageError
 from augment.experiment.hyperparameters import parse_set
 from augment.experiment.recipe import Recipe
 from augment.runtime.fork_server import start_server
+from augment.runtime.units import parse_duration
+
+if TYPE_CHECKING:
+    from augment.engine.until import Until
 
 
 @with_options
 def run_command(
     *,
     config: Config = None,
+    stop: Stop,
     execution: Execution,
     shard: ShardOf = None,
     dry_run: DryRun = False,
@@ -49,7 +57,8 @@ def run_command(
     from augment.experiment.validation import make_recipe, read_recipe
 
     recipe = make_recipe(**overridden(read_recipe(config) if config else {}, settings))
-    carry_out(recipe, execution, display, out=out, shard=parse_shard(shard), dry_run=dry_run)
+    shard_of = parse_shard(shard)
+    carry_out(recipe, execution, display, out=out, shard=shard_of, dry_run=dry_run, stop=stop)
 
 
 def start_workers(execution: Execution) -> None:
@@ -104,7 +113,7 @@ def sweep_command(
 
 @with_options
 def resume_command(
-    run_dir: RunDir, execution: Execution, display: Display, seeds: MoreSeeds = None
+    run_dir: RunDir, *, seeds: MoreSeeds = None, stop: Stop, execution: Execution, display: Display
 ) -> None:
     """Continue a run that was stopped, or add trials to it; finished cells are kept.
 
@@ -119,7 +128,8 @@ def resume_command(
         settings, shard = dict(read_settings(file)), json.loads(file.read_text()).get("shard")
     settings |= {"seeds": seeds} if seeds else {}
     recipe = make_recipe(**settings)
-    carry_out(recipe, execution, display, out=run_dir, shard=tuple(shard) if shard else None)
+    shard = tuple(shard) if shard else None
+    carry_out(recipe, execution, display, out=run_dir, shard=shard, stop=stop)
 
 
 def carry_out(
@@ -130,6 +140,7 @@ def carry_out(
     out: Path | None,
     shard: tuple[int, int] | None,
     dry_run: bool = False,
+    stop: Stop | None = None,
 ) -> None:
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
     from augment.engine.executors import make_executor
@@ -158,7 +169,15 @@ def carry_out(
         if not display.quiet:
             talk("\n".join([*notes, f"{cells} cells into {folder}"]))
 
-    steps = execute(recipe, out=out, executor=executor, announce=announce, **data)
+    until = stop and stopping_rule(stop, shard)
+    common: dict[str, Any] = dict(out=out, executor=executor, announce=announce)
+    if until:
+        from augment.engine.until import execute_until
+
+        del data["shard"]
+        steps = execute_until(until, recipe, **common, **data)
+    else:
+        steps = execute(recipe, **common, **data)
     result = watch(until_signalled(steps), quiet=display.quiet, verbose=display.verbose)
     show_result(result, display.as_json, display.quiet)
     if result.failed:
@@ -166,3 +185,19 @@ def carry_out(
             talk(f"error: {error}")
         talk(f"{result.failed} of {len(result.table)} cells failed; the rest is valid")
         raise typer.Exit(4)
+
+
+def stopping_rule(stop: Stop, shard: tuple[int, int] | None) -> Until | None:
+    """Read --until and --budget; None without them. UsageError where they say nothing together."""
+    if stop.until is None:
+        if stop.budget is not None:
+            raise UsageError("--budget is the time in which --until adds trials: give --until too")
+        return None
+    if not 0 < stop.until < math.inf:
+        raise UsageError(f"--until {stop.until:g}: give half the interval in points, e.g. 0.5")
+    if shard:
+        raise UsageError("--until looks at all trials together: leave --shard out")
+    from augment.engine.until import Until
+
+    seconds = None if stop.budget is None else parse_duration("--budget", stop.budget)
+    return Until(stop.until, seconds)

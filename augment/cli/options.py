@@ -127,6 +127,24 @@ class Execution:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stop:
+    """When a run adds no more trials, where their number is not given."""
+
+    until: Annotated[
+        float | None,
+        option(
+            "comparison",
+            metavar="POINTS",
+            help="Add trials until half the interval of real+classic+synth is so narrow.",
+        ),
+    ] = None
+    budget: Annotated[
+        str | None,
+        option("execution", metavar="TIME", help="Time in which --until adds trials, e.g. 30m."),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Display:
     """What a run prints."""
 

@@ -53,6 +53,9 @@ def iter_with_bars(run: RunSteps, screen: Console) -> Result:
         whole = shown.add_task("cells", total=None, rate="", note="")
         for step in steps:
             status.take(step)
+            if step.note:
+                screen.print(step.note, markup=False, highlight=False)
+                continue
             if step.warning:
                 screen.print(f"warning: {step.cell}: {step.warning}", markup=False, highlight=False)
             if step.stage == CELL:
@@ -105,6 +108,9 @@ def iter_with_lines(run: RunSteps, every: float) -> Result:
     begun: dict[int | None, tuple[Step, float]] = {}
     for step in steps:
         status.take(step)
+        if step.note:
+            print(step.note, file=sys.stderr, flush=True)
+            continue
         if step.warning:
             print(f"warning: {step.cell}: {step.warning}", file=sys.stderr, flush=True)
         parts = [f"{len(status.ended)}/{status.cells} cells {overall(status)}"]

@@ -6,6 +6,7 @@ All choices are seeded by purpose; the same seed gives the same images on any ma
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from augment.data.images import LabelledImages
 from augment.errors import UsageError
 from augment.runtime.seeds import seed_for
+
+_MOST_PARTS = 100  # that disjoint subsets are drawn from: dealing more takes long
 
 
 def labelled_subset(
@@ -26,14 +29,25 @@ def labelled_subset(
     subset lies inside the 5 % one of the same seed. Every class keeps at least one image. Raises
     UsageError if `frac` or `per_class` cannot be met.
     """
+    chosen = []
+    for label, n in enumerate(_wanted(pool, frac, per_class)):
+        # one order a class, whatever n is: that nests the subsets
+        rng = torch.Generator().manual_seed(seed_for(seed, "subset", label))
+        indices = pool.indices[label]
+        chosen.append(indices[torch.randperm(len(indices), generator=rng)[:n]])
+    return torch.cat(chosen).sort().values
+
+
+def _wanted(pool: LabelledImages, frac: float | None, per_class: int | None) -> list[int]:
+    """Return how many images of each class a subset has; UsageError if that cannot be met."""
     if (frac is None) == (per_class is None):
         raise UsageError("give one of --frac and --per-class")
     if frac is not None and not 0 < frac <= 1:  # nan is refused too
         raise UsageError(f"--frac {frac} is not above 0 and up to 1")
     if per_class is not None and per_class < 1:
         raise UsageError(f"--per-class {per_class} would leave no image: take 1 or more")
-    chosen = []
-    for label, (name, indices) in enumerate(zip(pool.classes, pool.indices, strict=True)):
+    wanted = []
+    for name, indices in zip(pool.classes, pool.indices, strict=True):
         n = round(frac * len(indices)) if frac is not None else per_class or 0
         if n > len(indices):
             raise UsageError(
@@ -45,10 +59,48 @@ def labelled_subset(
                 f"--frac {frac} would leave 0 images of class '{name}' ({len(indices)} images): "
                 f"take at least {1 / len(indices):.2g}, or --per-class 1"
             )
-        # one order a class, whatever n is: that nests the subsets
-        rng = torch.Generator().manual_seed(seed_for(seed, "subset", label))
-        chosen.append(indices[torch.randperm(len(indices), generator=rng)[:n]])
+        wanted.append(n)
+    return wanted
+
+
+def disjoint_subset(
+    pool: LabelledImages,
+    units: Sequence[Hashable],
+    *,
+    frac: float | None = None,
+    per_class: int | None = None,
+    number: int,
+) -> Tensor:
+    """Choose the pool indices of subset `number` (from 0) of several without a common unit.
+
+    [n] int64, ascending, stratified, fixed by the units alone. The pool is dealt into as many parts
+    as have enough images of each class, and each subset is drawn inside its part. UsageError if
+    there are not so many, or if `frac` or `per_class` cannot be met.
+    """
+    wanted = _wanted(pool, frac, per_class)
+    labels, room = tuple(pool.labels.tolist()), list(zip(pool.indices, wanted, strict=True))
+    parts = min(_MOST_PARTS, *(len(indices) // n for indices, n in room))
+    part_of = torch.tensor(_dealt(labels, tuple(units), parts))  # [N] of the pool
+    while any((part_of[i].bincount(minlength=parts) < n).any() for i, n in room):
+        parts -= max(1, parts // 10)  # a group was too large for so many
+        part_of = torch.tensor(_dealt(labels, tuple(units), parts))
+    if number >= parts:
+        raise UsageError(
+            f"--subsets disjoint: the pool has room for {parts} disjoint subsets of so many "
+            f"labelled images and there are more trials: take --seeds {parts}, or fewer images"
+        )
+    chosen = []
+    for label, (indices, n) in enumerate(room):
+        inside = indices[part_of[indices] == number]
+        rng = torch.Generator().manual_seed(seed_for("disjoint", number, label))
+        chosen.append(inside[torch.randperm(len(inside), generator=rng)[:n]])
     return torch.cat(chosen).sort().values
+
+
+@functools.lru_cache(maxsize=8)
+def _dealt(labels: tuple[int, ...], units: tuple[Hashable, ...], parts: int) -> list[int]:
+    """Deal images into parts as `folds` does; the trials of a run ask for the same parts."""
+    return folds(labels, units, parts, "disjoint")
 
 
 def folds(labels: Sequence[int], units: Sequence[Hashable], number: int, key: object) -> list[int]:

@@ -113,8 +113,12 @@ def execute(
     executor: Executor,
     shard: Shard | None = None,
     announce: Callable[[Path, int, list[str]], None] | None = None,
+    until: float | None = None,
 ) -> Generator[Progress, None, Result]:
-    """Run the cells of a recipe that its folder lacks; yields progress, returns a Result."""
+    """Run the cells of a recipe that its folder lacks; yields progress, returns a Result.
+
+    `until` is half the width of the interval, in points, up to which its trials are added.
+    """
     with executor:
         recipe = executor.resolved(recipe)
         cells = shard_of(expand(recipe), shard)
@@ -140,7 +144,7 @@ def execute(
                     Store(folder), executor.device, recipe.precision, recipe.seeds[0]
                 )
                 table = yield from run_cells(cells, data, context, executor)
-                table = finish_run(folder, table)
+                table = finish_run(folder, table, until)
         finally:
             lock.release()
     failed = table[table["status"] != "ok"]
@@ -152,10 +156,11 @@ def check_data(cells: list[Cell], data: DatasetCache) -> None:
     opened: set[Any] = set()
     labelled: dict[Any, torch.Tensor] = {}
     for cell in cells:
-        pool = data.of(cell).pool
+        dataset = data.of(cell)
+        pool = dataset.pool
         subset = (cell.dataset, cell.size, cell.frac, cell.per_class, cell.seed)
         if subset not in labelled:
-            labelled[subset] = cell.labelled_indices(pool)
+            labelled[subset] = cell.labelled_indices(dataset)
         if len(labelled[subset]) == len(pool) and ARMS[cell.arm].unlabelled:
             raise nothing_unlabelled(cell.arm)
         if cell.weights and cell.weights not in opened:

@@ -33,7 +33,11 @@ class Status:
         """Count one step; progress of a cell may arrive after its end and is ignored."""
         if step.stage == CELL:
             self.cells = step.steps
-            if step.number is not None:
+            if step.number is None:  # a run begins: --until makes several, one after the other
+                self.failed = self.found = 0
+                self.ended.clear()
+                self.running.clear()
+            else:
                 self.ended.add(step.number)
                 self.failed += bool(step.metrics["failed"])
                 self.found += self.running.pop(step.number, None) is None

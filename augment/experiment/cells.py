@@ -11,9 +11,10 @@ from torch import Tensor
 
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
-from augment.data.images import LabelledImages
+from augment.data.images import pixel_hashes
 from augment.data.reading_flags import ReadingFlags
-from augment.data.subset import labelled_subset
+from augment.data.split import Dataset
+from augment.data.subset import disjoint_subset, labelled_subset, linked_units
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
@@ -24,6 +25,7 @@ from augment.generators import GENERATORS
 
 FIRST_CLASSES = 10  # labelled images per class by default, of a data set known by name
 WHOLE = "all of the pool"  # the amount at which all trials have the same labelled images
+DISJOINT = ", disjoint"  # behind the amount where no two trials share a labelled image
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +51,7 @@ class Cell:
     drop_small_classes: bool = False
     weights: str | None = None  # None in arms that start from scratch
     reading: ReadingFlags = field(default_factory=ReadingFlags)
+    subset: int | None = None  # number of the disjoint subset; None: drawn by the seed
 
     def __repr__(self) -> str:
         """Format all fields in order, those of `use` inline: selections are signed by this text."""
@@ -57,14 +60,15 @@ class Cell:
     def flat(self) -> dict[str, Any]:
         """Return all fields by name, those of `use` in place of it.
 
-        `reading` only where something is said in it: what has been signed before stays the same.
+        `reading` and `subset` only where something is said in them: what has been signed before
+        stays the same.
         """
         fields: dict[str, Any] = {}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if each.name == "reading":
                 fields |= {"reading": dataclasses.asdict(value)} if value else {}
-            else:
+            elif each.name != "subset" or value is not None:
                 fields |= vars(value) if each.name == "use" else {each.name: value}
         return fields
 
@@ -75,9 +79,10 @@ class Cell:
     @property
     def amount(self) -> str:
         """Requested number or share of labelled images, in words."""
+        disjoint = "" if self.subset is None else DISJOINT
         if self.per_class:
-            return f"{self.per_class} a class"
-        return WHOLE if self.frac == 1 else f"{self.frac:.12g} of the pool"
+            return f"{self.per_class} a class{disjoint}"
+        return (WHOLE if self.frac == 1 else f"{self.frac:.12g} of the pool") + disjoint
 
     @property
     def trial(self) -> str:
@@ -118,9 +123,13 @@ class Cell:
             weights=None,
         )
 
-    def labelled_indices(self, pool: LabelledImages) -> Tensor:
+    def labelled_indices(self, data: Dataset) -> Tensor:
         """Draw the labelled subset of the trial: [N] indices into the pool."""
-        return labelled_subset(pool, frac=self.frac, per_class=self.per_class, seed=self.seed)
+        amount = {"frac": self.frac, "per_class": self.per_class}
+        if self.subset is None:
+            return labelled_subset(data.pool, **amount, seed=self.seed)
+        units = linked_units(data.pool_groups or None, pixel_hashes(data.pool.images))
+        return disjoint_subset(data.pool, units, **amount, number=self.subset)
 
 
 def expand(recipe: Recipe) -> list[Cell]:
@@ -153,6 +162,8 @@ def expand(recipe: Recipe) -> list[Cell]:
             skip_bad=recipe.skip_bad,
             drop_small_classes=recipe.drop_small_classes,
             reading=recipe.reading(),
+            # by place, not by seed: fresh trials 100 to 105 take the first six
+            subset=recipe.seeds.index(seed) if recipe.subsets == "disjoint" else None,
         )
         common["frac"], common["per_class"] = frac, per_class
         if (frac, per_class) == (

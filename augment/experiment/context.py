@@ -47,7 +47,7 @@ class Trial:
     ) -> Trial:
         """Resolve the labelled subset (unless given) and the classic transform."""
         if indices is None:
-            indices = cell.labelled_indices(data.pool)
+            indices = cell.labelled_indices(data)
         return cls(
             cell=cell,
             data=data,

@@ -18,4 +18,5 @@ class Progress:
     seconds: float = 0.0  # of training in this stage so far, interrupted runs included
     changed: dict[str, Any] = field(default_factory=dict)  # by recovery: retried, micro_batch
     warning: str = ""  # for the user, at once
+    note: str = ""  # the same, and nothing to worry about
     number: int | None = None  # of the cell in the run

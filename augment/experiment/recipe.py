@@ -15,6 +15,7 @@ from augment.experiment.setting_types import (
     NAMES,
     PRECISIONS,
     PRESETS,
+    SUBSETS,
     Counts,
     Datasets,
     Many,
@@ -49,6 +50,13 @@ class RecipeBase(BaseModel):
     frac: Shares = setting([], "data", "Share of the pool that is labelled.")
     per_class: Counts = setting(
         [], "data", "Labelled images per class.", unset="10; of your own images, all"
+    )
+    subsets: str | None = setting(
+        None,
+        "data",
+        "Labelled images of the trials: nested draws, which overlap, or disjoint ones.",
+        choices=SUBSETS,
+        unset="nested",
     )
     size: Side | None = setting(
         None, "data", "Side of the images in pixels.", unset="native up to 64, else 32"

@@ -21,11 +21,14 @@ from augment.storage.tables import read_csv, write_csv
 CHOICE = ("validation_accuracy", "validation_baseline")  # columns of a choice by --select
 SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 SPACE = ("kid", "fd", "precision", "recall", "density", "coverage")  # in the judge's features
+# filled once all cells have ended: what the intervals of an arm are made of
+LOOK_COLUMNS = ("looks", "until")  # at the growing trials; half the width that was asked for
+ERROR_COLUMNS = ("se_test_images", "sd_interaction", "test_units", *LOOK_COLUMNS)
 RESULTS_COLUMNS = [
     *("run", "dataset", "data_sha", "asked", "frac", "n_labelled", "seed"),
     *("generator", "closed_set", "preset", *USE_COLUMNS, "candidates", *CHOICE),
     *("arm", "classic", "classifier", "steps", "n_real", "n_synth", "kept_fraction"),
-    *("measure", *SCORES, "se_test_images"),
+    *("measure", *SCORES, *ERROR_COLUMNS),
     *("copy_rate", "agreement", "closer_to_train", *SPACE),
     *("generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"),
     *("device", "precision_mode", "status", "error", "signature", "version"),
@@ -35,7 +38,7 @@ TEXT_COLUMNS = [
     *("arm", "classic", "classifier", "measure", "device", "precision_mode"),
     *("status", "error", "signature", "version"),
 ]
-NEWER_COLUMNS = ("se_test_images", *USE_COLUMNS)  # empty in tables of older versions
+NEWER_COLUMNS = (*ERROR_COLUMNS, *USE_COLUMNS)  # empty in tables of older versions
 # these distinguish the cells of one preset and classifier
 KEY_COLUMNS = ("dataset", "asked", "seed", "generator", *USE_COLUMNS, "candidates", "arm")
 # settings of an arm: the synthetic set is the same in all of them

@@ -16,6 +16,7 @@ from augment.errors import UsageError
 
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
+SUBSETS = ("nested", "disjoint")
 PRECISIONS = ("auto", "fp32", "bf16")
 NAMES = "NAME[,NAME…]"
 

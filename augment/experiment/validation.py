@@ -18,7 +18,7 @@ from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
 from augment.experiment.recipe import Recipe
-from augment.experiment.setting_types import MOST_SEEDS, PRECISIONS, PRESETS
+from augment.experiment.setting_types import MOST_SEEDS, PRECISIONS, PRESETS, SUBSETS
 from augment.experiment.synthetic_use import USE_SETTINGS
 from augment.generators import GENERATORS
 from augment.transforms.geometric import CLASSIC
@@ -73,6 +73,7 @@ def _check_names(recipe: Recipe) -> None:
     grouping = [recipe.group_by] if recipe.group_by else []
     for what, names, valid in (
         ("--group-by", grouping, GROUP_BY),
+        ("--subsets", [recipe.subsets] if recipe.subsets else [], SUBSETS),
         ("--pages", [recipe.pages] if recipe.pages else [], PAGES),
         ("generator", _entries(recipe), GENERATORS),
         ("arm", recipe.arm, ARMS),

@@ -11,13 +11,14 @@ import pandas as pd
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.metrics.paired import Contrast, holm, paired_contrast
+from augment.report.baselines import alpha_of, unit_columns
 from augment.report.format import interval_text, percent, probability
 from augment.report.table import main_score, variant_names
-from augment.report.test_set_error import error_between_arms, units_of_test_set
+from augment.report.test_set_error import units_of_test_set, variance_between_arms
 from augment.storage.tables import read_csv
 
 COMPARISON_HEAD = ("data", "arm", "A", "B", "B − A", "95 % interval", "n", "p (Holm)", "verdict")
-_WORDS = {"helps": "B is better", "hurts": "A is better"}  # of B − A
+_WORDS = {"helps": "B is better", "hurts": "A is better"}  # of B − A, at the verdict's head
 IMAGES_HEAD = ("data", "features", "measure", "A", "B", "n")
 MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {  # column → name, format
     "agreement": ("right class %", percent),
@@ -50,6 +51,8 @@ def compare_tables(
     shared = sorted(
         sides[0].keys() & sides[1].keys(), key=lambda k: (k[:2], list(ARMS).index(k[2]))
     )
+    units = units_of_test_set(folders[0]) if folders else {}
+    alpha = min(alpha_of(a), alpha_of(b))
     rows: list[dict[str, Any]] = []
     contrasts: list[Contrast] = []
     for key in shared:
@@ -60,12 +63,13 @@ def compare_tables(
             ]
             scores = [each.set_index("seed")["score"] for each in cells]
             seeds = scores[0].index.intersection(scores[1].index)
-            se_test = None
-            if folders and len(seeds) > 1:
-                units = units_of_test_set(folders[0])[key[0]]
-                se_test = error_between_arms((folders[1], cells[1]), (folders[0], cells[0]), units)
+            variance = folders and variance_between_arms(
+                (folders[1], cells[1]), (folders[0], cells[0]), units[key[0]]
+            )
             score_a, score_b = scores[0][seeds], scores[1][seeds]
-            contrast = paired_contrast(score_b.tolist(), score_a.tolist(), se_test=se_test)
+            contrast = paired_contrast(
+                score_b.tolist(), score_a.tolist(), units=variance or None, alpha=alpha
+            )
             if contrast.n:
                 contrasts.append(contrast)
                 named = dict(zip(("generator_a", "generator_b"), names, strict=True))
@@ -76,23 +80,30 @@ def compare_tables(
             "the runs share no finished trial of a data set, amount and arm: nothing to compare"
         )
     for row, contrast in zip(rows, holm(contrasts), strict=True):
-        row |= _difference_columns(contrast)
+        row |= {**_difference_columns(contrast), "level": 1 - alpha}
     return pd.DataFrame(rows)
 
 
 def _difference_columns(contrast: Contrast) -> dict[str, Any]:
     """Return a contrast of two runs as columns, with the verdict in words about A and B."""
-    equal = contrast.low == contrast.high == contrast.mean == 0
+    equal = contrast.n > 1 and contrast.mean == contrast.sd == 0
     return {
         "pairs": contrast.n,
         "difference": contrast.mean,
-        "se_test_images": contrast.se_test,
+        **unit_columns(contrast),
         "low": contrast.low,
         "high": contrast.high,
         "p": contrast.p,
         "p_holm": contrast.p_holm,
-        "verdict": "equal" if equal else _WORDS.get(contrast.verdict, contrast.verdict),
+        "p_sign_flip": contrast.p_sign_flip,
+        "verdict": "equal" if equal else _about_runs(contrast.verdict),
     }
+
+
+def _about_runs(verdict: str) -> str:
+    """Turn a verdict on B − A into words about A and B."""
+    head, _, rest = verdict.partition(" ")
+    return f"{_WORDS.get(head, head)} {rest}".strip()
 
 
 def _check_data(a: pd.DataFrame, b: pd.DataFrame) -> None:

@@ -179,7 +179,7 @@ def _labelled_set(run_dir: Path, cell: dict[str, Any], data_dir: Path | None) ->
     shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
     if data.sha not in shas:
         raise RunFolderError(f"{first.dataset} has changed since {run_dir} was run: run it again")
-    indices = first.labelled_indices(data.pool)
+    indices = first.labelled_indices(data)
     files, groups = (
         [values[i] for i in indices.tolist()] if values else []
         for values in (data.pool_files, data.pool_groups)

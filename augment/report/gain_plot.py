@@ -43,7 +43,7 @@ def gain_intervals(summary: pd.DataFrame) -> Figure | None:
     """Draw the gain of each contrast with its 95 % interval around zero; None without contrasts.
 
     A panel for each data set and amount, the decisive contrasts first. Verdicts are told by
-    colour, marker (hollow: uncorrected) and word. All panels share the axis of percentage points.
+    colour, marker (hollow: with a question mark) and word. All panels share the axis of points.
     """
     contrasts = summary[summary["pairs"] > 0]
     if contrasts.empty:
@@ -151,7 +151,7 @@ def _draw_sections(axis: Any, sections: list[_Section], summary: pd.DataFrame) -
             gain = percent(line["difference"], True).replace("-", "−")
             axis.text(-0.02, y, _label(line), ha="right", fontsize=8.5, **style)
             axis.text(1.12, y, gain, ha="right", fontsize=8.5, **style)
-            colour = _STYLES.get(line["verdict"], _NEUTRAL)[0]
+            colour = _style(line)[0]
             axis.text(1.14, y, words, ha="left", fontsize=8.5, color=colour, **style)
             _draw_contrast(axis, y, line, section.decisive, is_uncorrected(line, summary))
         top = bottom + _SECTION_GAP / 2
@@ -162,6 +162,11 @@ def _draw_sections(axis: Any, sections: list[_Section], summary: pd.DataFrame) -
     axis.set_axisbelow(True)
     for side in ("top", "left", "right"):
         axis.spines[side].set_visible(False)
+
+
+def _style(line: dict[str, Any]) -> tuple[str, str]:
+    """Choose colour and marker by the first word of the verdict."""
+    return _STYLES.get(line["verdict"].partition(" ")[0], _NEUTRAL)
 
 
 def _positions(section: _Section, top: float) -> Iterator[tuple[float, dict[str, Any]]]:
@@ -179,14 +184,15 @@ def _draw_contrast(
     edges = axis.get_xlim()
     margin = _MARGIN * (edges[1] - edges[0])
     left, right = edges[0] + margin, edges[1] - margin
-    colour, marker = _STYLES.get(line["verdict"], _NEUTRAL)
+    colour, marker = _style(line)
     mean, low, high = (100 * line[c] for c in ("difference", "low", "high"))
     width = 2.4 if decisive else 1.4
     if np.isfinite(low):
         inside = np.clip([low, high], left, right)
         axis.plot(inside, [y, y], "-", color=colour, lw=width, solid_capstyle="butt")
     if left <= mean <= right:
-        face = "white" if uncorrected or line["verdict"] == "one trial" else colour
+        few = line["verdict"] in ("one trial", "too few trials")
+        face = "white" if uncorrected or few else colour
         axis.plot([mean], [y], marker, color=colour, mfc=face, mew=1.4, ms=7 if decisive else 5.5)
     arrow = {"arrowstyle": "->", "color": colour, "lw": width, "shrinkA": 0, "shrinkB": 0}
     if np.nanmin([mean, low]) < left - 1e-9:

@@ -24,28 +24,27 @@ from augment.report.html_sections import (
     sample_pairs,
 )
 from augment.report.table import TABLE_HEAD, summarise, table_blocks
-from augment.report.verdicts import (
-    interval_description,
-    is_uncorrected,
-    legend,
-    verdict_lines,
-    verdict_words,
-)
+from augment.report.verdicts import interval_description, legend, verdict_lines, verdict_words
 from augment.storage.atomic import write_atomic
 from augment.storage.run_folder import STATUS_FILE
 from augment.storage.tables import read_csv
 
 _ANSWERS = {
-    "helps": "Yes{note}: the synthetic images of {who} help.",
-    "hurts": "No{note}: the synthetic images of {who} hurt.",
+    "helps": "Yes: the synthetic images of {who} help.",
+    "hurts": "No: the synthetic images of {who} hurt.",
+    "helps?": "Perhaps: the images of {who} help, if this comparison is counted alone.",
+    "hurts?": "Perhaps not: the images of {who} hurt, if this comparison is counted alone.",
+    "helps on one group": "Yes on this one group of test images: those of {who} help on it.",
+    "hurts on one group": "No on this one group of test images: those of {who} hurt on it.",
     "can't tell": "Can't tell whether the synthetic images of {who} help or hurt.",
+    "too few trials": "Can't tell: two trials of {who} do not show how much is chance.",
     "one trial": "Can't tell: a single trial of {who} does not show how much is chance.",
     "no pair": "Not measured: no trial of {who} finished.",
 }
 _CAPTIONS = {
     "gain.png": (
         "Gain of each arm over its baseline, paired over trials: mean and 95 % interval. Hollow "
-        "triangles are uncorrected verdicts, hollow circles single trials."
+        "triangles are verdicts with a question mark, hollow circles too few trials for one."
     ),
     "gain-curves.png": "Gain of the synthetic images along a setting: mean and 95 % interval.",
     "accuracy.png": "Accuracy by arm: mean, 95 % interval and the single trials.",
@@ -125,12 +124,11 @@ def _verdict_cards(summary: pd.DataFrame) -> list[dict[str, str]]:
     """Return an answer in plain words and the exact sentence for each decisive contrast."""
     cards = []
     for line, sentence in verdict_lines(summary):
-        answer = _ANSWERS[line["verdict"] or "no pair"].format(
-            note=" (uncorrected)" if is_uncorrected(line, summary) else "",
-            who=f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},",
-        )
+        who = f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},"
+        words = verdict_words(line, summary)
+        answer = _ANSWERS[words.removesuffix("?") if " on " in words else words or "no pair"]
         kind = line["verdict"] if line["verdict"] in ("helps", "hurts") else ""
-        cards.append({"kind": kind, "answer": answer, "exact": sentence})
+        cards.append({"kind": kind, "answer": answer.format(who=who), "exact": sentence})
     return cards
 
 

@@ -38,7 +38,7 @@ def _image_lines(name: str, data: Dataset, trials: list[Cell]) -> list[dict[str,
     """List the labelled images of all trials, each with its trials, and the test images."""
     seeds_of: dict[int, set[str]] = {}
     for cell in trials:
-        for index in cell.labelled_indices(data.pool).tolist():
+        for index in cell.labelled_indices(data).tolist():
             seeds_of.setdefault(index, set()).add(str(cell.seed))
     lines = []
     for images, files, groups, split, indices in (

@@ -17,8 +17,8 @@ from augment.experiment.hyperparameters import split_variant
 from augment.experiment.records import ScoreResult
 from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
-from augment.metrics.paired import mean_interval
-from augment.report.baselines import baseline_of
+from augment.metrics.intervals import mean_interval
+from augment.report.baselines import alpha_of, baseline_of, units_of
 from augment.report.figures import COLOURS, make_panels, save_figure
 from augment.report.gain_plot import gain_intervals
 from augment.report.table import main_score, variant_names
@@ -129,9 +129,9 @@ def _draw_curves(axis: Any, along: str, part: pd.DataFrame) -> None:
     for names, curve in part.groupby(["generator", *others], sort=False, dropna=False):
         points = []
         for value, cells in curve.groupby(along):
-            # in points; 0 where it is not known
-            se_test = 100 * float(np.nan_to_num(cells["se_test_images"].astype(float).max()))
-            points.append((value, *mean_interval(cells["gain"].tolist(), se_test=se_test)))
+            units, level = units_of(cells), 1 - alpha_of(cells)
+            in_points = units and units.scaled(100)
+            points.append((value, *mean_interval(cells["gain"].tolist(), level, in_points)))
         x, mean, low, high = np.array(points, float).T
         label = " ".join(
             f"{v:.4g}" if isinstance(v, float) else str(v) for v in names if pd.notna(v)

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from augment.experiment.arms import ARMS
+from augment.experiment.results_table import ERROR_COLUMNS, LOOK_COLUMNS
 from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.metrics.classification import BALANCED
-from augment.metrics.paired import Contrast, holm, mean_interval
-from augment.report.baselines import baseline_of, contrast_of
+from augment.metrics.intervals import mean_interval
+from augment.metrics.paired import Contrast, holm
+from augment.report.baselines import baseline_of, contrast_of, unit_columns
 from augment.report.format import (
     escape,
     interval_text,
@@ -27,8 +29,9 @@ from augment.report.verdicts import arm_mark, legend, table_foot, verdict_senten
 # what cells of one generator may differ in
 VARIANT_SETTINGS = ("preset", *USE_COLUMNS)
 _BCA_COLUMNS = ("bca_low", "bca_high")  # from ten trials on
-_DIFFERENCE_COLUMNS = ("pairs", "difference", "sd_difference", "se_test_images", "low", "high")
-_CONTRAST_COLUMNS = (*_DIFFERENCE_COLUMNS, "p", "p_holm", *_BCA_COLUMNS)  # empty in baselines
+_DIFFERENCE_COLUMNS = ("pairs", "difference", "sd_difference", *ERROR_COLUMNS, "low", "high")
+_P_COLUMNS = ("p", "p_holm", "p_sign_flip")
+_CONTRAST_COLUMNS = (*_DIFFERENCE_COLUMNS, *_P_COLUMNS, *_BCA_COLUMNS)  # empty in baselines
 _CELL_COLUMNS = ("dataset", "asked", "n_labelled", "measure", "preset", "generator", "arm")
 _SCORE_COLUMNS = ("closed_set", "n", "of", "mean", "sd", "mean_low", "mean_high", "against")
 _SUMMARY_COLUMNS = (*_CELL_COLUMNS, *_SCORE_COLUMNS, *_CONTRAST_COLUMNS, "verdict", "chosen")
@@ -55,7 +58,10 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     results = results.assign(
         variant=variant_names(results),
         score=scores.where(results["status"] == "ok"),
-        se_test_images=math.nan if metric else results["se_test_images"].astype(float),
+        **{
+            c: math.nan if metric and c not in LOOK_COLUMNS else results[c].astype(float)
+            for c in ERROR_COLUMNS
+        },
     )
     lines: list[dict[str, Any]] = []
     contrasts: dict[int, Contrast] = {}  # by their line
@@ -65,8 +71,9 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
             if contrast:
                 contrasts[len(lines)] = contrast
             lines.append({"dataset": dataset, "asked": asked, "n_labelled": n_labelled, **line})
+    looks = {c: results[c].max() for c in LOOK_COLUMNS}
     for index, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
-        lines[index] |= _contrast_columns(contrast)
+        lines[index] |= {**_contrast_columns(contrast), **looks}
     table = pd.DataFrame(
         [{"verdict": "", **line} for line in lines], columns=list(_SUMMARY_COLUMNS)
     )
@@ -110,11 +117,12 @@ def _contrast_columns(contrast: Contrast) -> dict[str, Any]:
         "pairs": contrast.n,
         "difference": contrast.mean,
         "sd_difference": contrast.sd,
-        "se_test_images": contrast.se_test,
+        **unit_columns(contrast),
         "low": contrast.low,
         "high": contrast.high,
         "p": contrast.p,
         "p_holm": contrast.p_holm,
+        "p_sign_flip": contrast.p_sign_flip,
         "verdict": contrast.verdict,
         **dict(zip(_BCA_COLUMNS, contrast.bca or (), strict=False)),
     }

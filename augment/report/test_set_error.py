@@ -11,8 +11,9 @@ from safetensors import safe_open
 
 from augment.data.subset import linked_units
 from augment.experiment.arms import DECISIVE
+from augment.experiment.results_table import ERROR_COLUMNS
 from augment.metrics.classification import BALANCED
-from augment.metrics.paired import unit_standard_error
+from augment.metrics.intervals import UnitVariance, unit_variance
 from augment.report.baselines import baseline_of
 from augment.report.table import main_score, variant_names
 from augment.storage.artifacts import Store
@@ -20,37 +21,42 @@ from augment.storage.tables import read_csv
 
 
 def with_test_set_error(folder: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Fill the column `se_test_images` from the stored predictions of each arm and its baseline.
+    """Fill the columns of the test units from the stored predictions of each arm and its baseline.
 
     The error is that of an arm, not of a trial: equal in all of its finished rows. Empty in
-    baselines, and where fewer than two trials finished both.
+    baselines, and where fewer than two trials finished both; of a single unit its number alone
+    is known.
     """
-    units, errors = units_of_test_set(folder), pd.Series(np.nan, index=table.index)
+    columns, units = list(ERROR_COLUMNS[:3]), units_of_test_set(folder)
+    table = table.assign(**dict.fromkeys(columns, np.nan))
     done = table.assign(variant=variant_names(table), score=main_score(table))
     done = done[done["status"] == "ok"]
     for (dataset, _), block in done.groupby(["dataset", "asked"], sort=False):
         cells_of = dict(list(block.groupby(["variant", "arm"], sort=False)))
         # the decisive arm last: its baseline hangs on how sure the others are
         for (_, arm), cells in sorted(cells_of.items(), key=lambda cell: cell[0][1] == DECISIVE):
-            known = block.assign(se_test_images=errors[block.index])
+            known = block.assign(**table.loc[block.index, columns])
             base = cells_of.get(("", baseline_of(arm, known)))
-            if base is not None:
-                se_test = error_between_arms((folder, cells), (folder, base), units[dataset])
-                errors[cells.index] = se_test
-    return table.assign(se_test_images=errors)
+            if base is None:
+                continue
+            if found := variance_between_arms((folder, cells), (folder, base), units[dataset]):
+                se = math.nan if found.single else found.se
+                values = se, found.sd_interaction, found.number
+                table.loc[cells.index, columns] = [values] * len(cells)
+    return table
 
 
-def error_between_arms(
+def variance_between_arms(
     arm: tuple[Path, pd.DataFrame], base: tuple[Path, pd.DataFrame], units: np.ndarray
-) -> float:
-    """Compute `unit_standard_error` of two arms, each a run folder and its finished cells.
+) -> UnitVariance | None:
+    """Compute `unit_variance` of two arms, each a run folder and its finished cells.
 
-    Paired over seeds; NaN where they share fewer than two. `units` is [test images].
+    Paired over seeds; None where they share fewer than two. `units` is [test images].
     """
     signatures = [cells.set_index("seed")["signature"] for _, cells in (arm, base)]
     seeds = signatures[0].index.intersection(signatures[1].index)
     if len(seeds) < 2:
-        return math.nan
+        return None
     balanced = arm[1]["measure"].iloc[0] == BALANCED
     scores = [
         np.stack(
@@ -58,7 +64,7 @@ def error_between_arms(
         )  # [trials, units]
         for (folder, _), of in zip((arm, base), signatures, strict=True)
     ]
-    return unit_standard_error(scores[0] - scores[1])
+    return unit_variance(scores[0] - scores[1])
 
 
 def units_of_test_set(folder: Path) -> dict[str, np.ndarray]:

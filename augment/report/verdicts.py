@@ -8,23 +8,25 @@ from typing import Any
 import pandas as pd
 
 from augment.experiment.arms import ARMS, DECISIVE
-from augment.experiment.cells import WHOLE
-from augment.metrics.paired import MOST_TRIALS, detectable_gain, trials_needed
+from augment.experiment.cells import DISJOINT, WHOLE
+from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE
+from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
+from augment.report.baselines import alpha_of, units_of
 from augment.report.format import percent, probability
 
-_LEVEL = 0.05  # of p with Holm's correction, above which a verdict is marked as uncorrected
+_PLAN_FROM = 6  # trials: the variance of fewer is too uncertain to plan with
 
 
 def verdict_words(line: dict[str, Any], summary: pd.DataFrame) -> str:
-    """Return the verdict of a line, marked where it does not survive Holm's correction."""
-    return line["verdict"] + (" (uncorrected)" if is_uncorrected(line, summary) else "")
+    """Return the verdict of a line, with a question mark where Holm's p is above 0.05."""
+    return line["verdict"] + ("?" if is_uncorrected(line, summary) else "")
 
 
 def is_uncorrected(line: dict[str, Any], summary: pd.DataFrame) -> bool:
     """Tell whether an interval excludes 0 while p, corrected for the whole table, does not."""
-    if line["verdict"] not in ("helps", "hurts") or _comparisons(summary) < 2:
+    if not line["verdict"].startswith(("helps", "hurts")) or _comparisons(summary) < 2:
         return False
-    return bool(line["p_holm"] > _LEVEL)
+    return bool(line["p_holm"] > SIGNIFICANCE)
 
 
 def verdict_sentences(summary: pd.DataFrame) -> list[str]:
@@ -54,43 +56,66 @@ def _verdict_sentence(line: dict[str, Any], summary: pd.DataFrame) -> str:
             "nothing to compare."
         )
     elif line["verdict"] == "one trial":
-        sentence = f"{who}: {gain} in one trial; an interval needs at least two trials (--seeds 2)."
+        sentence = f"{who}: {gain} in one trial; a verdict takes three at least (--seeds 3)."
     else:
-        sentence = (
-            f"{who}: {verdict_words(line, summary)}: {gain}, 95 % interval "
-            f"{percent(line['low'], True)} to {percent(line['high'], True)}, "
-            f"n = {line['pairs']:.0f} trials. {power_line(line)}"
-        )
-        if is_uncorrected(line, summary):
-            sentence += (
-                f" Uncorrected: with Holm's correction for the {_comparisons(summary)} "
-                f"comparisons of this table p = {probability(line['p_holm'])}."
-            )
+        sentence = f"{who}: {_verdict_in_words(line, summary)}: {gain}{_interval(line)}, n = "
+        sentence += f"{line['pairs']:.0f} trials. {plan_sentence(line)}"
     if line["chosen"]:
         sentence += f" Chosen on validation (number of trials): {line['chosen']}."
     return sentence
 
 
-def power_line(line: dict[str, Any], gain: float = 0.005) -> str:
+def _verdict_in_words(line: dict[str, Any], summary: pd.DataFrame) -> str:
+    """Say what the question mark of an uncorrected verdict stands for."""
+    if not is_uncorrected(line, summary):
+        return line["verdict"]
+    return (
+        f"{line['verdict']}, but not if all {_comparisons(summary)} comparisons of this table are "
+        f"counted (p = {probability(line['p_holm'])})"
+    )
+
+
+def _interval(line: dict[str, Any]) -> str:
+    """Write the interval of a line as the end of a clause; empty where nothing tells its width."""
+    if math.isnan(line["low"]):
+        return ", the same in all trials"
+    return f", 95 % interval {percent(line['low'], True)} to {percent(line['high'], True)}"
+
+
+def plan_sentence(line: dict[str, Any], gain: float = 0.005) -> str:
     """Write which gain the trials of a line detect, and how many trials would detect `gain`.
 
-    Both at a power of 80 %, with the variance that the line has.
+    Both are ranges: the standard deviation of so few differences is uncertain, and the plan covers
+    its 80 % interval. Further trials are another look. Below six trials, and where the trials do
+    not differ, there is no plan.
     """
-    n, sd, se_test = int(line["pairs"]), line["sd_difference"], line["se_test_images"]
-    se_test = 0.0 if math.isnan(se_test) else se_test
-    needed = trials_needed(gain, sd, se_test=se_test)
-    least = detectable_gain(n, sd, se_test=se_test)
-    detected = "no possible gain" if least >= 1 else f"a gain of {percent(least)} points"
-    if needed:
-        more = f"need {needed}"
-    elif detectable_gain(MOST_TRIALS, 0.0, se_test=se_test) > gain:
-        more = "need more test images, however many trials there are"
-    else:
-        more = f"need more than {MOST_TRIALS}"
-    return (
-        f"Power 80 %: with this variance {n} trials detect {detected}; "
-        f"{100 * gain:g} points would {more}."
-    )
+    n, sd, rows = int(line["pairs"]), line["sd_difference"], pd.DataFrame([line])
+    if n < LEAST_TRIALS:
+        return f"A verdict takes {LEAST_TRIALS} trials at least (--seeds {LEAST_TRIALS})."
+    if n < _PLAN_FROM:
+        return f"How many trials it would take can be said from {_PLAN_FROM} on (--seeds 6)."
+    if not sd:
+        return "All trials differ by the same, so it cannot be said how many would be enough."
+    units = units_of(rows)
+    sds = sd_range(n, sd)
+    gains = [detectable_gain(n, each, 1 - alpha_of(rows), units) for each in sds]
+    detected = "no possible gain" if gains[0] >= 1 else f"a gain of {_points(gains)} points"
+    level = 1 - alpha_of(rows, further=1)
+    few, many = (trials_needed(gain, each, level, units) for each in sds)
+    needed = "more than 1000 trials" if many is None else f"{many} trials"
+    if units and units.se and detectable_gain(MOST_TRIALS, 0.0, level, units) > gain:
+        needed = "more test images, however many trials there are"
+    elif few is None:
+        needed = "more than 1000 trials"
+    elif few != many:
+        needed = f"{few} to {needed}"
+    return f"Power 80 %: {n} trials detect {detected}; {100 * gain:g} points would need {needed}."
+
+
+def _points(gains: list[float]) -> str:
+    """Write a range of gains, cut at 100 points."""
+    low, high = (percent(min(gain, 1.0)) for gain in gains)
+    return low if low == high else f"{low} to {high}"
 
 
 def interval_description(summary: pd.DataFrame) -> str:
@@ -105,17 +130,48 @@ def interval_description(summary: pd.DataFrame) -> str:
 
 def legend(summary: pd.DataFrame) -> list[str]:
     """Explain the marks of a table and what none of its intervals covers."""
-    notes = []
-    if any(arm_mark(line) for line in summary.to_dict("records")):
+    notes, lines = [], summary.to_dict("records")
+    if any(is_uncorrected(line, summary) for line in lines):
+        notes.append(
+            "A question mark behind helps or hurts: the interval of this row excludes 0, but this "
+            f"table makes {_comparisons(summary)} comparisons, and among so many one such interval "
+            "can be chance (p above 0.05 with Holm's correction)."
+        )
+    if any(arm_mark(line) for line in lines):
         notes.append(
             "† also uses the rest of the pool, without its labels; ‡ uses what was learnt on other "
             "images (weights, or AutoAugment's policy), so it is not a closed set; every other arm "
             "uses the labelled images alone."
         )
+    if (looks := summary["looks"].max()) > 1:
+        notes.append(
+            f"This is look {looks:.0f} at a growing number of trials. Who adds trials until "
+            "something shows finds too much by chance; so each interval is taken at "
+            f"{100 * (1 - alpha_of(summary)):.4g} %, which keeps all looks together near "
+            "95 %, and p is raised alike."
+        )
+    elif (until := summary["until"].max()) > 0:
+        notes.append(
+            f"Trials were added until half the interval was {until:g} points wide, or nothing "
+            "more could make it so. Trials that are alike by chance end that too early; so each "
+            f"interval is taken at {100 * (1 - alpha_of(summary)):.4g} %, to cover the truth in at "
+            "least 94 %."
+        )
+    if summary["test_units"].eq(1).any():
+        notes.append(
+            "All test images are of one group (a patient, say): no interval covers other groups, "
+            "and a verdict holds on this one group alone. Test on several to say more."
+        )
     if summary["asked"].eq(WHOLE).any():
         notes.append(
             "Where the whole pool is labelled, trials differ in their random numbers alone: no "
-            "interval covers the choice of the labelled images (with --frac 0.8 it does)."
+            "interval covers the choice of the labelled images. --frac 0.8 covers a part of it, "
+            "--subsets disjoint all of it."
+        )
+    if summary["asked"].str.endswith(DISJOINT).any():
+        notes.append(
+            "No two trials share a labelled image: intervals cover the choice of the labelled "
+            "images too."
         )
     if summary["preset"].eq("smoke").any():
         notes.append(
@@ -139,23 +195,12 @@ def table_foot(summary: pd.DataFrame) -> str:
         "paired differences to the arm in the column *against*, in percentage points. Interval: "
         f"{interval_description(summary)}; from 10 trials on the BCa bootstrap interval over "
         "trials is given too. Verdict: *helps* or *hurts* if the interval excludes 0, otherwise "
-        "*can't tell*; *(uncorrected)* if p is above 0.05. p: sign-flip permutation test over "
-        f"trials, with Holm's correction for the comparisons of this table{_least_p(summary)}."
+        f"*can't tell*; none below {LEAST_TRIALS} trials. p: two-sided, of the same t statistic as "
+        f"the interval, with Holm's correction for all comparisons of this table "
+        f"({_comparisons(summary)})."
     )
 
 
 def _comparisons(summary: pd.DataFrame) -> int:
     """Count the contrasts of a table that have a p value."""
     return int(summary["p"].notna().sum())
-
-
-def _least_p(summary: pd.DataFrame) -> str:
-    """Say that so few trials cannot reach a small p; empty where they can."""
-    n, comparisons = summary["pairs"].max(), _comparisons(summary)
-    least = min(1.0, comparisons * 2.0 ** (1 - n)) if comparisons else 0.0
-    if least <= _LEVEL:
-        return ""
-    return (
-        f"; with {n:.0f} trials and {comparisons} comparisons it cannot be below "
-        f"{probability(least)}"
-    )

@@ -16,6 +16,7 @@ from augment.errors import MachineError, RunFolderError
 from augment.storage.atomic import half_written, write_atomic, writing
 
 STATUS_FILE = "status.json"
+LOOKS_FILE = "looks.json"
 
 
 def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
@@ -100,6 +101,27 @@ def reading(run: Path) -> Iterator[None]:
             f"{run} is damaged ({reason}): augment resume {run} makes again what it can, a run "
             "into another --out all of it"
         ) from error
+
+
+def count_look(folder: Path, trials: int, until: float | None = None) -> tuple[int, float | None]:
+    """Record that the results of so many finished trials are looked at: (which look, `until`).
+
+    The same number again is no new look. With `until`, trials are added until half the interval is
+    so many points wide: all of them are one look, and that it was so is remembered.
+    """
+    file = folder / LOOKS_FILE
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        looks, before = [int(n) for n in kept.get("trials", ())], kept.get("until")
+    except (ValueError, TypeError, AttributeError):
+        raise RunFolderError(
+            f"{file} is damaged: delete it, and earlier looks at this run are not counted"
+        ) from None
+    if until is None and trials not in looks:
+        looks.append(trials)
+    until = before if until is None else until
+    write_atomic(file, json.dumps({"trials": looks, "until": until}))
+    return len(looks) + (until is not None), until
 
 
 def read_settings(file: Path) -> dict[str, Any]:
