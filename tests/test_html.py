@@ -14,6 +14,7 @@ from conftest import bars, write_folder
 from PIL import Image
 
 import augment
+from augment.experiment.recipe import USUAL_ARMS
 from augment.report.html import numeric_columns, warnings
 from augment.report.html_sections import class_changes, with_variants
 
@@ -86,7 +87,7 @@ def test_each_picture_is_one(page):
 def test_plot_of_gains_is_told_in_words(run, page):
     (alt,) = (a["alt"] for tag, a in Tags(page).found if tag == "img" and "Gains" in a["alt"])
     contrasts = run.summary[run.summary["against"] != ""]
-    assert alt.count(" points over ") == len(contrasts) == 4
+    assert alt.count(" points over ") == len(contrasts) == len(USUAL_ARMS) - 1
     for line in contrasts.to_dict("records"):
         assert f"{100 * line['difference']:+.2f} points over {line['against']}" in alt
     assert all(a["alt"] for tag, a in Tags(page).found if tag == "img")

@@ -269,6 +269,36 @@ def test_sentence_gives_verdict_points_interval_and_trials(points, verdict):
     assert f"95 % interval {100 * c.low:+.2f} to {100 * c.high:+.2f}, n = 3 trials" in sentence
 
 
+def test_ways_without_a_generator_are_answered_beside_it():
+    base, policy = [0.60, 0.61, 0.62], [0.63, 0.65, 0.64]
+    both = [p + d for p, d in zip(policy, (0.001, -0.002, 0.0), strict=True)]
+    found = summarise(
+        results(
+            rows("real+classic", base),
+            rows(
+                "real+classic+synth",
+                [b + d for b, d in zip(base, (0.02, 0.021, 0.019), strict=True)],
+            ),
+            rows("real+randaugment", policy),
+            rows("real+randaugment+synth", both),
+            rows("real+mixup", base),
+        )
+    )
+    first, free, pair = verdict_sentences(found)  # mixup was not tried with synthetic images
+    assert first.startswith("ddpm on digits (100 labelled images): helps")
+    assert "+2.00 points against classic transforms alone" in first
+    assert free.startswith("real+randaugment, which needs no generator, on digits (100 labelled")
+    assert ": helps, but not if all 3 comparisons" in free
+    assert ": +3.00 points against classic transforms alone" in free
+    assert pair.startswith("ddpm on top of real+randaugment on digits (100 labelled images): can't")
+    assert "-0.03 points against real+randaugment alone" in pair
+    assert ["detect" in each or "said from" in each for each in (first, free, pair)] == [
+        True,
+        False,
+        False,
+    ]
+
+
 def test_sentence_says_which_gain_so_many_trials_detect(usual):
     (sentence,) = verdict_sentences(summarise(usual))
     sd = float(np.std([3, 4, 5, 4, 3, 5], ddof=1)) / 100  # the differences, in points
@@ -297,7 +327,13 @@ MORE_IMAGES = "more test images, however many trials there are"
     ],
 )
 def test_plan_says_what_is_known(n, sd, se_test, said):
-    line = {"pairs": float(n), "sd_difference": sd, "se_test_images": se_test, "looks": 1.0}
+    line = {
+        "pairs": float(n),
+        "sd_difference": sd,
+        "se_test_images": se_test,
+        "looks": 1.0,
+        "until": math.nan,
+    }
     assert said in plan_sentence({**line, "sd_interaction": math.nan, "test_units": math.nan})
 
 

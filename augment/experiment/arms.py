@@ -42,7 +42,7 @@ def _free(how: str, *, policy: str | None = None, compose: str | None = None) ->
 
 
 # ways to better accuracy that need no generator: each is an arm, and the baseline of another
-_FREE: dict[str, Arm] = {
+FREE_WAYS: dict[str, Arm] = {
     "real+randaugment": _free("RandAugment", policy="randaugment"),
     "real+trivialaugment": _free("TrivialAugment", policy="trivialaugment"),
     "real+autoaugment": _free(
@@ -69,8 +69,8 @@ ARMS: dict[str, Arm] = {
         "labelled and synthetic images, classic transforms", True, True, True, "real+classic"
     ),
     "synth": Arm("synthetic images alone (its accuracy is the CAS)", False, False, True, "real"),
-    **_FREE,
-    **{f"{name}+synth": _with_synthetic(name, arm) for name, arm in _FREE.items()},
+    **FREE_WAYS,
+    **{f"{name}+synth": _with_synthetic(name, arm) for name, arm in FREE_WAYS.items()},
     "pseudo-label": Arm(
         "classic; unlabelled images of the pool besides, labelled by the classifier itself",
         True,

@@ -24,19 +24,25 @@ from augment.report.html_sections import (
     sample_pairs,
 )
 from augment.report.table import TABLE_HEAD, summarise, table_blocks
-from augment.report.verdicts import interval_description, legend, verdict_lines, verdict_words
+from augment.report.verdicts import (
+    interval_description,
+    legend,
+    subject,
+    verdict_lines,
+    verdict_words,
+)
 from augment.storage.atomic import write_atomic
 from augment.storage.run_folder import STATUS_FILE
 from augment.storage.tables import read_csv
 
 _ANSWERS = {
-    "helps": "Yes: the synthetic images of {who} help.",
-    "hurts": "No: the synthetic images of {who} hurt.",
-    "helps?": "Perhaps: the images of {who} help, if this comparison is counted alone.",
-    "hurts?": "Perhaps not: the images of {who} hurt, if this comparison is counted alone.",
-    "helps on one group": "Yes on this one group of test images: those of {who} help on it.",
-    "hurts on one group": "No on this one group of test images: those of {who} hurt on it.",
-    "can't tell": "Can't tell whether the synthetic images of {who} help or hurt.",
+    "helps": "Yes: {who} help.",
+    "hurts": "No: {who} hurt.",
+    "helps?": "Perhaps: {who} help, if this comparison is counted alone.",
+    "hurts?": "Perhaps not: {who} hurt, if this comparison is counted alone.",
+    "helps on one group": "Yes on this one group of test images: {who} help on it.",
+    "hurts on one group": "No on this one group of test images: {who} hurt on it.",
+    "can't tell": "Can't tell whether {who} help or hurt.",
     "too few trials": "Can't tell: two trials of {who} do not show how much is chance.",
     "one trial": "Can't tell: a single trial of {who} does not show how much is chance.",
     "no pair": "Not measured: no trial of {who} finished.",
@@ -121,10 +127,11 @@ def _details(folder: Path, done: pd.DataFrame, summary: pd.DataFrame) -> dict[st
 
 
 def _verdict_cards(summary: pd.DataFrame) -> list[dict[str, str]]:
-    """Return an answer in plain words and the exact sentence for each decisive contrast."""
+    """Return an answer in plain words and the exact sentence for each contrast that counts."""
     cards = []
     for line, sentence in verdict_lines(summary):
-        who = f"{line['generator']} on {Path(line['dataset']).name}, {line['asked']},"
+        what = "the synthetic images" if line["generator"] else "the transforms"
+        who = f"{what} of {subject(line)} on {Path(line['dataset']).name}, {line['asked']},"
         words = verdict_words(line, summary)
         answer = _ANSWERS[words.removesuffix("?") if " on " in words else words or "no pair"]
         kind = line["verdict"] if line["verdict"] in ("helps", "hurts") else ""

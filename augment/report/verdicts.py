@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from augment.experiment.arms import ARMS, DECISIVE
+from augment.experiment.arms import ARMS, DECISIVE, FREE_WAYS
 from augment.experiment.cells import DISJOINT, WHOLE
 from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE
 from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
@@ -30,39 +30,61 @@ def is_uncorrected(line: dict[str, Any], summary: pd.DataFrame) -> bool:
 
 
 def verdict_sentences(summary: pd.DataFrame) -> list[str]:
-    """Write one plain sentence for each decisive contrast."""
+    """Write one plain sentence for each contrast that answers the question of a run."""
     return [sentence for _, sentence in verdict_lines(summary)]
 
 
 def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
-    """Return (line of the summary, its sentence) for each decisive contrast."""
-    decisive = summary[summary["arm"] == DECISIVE].to_dict("records")
-    return [(line, _verdict_sentence(line, summary)) for line in decisive]
+    """Return (line of the summary, its sentence) for each contrast that answers the question.
+
+    First the decisive ones; then ways that need no generator, where they were also tried with
+    synthetic images, each with these: nobody should hear that a generator helps without what
+    helps for nothing.
+    """
+    free = [arm for arm in FREE_WAYS if f"{arm}+synth" in set(summary["arm"])]
+    answers = [DECISIVE, *(name for arm in free for name in (arm, f"{arm}+synth"))]
+    lines = summary.assign(order=summary["arm"].map({a: n for n, a in enumerate(answers)}))
+    lines = lines.dropna(subset="order").sort_values(["dataset", "asked", "order"], kind="stable")
+    return [(line, _verdict_sentence(line, summary)) for line in lines.to_dict("records")]
 
 
 def _verdict_sentence(line: dict[str, Any], summary: pd.DataFrame) -> str:
     """Write who was compared, the verdict, the gain with its interval, and the power."""
-    who = f"{line['generator']} on {line['dataset']} ({line['n_labelled']} labelled images)"
-    usual = line["against"] in ("", ARMS[DECISIVE].against)
-    baseline = (
-        "classic transforms alone"
-        if usual
-        else f"{line['against']} ({ARMS[DECISIVE].against} is surely worse than that here)"
-    )
-    gain = f"{percent(line['difference'], True)} points against {baseline}"
+    free = "" if line["generator"] else ", which needs no generator,"
+    who = f"{subject(line)}{free} on {line['dataset']} ({line['n_labelled']} labelled images)"
+    gain = f"{percent(line['difference'], True)} points against {_baseline(line)}"
     if not line["verdict"] or line["pairs"] == 0:
         sentence = (
-            f"{who}: no trial finished both {DECISIVE} and {ARMS[DECISIVE].against}, so there is "
-            "nothing to compare."
+            f"{who}: no trial finished both {line['arm']} and {ARMS[line['arm']].against}, so "
+            "there is nothing to compare."
         )
     elif line["verdict"] == "one trial":
         sentence = f"{who}: {gain} in one trial; a verdict takes three at least (--seeds 3)."
     else:
         sentence = f"{who}: {_verdict_in_words(line, summary)}: {gain}{_interval(line)}, n = "
-        sentence += f"{line['pairs']:.0f} trials. {plan_sentence(line)}"
+        sentence += f"{line['pairs']:.0f} trials."
+        sentence += f" {plan_sentence(line)}" if line["arm"] == DECISIVE else ""
     if line["chosen"]:
         sentence += f" Chosen on validation (number of trials): {line['chosen']}."
     return sentence
+
+
+def subject(line: dict[str, Any]) -> str:
+    """Name what a sentence is about: a generator, a way without one, or both together."""
+    if line["arm"] == DECISIVE:
+        return str(line["generator"])
+    if line["generator"]:
+        return f"{line['generator']} on top of {ARMS[line['arm']].against}"
+    return str(line["arm"])
+
+
+def _baseline(line: dict[str, Any]) -> str:
+    """Name what a gain is measured against, and why where it is not the usual arm."""
+    usual = ARMS[line["arm"]].against
+    against = line["against"] or usual
+    if against != usual:
+        return f"{against} ({usual} is surely worse than that here)"
+    return "classic transforms alone" if against == "real+classic" else f"{against} alone"
 
 
 def _verdict_in_words(line: dict[str, Any], summary: pd.DataFrame) -> str:
