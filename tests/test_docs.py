@@ -15,9 +15,9 @@ from typer.main import get_command
 from augment import cli
 from augment.experiment.results_table import read_results
 from augment.generators import GENERATORS
-from augment.metrics.paired import detectable_gain, trials_needed
 from augment.report.format import interval_text, percent, probability
 from augment.report.table import summarise
+from augment.report.verdicts import plan_sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CHINESE = ROOT / "README.md", ROOT / "README.zh.md"
@@ -27,7 +27,7 @@ DOCUMENTS = [README, CHINESE, *OTHERS, *PAGES, *ROOT.glob("[!.]*/README.md")]
 with_each_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT))
 )
-VERDICTS = r"helps \(uncorrected\)|helps|hurts \(uncorrected\)|hurts|can't tell|one trial"
+VERDICTS = r"(?:helps|hurts)\??|can't tell|too few trials|one trial"
 SIGNED = r"[+−]\d+\.\d\d"
 FIGURE = re.compile(rf"({SIGNED})(?: \(({SIGNED}) … ({SIGNED})\))?(?:, ({VERDICTS}))?")
 
@@ -140,12 +140,12 @@ def row_of(stem, names):
 
 def verdict_of(row):
     """The verdict's words, from interval and corrected p alone."""
-    if not row["pairs"] > 1:
-        return "one trial"
+    if row["pairs"] < 3:
+        return "too few trials" if row["pairs"] == 2 else "one trial"
     if row["low"] <= 0 <= row["high"]:
         return "can't tell"
     word = "helps" if row["low"] > 0 else "hurts"
-    return word if row["p_holm"] <= 0.05 else f"{word} (uncorrected)"
+    return word if row["p_holm"] <= 0.05 else f"{word}?"
 
 
 def check_block(block, document):
@@ -227,12 +227,29 @@ def test_sample_table_is_the_committed_one(document):
 @pytest.mark.parametrize("document", [README, ROOT / "docs/results.md"], ids=lambda p: p.name)
 def test_power_is_that_of_the_sample_table(document):
     row = row_of("fresh-digits", ["ddpm"])
-    n, sd, se = int(row["pairs"]), row["sd_difference"], row["se_test_images"]
-    least, needed = detectable_gain(n, sd, se_test=se), trials_needed(0.005, sd, se_test=se)
-    assert (
-        f"Power 80 %: with this variance {n} trials detect a gain of {percent(least)} points; "
-        f"0.5 points would need {needed}."
-    ) in " ".join(document.read_text().split())
+    assert plan_sentence(row.to_dict()) in " ".join(document.read_text().split())
+
+
+def coverage_rows(first):
+    """The figures of the coverage tables whose row's first cell fits: (with the rule, without)."""
+    text = (ROOT / "results/bench/coverage.md").read_text()
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| ")]
+    cells = [cell for row in rows if re.match(first, row[0].strip()) for cell in row]
+    return [tuple(map(float, f)) for c in cells for f in re.findall(r"([\d.]+) \(([\d.]+)\)", c)]
+
+
+def test_false_verdicts_are_those_of_the_committed_simulation():
+    text = " ".join((ROOT / "docs/results.md").read_text().split())
+    verdicts = coverage_rows(r"\d+ (groups|images)")
+    assert len(verdicts) == 5 * 3 * 3
+    worst = max(rule for rule, _ in verdicts)
+    assert worst <= 6.5
+    assert f"false verdict in at most {worst:g} % with 3 to 12 trials" in text
+    (_, _, four, nine), others = coverage_rows("3, 6, 9"), coverage_rows(r"[36], [49]")
+    assert max(rule for rule, _ in others) == nine[0] <= 7.5
+    assert f"{four[1]:.0f} % get a verdict within four looks, at 3, 6, 9 and 12 trials" in text
+    assert f"and {nine[1]:.0f} % within nine" in text
+    assert f"then {nine[0]:g} % get a verdict within nine looks" in text
 
 
 def test_generator_of_the_design_page_has_all_that_the_contract_asks_for():

@@ -8,7 +8,7 @@ from being too narrow; `tests/bench/coverage.py` shows by simulation what they d
 
 - MS_trials and MS_units count as MS_rest at least, which both of them contain.
 - With m units of which none differs, 3/m of all units may (the rule of three): half the interval
-  is never below that, in units as large as those that do differ.
+  is not below that. It fades as more than three units are seen to differ.
 - It is never narrower than Student's interval over trials alone.
 """
 
@@ -64,7 +64,9 @@ def unit_variance(differences: np.ndarray) -> UnitVariance:
     size = float(np.mean(differing**2)) if differing.size else 1.0  # of a unit that differs
     # all of these are variances of the mean difference: mean squares over trials · units
     of_rest = ms_rest / (trials * units)
-    floor = size * (_RULE_OF_THREE / units) ** 2
+    n_differing = int((np.abs(differences) > _NOTHING).any(0).sum())
+    weight = (1 - n_differing / units) * min(1.0, 3 / max(1, n_differing))
+    floor = weight * size * (_RULE_OF_THREE / units) ** 2
     total = max(float(of_units.var(ddof=1)) / units, of_rest, floor)
     return UnitVariance(units, math.sqrt(total - of_rest), math.sqrt(ms_rest / units))
 
