@@ -460,16 +460,10 @@ def test_run_tells_what_was_left_out_of_the_data(tmp_path, small_run):
             {**small_run, "dataset": str(root), "per_class": None, "arm": "real", "seeds": 1}
         )
     )
-    told = []
-    for _ in execute(
-        recipe,
-        out=tmp_path / "run",
-        data_dir=None,
-        executor=Local("auto", 1),
-        announce=lambda *words: told.append(words),
-    ):
-        pass
-    assert ".cache" in " ".join(told[0][2])
+    steps = execute(recipe, out=tmp_path / "run", data_dir=None, executor=Local("auto", 1))
+    (told,) = [step.note for step in steps if step.note]
+    assert ".cache" in told
+    assert "1 cells into" in told
 
 
 def test_signal_that_another_thread_takes_waits_until_a_worker_has_started():

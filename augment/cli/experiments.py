@@ -165,12 +165,8 @@ def carry_out(
     from augment.cli.progress import watch
     from augment.engine.run import execute
 
-    def announce(folder: Path, cells: int, notes: list[str]) -> None:
-        if not display.quiet:
-            talk("\n".join([*notes, f"{cells} cells into {folder}"]))
-
     until = stop and stopping_rule(stop, shard)
-    common: dict[str, Any] = dict(out=out, executor=executor, announce=announce)
+    common: dict[str, Any] = dict(out=out, executor=executor)
     if until:
         from augment.engine.until import execute_until
 

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor, make_executor
 from augment.engine.finish import finish_run
 from augment.engine.shards import Shard, parse_shard, shard_of
-from augment.engine.status import CELL, Status
+from augment.engine.status import BEGUN, CELL, Status
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, nothing_unlabelled
 from augment.experiment.cells import Cell, expand
@@ -112,7 +112,6 @@ def execute(
     data_dir: Path | None,
     executor: Executor,
     shard: Shard | None = None,
-    announce: Callable[[Path, int, list[str]], None] | None = None,
     until: float | None = None,
 ) -> Generator[Progress, None, Result]:
     """Run the cells of a recipe that its folder lacks; yields progress, returns a Result.
@@ -134,9 +133,9 @@ def execute(
         lock = open_run(folder, settings)
         try:
             with writing(folder):
-                if announce:
-                    notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
-                    announce(folder, len(cells), notes)
+                notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
+                begun = "\n".join([*notes, f"{len(cells)} cells into {folder}"])
+                yield Progress(BEGUN, "", 0, len(cells), note=begun)
                 machine = {**environment(executor.device), **workers}
                 write_atomic(folder / "environment.json", json.dumps(machine, indent=1))
                 write_start(folder, recipe, cells, data.of)

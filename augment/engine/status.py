@@ -15,6 +15,7 @@ from augment.experiment.progress import Progress
 from augment.runtime.units import duration, speed
 from augment.storage.run_folder import STATUS_FILE
 
+BEGUN = "begun"  # the stage of the progress that says what is run, and where
 CELL = "cell"  # the stage of the progress that says that a cell has ended
 
 

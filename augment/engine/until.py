@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pandas as pd
 
 from augment.engine.executors import Executor
 from augment.engine.run import Result, execute
+from augment.engine.status import BEGUN
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.progress import Progress
@@ -26,6 +27,7 @@ from augment.experiment.recipe import Recipe
 from augment.metrics.planning import MOST_TRIALS, trials_for_width
 from augment.report.baselines import alpha_of, units_of
 from augment.report.format import interval_text, percent
+from augment.runtime.steps import Steps
 from augment.runtime.units import duration
 
 FIRST = 6  # trials: the spread of fewer says too little
@@ -54,7 +56,6 @@ def execute_until(
     *,
     out: Path | None,
     executor: Executor,
-    announce: Callable[[Path, int, list[str]], None] | None = None,
     **data: Any,
 ) -> Generator[Progress, None, Result]:
     """Run a recipe with more and more trials; yields progress, returns the last Result.
@@ -64,11 +65,14 @@ def execute_until(
     """
     check_until(recipe)
     begun, recipe = time.monotonic(), with_trials(recipe, FIRST)
+    first = len(recipe.seeds)
     while True:
-        result = yield from execute(
-            recipe, out=out, executor=executor, announce=announce, until=until.points, **data
-        )
-        out, announce, n = result.path, None, len(recipe.seeds)
+        steps = Steps(execute(recipe, out=out, executor=executor, until=until.points, **data))
+        for step in steps:
+            if step.stage != BEGUN or len(recipe.seeds) == first:  # once is enough
+                yield step
+        result, n = steps.value, len(recipe.seeds)
+        out = result.path
         precision = precision_of(result.summary, until.points)
         each = (time.monotonic() - begun) / n  # seconds of a trial; those found cost nothing
         more = next_trials(n, precision, until, seconds_left(until, begun), each)

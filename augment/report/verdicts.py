@@ -43,9 +43,13 @@ def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
     """
     free = [arm for arm in FREE_WAYS if f"{arm}+synth" in set(summary["arm"])]
     answers = [DECISIVE, *(name for arm in free for name in (arm, f"{arm}+synth"))]
-    lines = summary.assign(order=summary["arm"].map({a: n for n, a in enumerate(answers)}))
-    lines = lines.dropna(subset="order").sort_values(["dataset", "asked", "order"], kind="stable")
-    return [(line, _verdict_sentence(line, summary)) for line in lines.to_dict("records")]
+    lines = [
+        line
+        for _, block in summary.groupby(["dataset", "asked"], sort=False)
+        for arm in answers
+        for line in block[block["arm"] == arm].to_dict("records")
+    ]
+    return [(line, _verdict_sentence(line, summary)) for line in lines]
 
 
 def _verdict_sentence(line: dict[str, Any], summary: pd.DataFrame) -> str:
