@@ -30,8 +30,8 @@ from augment.training.serialization import load_learner
 
 _HALVES = 2  # judges: half the images in half the steps each, so both cost as much as one
 _ENOUGH = 50  # images of the pool's rest, and two a class, that need no such judges
-_COPY_FOLDS = 5  # of labelled images, each searched for copies of the others
-_COPY_IMAGES = 2000  # real ones at most that are searched: all pairs of them are compared
+_COPY_FOLDS = 10  # of labelled images, each searched for copies of the others
+_COPY_IMAGES = 1000  # real ones at most that are searched: all pairs of them are compared
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def all_unseen(found: list[Judge]) -> RealImages:
 def copied_by_chance(trial: Trial, real: RealImages, mix: Tensor) -> Rate | None:
     """Compute how many unseen real images would count as copies, at the class mix [K] of others.
 
-    Unlabelled images are compared with all labelled ones, labelled ones with four fifths of them.
+    Unlabelled images are compared with all labelled ones, labelled ones with nine tenths of them.
     None where there are too few.
     """
     some = real.select(torch.arange(min(len(real.images), _COPY_IMAGES)))

@@ -50,14 +50,19 @@ def rate_at_mix(hits: Tensor, labels: Tensor, mix: Tensor) -> Rate | None:
 
 
 def surely_below(low: Rate, high: Rate) -> bool:
-    """Tell whether the 99 % interval of `high` − `low` lies above 0 (Newcombe 1998, method 10)."""
-    reach = math.hypot(high.value - _wilson(high)[0], _wilson(low)[1] - low.value)
-    return high.value - low.value > reach
+    """Tell whether the 99 % interval of `high` − `low` lies above 0."""
+    return least_difference(low, high) > 0
 
 
-def _wilson(rate: Rate) -> tuple[float, float]:
+def least_difference(low: Rate, high: Rate, z: float = _Z) -> float:
+    """Compute the lower end of the interval of `high` − `low` (Newcombe 1998, method 10)."""
+    reach = math.hypot(high.value - _wilson(high, z)[0], _wilson(low, z)[1] - low.value)
+    return high.value - low.value - reach
+
+
+def _wilson(rate: Rate, z: float) -> tuple[float, float]:
     """Compute the score interval of a share (Wilson 1927)."""
-    p, n, z = rate.value, rate.n, _Z
+    p, n = rate.value, rate.n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return centre - half, centre + half
