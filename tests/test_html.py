@@ -25,7 +25,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 def run(tmp_path_factory):
     """A small run on pictures whose class name is an attack."""
     place = tmp_path_factory.mktemp("html")
-    data = write_folder(place / "pictures", bars(12, (NASTY, "down")))
+    data = write_folder(place / "pictures", bars(16, (NASTY, "down")))
     settings = {"generator": {"steps": 10}, "classifier": {"steps": 10, "epochs": 0}}
     return augment.run(
         dataset=str(data),

@@ -23,8 +23,11 @@ EVIDENCE_FILE = "evidence.safetensors"
 
 def write_evidence(
     folder: Path, labelled: LabelledImages, synthetic: LabelledImages, classifier: Any
-) -> None:
-    """Write what filters and schedules go by, and a sheet of the images most probable."""
+) -> Tensor:
+    """Write what filters and schedules go by, and a sheet of the images most probable.
+
+    Returns the probabilities [N, K] of the classes, by the classifier.
+    """
     probabilities = torch.cat(list(classifier.predict(synthetic.images)))
     fixed = random_features(labelled.shape[0], classifier.device)
     evidence = {
@@ -33,6 +36,7 @@ def write_evidence(
     }
     save_file(evidence, folder / EVIDENCE_FILE)
     save_png(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
+    return probabilities
 
 
 def distance_to_own_class(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ from augment.training.serialization import load_learner
 ADVICE = "more steps, a filter, a lower --share or --select can lessen the harm"
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """What the trial's classifier, which learnt all labelled images, makes of a synthetic set."""
+
+    classifier: Any
+    hits: Tensor  # [N] bool: images that it assigns to the class wanted
+
+
 def assess(trial: Trial, synthetic: Path) -> Stage:
     """Measure a synthetic set with the trial's real+classic classifier, before training.
 
@@ -72,9 +81,10 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
         yield Progress("quality", trial.cell.name, 0, 1)
         sampled = SyntheticResult.read(synthetic)
         images = load_synthetic(synthetic, trial.labelled.classes)
-        write_evidence(folder, trial.labelled, images, classifier)
+        probabilities = write_evidence(folder, trial.labelled, images, classifier)
         save_png(closest_pairs(synthetic, images, trial.labelled), folder / "closest.png")
-        result = measure(trial, images, sampled, classifier, found)
+        own = Opinion(classifier, probabilities.argmax(1) == images.labels)
+        result = measure(trial, images, sampled, own, found)
         result = dataclasses.replace(
             result, closer_to_train=closer_to_train(images.images, trial.labelled, others.images)
         )
@@ -95,17 +105,20 @@ def measure(
     trial: Trial,
     synthetic: LabelledImages,
     sampled: SyntheticResult,
-    classifier: Any,
+    own: Opinion,
     found: list[Judge],
 ) -> QualityResult:
     """Compare a synthetic set with real images that the judges have not learnt, if there are any.
 
-    `classifier` learnt all labelled images: it judges where there are no judges, without a floor.
+    Without judges the trial's own classifier says how many agree, and there is no floor.
     """
     labels, counts = synthetic.labels, synthetic.counts().double()
-    hits = [_hits(judge.classifier, synthetic) for judge in found] or [_hits(classifier, synthetic)]
-    right = torch.stack(hits).float().mean(0)  # [N], the mean of the judges
-    in_features = feature_copies(synthetic.images, trial.labelled.images, classifier.embed)
+    hits = [
+        own.hits if judge.classifier is own.classifier else _hits(judge.classifier, synthetic)
+        for judge in found
+    ]
+    right = torch.stack(hits or [own.hits]).float().mean(0)  # [N], the mean of the judges
+    in_features = feature_copies(synthetic.images, trial.labelled.images, own.classifier.embed)
     agreement, floor, copy_floor, feature_floor, spaces = rate_of(right), None, None, None, {}
     if found:
         real = all_unseen(found)
