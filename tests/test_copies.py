@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from augment.metrics.copies import (
     RATIO_THRESHOLD,
+    copies_among,
     copy_finder,
-    feature_copy_rate,
+    feature_copies,
     near_threshold,
     nearest_two,
 )
@@ -135,9 +136,24 @@ def test_nearness_is_over_mirrored_images_but_not_to_the_own(mirrored, wanted):
 def test_copies_in_features_go_by_both_rules():
     labelled = pixels(0, 0, 200, 206)  # a twin hides nothing
     for asked, copied in ((0, 1), (40, 1), (90, 0), (203, 1), (220, 0)):
-        found = feature_copy_rate(pixels(asked), labelled, lambda images: images.flatten(1) / 255)
-        assert found == copied
-    assert feature_copy_rate(pixels(3), pixels(7, 7), lambda images: images.flatten(1)) is None
+        found = feature_copies(pixels(asked), labelled, lambda images: images.flatten(1) / 255)
+        assert found.tolist() == [bool(copied)]
+    assert feature_copies(pixels(3), pixels(7, 7), lambda images: images.flatten(1)) is None
+
+
+def test_copies_are_sought_in_other_folds_alone():
+    images = pictures(100, 0).repeat(2, 1, 1, 1)  # each twice
+    together, apart = torch.arange(200) % 100 % 4, torch.arange(200) // 100
+    assert copies_among(images, together, mirrored=False).float().mean() < 0.15  # by chance
+    assert copies_among(images, apart, mirrored=False).all()
+    assert copies_among(images, torch.zeros(200), mirrored=False) is None
+
+
+def test_nearness_of_very_many_images_is_taken_from_some_of_them(monkeypatch):
+    targets = torch.tensor([[float(k), float(k) ** 1.5] for k in range(400)])
+    whole = near_threshold(targets, [targets])
+    monkeypatch.setattr("augment.metrics.copies._QUANTILE_IMAGES", 200)
+    assert near_threshold(targets, [targets]) == pytest.approx(whole, rel=0.2)
 
 
 def test_one_labelled_picture_is_too_few():

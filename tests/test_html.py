@@ -16,7 +16,7 @@ from PIL import Image
 import augment
 from augment.experiment.recipe import USUAL_ARMS
 from augment.report.html import numeric_columns, warnings
-from augment.report.html_sections import class_changes, with_variants
+from augment.report.html_sections import copying, with_variants
 
 NASTY = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -26,7 +26,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 def run(tmp_path_factory):
     """A small run on pictures whose class name is an attack."""
     place = tmp_path_factory.mktemp("html")
-    data = write_folder(place / "pictures", bars(12, (NASTY, "down")))
+    data = write_folder(place / "pictures", bars(16, (NASTY, "down")))
     settings = {"generator": {"steps": 10}, "classifier": {"steps": 10, "epochs": 0}}
     return augment.run(
         dataset=str(data),
@@ -191,41 +191,12 @@ def test_lines_of_one_generator_tell_its_settings_apart():
     assert with_variants(classes)["variant"].tolist() == ["", "ddpm ratio=1", "ddpm ratio=5"]
 
 
-def test_each_set_has_its_own_classes_worst_change_first(tmp_path):
-    def rows(arm, generator, recall):
-        return [
-            {
-                "dataset": "digits",
-                "asked": "10 a class",
-                "arm": arm,
-                "generator": generator,
-                "class": name,
-                "seed": seed,
-                "n_test": 50,
-                "recall": value,
-            }
-            for name, value in recall.items()
-            for seed in (0, 1)
-        ]
-
-    before, after = {"a": 0.5, "b": 0.6, "c": 0.7}, {"a": 0.6, "b": 0.5, "c": 0.7}
-    table = [
-        *rows("real+classic", None, before),
-        *rows("real+classic+synth", "ddpm", after),
-        *rows("real+classic+synth", "cvae", before),
-    ]
-    pd.DataFrame(table).to_csv(tmp_path / "per_class.csv", index=False)
-    decisive = {"dataset": "digits", "asked": "10 a class", "arm": "real+classic+synth"}
-    summary = pd.DataFrame([{**decisive, "against": "real+classic"}] * 2)
-    first, second = class_changes(tmp_path, summary)
-    assert first["title"] == "ddpm on digits, 10 a class"
-    assert [(line[0], line[-1]) for line in first["lines"]] == [
-        ("b", "-10.00"),
-        ("c", "+0.00"),
-        ("a", "+10.00"),
-    ]
-    assert second["title"] == "cvae on digits, 10 a class"
-    assert {line[-1] for line in second["lines"]} == {"+0.00"}
+def test_copy_rate_stands_beside_that_of_real_images():
+    sets = pd.DataFrame({"synthetic": ["a", "a", "b"], "copy_rate": [0.1, 0.1, 0.3]})
+    assert copying(sets) == " (copy rate here: 20.00 %)"  # a table of before
+    floors = sets.assign(copy_rate_floor=[0.05, 0.05, 0.07])
+    assert copying(floors) == " (copy rate here: 20.00 %; of unseen real images 6.00 %)"
+    assert copying(pd.DataFrame()) == ""
 
 
 def brightness(colour):

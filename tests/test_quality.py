@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from conftest import SMALL_RUN
+from conftest import SMALL_RUN, bars, write_folder
 
 import augment
 from augment.engine.local import Local
@@ -102,12 +102,15 @@ def test_judge_is_the_classifier_of_the_baseline_cell_and_scores_no_test_image(s
     )
 
 
-def test_own_images_without_a_rest_are_measured_against_the_labelled(small_run):
-    found = run(small_run, frac=1.0, per_class=None, arm="synth")
-    (about,) = (found.path / "artefacts/quality").glob("*/about.json")
-    seen = json.loads(about.read_text())
-    assert seen["against"] == "labelled"
-    assert seen["closer_to_train"] is None
+def test_measures_of_images_without_a_rest_name_their_reference(small_run, tmp_path):
+    pictures = write_folder(tmp_path / "pictures", bars(20))
+    found = run(small_run, dataset=str(pictures), per_class=None, arm="synth")
+    quality = pd.read_csv(found.path / "quality.csv")
+    assert set(quality["against"]) == {"labelled, by halves"}
+    assert quality["closer_to_train"].isna().all()
+    assert quality["copy_rate_floor"].between(0, 0.2).all()
+    (of_halves,) = set(quality["agreement"])
+    assert found.table["agreement"].tolist() == [of_halves]
 
 
 @pytest.mark.parametrize("column", ["agreement", "kid", "fd", "density", "recall"])

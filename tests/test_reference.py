@@ -11,7 +11,7 @@ from torch import nn
 import augment
 from augment.data.images import LabelledImages
 from augment.errors import UsageError
-from augment.experiment.quality import best_of
+from augment.experiment.evidence import best_of
 from augment.experiment.stages import grid_steps
 from augment.generators import GENERATORS
 from augment.generators.reference.mnist_networks import MnistDiscriminator, MnistGenerator

@@ -153,6 +153,9 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
     for variant in (cell, cell.baseline) if cell.generator else (cell,):
         kind = repr(("score", *amount, arm_without_images(variant.arm)))
         stages_of_cell.append((kind, repr(variant), time_score, variant))
+    if cell.generator and cell.frac == 1:  # two judges beside, each of half the images and steps
+        kind, baseline = repr(("score", *amount, arm_without_images(cell.arm))), cell.baseline
+        stages_of_cell.append((kind, f"{baseline!r} by halves", time_score, baseline))
     if cell.generator:
         model, images = generator_keys(cell)
         settings = (cell.generator, cell.generator_settings, *amount)

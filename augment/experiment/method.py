@@ -8,8 +8,9 @@ from typing import Any
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, RunContext, Trial
+from augment.experiment.evidence import synthetic_set
 from augment.experiment.progress import Progress
-from augment.experiment.quality import assess, synthetic_set
+from augment.experiment.quality import assess
 from augment.experiment.results_table import result_row
 from augment.experiment.sampling import synthesise
 from augment.experiment.selection import Choice, choose

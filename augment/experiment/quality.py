@@ -4,45 +4,69 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from augment.classifiers import CLASSIFIERS
-from augment.data.grids import class_grid, save_png
+from augment.data.grids import save_png
 from augment.data.images import LabelledImages
-from augment.experiment.context import Stage, SyntheticSet, Trial
-from augment.experiment.filters import Evidence, filter_mask
+from augment.experiment.context import Stage, Trial
+from augment.experiment.evidence import closest_pairs, write_evidence
 from augment.experiment.progress import Progress
-from augment.experiment.records import QualityRecord, QualityResult, SyntheticResult, artifact
-from augment.experiment.sampling import SYNTHETIC_FILE, load_synthetic
+from augment.experiment.records import (
+    JUDGE_FEATURES,
+    QualityRecord,
+    QualityResult,
+    SyntheticResult,
+    artifact,
+)
+from augment.experiment.sampling import load_synthetic
 from augment.experiment.stages import plan_classifier, train_classifier
-from augment.metrics.copies import feature_copy_rate
+from augment.experiment.unseen import (
+    Judge,
+    RealImages,
+    all_unseen,
+    copied_by_chance,
+    copied_by_chance_in_features,
+    judges,
+    reference,
+    unlabelled_images,
+)
+from augment.metrics.copies import feature_copies
+from augment.metrics.rates import Rate, rate_at_mix, rate_by_class, rate_of
 from augment.metrics.synthetic import (
-    MAX_IMAGES,
+    agreement_fault,
+    averaged,
     closer_to_train,
-    label_agreement,
+    copies_fault,
+    coverage_faults,
     measures,
-    quality_warning,
     random_features,
 )
 from augment.runtime.units import duration
 from augment.training.serialization import load_learner
 
-PAIRS_SHOWN = 16  # in closest.png
-BEST_SHOWN = 32  # in best.png
-EVIDENCE_FILE = "evidence.safetensors"
+ADVICE = "more steps, a filter, a lower --share or --select can lessen the harm"
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the trial's classifier, which learnt all labelled images, makes of a synthetic set."""
+
+    classifier: Any
+    hits: Tensor  # [N] bool: images that it assigns to the class wanted
 
 
 def assess(trial: Trial, synthetic: Path) -> Stage:
     """Measure a synthetic set with the trial's real+classic classifier, before training.
 
-    `synthetic` is the set's artefact. The reference is the unlabelled rest of the pool; where that
-    is too small, the labelled images, which flatters a generator that repeats them. No measure
-    uses test images.
+    `synthetic` is the set's artefact. It is compared with real images that the judge has not
+    learnt: the unlabelled rest of the pool; where that is too small, the labelled images, each half
+    of which is judged by a classifier of the other half. No measure uses test images.
     """
     judge, context = trial.baseline, trial.context
     plan = yield from plan_classifier(judge, None)
@@ -52,9 +76,18 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
 
     def build(folder: Path) -> Iterator[Progress]:
         classifier = load_learner(CLASSIFIERS, (yield from train_classifier(plan)), context.device)
+        others = unlabelled_images(trial)
+        found = yield from judges(trial, classifier, reference(trial, others))
         yield Progress("quality", trial.cell.name, 0, 1)
         sampled = SyntheticResult.read(synthetic)
-        result = measure(trial, synthetic, sampled, classifier, folder)
+        images = load_synthetic(synthetic, trial.labelled.classes)
+        probabilities = write_evidence(folder, trial.labelled, images, classifier)
+        save_png(closest_pairs(synthetic, images, trial.labelled), folder / "closest.png")
+        own = Opinion(classifier, probabilities.argmax(1) == images.labels)
+        result = measure(trial, images, sampled, own, found)
+        result = dataclasses.replace(
+            result, closer_to_train=closer_to_train(images.images, trial.labelled, others.images)
+        )
         result.write(folder)
         yield Progress(
             "quality",
@@ -69,52 +102,79 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
 
 
 def measure(
-    trial: Trial, path: Path, sampled: SyntheticResult, classifier: Any, folder: Path
+    trial: Trial,
+    synthetic: LabelledImages,
+    sampled: SyntheticResult,
+    own: Opinion,
+    found: list[Judge],
 ) -> QualityResult:
-    """Compare a synthetic set with real images; write evidence and image grids to `folder`."""
-    labelled, classes = trial.labelled, trial.labelled.classes
-    synthetic = load_synthetic(path, classes)
-    others = _unlabelled(trial)
-    enough = len(others) >= 2 * len(classes)
-    real = _some(others if enough else labelled)
-    probabilities = torch.cat(list(classifier.predict(synthetic.images)))
-    real_probabilities = torch.cat(list(classifier.predict(real.images)))
-    whole, by_class = label_agreement(probabilities, synthetic.labels, len(classes))
-    fixed = random_features(labelled.shape[0], trial.context.device)
-    spaces = {"real+classic classifier": classifier.embed, "random network": fixed}
-    evidence = {
-        "chances": probabilities.half(),  # [N, K]; this key is on disk in run folders
-        "distance": distance_to_own_class(fixed, synthetic, labelled),
+    """Compare a synthetic set with real images that the judges have not learnt, if there are any.
+
+    Without judges the trial's own classifier says how many agree, and there is no floor.
+    """
+    labels, counts = synthetic.labels, synthetic.counts().double()
+    hits = [
+        own.hits if judge.classifier is own.classifier else _hits(judge.classifier, synthetic)
+        for judge in found
+    ]
+    right = torch.stack(hits or [own.hits]).float().mean(0)  # [N], the mean of the judges
+    in_features = feature_copies(synthetic.images, trial.labelled.images, own.classifier.embed)
+    agreement, floor, copy_floor, feature_floor, spaces = rate_of(right), None, None, None, {}
+    if found:
+        real = all_unseen(found)
+        real_hits = torch.cat([_hits(judge.classifier, judge.unseen.images) for judge in found])
+        floor = rate_at_mix(real_hits, real.images.labels.cpu(), counts)
+        copy_floor = copied_by_chance(trial, real, counts)
+        feature_floor = copied_by_chance_in_features(found, counts)
+        spaces = _spaces(trial, synthetic, found, real)
+    copies = Rate(sampled.copy_rate, sampled.n)
+    faults = [agreement_fault(agreement, floor), *coverage_faults(spaces)]
+    warning = _with_training("; ".join(filter(None, faults)), sampled)
+    copying = copies_fault(copies, copy_floor)
+    if copying:
+        copying += "; --filter new leaves these out"
+    return QualityResult(
+        against=_against(found),
+        agreement=agreement.value,
+        agreement_by_class=rate_by_class(right, labels, len(synthetic.classes)),
+        agreement_floor=floor and floor.value,
+        copy_rate=copies.value,
+        copy_rate_floor=copy_floor and copy_floor.value,
+        copy_rate_features=None if in_features is None else rate_of(in_features).value,
+        copy_rate_features_floor=feature_floor and feature_floor.value,
+        closer_to_train=None,
+        spaces=spaces,
+        warning="; ".join(filter(None, [copying, warning])),
+    )
+
+
+def _against(found: list[Judge]) -> str:
+    """Name the real images of the comparison."""
+    if not found:
+        return "none"
+    return "labelled, by halves" if found[0].unseen.labelled else "unlabelled pool"
+
+
+def _hits(classifier: Any, images: LabelledImages) -> Tensor:
+    """Tell which images a classifier assigns to their class: [N] bool."""
+    predicted = torch.cat(list(classifier.predict(images.images))).argmax(1)
+    return predicted == images.labels.cpu()
+
+
+def _spaces(
+    trial: Trial, synthetic: LabelledImages, found: list[Judge], real: RealImages
+) -> dict[str, dict[str, float]]:
+    """Measure fidelity in the judges' features, their mean, and in those of a random network."""
+    fixed = random_features(trial.labelled.shape[0], trial.context.device)
+    by_judge = [
+        measures(synthetic, judge.unseen.images, judge.classifier.embed, judge.unseen.units)
+        for judge in found
+    ]
+    spaces = {
+        JUDGE_FEATURES: averaged(by_judge),
+        "random network": measures(synthetic, real.images, fixed, real.units),
     }
-    save_file(evidence, folder / EVIDENCE_FILE)
-    save_png(closest_pairs(path, synthetic, labelled), folder / "closest.png")
-    save_png(class_grid(best_of(synthetic, probabilities), 8), folder / "best.png")
-    result = QualityResult(
-        against="unlabelled pool" if enough else "labelled",
-        agreement=whole,
-        agreement_by_class=by_class,
-        agreement_floor=label_agreement(real_probabilities, real.labels, len(classes))[0],
-        copy_rate=sampled.copy_rate,
-        copy_rate_features=feature_copy_rate(synthetic.images, labelled.images, classifier.embed),
-        closer_to_train=closer_to_train(synthetic.images, labelled, others),
-        spaces=measures(synthetic, real, spaces),
-    )
-    return dataclasses.replace(
-        result, warning=_with_training(quality_warning(vars(result)), sampled)
-    )
-
-
-def _unlabelled(trial: Trial) -> LabelledImages:
-    """The images of the pool that are not labelled."""
-    unseen = torch.ones(len(trial.data.pool), dtype=torch.bool)
-    unseen[trial.indices] = False
-    return trial.data.pool.select(unseen)
-
-
-def _some(images: LabelledImages) -> LabelledImages:
-    """At most 2 · MAX_IMAGES of them, in a fixed random order."""
-    rng = torch.Generator().manual_seed(0)
-    return images.select(torch.randperm(len(images), generator=rng)[: 2 * MAX_IMAGES])
+    return {name: space for name, space in spaces.items() if space}
 
 
 def _with_training(sentence: str, sampled: SyntheticResult) -> str:
@@ -123,74 +183,13 @@ def _with_training(sentence: str, sampled: SyntheticResult) -> str:
         return sentence
     return (
         f"{sentence}; {sampled.generator} saw {sampled.images_seen:,} images in its training, "
-        "repeats counted: more steps, a filter, a lower --share or --select can lessen the harm"
+        f"repeats counted: {ADVICE}"
     )
 
 
 def _with_cost(sentence: str, sampled: SyntheticResult) -> str:
     """Add to a warning on the terminal how long ten times the training would take here."""
     seconds = sampled.generator_seconds
-    if not sentence or not seconds:
+    if not sentence.endswith(ADVICE) or not seconds:  # more steps are no cure for copies
         return sentence
     return f"{sentence}; ten times the steps would take about {duration(10 * seconds)}"
-
-
-def distance_to_own_class(
-    embed: Any, synthetic: LabelledImages, labelled: LabelledImages
-) -> Tensor:
-    """Measure how far each synthetic image is from the nearest labelled one of its class: [N]."""
-    known, distance = embed(labelled.images), torch.empty(len(synthetic))
-    for label in synthetic.labels.unique():
-        near = known[labelled.labels.cpu() == label]
-        for rows in (synthetic.labels == label).nonzero().flatten().split(512):  # bounds the memory
-            distance[rows] = torch.cdist(embed(synthetic.images[rows]), near).amin(1)
-    return distance
-
-
-def synthetic_set(trial: Trial, synthetic: Path, quality: Path) -> SyntheticSet:
-    """Load the images of a synthetic set that pass the filter, with the judge's probabilities."""
-    images = load_synthetic(synthetic, trial.labelled.classes)
-    evidence = read_evidence(synthetic, quality)
-    keep = filter_mask(str(trial.cell.use.filter), evidence)
-    return SyntheticSet(
-        path=synthetic,
-        quality=quality,
-        images=images if bool(keep.all()) else images.select(keep),
-        probabilities=evidence.probabilities[keep],
-        n_sampled=len(images),
-    )
-
-
-def read_evidence(synthetic: Path, quality: Path) -> Evidence:
-    """Read the evidence on each image of a synthetic set."""
-    evidence = load_file(quality / EVIDENCE_FILE)
-    sampled = load_file(synthetic / SYNTHETIC_FILE)
-    return Evidence(
-        sampled["labels"], evidence["chances"].float(), evidence["distance"], sampled["copied"]
-    )
-
-
-def best_of(synthetic: LabelledImages, probabilities: Tensor) -> Tensor:
-    """Select the images most probable in their class, evenly over classes: [n, C, H, W]."""
-    wanted = probabilities.gather(1, synthetic.labels[:, None]).squeeze(1)
-    rank = torch.empty_like(synthetic.labels)  # [N] within the class, 0 is the most probable
-    for label in synthetic.labels.unique():
-        members = (synthetic.labels == label).nonzero().flatten()
-        order = wanted[members].argsort(descending=True, stable=True)
-        rank[members[order]] = torch.arange(len(members))
-    # by rank first, so that every class gives equally many; then by class for the rows
-    chosen = rank.argsort(stable=True)[:BEST_SHOWN]
-    return synthetic.images[chosen[synthetic.labels[chosen].argsort(stable=True)]]
-
-
-def closest_pairs(path: Path, synthetic: LabelledImages, labelled: LabelledImages) -> Tensor:
-    """Make a grid of the synthetic images nearest to a labelled one, each above that one."""
-    tensors = load_file(path / SYNTHETIC_FILE)
-    closest = tensors["d1_d2"].nan_to_num(1.0).argsort()[:PAIRS_SHOWN]
-    columns = -(-len(closest) // 2)
-    rows = []
-    for part in closest.split(columns):
-        pairs = (synthetic.images[part], labelled.images.cpu()[tensors["nearest"][part]])
-        blank = pairs[0].new_full((columns - len(part), *pairs[0].shape[1:]), 255)
-        rows += [torch.cat([images, blank]) for images in pairs]
-    return class_grid(torch.cat(rows), columns)

@@ -18,6 +18,7 @@ from augment.storage.artifacts import Store, signature
 from augment.storage.atomic import write_atomic
 
 ABOUT = "about.json"
+JUDGE_FEATURES = "real+classic classifier"  # name of its feature space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class QualityRecord(Record):
     synthetic: str  # signature
     judge: str  # signature of the score of the classifier that judges
     data: str  # SHA-256 of the data set
+    edition: int = 2  # raised when a measure changes, so that records of before are made anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,12 +172,14 @@ class QualityResult(ArtifactResult):
     against: str  # real images of the comparison
     agreement: float
     agreement_by_class: list[float | None]
-    agreement_floor: float
+    agreement_floor: float | None  # None: there are no real images that a judge has not learnt
     copy_rate: float
     copy_rate_features: float | None
     closer_to_train: float | None
     spaces: dict[str, dict[str, float]]  # measures by feature space
     warning: str = ""
+    copy_rate_floor: float | None = None  # of unseen real images; None as above, and in edition 1
+    copy_rate_features_floor: float | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
-from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult
+from augment.experiment.records import JUDGE_FEATURES, QualityResult, ScoreResult, SyntheticResult
 from augment.experiment.selection import Choice
 from augment.experiment.synthetic_use import USE_COLUMNS, USE_OF_SCORE, USE_TEXTS
 from augment.metrics.classification import BALANCED
@@ -51,7 +51,7 @@ def result_row(trial: Trial, choice: Choice, artifacts: CellArtifacts) -> dict[s
     score = ScoreResult.read(artifacts.score)
     sampled = vars(SyntheticResult.read(synthetic.path)) if synthetic else {}
     quality = vars(QualityResult.read(synthetic.quality)) if synthetic else {}
-    space = next(iter(quality.get("spaces", {}).values()), {})
+    space = quality.get("spaces", {}).get(JUDGE_FEATURES, {})
     n_labelled, n_synth = len(trial.labelled), len(synthetic.images) if synthetic else 0
     return {
         **identity(cell),

@@ -77,7 +77,7 @@ def sample_into(
     At most SAMPLES_AT_ONCE images are in memory.
     """
     labelled_images = trial.labelled.images.cpu()  # [M, C, H, W] uint8
-    find = copy_finder(labelled_images, mirrored=trial.transform in ("natural", "any-orientation"))
+    find = copy_finder(labelled_images, mirrored=mirrored(trial))
     n, seconds = len(labels), 0.0
     shapes = {
         "labels": ("I64", (n,)),
@@ -103,6 +103,11 @@ def sample_into(
             file.append("images", images)
             file.append("copied", copied)
     return seconds
+
+
+def mirrored(trial: Trial) -> bool:
+    """Tell whether a mirrored image is a copy too: where the classic transform mirrors."""
+    return trial.transform in ("natural", "any-orientation")
 
 
 def labels_and_seeds(cell: Cell, labelled: LabelledImages) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from augment.data.images import LabelledImages, to_float
 from augment.metrics.copies import nearest_two
 from augment.metrics.fidelity import NEIGHBOURS, class_spread, fidelity, knn_radii
+from augment.metrics.rates import Rate, surely_below
 from augment.training.learner import seeded_init
 
 MAX_IMAGES = 5000  # of each side in the measures
@@ -17,38 +18,62 @@ TWIN_QUANTILE = 0.01  # of real images have a neighbour this near; a synthetic t
 
 
 def measures(
-    synthetic: LabelledImages, real: LabelledImages, spaces: dict[str, Any], seed: int = 0
-) -> dict[str, dict[str, float]]:
-    """Measure fidelity and diversity by feature space, at equal n, and the same of real images.
+    synthetic: LabelledImages,
+    real: LabelledImages,
+    embed: Any,
+    units: Tensor | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Measure fidelity and diversity in the features of `embed`, and the same of real images.
 
     `real` is split in two halves: synthetic images and the second half (the floor: what real images
-    reach) are each measured against the first. `spaces` maps a name to images → features [N, D].
-    Empty where there are too few images for a neighbourhood.
+    reach) are each measured against the first, at equal n. Images of one unit [M], as those of a
+    patient, stay in one half. `embed` maps images to features [N, D]. Empty where there are too few
+    images for a neighbourhood.
     """
     rng = torch.Generator().manual_seed(seed)
     n = min(len(synthetic), len(real) // 2, MAX_IMAGES)
+    order, n = _disjoint_halves(torch.randperm(len(real), generator=rng), units, n)
     if n <= NEIGHBOURS:
         return {}
-    order = torch.randperm(len(real), generator=rng)
     # disjoint halves: a real image is never its own neighbour in the floor
     first, second = real.select(order[:n]), real.select(order[n : 2 * n])
     chosen = synthetic.select(torch.randperm(len(synthetic), generator=rng)[:n])
-    by_space = {}
-    for name, embed in spaces.items():
-        reference, real_features = embed(first.images), embed(second.images)  # [n, D] each
-        features = embed(chosen.images)
-        floor = {f"{key}_floor": v for key, v in fidelity(reference, real_features).items()}
-        twin_radius = float(knn_radii(real_features, 1).quantile(TWIN_QUANTILE))
-        real_spread = class_spread(real_features, second.labels)
-        spread = class_spread(features, chosen.labels)
-        by_space[name] = {
-            "n": n,
-            **fidelity(reference, features),
-            **floor,
-            "diversity": spread / real_spread if real_spread else float("nan"),
-            "twins": float((knn_radii(features, 1) < twin_radius).float().mean()),
-        }
-    return by_space
+    reference, real_features = embed(first.images), embed(second.images)  # [n, D] each
+    features = embed(chosen.images)
+    floor = {f"{key}_floor": v for key, v in fidelity(reference, real_features).items()}
+    twin_radius = float(knn_radii(real_features, 1).quantile(TWIN_QUANTILE))
+    real_spread = class_spread(real_features, second.labels)
+    spread = class_spread(features, chosen.labels)
+    return {
+        "n": n,
+        **fidelity(reference, features),
+        **floor,
+        "diversity": spread / real_spread if real_spread else float("nan"),
+        "twins": float((knn_radii(features, 1) < twin_radius).float().mean()),
+    }
+
+
+def _disjoint_halves(order: Tensor, units: Tensor | None, n: int) -> tuple[Tensor, int]:
+    """Sort an order [M] so that units stand together; lower n until none is on both sides of it."""
+    if units is None:
+        return order, n
+    _, unit_of = units[order].unique(return_inverse=True)
+    positions = torch.arange(len(order))
+    first = torch.full((len(order),), len(order)).scatter_reduce_(0, unit_of, positions, "amin")
+    by_unit = first[unit_of].sort(stable=True)  # a unit stands where its first image stood
+    while 0 < n < len(order) and by_unit.values[n - 1] == by_unit.values[n]:
+        n -= 1
+    return order[by_unit.indices], n
+
+
+def averaged(found: list[dict[str, float]]) -> dict[str, float]:
+    """Average the measures of several judges; n is that of one. Those without any are left out."""
+    found = [space for space in found if space]
+    return {
+        key: float(torch.tensor([space[key] for space in found], dtype=torch.float64).nanmean())
+        for key in (found[0] if found else {})
+    }
 
 
 def closer_to_train(
@@ -100,33 +125,34 @@ def random_features(channels: int, device: torch.device) -> Any:
     return embed
 
 
-def label_agreement(
-    probabilities: Tensor, labels: Tensor, n_classes: int
-) -> tuple[float, list[float | None]]:
-    """Compute the share of images that a classifier puts into the class wanted.
-
-    `probabilities` [N, K], `labels` [N]; over all, and by class (None for a class without images).
-    """
-    right = probabilities.argmax(1) == labels
-    by_class = [
-        float(right[labels == k].float().mean()) if bool((labels == k).any()) else None
-        for k in range(n_classes)
-    ]
-    return float(right.float().mean()), by_class
+def agreement_fault(agreement: Rate, floor: Rate | None) -> str:
+    """Say that far fewer synthetic than unseen real images are taken for their class, else ""."""
+    if not floor or agreement.value >= floor.value - 0.1 or not surely_below(agreement, floor):
+        return ""
+    return (
+        f"{100 * agreement.value:.0f} % of its images are taken for the class wanted, of "
+        f"real ones {100 * floor.value:.0f} %"
+    )
 
 
-def quality_warning(quality: dict[str, Any]) -> str:
-    """Warn in one sentence of a set so far from real images that it is likely to hurt, else ""."""
+def coverage_faults(spaces: dict[str, dict[str, float]]) -> list[str]:
+    """Say where synthetic images cover less than half of what other real images do."""
     faults = []
-    if quality["agreement"] < quality["agreement_floor"] - 0.1:
-        faults.append(
-            f"{100 * quality['agreement']:.0f} % of its images are taken for the class wanted, of "
-            f"real ones {100 * quality['agreement_floor']:.0f} %"
-        )
-    for name, space in quality["spaces"].items():
-        if space["coverage"] < 0.5 * space["coverage_floor"]:
+    for name, space in spaces.items():
+        covered, floor = (Rate(space[key], space["n"]) for key in ("coverage", "coverage_floor"))
+        if covered.value < 0.5 * floor.value and surely_below(covered, floor):
             faults.append(
-                f"in the features of the {name} they cover {100 * space['coverage']:.0f} % of real "
-                f"images, other real ones {100 * space['coverage_floor']:.0f} %"
+                f"in the features of the {name} they cover {100 * covered.value:.0f} % of real "
+                f"images, other real ones {100 * floor.value:.0f} %"
             )
-    return "; ".join(faults)
+    return faults
+
+
+def copies_fault(copies: Rate, floor: Rate | None) -> str:
+    """Say that surely more synthetic than unseen real images repeat a labelled one, else ""."""
+    if not floor or not surely_below(floor, copies):
+        return ""
+    return (
+        f"{100 * copies.value:.1f} % of its images repeat a labelled one, of unseen real images "
+        f"{100 * floor.value:.1f} % would count as such"
+    )

@@ -15,7 +15,8 @@ from augment.experiment.arms import ARMS, DECISIVE
 from augment.report.format import interval_text, percent
 from augment.report.html_sections import (
     QUALITY_HEAD,
-    class_changes,
+    class_blocks,
+    copying,
     cost_lines,
     embedded,
     files_like,
@@ -75,7 +76,7 @@ def write_html(folder: Path, table: pd.DataFrame) -> Path:
         recipe=(folder / "recipe.toml").read_text(),
         environment=(folder / "environment.json").read_text(),
         **_main_parts(folder, table, summary),
-        **_details(folder, table[table["status"] == "ok"], summary),
+        **_details(folder, table[table["status"] == "ok"]),
     )
     write_atomic(folder / "report.html", page)
     return folder / "report.html"
@@ -103,11 +104,10 @@ def _main_parts(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> dic
     }
 
 
-def _details(folder: Path, done: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
+def _details(folder: Path, done: pd.DataFrame) -> dict[str, Any]:
     """Return classes, images, their quality, confusion matrices and cost of the finished cells."""
     quality = read_optional(folder / "quality.csv")
-    copy_rates = done["copy_rate"].dropna().astype(float)
-    classes = class_changes(folder, summary)
+    classes = class_blocks(folder)
     return {
         "warnings": warnings(quality),
         "classes": classes,
@@ -122,7 +122,7 @@ def _details(folder: Path, done: pd.DataFrame, summary: pd.DataFrame) -> dict[st
             for file in files_like(folder / "plots", "confusion-*.png")
         ],
         "cost": cost_lines(done),
-        "copying": f" (copy rate here: {100 * copy_rates.mean():.1f} %)" if len(copy_rates) else "",
+        "copying": copying(quality),
     }
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from augment.experiment.arms import DECISIVE
-from augment.report.format import percent
+from augment.report.format import interval_text, percent
 from augment.report.table import VARIANT_SETTINGS, variant_names
 from augment.storage.tables import read_csv
 
@@ -44,8 +43,9 @@ def read_optional(file: Path) -> pd.DataFrame:
     """Read a table of the run, empty if the run has none, with the column `variant`."""
     if not file.is_file():
         return pd.DataFrame()
-    table = read_csv(file, ("dataset", "asked", "generator", "class", "arm", "warning", "features"))
-    return with_variants(table)
+    text = ("dataset", "asked", "generator", "class", "arm", "warning", "features", "variant")
+    table = read_csv(file, text)
+    return table if "variant" in table else with_variants(table)
 
 
 def with_variants(table: pd.DataFrame) -> pd.DataFrame:
@@ -65,42 +65,42 @@ def embedded(file: Path, caption: str, pixels: bool = False) -> dict[str, Any]:
     return {"data": data, "caption": caption, "alt": caption, "pixels": pixels}
 
 
-def class_changes(folder: Path, summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """Compare recall with and without synthetic images: a block a set, worst change first.
-
-    `summary` says which arm is the one without them.
-    """
-    classes = read_optional(folder / "per_class.csv")
-    if classes.empty:
+def class_blocks(folder: Path) -> list[dict[str, Any]]:
+    """Write class_changes.csv as text: a block a synthetic set, worst change first."""
+    changes = read_optional(folder / "class_changes.csv")
+    if changes.empty:
         return []
-    keys = ["dataset", "asked", "class", "seed"]
-    decisive = summary[(summary["arm"] == DECISIVE) & (summary["against"] != "")]
-    # one baseline in each data set and amount
-    baselines = decisive[["dataset", "asked", "against"]].drop_duplicates()
-    before = classes.merge(baselines.rename(columns={"against": "arm"}))[[*keys, "recall"]]
-    trials = classes[classes["arm"] == DECISIVE].merge(before, on=keys, suffixes=("", "_before"))
-    trials["change"] = trials["recall"] - trials["recall_before"]
-    sets = trials.groupby(["dataset", "asked", "variant"], sort=False)
+    sets = changes.groupby(["dataset", "asked", "variant"], sort=False)
     most = max(_LEAST_CLASSES, _MOST_CLASSES // max(1, sets.ngroups))
     blocks = []
-    for (dataset, asked, variant), recalls in sets:
-        means = recalls.groupby("class", sort=False)[
-            ["n_test", "recall_before", "recall", "change"]
-        ]
-        ordered = means.mean().sort_values("change", kind="stable").reset_index()
+    for (dataset, asked, variant), of_set in sets:
+        ordered = of_set.sort_values("change", kind="stable")
         lines = [
             [
                 r["class"],
                 f"{r['n_test']:.0f}",
-                percent(r["recall_before"]),
-                percent(r["recall"]),
+                percent(r["before"]),
+                percent(r["after"]),
                 percent(r["change"], True),
+                interval_text(r["low"], r["high"]),
             ]
             for r in ordered.head(most).to_dict("records")
         ]
         title = f"{variant} on {Path(dataset).name}, {asked}"
-        blocks.append({"title": title, "lines": lines, "n": len(ordered)})
+        sentence = losers_sentence(of_set)
+        blocks.append({"title": title, "lines": lines, "n": len(ordered), "sentence": sentence})
     return blocks
+
+
+def losers_sentence(changes: pd.DataFrame) -> str:
+    """Say which classes surely lost by the synthetic images of one set, if any did."""
+    trials = int(changes["trials"].max())
+    if changes["high"].isna().all():
+        return f"Which class gains or loses cannot be told from so few trials ({trials})."
+    lost = changes[changes["high"] < 0].sort_values("change", kind="stable")["class"]
+    if lost.empty:
+        return "No class surely lost."
+    return f"Surely lost: {', '.join(map(str, lost))}."
 
 
 def sample_pairs(
@@ -147,7 +147,7 @@ def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
             elif key in ("kid", "fd"):
                 cells.append(f"{value:.4g} ({floor:.3g})")
             else:
-                cells.append(f"{percent(value)} ({percent(floor)})")
+                cells.append(_with_floor(value, floor))
         n = r.get("n")
         lines.append(
             [
@@ -157,11 +157,27 @@ def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
                 r["features"] if isinstance(r["features"], str) else "",
                 "" if n is None or pd.isna(n) else f"{n:.0f}",
                 *cells,
-                percent(r["copy_rate"]),
+                _with_floor(r["copy_rate"], r.get("copy_rate_floor")),
                 percent(r.get("closer_to_train")),
             ]
         )
     return lines
+
+
+def copying(quality: pd.DataFrame) -> str:
+    """Write the mean copy rate of the synthetic sets in brackets, beside that of real images."""
+    if quality.empty:
+        return ""
+    sets = quality.drop_duplicates("synthetic")
+    rate = f"copy rate here: {percent(sets['copy_rate'].mean())} %"
+    if "copy_rate_floor" in sets and sets["copy_rate_floor"].notna().any():  # old tables lack it
+        rate += f"; of unseen real images {percent(sets['copy_rate_floor'].mean())} %"
+    return f" ({rate})"
+
+
+def _with_floor(rate: float, floor: float | None) -> str:
+    """Write a rate with that of real images in brackets, where it is known."""
+    return f"{percent(rate)} ({percent(floor)})" if percent(floor) else percent(rate)
 
 
 def cost_lines(done: pd.DataFrame) -> list[list[str]]:

@@ -41,6 +41,7 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
 
     `table` is results.csv, which is not written here.
     """
+    from augment.report.class_changes import class_changes
     from augment.report.html import write_html
     from augment.report.plots import draw_all
     from augment.report.table import markdown, summarise
@@ -48,6 +49,9 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
     done, summary = table[table["status"] == "ok"], summarise(table)
     if len(done):
         _write_details(folder, done)
+        changes = class_changes(folder, table, summary)
+        if len(changes):
+            write_csv(folder / "class_changes.csv", changes)
     if selections := Store(folder).finished("selection"):
         _write_selection(folder, [SelectionResult.read(path) for path in selections])
     if len(done):

@@ -1,0 +1,98 @@
+"""What synthetic images change class by class, with intervals for all classes together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from augment.experiment.arms import DECISIVE
+from augment.experiment.records import ScoreResult
+from augment.metrics.paired import t_interval, unit_standard_error
+from augment.report.table import variant_names
+from augment.report.test_set_error import units_of_test_set
+from augment.storage.artifacts import Store
+
+_ALPHA = 0.05  # shared by the classes of a set (Bonferroni): the worst of them is a selection
+LEAST_TRIALS = 3  # that say anything of a class
+
+
+def class_changes(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Tabulate recall before and after synthetic images, a row a set and class with test images.
+
+    Paired over trials; `low` and `high` allow for other test images, and all intervals of a set
+    hold together with 95 %. Empty bounds below LEAST_TRIALS trials. `summary` says which arm is the
+    one without synthetic images.
+    """
+    done, units = table.assign(variant=variant_names(table)), units_of_test_set(folder)
+    done = done[done["status"] == "ok"]
+    rows: list[dict[str, Any]] = []
+    decisive = summary[(summary["arm"] == DECISIVE) & (summary["against"] != "")]
+    for line in decisive.to_dict("records"):
+        block = done[(done["dataset"] == line["dataset"]) & (done["asked"] == line["asked"])]
+        arms = (block["variant"] == line["generator"]) & (block["arm"] == DECISIVE)
+        after = block[arms].set_index("seed")["signature"]
+        before = block[block["arm"] == line["against"]].set_index("seed")["signature"]
+        seeds = after.index.intersection(before.index)
+        if len(seeds):
+            keys = {k: line[k] for k in ("dataset", "asked")} | {"variant": line["generator"]}
+            pair = after[seeds].tolist(), before[seeds].tolist()
+            of_set = _changes(Store(folder), pair, units[line["dataset"]])
+            rows += [{**keys, **change} for change in of_set]
+    return pd.DataFrame(rows)
+
+
+def _changes(
+    store: Store, pair: tuple[list[str], list[str]], units: np.ndarray
+) -> list[dict[str, Any]]:
+    """Compare two arms, each the scores' signatures of its trials, class by class."""
+    hits = []  # of both arms: [trials, test images]
+    for signatures in pair:
+        read = [_predictions(store.path("score", name)) for name in signatures]
+        hits.append(np.stack([labels == predicted for labels, predicted in read]).astype(float))
+        labels = read[0][0]
+    present = np.unique(labels)
+    classes = ScoreResult.read(store.path("score", pair[0][0])).classes
+    rows = []
+    for k in present:
+        after, before = (of_arm[:, labels == k] for of_arm in hits)
+        low, high = class_interval(after - before, units[labels == k], 1 - _ALPHA / len(present))
+        rows.append(
+            {
+                "class": classes[k],
+                "n_test": after.shape[1],
+                "trials": len(after),
+                "before": before.mean(),
+                "after": after.mean(),
+                "change": (after - before).mean(),
+                "low": low,
+                "high": high,
+            }
+        )
+    return rows
+
+
+def class_interval(
+    differences: np.ndarray, units: np.ndarray, level: float
+) -> tuple[float | None, float | None]:
+    """Compute the interval of the mean difference of one class; None below LEAST_TRIALS trials.
+
+    `differences` [trials, images] are −1, 0 or 1; `units` [images] name what belongs together.
+    """
+    if len(differences) < LEAST_TRIALS:
+        return None, None
+    _, unit_of = np.unique(units, return_inverse=True)
+    n_units = unit_of.max() + 1
+    # scaled so that a row's mean is the difference of its trial
+    by_unit = np.stack([np.bincount(unit_of, row, n_units) for row in differences])
+    by_unit *= n_units / len(units)
+    return t_interval(differences.mean(1), level, unit_standard_error(by_unit))
+
+
+def _predictions(score: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the labels of the test images and what a classifier took them for: [N], [N]."""
+    with safe_open(score / "predictions.safetensors", "numpy") as file:
+        return file.get_tensor("labels"), file.get_tensor("predicted")
