@@ -11,13 +11,10 @@ from safetensors import safe_open
 
 from augment.experiment.arms import DECISIVE
 from augment.experiment.records import ScoreResult
-from augment.metrics.paired import t_interval, unit_standard_error
+from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE, t_interval, unit_variance
 from augment.report.table import variant_names
 from augment.report.test_set_error import units_of_test_set
 from augment.storage.artifacts import Store
-
-_ALPHA = 0.05  # shared by the classes of a set (Bonferroni): the worst of them is a selection
-LEAST_TRIALS = 3  # that say anything of a class
 
 
 def class_changes(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
@@ -55,11 +52,12 @@ def _changes(
         hits.append(np.stack([labels == predicted for labels, predicted in read]).astype(float))
         labels = read[0][0]
     present = np.unique(labels)
+    level = 1 - SIGNIFICANCE / len(present)  # Bonferroni: the worst class is a selection
     classes = ScoreResult.read(store.path("score", pair[0][0])).classes
     rows = []
     for k in present:
         after, before = (of_arm[:, labels == k] for of_arm in hits)
-        low, high = class_interval(after - before, units[labels == k], 1 - _ALPHA / len(present))
+        low, high = class_interval(after - before, units[labels == k], level)
         rows.append(
             {
                 "class": classes[k],
@@ -89,7 +87,8 @@ def class_interval(
     # scaled so that a row's mean is the difference of its trial
     by_unit = np.stack([np.bincount(unit_of, row, n_units) for row in differences])
     by_unit *= n_units / len(units)
-    return t_interval(differences.mean(1), level, unit_standard_error(by_unit))
+    interval = t_interval(differences.mean(1), level, unit_variance(by_unit))
+    return interval or (None, None)
 
 
 def _predictions(score: Path) -> tuple[np.ndarray, np.ndarray]:
