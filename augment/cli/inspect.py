@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ def check_command(
     from augment.data.check import inspect
     from augment.experiment.validation import make_recipe
 
+    gc.freeze()  # the imports are no garbage: to look at them takes as long as to read the folders
     recipe = make_recipe(size=size, **settings)
     found = inspect(dataset, size=recipe.size, data_dir=data_dir, reading=recipe.reading())
     if as_json:

@@ -8,6 +8,7 @@ nobody reads is ended by the system.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -86,6 +87,7 @@ def _write_results(
     import fcntl
 
     try:
+        gc.freeze()  # what the parent holds is no garbage, and to look at it would copy it
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends it
         for number in (signal.SIGTERM, signal.SIGPIPE):
