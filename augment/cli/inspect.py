@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,9 +29,12 @@ def check_command(
 
     Example: augment check ./images
     """
+    gc.disable()  # imports make no garbage, and to look for some takes as long as to read folders
     from augment.data.check import inspect
     from augment.experiment.validation import make_recipe
 
+    gc.freeze()
+    gc.enable()
     recipe = make_recipe(size=size, **settings)
     found = inspect(dataset, size=recipe.size, data_dir=data_dir, reading=recipe.reading())
     if as_json:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from augment.data.close_pairs import close_pairs
 from augment.data.images import LabelledImages
 
 COARSE_SIDE = 16  # pixels a side of the pattern
@@ -28,7 +29,7 @@ UNCLIPPED = (5, 250)  # levels that brightening has surely not clipped
 MAX_COMPARISONS = 1_000_000_000  # about five seconds on two cores; beyond it nothing is looked for
 MAX_CANDIDATES = 2_000_000  # likewise
 MAX_EXAMPLES = 3  # pairs named in the note
-ROWS, PAIRS = 256, 20_000  # compared at once, so that memory is bounded
+PAIRS = 20_000  # compared at once, so that memory is bounded
 # signs of cosine terms of (even row, even column), (even, odd), (odd, even), (odd, odd) frequency
 # under the mirrors: none, left-right, up-down, both
 PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -80,14 +81,15 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
     rows, columns = images, images if others is None else others
     patterns = _patterns(rows)
     candidates = _candidates(patterns, patterns if itself else _patterns(columns), itself)
-    left = _shrink(rows, DETAIL_SIDE)
-    right = left if itself else _shrink(columns, DETAIL_SIDE)
+    some, first = candidates[:, 0].unique(return_inverse=True)  # few: the rest needs no detail
+    again, second = candidates[:, 1].unique(return_inverse=True)
+    left, right = _shrink(rows[some], DETAIL_SIDE), _shrink(columns[again], DETAIL_SIDE)
     alike = torch.zeros(len(candidates))
     for symmetry in range(8):
         chosen = (candidates[:, 2] == symmetry).nonzero().flatten()
         for part in chosen.split(PAIRS):
-            i, j, _ = candidates[part].T
-            alike[part] = _agreement(left[i], _turned(right[j], symmetry))
+            turned = _turned(right[second[part]], symmetry)
+            alike[part] = _agreement(left[first[part]], turned)
     found = alike > 0
     return candidates[found, :2], alike[found]
 
@@ -136,31 +138,27 @@ def _by_parity(terms: Tensor) -> Tensor:
 
 
 def _candidates(rows: Patterns, columns: Patterns, itself: bool) -> Tensor:
-    """Find pairs whose patterns correlate by MIN_COARSE: [P, 3] index, index, symmetry.
+    """Find pairs whose patterns correlate by MIN_COARSE: [P, 3] index, index, symmetry, in order.
 
     No such pair is missed: the invariants of two patterns differ by no more than the patterns do
     under the best symmetry.
     """
-    reach = 2 - 2 * MIN_COARSE  # squared distance of two patterns with that correlation
-    square = (columns.invariants**2).sum(1)
-    square = torch.where(square > 0, square, math.inf)  # flat images are near nothing
+    reach = math.sqrt(2 - 2 * MIN_COARSE)  # distance of two patterns with that correlation
+    # flat images are near nothing
+    some, others = (each.invariants.any(1).nonzero().flatten() for each in (rows, columns))
     found, n_found = [torch.zeros(0, 3, dtype=torch.int64)], 0
-    for start in range(0, len(rows.invariants), ROWS):
-        part, first = rows.invariants[start : start + ROWS], start if itself else 0
-        # |a - b|² ≤ reach, in one pass over [ROWS, M]
-        product = torch.addmm(square[first:], part, columns.invariants[first:].T, alpha=-2)
-        i, j = (product <= reach - (part**2).sum(1, keepdim=True)).nonzero(as_tuple=True)
-        i, j = i + start, j + first
-        if itself:
-            i, j = i[i < j], j[i < j]
-        n_found += len(i)
+    pairs = close_pairs(rows.invariants[some], columns.invariants[others], reach, itself)
+    for near in pairs:
+        n_found += len(near)
         if n_found > MAX_CANDIDATES:
             raise TooManyImages
-        for some, others in zip(i.split(PAIRS), j.split(PAIRS), strict=True):
-            correlation, symmetry = _best_symmetry(rows, columns, some, others)
+        for part in near.split(PAIRS):
+            i, j = some[part[:, 0]], others[part[:, 1]]
+            correlation, symmetry = _best_symmetry(rows, columns, i, j)
             kept = correlation >= MIN_COARSE
-            found.append(torch.stack([some, others, symmetry], 1)[kept])
-    return torch.cat(found)
+            found.append(torch.stack([i, j, symmetry], 1)[kept])
+    candidates = torch.cat(found)
+    return candidates[(candidates[:, 0] * len(columns.invariants) + candidates[:, 1]).argsort()]
 
 
 def _best_symmetry(

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from augment.data.decode import Header, Picture, Pixels, read_picture
 from augment.data.deep import choose_range, to_8_bits
+from augment.data.forked import map_files
 from augment.data.pages import read_channels
-from augment.data.threads import map_in_threads
 
 FilePage = tuple[Path, int | None]  # a file and its page; None: its pages are channels
 
@@ -40,15 +40,15 @@ def choose_size(sizes: Iterable[tuple[int, int]], size: int | None) -> tuple[int
 def decode_all(
     sources: Sequence[FilePage], size: int | None
 ) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
-    """Decode in threads: headers, pixels (each one or the reason why not), and (W, H)."""
+    """Decode in parallel: headers, pixels (each one or the reason why not), and (W, H)."""
     with quiet_libraries():
         # each file is opened once if the first ones are as the rest; else, and where an image that
         # turns out bad had a say in the size, all are decoded again
-        read = map_in_threads(lambda source: _read(source, None), sources[:N_GUESSED_FROM])
+        read = map_files(lambda source: _read(source, None), sources[:N_GUESSED_FROM])
         target = None
         while target != (wanted := choose_size(sizes_of(_headers(read)), size)):
             target = wanted
-            read = map_in_threads(lambda source: _read(source, wanted), sources)
+            read = map_files(lambda source: _read(source, wanted), sources)
     decoded = [each if isinstance(each, str) else each.decoded for each in read]
     return _headers(read), [each for each in decoded if each is not None], wanted
 
