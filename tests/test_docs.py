@@ -252,6 +252,16 @@ def test_false_verdicts_are_those_of_the_committed_simulation():
     assert f"then {nine[0]:g} % get a verdict within nine looks" in text
 
 
+def test_misses_of_until_are_those_of_the_committed_simulation():
+    table = (ROOT / "results/bench/coverage.md").read_text().split("(`--until`)")[1]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if " points" in line]
+    assert {row[0].split(",")[0].strip() for row in rows} == {"60", "200", "2000"}
+    worst = max(float(row[1]) for row in rows)
+    assert worst <= 6
+    text = " ".join((ROOT / "docs/results.md").read_text().split())
+    assert f"2,000 test images they missed the truth in at most {worst:g} %" in text
+
+
 def test_generator_of_the_design_page_has_all_that_the_contract_asks_for():
     source = re.search(r"```python\n(.*?)```", (ROOT / "docs/design.md").read_text(), re.S)[1]
     code = "\n".join(line.removeprefix("   ") for line in source.splitlines())

@@ -31,7 +31,7 @@ from augment.runtime.steps import Steps
 from augment.runtime.units import duration
 
 FIRST = 6  # trials: the spread of fewer says too little
-_GROWTH = 4  # a round adds a quarter of the trials, and at least one
+GROWTH = 4  # a round adds a quarter of the trials, and at least one
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def next_trials(n: int, precision: Precision, until: Until, left: float, each: f
     """
     if precision.half_width <= until.points or precision.needed is None:
         return 0
-    wanted = max(1, min(precision.needed - n, n // _GROWTH))
+    wanted = max(1, min(precision.needed - n, n // GROWTH))
     return max(0, math.floor(min(wanted, MOST_TRIALS - n, left / each)))
 
 

@@ -2,13 +2,14 @@
 
     python tests/bench/coverage.py [--experiments 2000] [--out results/bench/coverage.md]
 
-Three tables: no difference at all, by trials, test units and what varies; few images that differ,
-all in one direction; trials added until an interval excludes 0.
+Four tables: no difference at all, by trials, test units and what varies; few images that differ,
+all in one direction; trials added until an interval excludes 0, or until it is narrow.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from augment import __version__
+from augment.engine.until import FIRST, GROWTH
 from augment.metrics.intervals import look_alpha, t_interval, unit_variance
 from augment.storage.atomic import write_atomic
 
@@ -31,6 +33,8 @@ SCHEDULES = {
     "3, 4, 5, … 11": range(3, 12),
 }
 LOOKS = (1, 2, 4, 9)
+WIDTHS = {60: (0.08,), 200: (0.03, 0.025), 2000: (0.01, 0.007)}  # test images → half widths
+MOST = 60  # trials
 Rng = np.random.Generator
 
 
@@ -96,6 +100,31 @@ def growing_trials(rng: Rng, experiments: int) -> Iterator[dict[str, object]]:
         yield row
 
 
+def waited_for(rng: Rng, experiments: int) -> Iterator[dict[str, object]]:
+    """Yield the misses where trials are added until half the interval is narrow enough."""
+    level = 1 - look_alpha(1, until=True)
+    for m, widths in WIDTHS.items():
+        for width in widths:
+            found = []
+            for _ in range(experiments):
+                d, n, half = experiment(rng, MOST, m, 0.1, 0.5), FIRST, math.inf
+                while n <= MOST:
+                    units = unit_variance(d[:n])
+                    low, high = t_interval(d[:n].mean(1), level, units) or (math.nan, math.nan)
+                    half = (high - low) / 2
+                    if half <= width or n == MOST:
+                        break
+                    n = min(MOST, n + max(1, n // GROWTH))
+                found.append((not low <= 0 <= high, n, half <= width))
+            misses, trials, narrow = np.mean(found, axis=0)
+            yield {
+                "test images, half width": f"{m}, {100 * width:g} points",
+                "misses": f"{100 * misses:.1f}",
+                "trials": f"{trials:.1f}",
+                f"narrow within {MOST} trials": f"{100 * narrow:.0f}",
+            }
+
+
 def main() -> None:
     """Simulate and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -134,6 +163,13 @@ Six trials; so many images are won on average, the same in all trials, and none 
 No difference; {20 * count} experiments. In brackets: with 5 % at each look.
 
 {table(growing_trials(rng, 20 * count))}
+
+## Trials added until the interval is narrow (`--until`)
+
+Intervals at {100 * (1 - look_alpha(1, until=True)):g} %; trials have a variance of 0.1², images \
+of 0.5² beside a residual of 1; {count // 2} experiments.
+
+{table(waited_for(rng, count // 2))}
 """
     write_atomic(given.out, text)
     print(text)
