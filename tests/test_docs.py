@@ -246,7 +246,7 @@ def test_false_verdicts_are_those_of_the_committed_simulation():
     assert worst <= 6.5
     assert f"false verdict in at most {worst:g} % with 3 to 12 trials" in text
     (_, _, four, nine), others = coverage_rows("3, 6, 9"), coverage_rows(r"[36], [49]")
-    assert max(rule for rule, _ in others) == nine[0] <= 7.5
+    assert max(rule for rule, _ in others) <= nine[0] <= 7.5
     assert f"{four[1]:.0f} % get a verdict within four looks, at 3, 6, 9 and 12 trials" in text
     assert f"and {nine[1]:.0f} % within nine" in text
     assert f"then {nine[0]:g} % get a verdict within nine looks" in text
