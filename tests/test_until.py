@@ -88,15 +88,16 @@ def test_trials_are_added_until_the_time_is_over(tmp_path):
     until = Until(0.01, budget=1e-3)
     common = dict(out=out, executor=Local("cpu", 1), data_dir=None)
     steps = Steps(execute_until(until, make_recipe(**TINY), **common))
-    notes = [step.note for step in steps if step.note]
+    begun, *notes = [step.note for step in steps if step.note]
     result = steps.value
+    assert "12 cells into" in begun
     assert result.table["seed"].nunique() == FIRST
     assert result.table["until"].eq(0.01).all()
     assert len(notes) == 1
     assert notes[0].startswith("6 trials: ")
     wider = dataclasses.replace(until, points=90.0, budget=None)
     again = Steps(execute_until(wider, make_recipe(**TINY), **common))
-    (note,) = [step.note for step in again if step.note]
+    _, note = [step.note for step in again if step.note]
     assert "narrow enough" in note
     assert again.value.table["looks"].eq(1).all()  # all that --until adds is one look
     same = ["seed", "arm", "signature"]
