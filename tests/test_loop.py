@@ -15,25 +15,41 @@ from augment.training.loop import finite_floats, train
 from augment.training.optim import optimizer_step, warmup_cosine
 from augment.training.recovery import update_in_parts
 from augment.training.serialization import full_state
-from augment.training.training_set import TrainingSet, epoch_indices
+from augment.training.training_set import TrainingSet, independent_draws, shuffled_draws
 from augment.transforms.geometric import CLASSIC
 
 
 @pytest.mark.parametrize(("n", "take"), [(10, 4), (10, 10), (3, 8), (7, 1)])
-def test_each_image_is_drawn_once_an_epoch(n, take):
-    cache = {}
-    drawn = torch.cat([epoch_indices(n, take, 5, step * take, cache) for step in range(n)])
+def test_each_image_is_drawn_once_an_epoch(n, take, cpu):
+    drawn = torch.cat(list(shuffled_draws(n, [take] * n, seed=5, device=cpu)))
     assert len(drawn) == n * take
     for epoch in drawn.split(n):
         assert sorted(epoch.tolist()) == list(range(n))
     assert drawn[:n].tolist() != drawn[n : 2 * n].tolist() or n * take < 2 * n or n < 4
 
 
-def test_draws_of_a_step_do_not_depend_on_the_steps_before():
-    cache = {}
-    in_order = [epoch_indices(10, 4, 5, 4 * step, cache) for step in range(9)]
-    assert torch.equal(epoch_indices(10, 4, 5, 28, {}), in_order[7])
-    assert not torch.equal(epoch_indices(10, 4, 6, 28, {}), in_order[7])
+@pytest.mark.parametrize("draw", [shuffled_draws, independent_draws])
+def test_draws_of_a_step_do_not_depend_on_the_steps_before(draw, cpu):
+    takes = [4, 3, 0, 5] * 100
+    in_order = list(draw(10, takes, seed=5, device=cpu))
+    assert [len(indices) for indices in in_order] == takes
+    for start in (1, 7, 255, 256, 300):
+        later = list(draw(10, takes, seed=5, device=cpu, start=start))
+        assert all(torch.equal(a, b) for a, b in zip(later, in_order[start:], strict=True))
+    other = draw(10, takes, seed=6, device=cpu, start=8)
+    assert not torch.equal(next(other), in_order[8])
+
+
+def test_independent_draws_are_uniform_and_fewer_are_the_first_of_more(cpu):
+    many, few = (list(independent_draws(5, [n] * 600, seed=1, device=cpu)) for n in (40, 7))
+    assert all(torch.equal(a[:7], b) for a, b in zip(many, few, strict=True))
+    drawn = torch.stack(many)  # [steps, draws]
+    error = (5 / drawn.numel()) ** 0.5  # bounds the standard error of each share below
+    shares = torch.stack([(drawn == k).double().mean() for k in range(5)])
+    assert (shares - 0.2).abs().max() < 4 * error
+    # two draws of a batch, and of steps beside each other, are equal as often as independent ones
+    for one, other in ((drawn[:, :-1], drawn[:, 1:]), (drawn[:-1], drawn[1:])):
+        assert float((one == other).double().mean()) == pytest.approx(0.2, abs=4 * error)
 
 
 def test_batches_hold_the_parts_in_their_shares(cpu):

@@ -62,8 +62,22 @@ def synthetic_rows(seen):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3])
-def test_constant_mixing_draws_what_it_always_drew(share, cpu):
+def test_draws_of_each_part_follow_from_seed_and_step(share, cpu):
+    seen = batches(mixed("constant", share), cpu)
+    take = round(8 * (1 - share))
+    for step, (greys, labels) in enumerate(seen):
+        expected = []
+        for part, (n, count) in enumerate(((N, take), (M, 8 - take))):
+            rng = torch.Generator().manual_seed(seed_for(seed_for(3, part), "step", step))
+            drawn = torch.randint(n, (count,), generator=rng) + FIRST * part
+            expected += drawn.tolist()
+        assert greys == expected
+        assert labels.tolist() == [grey % FIRST % 2 for grey in greys]
+
+
+def test_parts_of_a_generator_draw_what_they_always_drew(cpu):
     """Part p takes its next images from endless shuffled epochs of seed (3, p)."""
+    share, data = 0.3, dataclasses.replace(mixed("constant", 0.3), with_replacement=False)
     expected = []
     for part, n in enumerate((N, M)):
         orders = [
@@ -77,7 +91,7 @@ def test_constant_mixing_draws_what_it_always_drew(share, cpu):
         ]
         expected.append(torch.cat(orders) + FIRST * part)
     take = round(8 * (1 - share))
-    seen = batches(mixed("constant", share), cpu)
+    seen = batches(data, cpu)
     for step, (greys, labels) in enumerate(seen):
         other = 8 - take
         real = expected[0][step * take : (step + 1) * take]
@@ -123,7 +137,8 @@ def test_training_taken_up_in_the_middle_draws_the_same(name, start, cpu):
 
 
 def test_images_that_come_in_changing_numbers_still_come_once_an_epoch(cpu):
-    greys = [grey for row, _ in batches(mixed("falling"), cpu) for grey in row]
+    data = dataclasses.replace(mixed("falling"), with_replacement=False)
+    greys = [grey for row, _ in batches(data, cpu) for grey in row]
     for n, own in ((N, [g for g in greys if g < FIRST]), (M, [g for g in greys if g >= FIRST])):
         for epoch in range(len(own) // n):
             assert len(set(own[epoch * n : (epoch + 1) * n])) == n

@@ -19,6 +19,7 @@ from augment.experiment.context import Stage, Trial
 from augment.experiment.progress import Progress
 from augment.experiment.records import GeneratorResult, SyntheticRecord, SyntheticResult, artifact
 from augment.generators import GENERATORS
+from augment.generators.controls import Duplicate
 from augment.metrics.copies import copy_finder
 from augment.runtime.seeds import seed_for
 from augment.storage.tensor_file import TensorFile
@@ -64,9 +65,15 @@ def synthesise(trial: Trial, model: Path) -> Stage:
 
 def synthetic_record(cell: Cell, model: str) -> SyntheticRecord:
     """Name all that the cell's synthetic set depends on; `model` is the generator's signature."""
-    return SyntheticRecord(
-        generator=model, settings=cell.sampling_settings, use=cell.use.signed("synthetic")
-    )
+    settings = cell.sampling_settings
+    if is_numbered(cell):
+        settings["seeds"] = "numbers"
+    return SyntheticRecord(generator=model, settings=settings, use=cell.use.signed("synthetic"))
+
+
+def is_numbered(cell: Cell) -> bool:
+    """Tell whether the cell's seeds are the images' numbers in their class: equal repeats."""
+    return GENERATORS[cell.entry] is Duplicate
 
 
 def sample_into(
@@ -118,7 +125,7 @@ def labels_and_seeds(cell: Cell, labelled: LabelledImages) -> tuple[Tensor, Tens
         wanted = even - count if cell.use.balanced else ratio * count
         for k in range(max(1, round(wanted))):  # at least one, so that no class is missing
             labels.append(label)
-            seeds.append(seed_for(cell.seed, "synthetic", label, k))
+            seeds.append(k if is_numbered(cell) else seed_for(cell.seed, "synthetic", label, k))
     return torch.tensor(labels), torch.tensor(seeds)
 
 

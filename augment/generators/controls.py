@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float, to_uint8
-from augment.runtime.seeds import noise_for
+from augment.runtime.seeds import noise_for, seed_for
 from augment.training.learner import Metrics
 
 
@@ -40,7 +40,7 @@ class Memory(nn.Module):
 
 @dataclass
 class Duplicate:
-    """Labelled images drawn again: what more of the same would give."""
+    """Labelled images again, each as often as the others: what more of the same would give."""
 
     steps: int = field(default=0, init=False)  # no settings: there is nothing to tune
     batch: int = field(default=64, init=False)
@@ -65,15 +65,19 @@ class Duplicate:
         raise TypeError("the control takes no steps")
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """Return for each label one of its images, chosen by the seed: [N, C, H, W] uint8."""
+        """Return image `seed` of endless rounds through each class: [N, C, H, W] uint8.
+
+        So seeds 0, 1, … hold each image of a class equally often, or once more or less.
+        """
         memory = self.modules["memory"]
         assert isinstance(memory, Memory)
         images = torch.empty(len(labels), *memory.images.shape[1:], dtype=torch.uint8)
         rng = torch.Generator()
         for row, label, seed in zip(images, labels.tolist(), seeds.tolist(), strict=True):
             indices = (memory.labels == label).nonzero().flatten()
-            pick = torch.randint(len(indices), (1,), generator=rng.manual_seed(seed))
-            row.copy_(memory.images[indices[pick[0]]])
+            number, place = divmod(seed, len(indices))
+            rng.manual_seed(seed_for("round", label, number))
+            row.copy_(memory.images[indices[torch.randperm(len(indices), generator=rng)[place]]])
         return images
 
 

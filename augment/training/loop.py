@@ -16,7 +16,7 @@ from augment.training.cuda_graphs import GraphedFunction
 from augment.training.learner import Learner, Metrics
 from augment.training.optim import allow_recording
 from augment.training.recovery import update_in_parts
-from augment.training.training_set import TrainingSet, epoch_indices
+from augment.training.training_set import TrainingSet, independent_draws, shuffled_draws
 
 
 def train(
@@ -36,22 +36,19 @@ def train(
     """
     data = data.to(device)
     rng = torch.Generator(device)
-    caches: list[dict[int, Tensor]] = [{} for _ in data.parts]  # the order of the current epoch
     # the schedule of synthetic images is taken at the middle of each step
     counts = [data.counts(learner.batch, (s + 0.5) / learner.steps) for s in range(learner.steps)]
-    # how many images of each part the steps before `start` have taken
-    used = [sum(column) for column in zip(*counts[:start], strict=True)] or [0] * len(data.parts)
+    draw = independent_draws if data.with_replacement else shuffled_draws
+    draws = [
+        draw(len(part), [n[i] for n in counts], seed=seed_for(seed, i), device=device, start=start)
+        for i, part in enumerate(data.parts)
+    ]
     # rounded up: no part may be larger than a micro-batch
     micro_batches = -(-learner.batch // (micro_batch or max(1, learner.batch)))
     take_step = step_function(learner, data, rng, micro_batches)
-    for step in range(start, learner.steps):
+    for step, *indices in zip(range(start, learner.steps), *draws, strict=True):
         # seeded by the step: what is drawn in it does not depend on the steps before
         rng.manual_seed(seed_for(seed, "step", step))
-        indices = [
-            epoch_indices(len(part), take, seed_for(seed, i), used[i], caches[i], device)
-            for i, (part, take) in enumerate(zip(data.parts, counts[step], strict=True))
-        ]
-        used = [before + take for before, take in zip(used, counts[step], strict=True)]
         yield step + 1, take_step(step, *indices)
 
 

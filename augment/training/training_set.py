@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from augment.runtime.seeds import seed_for
 from augment.transforms.batch_mixing import BatchTransform
 from augment.transforms.geometric import Transform
 
-CPU = torch.device("cpu")
+BLOCK = 256  # steps whose draws are made, and moved to the device, at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,8 @@ class TrainingSet:
     mix_batch: BatchTransform | None = None  # applied to the whole batch, e.g. mixup
     # progress of the training, 0…1 → the second part's share of what the first two fill
     synthetic_schedule: Callable[[float], float] | None = None
-    # in place of the parts' labels: [N, K] or [N, 2K], see Learner.update
-    targets: tuple[Tensor, ...] | None = None
+    targets: tuple[Tensor, ...] | None = None  # [N, K] float each, in place of the parts' labels
+    with_replacement: bool = False  # see `independent_draws`; else each image once an epoch
 
     def to(self, device: torch.device) -> TrainingSet:
         """Copy the set with its images on a device."""
@@ -50,28 +50,43 @@ class TrainingSet:
         return [*counts, round(sum(shares) * batch) - sum(counts)]
 
 
-def epoch_indices(
-    n: int,
-    take: int,
-    seed: int,
-    position: int,
-    cache: dict[int, Tensor],
-    device: torch.device = CPU,
-) -> Tensor:
-    """Return the indices of the next `take` of n images, each once an epoch.
+def shuffled_draws(
+    n: int, takes: Sequence[int], *, seed: int, device: torch.device, start: int = 0
+) -> Iterator[Tensor]:
+    """Yield the indices of each step's images from step `start` on, each of n once an epoch.
 
-    `position` is how many were taken before. The order of epoch e depends on (seed, e) alone, so
-    that a resumed run takes the same. `cache` holds the order of the last epoch.
+    `takes` counts the images of every step. The order of epoch e depends on (seed, e) alone, so
+    that a resumed run takes the same.
     """
-    indices = []
-    end = position + take
-    while position < end:
-        epoch, offset = divmod(position, n)
-        if epoch not in cache:
-            rng = torch.Generator().manual_seed(seed_for(seed, "epoch", epoch))
-            cache.clear()
-            # moved once an epoch, not in each step
-            cache[epoch] = to_device(torch.randperm(n, generator=rng), device)
-        indices.append(cache[epoch][offset : offset + end - position])
-        position += len(indices[-1])
-    return torch.cat(indices) if indices else torch.empty(0, dtype=torch.int64, device=device)
+    position, current = sum(takes[:start]), -1
+    order = torch.empty(0, dtype=torch.int64, device=device)
+    for take in takes[start:]:
+        indices, end = [order[:0]], position + take
+        while position < end:
+            epoch, offset = divmod(position, n)
+            if epoch != current:
+                rng = torch.Generator().manual_seed(seed_for(seed, "epoch", epoch))
+                # moved once an epoch, not in each step
+                order, current = to_device(torch.randperm(n, generator=rng), device), epoch
+            indices.append(order[offset : offset + end - position])
+            position += len(indices[-1])
+        yield torch.cat(indices)
+
+
+def independent_draws(
+    n: int, takes: Sequence[int], *, seed: int, device: torch.device, start: int = 0
+) -> Iterator[Tensor]:
+    """Yield the indices of each step's images from step `start` on, each uniform over all n.
+
+    `takes` counts the images of every step. The draws of step s depend on (seed, s) alone, and
+    fewer of them are the first of more. A batch may repeat an image, which regularises: it does so
+    equally often whether the images lie in one part or are spread over several.
+    """
+    rng = torch.Generator()
+    for first in range(start, len(takes), BLOCK):
+        block = list(takes[first : first + BLOCK])
+        drawn = [
+            torch.randint(n, (take,), generator=rng.manual_seed(seed_for(seed, "step", step)))
+            for step, take in enumerate(block, first)
+        ]
+        yield from to_device(torch.cat(drawn), device).split(block)
