@@ -115,6 +115,17 @@ def test_unlabelled_views_stay_with_each_other_in_parts(tiny):
     assert second == [2, 3, 6, 7, 10, 11]
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+def test_rows_to_be_normalised_apart_are_told_in_each_part(parts, tiny):
+    """Rows 3 to 7 of eight labelled ones; two unlabelled images follow, in two views."""
+    recorder, rows = Recorder(), torch.arange(12.0)
+    update_in_parts(recorder, parts, rows, tiny.labels[:8], step=0, rng=None, apart=5)
+    found = []
+    for (images, labels), apart in zip(recorder.seen, recorder.apart, strict=True):
+        found += images[len(labels) - apart : len(labels)].tolist()
+    assert found == [3, 4, 5, 6, 7]
+
+
 def test_global_random_state_is_left_alone(cpu, tiny):
     torch.manual_seed(7)
     expected = torch.rand(3)

@@ -10,6 +10,7 @@ from conftest import Recorder, bars
 
 import augment
 from augment.classifiers import CLASSIFIERS
+from augment.classifiers.blocks import forward_apart
 from augment.classifiers.models import Airbench
 from augment.data.images import LabelledImages, to_uint8
 from augment.data.subset import hide_labels
@@ -24,6 +25,7 @@ from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import Store
 from augment.training.loop import fit, train
 from augment.training.serialization import load_learner
+from augment.transforms.batch_mixing import BATCH_TRANSFORMS
 
 N, M, FIRST = 5, 9, 100  # labelled images, synthetic ones, and the grey of the first of these
 
@@ -109,6 +111,8 @@ def test_parts_of_a_generator_draw_what_they_always_drew(cpu):
         ("falling", 0.5, [8, 6, 6, 4, 4, 2, 2, 0]),  # of 7.5, 6.5, …, 0.5
         ("falling", 0.25, [4, 3, 3, 2, 2, 1, 1, 0]),
         ("falling", 0.75, [8, 6, 6, 4, 4, 2, 2, 0]),  # from 1, not from 1.5
+        ("falling-own-norm", 0.25, [4, 3, 3, 2, 2, 2, 0, 0]),  # of 1.25 and 0.75: two, or none
+        ("falling-own-norm", 0.5, [8, 6, 6, 4, 4, 2, 2, 0]),
     ],
 )
 def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
@@ -189,13 +193,14 @@ def test_soft_labels_are_the_chances_of_each_synthetic_image(cpu):
             assert torch.equal(row, CHANCES[grey - FIRST] if grey >= FIRST else one_hot)
 
 
-@pytest.mark.parametrize(("name", "columns"), [("weighted", 2), ("soft", 2), ("own-norm", 4)])
+@pytest.mark.parametrize(("name", "columns"), [("weighted", [2]), ("soft", [2]), ("own-norm", [])])
 def test_fixmatch_tells_unlabelled_images_by_labels_of_any_kind(name, columns, cpu):
     """32 weak and strong views of 16 unlabelled images stand behind the labels of the batch."""
     recorder = Recorder(3, 8)
     for _ in train(recorder, mixed(name, arm="ssl+synth"), seed=3, device=cpu):
         pass
-    assert [(len(i), tuple(y.shape)) for i, y in recorder.seen] == [(40, (8, columns))] * 3
+    assert [(len(i), [*y.shape]) for i, y in recorder.seen] == [(40, [8, *columns])] * 3
+    assert recorder.apart == [4 * (name == "own-norm")] * 3
     assert all((labels >= 0).all() for _, labels in recorder.seen)
 
 
@@ -239,13 +244,16 @@ def trained(name, cpu, grey, **settings):
     return learner.modules["ema"]
 
 
-@pytest.mark.parametrize(("name", "depends"), [("constant", True), ("own-norm", False)])
-def test_statistics_of_prediction_are_those_of_labelled_images(name, depends, cpu):
-    """At a rate of 0 only statistics are learnt."""
+@pytest.mark.parametrize(
+    ("name", "depends", "steps"),
+    [("constant", True, 5), ("own-norm", False, 5), ("falling-own-norm", False, 4)],
+)
+def test_statistics_of_prediction_are_those_of_labelled_images(name, depends, steps, cpu):
+    """At a rate of 0 only statistics are learnt; the first falling batch is all synthetic."""
     dark, bright = (dict(trained(name, cpu, grey, lr=0.0).named_buffers()) for grey in (9, 200))
     assert all(torch.equal(dark[key], bright[key]) for key in dark) != depends
     (counted,) = {int(value) for key, value in dark.items() if key.endswith("batches_tracked")}
-    assert counted == 5
+    assert counted == steps
 
 
 def test_weights_are_learnt_from_both_kinds_of_images_and_repeat(cpu):
@@ -256,19 +264,54 @@ def test_weights_are_learnt_from_both_kinds_of_images_and_repeat(cpu):
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("kinds", [[0, 1, 1, 0, 0, 1], [0] * 6, [1] * 6])
-def test_each_kind_is_normalised_by_its_own_rows_alone_wherever_they_stand(kinds, cpu):
+@pytest.mark.parametrize(("start", "stop"), [(2, 6), (0, 6), (0, 8), (3, 3), (8, 8)])
+def test_each_kind_is_normalised_by_its_own_rows_alone_wherever_they_stand(start, stop, cpu):
     learner = Airbench(batch=6, width=4)
     learner.prepare(bars(), seed=1, device=cpu)
-    net, kinds = learner.modules["net"].train(), torch.tensor(kinds).bool()
-    rng = torch.Generator().manual_seed(0)
-    images = torch.rand(8, 1, 8, 8, generator=rng)  # the last two are views of unlabelled ones
-    labels = F.one_hot(2 * kinds + torch.arange(6) % 2, 4).float()
-    logits = learner.logits(net, images, labels)
-    synthetic = torch.cat([kinds, torch.tensor([False, False])])
-    for own in (synthetic, ~synthetic):
+    net = learner.modules["net"].train()
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    outputs = forward_apart(net, images, start, stop)
+    apart = torch.zeros(8, dtype=torch.bool)
+    apart[start:stop] = True
+    for own in (apart, ~apart):
         if own.any():
-            torch.testing.assert_close(logits[own], net(images[own]))
+            torch.testing.assert_close(outputs[own], net(images[own]))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_normalises_apart_unless_its_statistics_are_fixed(name, frozen, cpu):
+    shape = {"side": 32} if name == "resnet18" else {"width": 4}
+    data, rng = bars(), torch.Generator()
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    losses = []
+    for apart in (0, 4):
+        learner = CLASSIFIERS[name](batch=8, **shape)
+        learner.prepare(data, seed=1, device=cpu)
+        learner.frozen = frozen
+        labels = torch.arange(8) % 2
+        losses.append(learner.update(images, labels, step=0, rng=rng, apart=apart)["loss"])
+    assert torch.equal(*losses) == frozen
+
+
+@pytest.mark.parametrize("name", ["constant", "falling", "own-norm", "falling-own-norm"])
+def test_mixup_keeps_kinds_that_are_normalised_apart_to_themselves(name, cpu):
+    data = dataclasses.replace(mixed(name), mix_batch=BATCH_TRANSFORMS["mixup"])
+    recorder = Recorder(8, 8)
+    for _ in train(recorder, data, seed=3, device=cpu):
+        pass
+    crossed, apart = 0, []
+    for step, ((images, labels), rows) in enumerate(
+        zip(recorder.seen, recorder.apart, strict=True)
+    ):
+        greys = images.add(1).mul(127.5)[:, 0, 0, 0]
+        crossed += int(((greys > N) & (greys < FIRST - 0.1)).sum())
+        assert labels.shape == (8, 2)
+        assert labels.sum(1).allclose(torch.ones(8))
+        assert ((greys >= FIRST - 0.1) | (torch.arange(8) < 8 - rows)).all()
+        apart.append(rows - data.counts(8, (step + 0.5) / 8)[1])
+    assert bool(crossed) != data.norm_apart
+    assert not any(apart) or not data.norm_apart
 
 
 def test_own_norm_of_a_single_image_is_refused():

@@ -172,7 +172,8 @@ def _check_batches(uses: list[SyntheticUse], batch: int) -> None:
     for use in uses:
         if use.share is None:
             continue
-        least = 0.25 if use.mixing == "falling" else 0.5  # falling begins with twice the share
+        # falling begins with twice the share
+        least = 0.25 if str(use.mixing).startswith("falling") else 0.5
         if not least < use.share * batch < batch - least:
             kind = "synthetic" if use.share < 0.5 else "labelled"
             raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -76,11 +77,13 @@ def update_in_parts(
     *,
     step: int | Tensor,
     rng: torch.Generator,
+    apart: int = 0,
 ) -> Metrics:
     """Take one update on a batch that memory does not hold at once, by gradient accumulation.
 
     Equal to the step on the whole batch except for batch-norm statistics and the noise drawn; a
-    GAN's second network learns from the first as it was before the step.
+    GAN's second network learns from the first as it was before the step. `apart` as in the updates
+    of classifiers.
     """
     # the images after the first n are weak, then strong views of unlabelled ones; each part gets
     # the two views of the same images
@@ -89,8 +92,11 @@ def update_in_parts(
     micro_batches = zip(*(view.tensor_split(parts) for view in views), strict=True)
     optimisers, modules, metrics = learner.optimisers, learner.modules, []
     try:
-        targets = labels.tensor_split(parts)
+        targets, end = labels.tensor_split(parts), 0
         for part, (rows, part_labels) in enumerate(zip(micro_batches, targets, strict=True)):
+            start, end = end, end + len(part_labels)
+            # of the last `apart` labelled rows, those in this micro-batch
+            beside = {"apart": max(0, end - max(start, n - apart))} if apart else {}
             accumulators: Any = {
                 name: GradientAccumulator(optimiser, part, parts)
                 for name, optimiser in optimisers.items()
@@ -100,7 +106,8 @@ def update_in_parts(
                 learner.modules = {**modules, "ema": copy.deepcopy(modules["ema"])}
             else:
                 learner.modules = modules
-            metrics.append(learner.update(torch.cat(rows), part_labels, step=step, rng=rng))
+            update: Callable[..., Metrics] = learner.update
+            metrics.append(update(torch.cat(rows), part_labels, step=step, rng=rng, **beside))
     finally:
         learner.optimisers, learner.modules = optimisers, modules
     return {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}

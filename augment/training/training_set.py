@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -29,6 +30,12 @@ class TrainingSet:
     synthetic_schedule: Callable[[float], float] | None = None
     targets: tuple[Tensor, ...] | None = None  # [N, K] float each, in place of the parts' labels
     with_replacement: bool = False  # see `independent_draws`; else each image once an epoch
+    norm_apart: bool = False  # the second part has batch statistics of its own in training
+
+    @cached_property
+    def is_labelled(self) -> list[bool]:
+        """Whether each part has labels; one without is the last."""
+        return [bool((part.labels >= 0).any()) for part in self.parts]
 
     def to(self, device: torch.device) -> TrainingSet:
         """Copy the set with its images on a device."""
@@ -47,7 +54,12 @@ class TrainingSet:
             shares = (1 - synthetic, synthetic, *shares[2:])
         counts = [round(share * batch) for share in shares[:-1]]
         # the last part takes the rest, so that rounding never changes the size of the batch
-        return [*counts, round(sum(shares) * batch) - sum(counts)]
+        counts.append(round(sum(shares) * batch) - sum(counts))
+        if self.norm_apart and 1 in counts[:2]:  # batch norm takes two images: two, or none
+            few, both = counts.index(1), sum(counts[:2])
+            counts[few] = 2 if shares[few] * batch >= 1 and both > 3 else 0
+            counts[1 - few] = both - counts[few]
+        return counts
 
 
 def shuffled_draws(

@@ -1,8 +1,8 @@
 """BATCH_TRANSFORMS: what is made of a whole batch, labels included, drawn anew for each image.
 
-Each takes float images [B, C, H, W] in [-1, 1], labels [n] int64 of the first n of them (those
-beyond are unlabelled), the number of classes K and a torch.Generator; labels come back as [n] int64
-or, of mixed classes, [n, K] float.
+Each takes float images [B, C, H, W] in [-1, 1], labels [n] int64 or [n, K] float of the first n of
+them (those beyond are unlabelled), the number of classes K and a torch.Generator; labels come back
+as they are or, of mixed classes, as [n, K] float.
 """
 
 from __future__ import annotations
@@ -85,9 +85,10 @@ def _partners(n: int, rng: torch.Generator) -> Tensor:
 
 def _mixed_labels(labels: Tensor, partner: Tensor, share: Tensor, k: int) -> Tensor:
     """Weight each label by `share` [B] and its partner's by the rest: [B, K]."""
-    classes = torch.arange(k, device=labels.device)  # F.one_hot looks at the labels' values
-    first, second = ((chosen[:, None] == classes).float() for chosen in (labels, labels[partner]))
-    return share[:, None] * first + (1 - share[:, None]) * second
+    if labels.ndim == 1:
+        # F.one_hot would look at the labels' values
+        labels = (labels[:, None] == torch.arange(k, device=labels.device)).float()
+    return share[:, None] * labels + (1 - share[:, None]) * labels[partner]
 
 
 _STRONG = randaugment(strokes=True)  # operations that keep the class of any kind of image
