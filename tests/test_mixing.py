@@ -111,12 +111,22 @@ def test_parts_of_a_generator_draw_what_they_always_drew(cpu):
         ("falling", 0.5, [8, 6, 6, 4, 4, 2, 2, 0]),  # of 7.5, 6.5, …, 0.5
         ("falling", 0.25, [4, 3, 3, 2, 2, 1, 1, 0]),
         ("falling", 0.75, [8, 6, 6, 4, 4, 2, 2, 0]),  # from 1, not from 1.5
-        ("falling-own-norm", 0.25, [4, 3, 3, 2, 2, 2, 0, 0]),  # of 1.25 and 0.75: two, or none
-        ("falling-own-norm", 0.5, [8, 6, 6, 4, 4, 2, 2, 0]),
     ],
 )
 def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
     assert synthetic_rows(batches(mixed(name, share), cpu)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("share", "wanted"),
+    [
+        (0.25, [15, 13, 11, 9, 8, 8, 0, 0]),  # the last four of 7, 5, 3, 1
+        (0.5, [32, 24, 22, 18, 14, 10, 8, 0]),  # of 30, 26 … 6, 2
+    ],
+)
+def test_none_or_enough_images_of_a_kind_have_statistics_of_their_own(share, wanted, cpu):
+    seen = batches(mixed("falling-own-norm", share), cpu, batch=32)
+    assert synthetic_rows(seen) == wanted
 
 
 @pytest.mark.parametrize("arm", ["real+classic+synth", "ssl+synth"])
@@ -124,17 +134,17 @@ def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
 def test_batches_are_as_large_in_every_mixing_and_the_budget_as_constant(name, arm, cpu):
     data = mixed(name, 0.25, arm)
     data = dataclasses.replace(data, mix_batch=None)
-    seen = batches(data, cpu, steps=40)
-    beside = 16 if arm == "ssl+synth" else 0
-    assert [len(greys) for greys, _ in seen] == [8 + beside] * 40
-    assert sum(synthetic_rows(seen)) == 40 * 2
+    seen = batches(data, cpu, steps=40, batch=32)
+    beside = 64 if arm == "ssl+synth" else 0
+    assert [len(greys) for greys, _ in seen] == [32 + beside] * 40
+    assert sum(synthetic_rows(seen)) == 40 * 8
 
 
 @pytest.mark.parametrize("name", MIXINGS)
 @pytest.mark.parametrize("start", [1, 5])
 def test_training_taken_up_in_the_middle_draws_the_same(name, start, cpu):
     data = mixed(name, 0.3)
-    whole, rest = batches(data, cpu), batches(data, cpu, start)
+    whole, rest = batches(data, cpu, batch=32), batches(data, cpu, start, batch=32)
     for (greys, labels), (again, same) in zip(whole[start:], rest, strict=True):
         assert greys == again
         assert torch.equal(labels, same)
@@ -195,12 +205,12 @@ def test_soft_labels_are_the_chances_of_each_synthetic_image(cpu):
 
 @pytest.mark.parametrize(("name", "columns"), [("weighted", [2]), ("soft", [2]), ("own-norm", [])])
 def test_fixmatch_tells_unlabelled_images_by_labels_of_any_kind(name, columns, cpu):
-    """32 weak and strong views of 16 unlabelled images stand behind the labels of the batch."""
-    recorder = Recorder(3, 8)
+    """64 weak and strong views of 32 unlabelled images stand behind the labels of the batch."""
+    recorder = Recorder(3, 16)
     for _ in train(recorder, mixed(name, arm="ssl+synth"), seed=3, device=cpu):
         pass
-    assert [(len(i), [*y.shape]) for i, y in recorder.seen] == [(40, [8, *columns])] * 3
-    assert recorder.apart == [4 * (name == "own-norm")] * 3
+    assert [(len(i), [*y.shape]) for i, y in recorder.seen] == [(80, [16, *columns])] * 3
+    assert recorder.apart == [8 * (name == "own-norm")] * 3
     assert all((labels >= 0).all() for _, labels in recorder.seen)
 
 
@@ -238,7 +248,7 @@ def trained(name, cpu, grey, **settings):
     """The network after a training whose synthetic images are plain, of this grey."""
     labelled, blank = bars(), LabelledImages.blank(9, (1, 8, 8), ("across", "down"))
     synthetic = dataclasses.replace(blank, images=blank.images + grey)
-    learner = Airbench(**{"steps": 5, "batch": 8, "width": 4, **settings})
+    learner = Airbench(**{"steps": 5, "batch": 16, "width": 4, **settings})
     data = training_set("real+synth", labelled, synthetic, "none", 0.5)
     fit(learner, MIXINGS[name](data, CHANCES), seed=1, device=cpu)
     return learner.modules["ema"]
@@ -297,27 +307,41 @@ def test_every_classifier_normalises_apart_unless_its_statistics_are_fixed(name,
 @pytest.mark.parametrize("name", ["constant", "falling", "own-norm", "falling-own-norm"])
 def test_mixup_keeps_kinds_that_are_normalised_apart_to_themselves(name, cpu):
     data = dataclasses.replace(mixed(name), mix_batch=BATCH_TRANSFORMS["mixup"])
-    recorder = Recorder(8, 8)
+    recorder = Recorder(8, 32)
     for _ in train(recorder, data, seed=3, device=cpu):
         pass
-    crossed, apart = 0, []
-    for step, ((images, labels), rows) in enumerate(
-        zip(recorder.seen, recorder.apart, strict=True)
-    ):
+    crossed = 0
+    for (images, labels), apart in zip(recorder.seen, recorder.apart, strict=True):
         greys = images.add(1).mul(127.5)[:, 0, 0, 0]
         crossed += int(((greys > N) & (greys < FIRST - 0.1)).sum())
-        assert labels.shape == (8, 2)
-        assert labels.sum(1).allclose(torch.ones(8))
-        assert ((greys >= FIRST - 0.1) | (torch.arange(8) < 8 - rows)).all()
-        apart.append(rows - data.counts(8, (step + 0.5) / 8)[1])
+        assert labels.shape == (32, 2)
+        assert labels.sum(1).allclose(torch.ones(32))
+        assert (greys[: 32 - apart] < N).all() or not data.norm_apart
     assert bool(crossed) != data.norm_apart
-    assert not any(apart) or not data.norm_apart
+    counts = [data.counts(32, (step + 0.5) / 8)[1] for step in range(8)]
+    assert recorder.apart == [n * data.norm_apart for n in counts]
 
 
-def test_own_norm_of_a_single_image_is_refused():
-    settings = make_recipe(mixing="own-norm", share=0.04, preset="smoke").resolved("cpu")
-    with pytest.raises(UsageError, match=r"of 32 --share 0.04 makes 1 synthetic; give one nearer"):
-        expand(settings)
+@pytest.mark.parametrize(
+    ("mixing", "share", "batch", "wanted"),
+    [
+        ("own-norm", 0.2, 32, "8 images of each kind .* of 32 --share 0.2 makes 6 synthetic"),
+        ("own-norm", 0.8, 32, "makes 26 synthetic"),
+        ("falling-own-norm", 0.1, 32, "makes 6 synthetic"),
+        ("falling-own-norm", 0.5, 15, "of 15 .* a larger --set classifier.batch"),
+        ("own-norm", 0.25, 32, ""),
+        ("falling-own-norm", 0.25, 16, ""),
+        ("falling-own-norm", 0.8, 32, ""),
+    ],
+)
+def test_statistics_of_too_few_images_are_refused(mixing, share, batch, wanted):
+    settings = {"classifier": {"batch": batch}}
+    recipe = make_recipe(mixing=mixing, share=share, preset="smoke", set=settings).resolved("cpu")
+    if not wanted:
+        assert expand(recipe)
+        return
+    with pytest.raises(UsageError, match=wanted):
+        expand(recipe)
 
 
 def test_table_has_a_row_for_each_mixing_and_names_it(small_run):
@@ -327,6 +351,7 @@ def test_table_has_a_row_for_each_mixing_and_names_it(small_run):
             "arm": "real+classic,real+classic+synth",
             "seeds": 1,
             "mixing": list(MIXINGS),
+            "share": 0.5,
         }
     )
     assert result.failed == 0

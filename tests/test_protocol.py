@@ -159,6 +159,30 @@ def test_batches_with_duplicates_are_distributed_like_those_of_real(arm, share, 
         )
 
 
+def test_resumed_run_of_the_old_draws_makes_its_classifiers_anew_and_nothing_else(
+    small_run, monkeypatch
+):
+    def once_an_epoch(*args):
+        return dataclasses.replace(training_set(*args), with_replacement=False)
+
+    settings = {**small_run, "arm": "real,real+classic+synth", "seeds": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr("augment.experiment.stages.training_set", once_an_epoch)
+        before = augment.run(**settings)
+    old = {kind: artefacts(before.path, kind) for kind in ("generator", "synthetic", "classifier")}
+    after = augment.run(**settings)
+    new = {kind: artefacts(after.path, kind) for kind in old}
+    assert before.failed == after.failed == 0
+    assert (new["generator"], new["synthetic"]) == (old["generator"], old["synthetic"])
+    assert new["classifier"] > old["classifier"]
+    assert len(new["classifier"]) == 2 * len(old["classifier"])
+    assert not {*before.table["signature"]} & {*after.table["signature"]}
+
+
+def artefacts(run, kind):
+    return {path.name for path in (run / "artefacts" / kind).iterdir()}
+
+
 def test_generator_that_copies_is_flagged_and_no_better_than_duplicate(
     digits, monkeypatch, tmp_path
 ):

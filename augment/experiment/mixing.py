@@ -72,6 +72,8 @@ MIXINGS: dict[str, Mixing] = {
     "falling-own-norm": falling_own_norm,
     "soft": soft,
 }
+FALLING = ("falling", "falling-own-norm")  # begin with twice the share
+NORMED_APART = ("own-norm", "falling-own-norm")
 
 
 def one_hot(data: TrainingSet) -> list[Tensor]:

@@ -15,6 +15,7 @@ from augment.runtime.seeds import seed_for
 from augment.transforms.batch_mixing import BatchTransform
 from augment.transforms.geometric import Transform
 
+LEAST_APART = 8  # images with statistics of their own; those of two or three let gradients explode
 BLOCK = 256  # steps whose draws are made, and moved to the device, at once
 
 
@@ -46,7 +47,8 @@ class TrainingSet:
     def counts(self, batch: int, done: float = 0.0) -> list[int]:
         """Count the images of a batch from each part; they add up to `batch` times the shares.
 
-        `done` is the share of the training before this batch, 0…1.
+        `done` is the share of the training before this batch, 0…1. With `norm_apart`, none or at
+        least LEAST_APART images are of a kind, whichever is nearer to its share.
         """
         shares = self.shares
         if self.synthetic_schedule:
@@ -55,9 +57,10 @@ class TrainingSet:
         counts = [round(share * batch) for share in shares[:-1]]
         # the last part takes the rest, so that rounding never changes the size of the batch
         counts.append(round(sum(shares) * batch) - sum(counts))
-        if self.norm_apart and 1 in counts[:2]:  # batch norm takes two images: two, or none
-            few, both = counts.index(1), sum(counts[:2])
-            counts[few] = 2 if shares[few] * batch >= 1 and both > 3 else 0
+        if self.norm_apart and min(counts[:2]) < LEAST_APART:
+            few, both = counts.index(min(counts[:2])), sum(counts[:2])
+            enough = 2 * shares[few] * batch >= LEAST_APART and both >= 2 * LEAST_APART
+            counts[few] = LEAST_APART if enough else 0
             counts[1 - few] = both - counts[few]
         return counts
 
