@@ -70,20 +70,13 @@ class GradientAccumulator:
 
 
 def update_in_parts(
-    learner: Learner,
-    parts: int,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    step: int | Tensor,
-    rng: torch.Generator,
-    apart: int = 0,
+    learner: Learner, parts: int, images: Tensor, labels: Tensor, *, apart: int = 0, **beside: Any
 ) -> Metrics:
     """Take one update on a batch that memory does not hold at once, by gradient accumulation.
 
     Equal to the step on the whole batch except for batch-norm statistics and the noise drawn; a
     GAN's second network learns from the first as it was before the step. `apart` as in the updates
-    of classifiers.
+    of classifiers; all other keywords go to each update as they are.
     """
     # the images after the first n are weak, then strong views of unlabelled ones; each part gets
     # the two views of the same images
@@ -96,7 +89,8 @@ def update_in_parts(
         for part, (rows, part_labels) in enumerate(zip(micro_batches, targets, strict=True)):
             start, end = end, end + len(part_labels)
             # of the last `apart` labelled rows, those in this micro-batch
-            beside = {"apart": max(0, end - max(start, n - apart))} if apart else {}
+            if apart:
+                beside["apart"] = max(0, end - max(start, n - apart))
             accumulators: Any = {
                 name: GradientAccumulator(optimiser, part, parts)
                 for name, optimiser in optimisers.items()
@@ -107,7 +101,7 @@ def update_in_parts(
             else:
                 learner.modules = modules
             update: Callable[..., Metrics] = learner.update
-            metrics.append(update(torch.cat(rows), part_labels, step=step, rng=rng, **beside))
+            metrics.append(update(torch.cat(rows), part_labels, **beside))
     finally:
         learner.optimisers, learner.modules = optimisers, modules
     return {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}
