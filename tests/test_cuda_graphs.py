@@ -369,9 +369,9 @@ def test_batches_whose_parts_change_in_size_are_recorded_too(mixing, request):
     for graphed in (False, True):
         if graphed:
             request.getfixturevalue("graphs")
-        learner = small(CLASSIFIERS, "resnet", steps=60, lr=0.01)
+        learner = small(CLASSIFIERS, "resnet", steps=60, lr=0.01, batch=32)
         learner.prepare(data, seed=1, device=CPU)
         taken = [m["loss"] for _, m in train(learner, learnt, seed=1, device=CPU)]
         losses.append(torch.stack(taken))
-    assert len({tuple(learnt.counts(BATCH, (s + 0.5) / 60)) for s in range(60)}) > MOST_GRAPHS
+    assert len({tuple(learnt.counts(32, (s + 0.5) / 60)) for s in range(60)}) > MOST_GRAPHS
     torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=2e-3)
