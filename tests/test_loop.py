@@ -1,5 +1,6 @@
 """The loop: what it draws, in what order, and what it keeps."""
 
+import dataclasses
 import math
 
 import pytest
@@ -15,7 +16,7 @@ from augment.training.loop import finite_floats, train
 from augment.training.optim import optimizer_step, warmup_cosine
 from augment.training.recovery import update_in_parts
 from augment.training.serialization import full_state
-from augment.training.training_set import TrainingSet, independent_draws, shuffled_draws
+from augment.training.training_set import TrainingSet, draws, independent_draws, shuffled_draws
 from augment.transforms.geometric import CLASSIC
 
 
@@ -28,28 +29,44 @@ def test_each_image_is_drawn_once_an_epoch(n, take, cpu):
     assert drawn[:n].tolist() != drawn[n : 2 * n].tolist() or n * take < 2 * n or n < 4
 
 
-@pytest.mark.parametrize("draw", [shuffled_draws, independent_draws])
-def test_draws_of_a_step_do_not_depend_on_the_steps_before(draw, cpu):
-    takes = [4, 3, 0, 5] * 100
-    in_order = list(draw(10, takes, seed=5, device=cpu))
-    assert [len(indices) for indices in in_order] == takes
+@pytest.mark.parametrize("with_replacement", [False, True])
+def test_draws_of_a_step_do_not_depend_on_the_steps_before(with_replacement, cpu, tiny):
+    data = TrainingSet((tiny, bars(4)), (0.5, 0.5), (CLASSIC["none"],) * 2)
+    data = dataclasses.replace(data, with_replacement=with_replacement)
+    counts = [[4, 1], [3, 0], [0, 6], [5, 5]] * 100
+    in_order = list(draws(data, counts, 5, 0, cpu))
+    assert [[len(rows) for rows in step] for step in in_order] == counts
     for start in (1, 7, 255, 256, 300):
-        later = list(draw(10, takes, seed=5, device=cpu, start=start))
-        assert all(torch.equal(a, b) for a, b in zip(later, in_order[start:], strict=True))
-    other = draw(10, takes, seed=6, device=cpu, start=8)
-    assert not torch.equal(next(other), in_order[8])
+        later = list(draws(data, counts, 5, start, cpu))
+        assert all(
+            torch.equal(a, b)
+            for one, other in zip(later, in_order[start:], strict=True)
+            for a, b in zip(one, other, strict=True)
+        )
+    other = next(iter(draws(data, counts, 6, 8, cpu)))
+    assert not torch.equal(other[0], in_order[8][0])
 
 
-def test_independent_draws_are_uniform_and_fewer_are_the_first_of_more(cpu):
-    many, few = (list(independent_draws(5, [n] * 600, seed=1, device=cpu)) for n in (40, 7))
-    assert all(torch.equal(a[:7], b) for a, b in zip(many, few, strict=True))
-    drawn = torch.stack(many)  # [steps, draws]
+def test_independent_draws_are_uniform_whatever_the_order_of_the_classes(cpu):
+    part = bars(3).select([0, 3, 1, 4, 2])
+    drawn = [rows for (rows,) in independent_draws((part,), [[40]] * 600, seed=1, device=cpu)]
+    drawn = torch.stack(drawn)  # [steps, draws]
     error = (5 / drawn.numel()) ** 0.5  # bounds the standard error of each share below
     shares = torch.stack([(drawn == k).double().mean() for k in range(5)])
     assert (shares - 0.2).abs().max() < 4 * error
     # two draws of a batch, and of steps beside each other, are equal as often as independent ones
     for one, other in ((drawn[:, :-1], drawn[:, 1:]), (drawn[:-1], drawn[1:])):
         assert float((one == other).double().mean()) == pytest.approx(0.2, abs=4 * error)
+
+
+def test_rows_draw_the_same_share_of_the_classes_in_whatever_part_they_are(cpu):
+    few, many = bars(3), bars(12).select(torch.arange(24).flip(0))
+    one = torch.cat([rows for (rows,) in independent_draws((few,), [[9]] * 9, seed=1, device=cpu)])
+    both = [
+        torch.cat([few.labels[rows], many.labels[others]])
+        for rows, others in independent_draws((few, many), [[4, 5]] * 9, seed=1, device=cpu)
+    ]
+    assert torch.equal(few.labels[one], torch.cat(both))
 
 
 def test_batches_hold_the_parts_in_their_shares(cpu):

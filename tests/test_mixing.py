@@ -67,13 +67,12 @@ def synthetic_rows(seen):
 def test_draws_of_each_part_follow_from_seed_and_step(share, cpu):
     seen = batches(mixed("constant", share), cpu)
     take = round(8 * (1 - share))
+    orders = [(torch.arange(n) % 2).argsort(stable=True) for n in (N, M)]
     for step, (greys, labels) in enumerate(seen):
-        expected = []
-        for part, (n, count) in enumerate(((N, take), (M, 8 - take))):
-            rng = torch.Generator().manual_seed(seed_for(seed_for(3, part), "step", step))
-            drawn = torch.randint(n, (count,), generator=rng) + FIRST * part
-            expected += drawn.tolist()
-        assert greys == expected
+        rng = torch.Generator().manual_seed(seed_for(3, "step", step))
+        u = torch.rand(8, generator=rng, dtype=torch.float64)
+        real, synthetic = (u[:take] * N).long(), (u[take:] * M).long()
+        assert greys == [*orders[0][real].tolist(), *(orders[1][synthetic] + FIRST).tolist()]
         assert labels.tolist() == [grey % FIRST % 2 for grey in greys]
 
 

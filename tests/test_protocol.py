@@ -10,11 +10,14 @@ import torch
 from conftest import SMOKE, Recorder
 
 import augment
+from augment.classifiers.models import Airbench
 from augment.data.datasets import embedded_digits
 from augment.data.images import LabelledImages, pixel_hashes, to_uint8
 from augment.data.split import Dataset, split
-from augment.experiment.arms import training_set
+from augment.data.subset import labelled_subset
+from augment.experiment.arms import ARMS, training_set
 from augment.experiment.cells import expand
+from augment.experiment.mixing import MIXINGS
 from augment.experiment.sampling import labels_and_seeds
 from augment.experiment.synthetic_use import SyntheticUse
 from augment.experiment.validation import make_recipe
@@ -131,6 +134,29 @@ def test_duplicate_holds_each_labelled_image_equally_often(ratio, times, digits)
     assert counts.total() == len(labels)
     own = dict(zip(hashes, labelled.labels.tolist(), strict=True))
     assert [own[key] for key in pixel_hashes(images)] == labels.tolist()
+
+
+@pytest.mark.parametrize("mixing", ["constant", "falling", "pretrain"])
+@pytest.mark.parametrize("arm", ["real+synth", "real+classic+synth", "synth"])
+def test_classifier_of_duplicates_is_that_of_its_baseline_to_the_bit(arm, mixing, digits, cpu):
+    labelled = digits.pool.select(labelled_subset(digits.pool, per_class=3, seed=1))
+    cell = expand(make_recipe(generator="duplicate", arm=arm, seeds=1).resolved("cpu"))[0]
+    labels, seeds = labels_and_seeds(cell, labelled)
+    control = Duplicate()
+    control.prepare(labelled, seed=0, device=cpu)
+    again = LabelledImages(control.sample(labels, seeds=seeds), labels, labelled.classes)
+    assert len(again) == 5 * len(labelled)
+    data = training_set(arm, labelled, again, "document", 0.25)
+    if ARMS[arm].real:
+        data = MIXINGS[mixing](data, torch.zeros(0))
+    weights = []
+    for learnt in (data, training_set(str(ARMS[arm].against), labelled, None, "document", 0.0)):
+        learner = Airbench(steps=6, batch=16, width=4)
+        learner.prepare(labelled, seed=1, device=cpu)
+        for _ in train(learner, learnt, seed=1, device=cpu):
+            pass
+        weights.append(learner.modules["ema"].state_dict())
+    assert all(torch.equal(weights[0][key], value) for key, value in weights[1].items())
 
 
 @pytest.mark.parametrize(

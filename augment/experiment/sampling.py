@@ -66,13 +66,13 @@ def synthesise(trial: Trial, model: Path) -> Stage:
 def synthetic_record(cell: Cell, model: str) -> SyntheticRecord:
     """Name all that the cell's synthetic set depends on; `model` is the generator's signature."""
     settings = cell.sampling_settings
-    if is_numbered(cell):
-        settings["seeds"] = "numbers"
+    if takes_places(cell):
+        settings["seeds"] = "places"  # 0.3.0 drew the images at random
     return SyntheticRecord(generator=model, settings=settings, use=cell.use.signed("synthetic"))
 
 
-def is_numbered(cell: Cell) -> bool:
-    """Tell whether the cell's seeds are the images' numbers in their class: equal repeats."""
+def takes_places(cell: Cell) -> bool:
+    """Tell whether the cell's seeds are places in a class of labelled images, evenly spread."""
     return GENERATORS[cell.entry] is Duplicate
 
 
@@ -123,9 +123,12 @@ def labels_and_seeds(cell: Cell, labelled: LabelledImages) -> tuple[Tensor, Tens
     even = (1 + ratio) * sum(counts) / len(counts)  # real and synthetic images of each class
     for label, count in enumerate(counts):
         wanted = even - count if cell.use.balanced else ratio * count
-        for k in range(max(1, round(wanted))):  # at least one, so that no class is missing
+        n = max(1, round(wanted))  # at least one, so that no class is missing
+        for k in range(n):
             labels.append(label)
-            seeds.append(k if is_numbered(cell) else seed_for(cell.seed, "synthetic", label, k))
+            place = k * count // n
+            seed = place if takes_places(cell) else seed_for(cell.seed, "synthetic", label, k)
+            seeds.append(seed)
     return torch.tensor(labels), torch.tensor(seeds)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float, to_uint8
-from augment.runtime.seeds import noise_for, seed_for
+from augment.runtime.seeds import noise_for
 from augment.training.learner import Metrics
 
 
@@ -65,19 +65,13 @@ class Duplicate:
         raise TypeError("the control takes no steps")
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """Return image `seed` of endless rounds through each class: [N, C, H, W] uint8.
-
-        So seeds 0, 1, … hold each image of a class equally often, or once more or less.
-        """
+        """Return for each label image `seed` of its class, modulo its size: [N, C, H, W] uint8."""
         memory = self.modules["memory"]
         assert isinstance(memory, Memory)
         images = torch.empty(len(labels), *memory.images.shape[1:], dtype=torch.uint8)
-        rng = torch.Generator()
         for row, label, seed in zip(images, labels.tolist(), seeds.tolist(), strict=True):
-            indices = (memory.labels == label).nonzero().flatten()
-            number, place = divmod(seed, len(indices))
-            rng.manual_seed(seed_for("round", label, number))
-            row.copy_(memory.images[indices[torch.randperm(len(indices), generator=rng)[place]]])
+            members = memory.images[memory.labels == label]
+            row.copy_(members[seed % len(members)])
         return images
 
 

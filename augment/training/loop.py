@@ -16,7 +16,7 @@ from augment.training.cuda_graphs import GraphedFunction
 from augment.training.learner import Learner, Metrics
 from augment.training.optim import allow_recording
 from augment.training.recovery import update_in_parts
-from augment.training.training_set import TrainingSet, independent_draws, shuffled_draws
+from augment.training.training_set import TrainingSet, draws
 
 
 def train(
@@ -38,15 +38,11 @@ def train(
     rng = torch.Generator(device)
     # the schedule of synthetic images is taken at the middle of each step
     counts = [data.counts(learner.batch, (s + 0.5) / learner.steps) for s in range(learner.steps)]
-    draw = independent_draws if data.with_replacement else shuffled_draws
-    draws = [
-        draw(len(part), [n[i] for n in counts], seed=seed_for(seed, i), device=device, start=start)
-        for i, part in enumerate(data.parts)
-    ]
     # rounded up: no part may be larger than a micro-batch
     micro_batches = -(-learner.batch // (micro_batch or max(1, learner.batch)))
     take_step = step_function(learner, data, rng, micro_batches)
-    for step, *indices in zip(range(start, learner.steps), *draws, strict=True):
+    batches = draws(data, counts, seed, start, device)
+    for step, indices in zip(range(start, learner.steps), batches, strict=True):
         # seeded by the step: what is drawn in it does not depend on the steps before
         rng.manual_seed(seed_for(seed, "step", step))
         yield step + 1, take_step(step, *indices)
@@ -101,11 +97,16 @@ def batch_of(
     Images without labels are the last: the batch has fewer labels than images then.
     """
     labels_of = data.targets or tuple(part.labels for part in data.parts)
-    images, labels = [], []
-    for part, rows in enumerate(indices):
-        pixels = to_float(data.parts[part].images[rows])
-        images.append(data.transforms[part](pixels, rng) if len(rows) else pixels)
-        labels += [labels_of[part][rows]] if data.is_labelled[part] else []
+    images = [to_float(part.images[rows]) for part, rows in zip(data.parts, indices, strict=False)]
+    labels = [labels_of[part][rows] for part, rows in enumerate(indices) if data.is_labelled[part]]
+    if len(set(data.transforms)) == 1:  # what a row draws does not depend on its part then
+        images, transforms = [torch.cat(images)], data.transforms[:1]
+    else:
+        transforms = data.transforms
+    images = [
+        transform(pixels, rng) if len(pixels) else pixels
+        for transform, pixels in zip(transforms, images, strict=False)
+    ]
     batch, targets = torch.cat(images), torch.cat(labels)
     if data.mix_batch:
         return data.mix_batch(batch, targets, len(data.parts[0].classes), rng)

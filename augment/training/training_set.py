@@ -65,6 +65,25 @@ class TrainingSet:
         return counts
 
 
+Indices = tuple[Tensor, ...]  # of the images of each part that a step takes, int64
+
+
+def draws(
+    data: TrainingSet, counts: Sequence[Sequence[int]], seed: int, start: int, device: torch.device
+) -> Iterator[Indices]:
+    """Yield the indices of the images of each step from step `start` on.
+
+    `counts` are the images of each part in every step.
+    """
+    if data.with_replacement:
+        return independent_draws(data.parts, counts, seed=seed, device=device, start=start)
+    each = []
+    for i, part in enumerate(data.parts):
+        takes, own = [n[i] for n in counts], seed_for(seed, i)
+        each.append(shuffled_draws(len(part), takes, seed=own, device=device, start=start))
+    return zip(*each, strict=True)
+
+
 def shuffled_draws(
     n: int, takes: Sequence[int], *, seed: int, device: torch.device, start: int = 0
 ) -> Iterator[Tensor]:
@@ -89,19 +108,28 @@ def shuffled_draws(
 
 
 def independent_draws(
-    n: int, takes: Sequence[int], *, seed: int, device: torch.device, start: int = 0
-) -> Iterator[Tensor]:
-    """Yield the indices of each step's images from step `start` on, each uniform over all n.
+    parts: Sequence[LabelledImages],
+    counts: Sequence[Sequence[int]],
+    *,
+    seed: int,
+    device: torch.device,
+    start: int = 0,
+) -> Iterator[Indices]:
+    """Yield the indices of each step's images from step `start` on, each uniform over its part.
 
-    `takes` counts the images of every step. The draws of step s depend on (seed, s) alone, and
-    fewer of them are the first of more. A batch may repeat an image, which regularises: it does so
-    equally often whether the images lie in one part or are spread over several.
+    A batch may repeat an image, which regularises: it does so equally often whether the images lie
+    in one part or are spread over several. The number in [0, 1) behind a draw depends on (seed,
+    step, row of the batch) alone and picks from the part in the order of its classes: all arms of a
+    trial share these numbers, so their differences vary less (common random numbers).
     """
+    orders = [part.labels.cpu().argsort(stable=True) for part in parts]
     rng = torch.Generator()
-    for first in range(start, len(takes), BLOCK):
-        block = list(takes[first : first + BLOCK])
-        drawn = [
-            torch.randint(n, (take,), generator=rng.manual_seed(seed_for(seed, "step", step)))
-            for step, take in enumerate(block, first)
-        ]
-        yield from to_device(torch.cat(drawn), device).split(block)
+    for first in range(start, len(counts), BLOCK):
+        drawn = []
+        for step, takes in enumerate(counts[first : first + BLOCK], first):
+            rng.manual_seed(seed_for(seed, "step", step))
+            u = torch.rand(sum(takes), generator=rng, dtype=torch.float64).split(list(takes))
+            drawn += [order[(x * len(order)).long()] for order, x in zip(orders, u, strict=True)]
+        moved = to_device(torch.cat(drawn), device).split([len(x) for x in drawn])
+        for row in range(0, len(moved), len(parts)):
+            yield moved[row : row + len(parts)]
