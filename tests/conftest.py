@@ -75,10 +75,11 @@ class Recorder:
     optimisers: dict = {}
 
     def __init__(self, steps=6, batch=8):
-        self.steps, self.batch, self.seen = steps, batch, []
+        self.steps, self.batch, self.seen, self.apart = steps, batch, [], []
 
-    def update(self, images, labels, *, step, rng):
+    def update(self, images, labels, *, step, rng, apart=0):
         self.seen.append((images, labels))
+        self.apart.append(apart)
         return {"loss": images.mean()}
 
 

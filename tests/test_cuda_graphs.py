@@ -9,7 +9,7 @@ from augment.classifiers import CLASSIFIERS
 from augment.data.subset import hide_labels
 from augment.experiment.arms import generator_set, training_set
 from augment.experiment.hyperparameters import hyperparameters
-from augment.experiment.mixing import falling, own_norm
+from augment.experiment.mixing import falling, falling_own_norm
 from augment.generators import GENERATORS
 from augment.training import cuda_graphs, loop, optim
 from augment.training.checkpoints import train_with_checkpoints
@@ -54,7 +54,7 @@ def no_driver(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
 
 
-def step_on_fake_gpu(learner, labels):
+def step_on_fake_gpu(learner, labels, **beside):
     """Take two steps: what the first copies to the GPU once, the second may not copy."""
     views = 2 * BATCH - len(labels) if len(labels) < BATCH else BATCH  # weak and strong ones
     with fake_gpu() as mode:
@@ -69,7 +69,8 @@ def step_on_fake_gpu(learner, labels):
             weight.grad = torch.zeros_like(weight)
         for active in (False, True):
             with Guard(active):
-                metrics = learner.update(images, labels, step=step, rng=FakeGenerator())
+                rng = FakeGenerator()
+                metrics = learner.update(images, labels, step=step, rng=rng, **beside)
         assert all(value.device == DEVICE for value in metrics.values())
 
 
@@ -94,11 +95,26 @@ def test_no_step_waits_for_labels_of_any_kind(kind, frozen):
 
 
 @pytest.mark.usefixtures("no_driver")
+@pytest.mark.parametrize("kind", ["plain", "mixed", "with unlabelled"])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_no_step_waits_for_rows_normalised_apart(name, kind):
+    learner = small(CLASSIFIERS, name)
+    learner.prepare(bars(6, ("a", "b", "c"), SHAPE), seed=0, device=CPU)
+    step_on_fake_gpu(learner, labels_of(kind), apart=2)
+
+
+@pytest.mark.usefixtures("no_driver")
 def test_what_waits_is_seen():
     learner = small(CLASSIFIERS, "resnet")
     learner.prepare(bars(6, ("a", "b", "c"), SHAPE), seed=0, device=CPU)
+    update = learner.update
+
+    def waiting(images, labels, **beside):
+        return update(images, labels[labels.nonzero()[:, 0]], **beside)
+
+    learner.update = waiting
     with pytest.raises(Exception, match=r"nonzero|aten\.nonzero\.default"):
-        step_on_fake_gpu(learner, torch.cat([labels_of("mixed")] * 2, 1))  # normalised apart
+        step_on_fake_gpu(learner, labels_of("plain"))
     with fake_gpu() as mode, Guard(), pytest.raises(AssertionError, match="copies between"):
         on_gpu(mode, torch.zeros(3)).cpu()
 
@@ -176,7 +192,7 @@ def record_nothing(function, inputs, rng, stream):
 def graphs(monkeypatch):
     """Replay graphs that are none, on the CPU."""
     monkeypatch.setattr(cuda_graphs, "record", record_nothing)
-    monkeypatch.setattr(loop, "recordable", lambda learner, data, device: True)
+    monkeypatch.setattr(loop, "recordable", lambda learner, device: True)
 
 
 def test_each_call_is_computed_once_and_its_results_are_kept(graphs):
@@ -283,17 +299,14 @@ def test_rates_and_averages_are_read_at_each_replay(graphs):
 
 
 def test_the_rule_for_recording():
-    data = training_set("real", bars(), None, "none", 0.0)
     gpu, resnet = torch.device("cuda"), small(CLASSIFIERS, "resnet")
-    assert recordable(resnet, data, gpu)
-    assert not recordable(resnet, data, CPU)
-    both = training_set("real+classic+synth", bars(), bars(), "none", 0.5)
-    assert not recordable(resnet, own_norm(both, torch.zeros(0)), gpu)
-    assert not recordable(small(GENERATORS, "b4-vae-cgan"), data, gpu)
+    assert recordable(resnet, gpu)
+    assert not recordable(resnet, CPU)
+    assert not recordable(small(GENERATORS, "b4-vae-cgan"), gpu)
     for labelling, wanted in (("classifier", True), ("per-class", False)):
         gan = small(GENERATORS, "a1-gan", labelling=labelling)
         gan.prepare(bars(), seed=0, device=CPU)
-        assert recordable(gan, data, gpu) == wanted
+        assert recordable(gan, gpu) == wanted
 
 
 def test_unlabelled_images_come_without_labels():
@@ -347,17 +360,18 @@ def test_recovery_halves_the_rate_of_later_recordings(graphs, tmp_path):
     assert rate == pytest.approx(full / 2)
 
 
-def test_batches_whose_parts_change_in_size_are_recorded_too(request):
+@pytest.mark.parametrize("mixing", [falling, falling_own_norm])
+def test_batches_whose_parts_change_in_size_are_recorded_too(mixing, request):
     data, synthetic = bars(6, ("a", "b", "c"), SHAPE), bars(5, ("a", "b", "c"), SHAPE, seed=2)
     both = training_set("real+classic+synth", data, synthetic, "natural", 0.5)
-    learnt = falling(both, torch.zeros(0))
+    learnt = mixing(both, torch.zeros(0))
     losses = []
     for graphed in (False, True):
         if graphed:
             request.getfixturevalue("graphs")
-        learner = small(CLASSIFIERS, "resnet", steps=60, lr=0.01)
+        learner = small(CLASSIFIERS, "resnet", steps=60, lr=0.01, batch=32)
         learner.prepare(data, seed=1, device=CPU)
         taken = [m["loss"] for _, m in train(learner, learnt, seed=1, device=CPU)]
         losses.append(torch.stack(taken))
-    assert len({tuple(learnt.counts(BATCH, (s + 0.5) / 60)) for s in range(60)}) > MOST_GRAPHS
+    assert len({tuple(learnt.counts(32, (s + 0.5) / 60)) for s in range(60)}) > MOST_GRAPHS
     torch.testing.assert_close(losses[1], losses[0], rtol=0.02, atol=2e-3)

@@ -1,5 +1,6 @@
 """The loop: what it draws, in what order, and what it keeps."""
 
+import dataclasses
 import math
 
 import pytest
@@ -15,25 +16,57 @@ from augment.training.loop import finite_floats, train
 from augment.training.optim import optimizer_step, warmup_cosine
 from augment.training.recovery import update_in_parts
 from augment.training.serialization import full_state
-from augment.training.training_set import TrainingSet, epoch_indices
+from augment.training.training_set import TrainingSet, draws, independent_draws, shuffled_draws
 from augment.transforms.geometric import CLASSIC
 
 
 @pytest.mark.parametrize(("n", "take"), [(10, 4), (10, 10), (3, 8), (7, 1)])
-def test_each_image_is_drawn_once_an_epoch(n, take):
-    cache = {}
-    drawn = torch.cat([epoch_indices(n, take, 5, step * take, cache) for step in range(n)])
+def test_each_image_is_drawn_once_an_epoch(n, take, cpu):
+    drawn = torch.cat(list(shuffled_draws(n, [take] * n, seed=5, device=cpu)))
     assert len(drawn) == n * take
     for epoch in drawn.split(n):
         assert sorted(epoch.tolist()) == list(range(n))
     assert drawn[:n].tolist() != drawn[n : 2 * n].tolist() or n * take < 2 * n or n < 4
 
 
-def test_draws_of_a_step_do_not_depend_on_the_steps_before():
-    cache = {}
-    in_order = [epoch_indices(10, 4, 5, 4 * step, cache) for step in range(9)]
-    assert torch.equal(epoch_indices(10, 4, 5, 28, {}), in_order[7])
-    assert not torch.equal(epoch_indices(10, 4, 6, 28, {}), in_order[7])
+@pytest.mark.parametrize("with_replacement", [False, True])
+def test_draws_of_a_step_do_not_depend_on_the_steps_before(with_replacement, cpu, tiny):
+    data = TrainingSet((tiny, bars(4)), (0.5, 0.5), (CLASSIC["none"],) * 2)
+    data = dataclasses.replace(data, with_replacement=with_replacement)
+    counts = [[4, 1], [3, 0], [0, 6], [5, 5]] * 100
+    in_order = list(draws(data, counts, 5, 0, cpu))
+    assert [[len(rows) for rows in step] for step in in_order] == counts
+    for start in (1, 7, 255, 256, 300):
+        later = list(draws(data, counts, 5, start, cpu))
+        assert all(
+            torch.equal(a, b)
+            for one, other in zip(later, in_order[start:], strict=True)
+            for a, b in zip(one, other, strict=True)
+        )
+    other = next(iter(draws(data, counts, 6, 8, cpu)))
+    assert not torch.equal(other[0], in_order[8][0])
+
+
+def test_independent_draws_are_uniform_whatever_the_order_of_the_classes(cpu):
+    part = bars(3).select([0, 3, 1, 4, 2])
+    drawn = [rows for (rows,) in independent_draws((part,), [[40]] * 600, seed=1, device=cpu)]
+    drawn = torch.stack(drawn)  # [steps, draws]
+    error = (5 / drawn.numel()) ** 0.5  # bounds the standard error of each share below
+    shares = torch.stack([(drawn == k).double().mean() for k in range(5)])
+    assert (shares - 0.2).abs().max() < 4 * error
+    # two draws of a batch, and of steps beside each other, are equal as often as independent ones
+    for one, other in ((drawn[:, :-1], drawn[:, 1:]), (drawn[:-1], drawn[1:])):
+        assert float((one == other).double().mean()) == pytest.approx(0.2, abs=4 * error)
+
+
+def test_rows_draw_the_same_share_of_the_classes_in_whatever_part_they_are(cpu):
+    few, many = bars(3), bars(12).select(torch.arange(24).flip(0))
+    one = torch.cat([rows for (rows,) in independent_draws((few,), [[9]] * 9, seed=1, device=cpu)])
+    both = [
+        torch.cat([few.labels[rows], many.labels[others]])
+        for rows, others in independent_draws((few, many), [[4, 5]] * 9, seed=1, device=cpu)
+    ]
+    assert torch.equal(few.labels[one], torch.cat(both))
 
 
 def test_batches_hold_the_parts_in_their_shares(cpu):
@@ -97,6 +130,17 @@ def test_unlabelled_views_stay_with_each_other_in_parts(tiny):
     first, second = (part.tolist() for part, _ in recorder.seen)
     assert first == [0, 1, 4, 5, 8, 9]
     assert second == [2, 3, 6, 7, 10, 11]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+def test_rows_to_be_normalised_apart_are_told_in_each_part(parts, tiny):
+    """Rows 3 to 7 of eight labelled ones; two unlabelled images follow, in two views."""
+    recorder, rows = Recorder(), torch.arange(12.0)
+    update_in_parts(recorder, parts, rows, tiny.labels[:8], step=0, rng=None, apart=5)
+    found = []
+    for (images, labels), apart in zip(recorder.seen, recorder.apart, strict=True):
+        found += images[len(labels) - apart : len(labels)].tolist()
+    assert found == [3, 4, 5, 6, 7]
 
 
 def test_global_random_state_is_left_alone(cpu, tiny):

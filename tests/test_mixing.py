@@ -10,6 +10,7 @@ from conftest import Recorder, bars
 
 import augment
 from augment.classifiers import CLASSIFIERS
+from augment.classifiers.blocks import forward_apart
 from augment.classifiers.models import Airbench
 from augment.data.images import LabelledImages, to_uint8
 from augment.data.subset import hide_labels
@@ -24,6 +25,7 @@ from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import Store
 from augment.training.loop import fit, train
 from augment.training.serialization import load_learner
+from augment.transforms.batch_mixing import BATCH_TRANSFORMS
 
 N, M, FIRST = 5, 9, 100  # labelled images, synthetic ones, and the grey of the first of these
 
@@ -62,8 +64,21 @@ def synthetic_rows(seen):
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3])
-def test_constant_mixing_draws_what_it_always_drew(share, cpu):
+def test_draws_of_each_part_follow_from_seed_and_step(share, cpu):
+    seen = batches(mixed("constant", share), cpu)
+    take = round(8 * (1 - share))
+    orders = [(torch.arange(n) % 2).argsort(stable=True) for n in (N, M)]
+    for step, (greys, labels) in enumerate(seen):
+        rng = torch.Generator().manual_seed(seed_for(3, "step", step))
+        u = torch.rand(8, generator=rng, dtype=torch.float64)
+        real, synthetic = (u[:take] * N).long(), (u[take:] * M).long()
+        assert greys == [*orders[0][real].tolist(), *(orders[1][synthetic] + FIRST).tolist()]
+        assert labels.tolist() == [grey % FIRST % 2 for grey in greys]
+
+
+def test_parts_of_a_generator_draw_what_they_always_drew(cpu):
     """Part p takes its next images from endless shuffled epochs of seed (3, p)."""
+    share, data = 0.3, dataclasses.replace(mixed("constant", 0.3), with_replacement=False)
     expected = []
     for part, n in enumerate((N, M)):
         orders = [
@@ -77,7 +92,7 @@ def test_constant_mixing_draws_what_it_always_drew(share, cpu):
         ]
         expected.append(torch.cat(orders) + FIRST * part)
     take = round(8 * (1 - share))
-    seen = batches(mixed("constant", share), cpu)
+    seen = batches(data, cpu)
     for step, (greys, labels) in enumerate(seen):
         other = 8 - take
         real = expected[0][step * take : (step + 1) * take]
@@ -101,29 +116,42 @@ def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
     assert synthetic_rows(batches(mixed(name, share), cpu)) == wanted
 
 
+@pytest.mark.parametrize(
+    ("share", "wanted"),
+    [
+        (0.25, [15, 13, 11, 9, 8, 8, 0, 0]),  # the last four of 7, 5, 3, 1
+        (0.5, [32, 24, 22, 18, 14, 10, 8, 0]),  # of 30, 26 … 6, 2
+    ],
+)
+def test_none_or_enough_images_of_a_kind_have_statistics_of_their_own(share, wanted, cpu):
+    seen = batches(mixed("falling-own-norm", share), cpu, batch=32)
+    assert synthetic_rows(seen) == wanted
+
+
 @pytest.mark.parametrize("arm", ["real+classic+synth", "ssl+synth"])
 @pytest.mark.parametrize("name", MIXINGS)
 def test_batches_are_as_large_in_every_mixing_and_the_budget_as_constant(name, arm, cpu):
     data = mixed(name, 0.25, arm)
     data = dataclasses.replace(data, mix_batch=None)
-    seen = batches(data, cpu, steps=40)
-    beside = 16 if arm == "ssl+synth" else 0
-    assert [len(greys) for greys, _ in seen] == [8 + beside] * 40
-    assert sum(synthetic_rows(seen)) == 40 * 2
+    seen = batches(data, cpu, steps=40, batch=32)
+    beside = 64 if arm == "ssl+synth" else 0
+    assert [len(greys) for greys, _ in seen] == [32 + beside] * 40
+    assert sum(synthetic_rows(seen)) == 40 * 8
 
 
 @pytest.mark.parametrize("name", MIXINGS)
 @pytest.mark.parametrize("start", [1, 5])
 def test_training_taken_up_in_the_middle_draws_the_same(name, start, cpu):
     data = mixed(name, 0.3)
-    whole, rest = batches(data, cpu), batches(data, cpu, start)
+    whole, rest = batches(data, cpu, batch=32), batches(data, cpu, start, batch=32)
     for (greys, labels), (again, same) in zip(whole[start:], rest, strict=True):
         assert greys == again
         assert torch.equal(labels, same)
 
 
 def test_images_that_come_in_changing_numbers_still_come_once_an_epoch(cpu):
-    greys = [grey for row, _ in batches(mixed("falling"), cpu) for grey in row]
+    data = dataclasses.replace(mixed("falling"), with_replacement=False)
+    greys = [grey for row, _ in batches(data, cpu) for grey in row]
     for n, own in ((N, [g for g in greys if g < FIRST]), (M, [g for g in greys if g >= FIRST])):
         for epoch in range(len(own) // n):
             assert len(set(own[epoch * n : (epoch + 1) * n])) == n
@@ -174,13 +202,14 @@ def test_soft_labels_are_the_chances_of_each_synthetic_image(cpu):
             assert torch.equal(row, CHANCES[grey - FIRST] if grey >= FIRST else one_hot)
 
 
-@pytest.mark.parametrize(("name", "columns"), [("weighted", 2), ("soft", 2), ("own-norm", 4)])
+@pytest.mark.parametrize(("name", "columns"), [("weighted", [2]), ("soft", [2]), ("own-norm", [])])
 def test_fixmatch_tells_unlabelled_images_by_labels_of_any_kind(name, columns, cpu):
-    """32 weak and strong views of 16 unlabelled images stand behind the labels of the batch."""
-    recorder = Recorder(3, 8)
+    """64 weak and strong views of 32 unlabelled images stand behind the labels of the batch."""
+    recorder = Recorder(3, 16)
     for _ in train(recorder, mixed(name, arm="ssl+synth"), seed=3, device=cpu):
         pass
-    assert [(len(i), tuple(y.shape)) for i, y in recorder.seen] == [(40, (8, columns))] * 3
+    assert [(len(i), [*y.shape]) for i, y in recorder.seen] == [(80, [16, *columns])] * 3
+    assert recorder.apart == [8 * (name == "own-norm")] * 3
     assert all((labels >= 0).all() for _, labels in recorder.seen)
 
 
@@ -218,19 +247,22 @@ def trained(name, cpu, grey, **settings):
     """The network after a training whose synthetic images are plain, of this grey."""
     labelled, blank = bars(), LabelledImages.blank(9, (1, 8, 8), ("across", "down"))
     synthetic = dataclasses.replace(blank, images=blank.images + grey)
-    learner = Airbench(**{"steps": 5, "batch": 8, "width": 4, **settings})
+    learner = Airbench(**{"steps": 5, "batch": 16, "width": 4, **settings})
     data = training_set("real+synth", labelled, synthetic, "none", 0.5)
     fit(learner, MIXINGS[name](data, CHANCES), seed=1, device=cpu)
     return learner.modules["ema"]
 
 
-@pytest.mark.parametrize(("name", "depends"), [("constant", True), ("own-norm", False)])
-def test_statistics_of_prediction_are_those_of_labelled_images(name, depends, cpu):
-    """At a rate of 0 only statistics are learnt."""
+@pytest.mark.parametrize(
+    ("name", "depends", "steps"),
+    [("constant", True, 5), ("own-norm", False, 5), ("falling-own-norm", False, 4)],
+)
+def test_statistics_of_prediction_are_those_of_labelled_images(name, depends, steps, cpu):
+    """At a rate of 0 only statistics are learnt; the first falling batch is all synthetic."""
     dark, bright = (dict(trained(name, cpu, grey, lr=0.0).named_buffers()) for grey in (9, 200))
     assert all(torch.equal(dark[key], bright[key]) for key in dark) != depends
     (counted,) = {int(value) for key, value in dark.items() if key.endswith("batches_tracked")}
-    assert counted == 5
+    assert counted == steps
 
 
 def test_weights_are_learnt_from_both_kinds_of_images_and_repeat(cpu):
@@ -241,25 +273,74 @@ def test_weights_are_learnt_from_both_kinds_of_images_and_repeat(cpu):
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("kinds", [[0, 1, 1, 0, 0, 1], [0] * 6, [1] * 6])
-def test_each_kind_is_normalised_by_its_own_rows_alone_wherever_they_stand(kinds, cpu):
+@pytest.mark.parametrize(("start", "stop"), [(2, 6), (0, 6), (0, 8), (3, 3), (8, 8)])
+def test_each_kind_is_normalised_by_its_own_rows_alone_wherever_they_stand(start, stop, cpu):
     learner = Airbench(batch=6, width=4)
     learner.prepare(bars(), seed=1, device=cpu)
-    net, kinds = learner.modules["net"].train(), torch.tensor(kinds).bool()
-    rng = torch.Generator().manual_seed(0)
-    images = torch.rand(8, 1, 8, 8, generator=rng)  # the last two are views of unlabelled ones
-    labels = F.one_hot(2 * kinds + torch.arange(6) % 2, 4).float()
-    logits = learner.logits(net, images, labels)
-    synthetic = torch.cat([kinds, torch.tensor([False, False])])
-    for own in (synthetic, ~synthetic):
+    net = learner.modules["net"].train()
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    outputs = forward_apart(net, images, start, stop)
+    apart = torch.zeros(8, dtype=torch.bool)
+    apart[start:stop] = True
+    for own in (apart, ~apart):
         if own.any():
-            torch.testing.assert_close(logits[own], net(images[own]))
+            torch.testing.assert_close(outputs[own], net(images[own]))
 
 
-def test_own_norm_of_a_single_image_is_refused():
-    settings = make_recipe(mixing="own-norm", share=0.04, preset="smoke").resolved("cpu")
-    with pytest.raises(UsageError, match=r"of 32 --share 0.04 makes 1 synthetic; give one nearer"):
-        expand(settings)
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_normalises_apart_unless_its_statistics_are_fixed(name, frozen, cpu):
+    shape = {"side": 32} if name == "resnet18" else {"width": 4}
+    data, rng = bars(), torch.Generator()
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    losses = []
+    for apart in (0, 4):
+        learner = CLASSIFIERS[name](batch=8, **shape)
+        learner.prepare(data, seed=1, device=cpu)
+        learner.frozen = frozen
+        labels = torch.arange(8) % 2
+        losses.append(learner.update(images, labels, step=0, rng=rng, apart=apart)["loss"])
+    assert torch.equal(*losses) == frozen
+
+
+@pytest.mark.parametrize("name", ["constant", "falling", "own-norm", "falling-own-norm"])
+def test_mixup_keeps_kinds_that_are_normalised_apart_to_themselves(name, cpu):
+    data = dataclasses.replace(mixed(name), mix_batch=BATCH_TRANSFORMS["mixup"])
+    recorder = Recorder(8, 32)
+    for _ in train(recorder, data, seed=3, device=cpu):
+        pass
+    crossed = 0
+    for (images, labels), apart in zip(recorder.seen, recorder.apart, strict=True):
+        greys = images.add(1).mul(127.5)[:, 0, 0, 0]
+        crossed += int(((greys > N) & (greys < FIRST - 0.1)).sum())
+        assert labels.shape == (32, 2)
+        assert labels.sum(1).allclose(torch.ones(32))
+        assert (greys[: 32 - apart] < N).all() or not data.norm_apart
+    assert bool(crossed) != data.norm_apart
+    counts = [data.counts(32, (step + 0.5) / 8)[1] for step in range(8)]
+    assert recorder.apart == [n * data.norm_apart for n in counts]
+
+
+@pytest.mark.parametrize(
+    ("mixing", "share", "batch", "wanted"),
+    [
+        ("own-norm", 0.2, 32, "8 images of each kind .* of 32 --share 0.2 makes 6 synthetic"),
+        ("own-norm", 0.8, 32, "makes 26 synthetic"),
+        ("falling-own-norm", 0.1, 32, "makes 6 synthetic"),
+        ("falling-own-norm", 0.5, 15, "of 15 .* a larger --set classifier.batch"),
+        ("own-norm", 0.25, 32, ""),
+        ("falling-own-norm", 0.25, 16, ""),
+        ("falling-own-norm", 0.8, 32, ""),
+    ],
+)
+def test_statistics_of_too_few_images_are_refused(mixing, share, batch, wanted):
+    settings = {"classifier": {"batch": batch}}
+    recipe = make_recipe(mixing=mixing, share=share, preset="smoke", set=settings).resolved("cpu")
+    if not wanted:
+        assert expand(recipe)
+        return
+    with pytest.raises(UsageError, match=wanted):
+        expand(recipe)
 
 
 def test_table_has_a_row_for_each_mixing_and_names_it(small_run):
@@ -269,6 +350,7 @@ def test_table_has_a_row_for_each_mixing_and_names_it(small_run):
             "arm": "real+classic,real+classic+synth",
             "seeds": 1,
             "mixing": list(MIXINGS),
+            "share": 0.5,
         }
     )
     assert result.failed == 0

@@ -1,19 +1,30 @@
 """The comparison is true: what must never matter does not, what must show does."""
 
+import dataclasses
 import json
+from collections import Counter
 
 import pandas as pd
 import pytest
 import torch
-from conftest import SMOKE
+from conftest import SMOKE, Recorder
 
 import augment
+from augment.classifiers.models import Airbench
 from augment.data.datasets import embedded_digits
-from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.images import LabelledImages, pixel_hashes, to_uint8
 from augment.data.split import Dataset, split
+from augment.data.subset import labelled_subset
+from augment.experiment.arms import ARMS, training_set
+from augment.experiment.cells import expand
+from augment.experiment.mixing import MIXINGS
+from augment.experiment.sampling import labels_and_seeds
+from augment.experiment.synthetic_use import SyntheticUse
+from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.generators.controls import Duplicate
 from augment.metrics.paired import paired_contrast
+from augment.training.loop import train
 
 SET = {"classifier": {"steps": 250, "width": 12, "batch": 32}}
 
@@ -105,6 +116,97 @@ def test_real_set_as_synthetic_set_scores_like_real(digits, monkeypatch, tmp_pat
     line = result.summary.set_index("arm").loc["synth"]
     assert line["low"] <= 0 <= line["high"]
     assert line["mean"] > 0.7
+
+
+@pytest.mark.parametrize(("ratio", "times"), [(5, [5]), (2.5, [2, 3]), (0.2, [0, 1])])
+def test_duplicate_holds_each_labelled_image_equally_often(ratio, times, digits):
+    labelled = digits.pool.select(range(60))
+    use = SyntheticUse(ratio=ratio)
+    cell = expand(make_recipe(generator="duplicate", arm="synth", seeds=1).resolved("cpu"))[0]
+    labels, seeds = labels_and_seeds(dataclasses.replace(cell, use=use), labelled)
+    control = Duplicate()
+    control.prepare(labelled, seed=0, device=torch.device("cpu"))
+    images = control.sample(labels, seeds=seeds)
+    hashes = pixel_hashes(labelled.images)
+    counts = Counter(pixel_hashes(images))
+    assert len({*hashes}) == 60
+    assert {counts[key] for key in hashes} == {*times}
+    assert counts.total() == len(labels)
+    own = dict(zip(hashes, labelled.labels.tolist(), strict=True))
+    assert [own[key] for key in pixel_hashes(images)] == labels.tolist()
+
+
+@pytest.mark.parametrize("mixing", ["constant", "falling", "pretrain"])
+@pytest.mark.parametrize("arm", ["real+synth", "real+classic+synth", "synth"])
+def test_classifier_of_duplicates_is_that_of_its_baseline_to_the_bit(arm, mixing, digits, cpu):
+    labelled = digits.pool.select(labelled_subset(digits.pool, per_class=3, seed=1))
+    cell = expand(make_recipe(generator="duplicate", arm=arm, seeds=1).resolved("cpu"))[0]
+    labels, seeds = labels_and_seeds(cell, labelled)
+    control = Duplicate()
+    control.prepare(labelled, seed=0, device=cpu)
+    again = LabelledImages(control.sample(labels, seeds=seeds), labels, labelled.classes)
+    assert len(again) == 5 * len(labelled)
+    data = training_set(arm, labelled, again, "document", 0.25)
+    if ARMS[arm].real:
+        data = MIXINGS[mixing](data, torch.zeros(0))
+    weights = []
+    for learnt in (data, training_set(str(ARMS[arm].against), labelled, None, "document", 0.0)):
+        learner = Airbench(steps=6, batch=16, width=4)
+        learner.prepare(labelled, seed=1, device=cpu)
+        for _ in train(learner, learnt, seed=1, device=cpu):
+            pass
+        weights.append(learner.modules["ema"].state_dict())
+    assert all(torch.equal(weights[0][key], value) for key, value in weights[1].items())
+
+
+@pytest.mark.parametrize(
+    ("arm", "share"), [("real+synth", 0.25), ("real+synth", 0.9), ("synth", 1)]
+)
+def test_batches_with_duplicates_are_distributed_like_those_of_real(arm, share, cpu):
+    """Equal chances of each pair of images at two places of a batch, of one part or of two."""
+    n, steps, batch = 6, 3000, 8
+    pixels = torch.arange(n, dtype=torch.uint8)[:, None, None, None].expand(n, 1, 4, 4)
+    real = LabelledImages(pixels, torch.arange(n) % 2, ("a", "b"))
+    again = real.select(torch.arange(5 * n) % n)
+    tables = []
+    for name in ("real", arm):
+        recorder = Recorder(steps, batch)
+        data = training_set(name, real, again, "none", share)
+        for _ in train(recorder, data, seed=3, device=cpu):
+            pass
+        seen = torch.stack([to_uint8(images)[:, 0, 0, 0] for images, _ in recorder.seen]).long()
+        pairs = n * seen[:, :-1] + seen[:, 1:]  # [steps, batch - 1] of neighbours in a batch
+        first_last = n * seen[:, 0] + seen[:, -1]  # of different parts in `arm`
+        tables.append(torch.cat([pairs.flatten(), first_last]).bincount(minlength=n * n) / steps)
+    chance = batch / n**2  # of each pair of images, summed over eight pairs of places
+    for table in tables:
+        torch.testing.assert_close(
+            table, torch.full((n * n,), chance), atol=4 * (chance / steps) ** 0.5, rtol=0
+        )
+
+
+def test_resumed_run_of_the_old_draws_makes_its_classifiers_anew_and_nothing_else(
+    small_run, monkeypatch
+):
+    def once_an_epoch(*args):
+        return dataclasses.replace(training_set(*args), with_replacement=False)
+
+    settings = {**small_run, "arm": "real,real+classic+synth", "seeds": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr("augment.experiment.stages.training_set", once_an_epoch)
+        before = augment.run(**settings)
+    old = {kind: artefacts(before.path, kind) for kind in ("generator", "synthetic", "classifier")}
+    after = augment.run(**settings)
+    new = {kind: artefacts(after.path, kind) for kind in old}
+    assert before.failed == after.failed == 0
+    assert (new["generator"], new["synthetic"]) == (old["generator"], old["synthetic"])
+    assert new["classifier"] > old["classifier"]
+    assert len(new["classifier"]) == 2 * len(old["classifier"])
+    assert not {*before.table["signature"]} & {*after.table["signature"]}
+
+
+def artefacts(run, kind):
+    return {path.name for path in (run / "artefacts" / kind).iterdir()}
 
 
 def test_generator_that_copies_is_flagged_and_no_better_than_duplicate(

@@ -393,7 +393,7 @@ def records(cell, labelled="data", test="test", synthetic=None, precision="fp32"
     model = generator_record(trial, precision).signature
     sampled = synthetic_record(cell, model).signature
     drawn = SimpleNamespace(path=Path(synthetic or sampled))
-    learnt = SimpleNamespace(transforms=[CLASSIC["none"]], parts=[images])
+    learnt = SimpleNamespace(transforms=[CLASSIC["none"]], parts=[images], with_replacement=True)
     score = classifier_record(trial, learnt, drawn, precision).scored_on(test)
     return model, sampled, score.signature
 

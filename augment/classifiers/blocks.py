@@ -47,6 +47,23 @@ def batch_statistics(net: nn.Module, track: bool) -> Iterator[None]:
             norm.track_running_stats = True
 
 
+def forward_apart(net: nn.Module, images: Tensor, start: int, stop: int) -> Tensor:
+    """Compute the network's output; rows `start` to `stop` are normalised by their own statistics.
+
+    These are not tracked, so prediction uses those of the other rows alone (AdvProp: Xie et al.
+    2020, section 4, with one affine part for both).
+    """
+    if start == stop:
+        return net(images)
+    others = torch.cat([images[:start], images[stop:]])
+    with batch_statistics(net, track=False):
+        between = net(images[start:stop])
+    if not len(others):
+        return between
+    outputs = net(others)
+    return torch.cat([outputs[:start], between, outputs[start:]])
+
+
 def conv_norm_relu(channels: int, out: int, stride: int = 1) -> nn.Sequential:
     """Build a 3×3 convolution, batch norm, ReLU."""
     return nn.Sequential(

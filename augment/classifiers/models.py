@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from augment.classifiers.blocks import (
     ImageNetInput,
     Residual,
-    batch_statistics,
     conv_norm_relu,
+    forward_apart,
     pooled_stage,
     whitening_conv,
 )
@@ -105,23 +105,31 @@ class Classifier:
             backbone.requires_grad_(False)
 
     def update(
-        self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        step: int | Tensor,
+        rng: torch.Generator,
+        apart: int = 0,
     ) -> Metrics:
         """Take one step on cross-entropy with smoothed labels; unlabelled rows as in FixMatch.
 
-        FixMatch (Sohn et al. 2020): the term of its eq. 4, with weight 1.
+        FixMatch (Sohn et al. 2020): the term of its eq. 4, with weight 1. The last `apart` rows
+        with labels are normalised by their own statistics: see `forward_apart`.
         """
         net, optimiser = in_mode(self.modules["net"], True), self.optimisers["net"]
         if self.frozen:
             assert isinstance(net, nn.Sequential)
-            net[:-1].eval()  # its batch norm keeps the statistics it came with
+            net[:-1].eval()  # its batch norm keeps the statistics it came with, for all rows
+            apart = 0
         set_rate(optimiser, self.lr * warmup_cosine(step, self.steps, warmup=0.2))
         images = images.contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device):
-            logits = self.logits(net, images, labels).float()  # [B, K], unlabelled rows last
+            # [B, K], unlabelled rows last
+            logits = forward_apart(net, images, len(labels) - apart, len(labels)).float()
         smoothing = self.label_smoothing
         if labels.ndim == 2:
-            labels = labels.unflatten(1, (-1, self.k)).sum(1)  # [B, K], the halves of [B, 2K] added
             # a row of weight w: its smoothing counts w times too; where w is 1, nothing changes
             excess = labels.sum(1, keepdim=True) - 1
             labels = labels + excess * smoothing / (self.k * (1 - smoothing))
@@ -137,24 +145,6 @@ class Classifier:
         optimiser.step()
         ema_update(self.modules["ema"], net, step, self.ema)
         return {"loss": loss.detach()}
-
-    def logits(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Compute logits [B, K]; rows in the second half of labels [B, 2K] are normalised apart.
-
-        Their batch statistics are not tracked, so prediction uses those of the other rows alone
-        (AdvProp: Xie et al. 2020, section 4, with one affine part for both).
-        """
-        if labels.ndim == 1 or labels.shape[1] == self.k:
-            return net(images)
-        # [B] bool; unlabelled rows, beyond the labels, go with the first half
-        auxiliary = F.pad(labels[:, self.k :].any(1), (0, len(images) - len(labels)))
-        main_rows, other_rows = (~auxiliary).nonzero().flatten(), auxiliary.nonzero().flatten()
-        logits = []
-        for rows, track in ((main_rows, True), (other_rows, False)):
-            if len(rows):  # a micro-batch can have all of one kind
-                with batch_statistics(net, track):
-                    logits.append(net(images[rows]))
-        return torch.cat(logits)[torch.cat([main_rows, other_rows]).argsort()]
 
     def predict(self, images: Tensor, chunk: int = 512) -> Iterator[Tensor]:
         """Yield class probabilities of uint8 images, chunk by chunk: [n, K] float32 on the CPU."""

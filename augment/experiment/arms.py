@@ -137,7 +137,9 @@ def training_set(
 ) -> TrainingSet:
     """Build the training set of an arm; `share` of each batch is synthetic where both are mixed.
 
-    A fixed share, not a concatenation, so that batch size and steps are equal at every ratio.
+    A fixed share, not a concatenation, so that batch size and steps are equal at every ratio. All
+    parts are drawn with replacement: else batches of one part would repeat images less often than
+    those of two, which by itself changes the accuracy.
     Unlabelled images are added to the batch: every arm trains on as many labelled ones. Raises
     ValueError without synthetic images, DataError without unlabelled ones, where the arm has them.
     """
@@ -160,6 +162,7 @@ def training_set(
         tuple(share for _, share in parts),
         (transform,) * len(parts),
         BATCH_TRANSFORMS[arm.compose] if arm.compose else None,
+        with_replacement=True,
     )
 
 

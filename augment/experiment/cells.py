@@ -18,10 +18,12 @@ from augment.data.subset import disjoint_subset, labelled_subset, linked_units
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
+from augment.experiment.mixing import FALLING, NORMED_APART
 from augment.experiment.recipe import Recipe
 from augment.experiment.synthetic_use import SyntheticUse, combinations
 from augment.experiment.validation import overrides
 from augment.generators import GENERATORS
+from augment.training.training_set import LEAST_APART
 
 FIRST_CLASSES = 10  # labelled images per class by default, of a data set known by name
 WHOLE = "all of the pool"  # the amount at which all trials have the same labelled images
@@ -183,19 +185,22 @@ def _check_batches(uses: list[SyntheticUse], batch: int) -> None:
     for use in uses:
         if use.share is None:
             continue
-        least = 0.25 if use.mixing == "falling" else 0.5  # falling begins with twice the share
+        least = 0.25 if use.mixing in FALLING else 0.5
         if not least < use.share * batch < batch - least:
             kind = "synthetic" if use.share < 0.5 else "labelled"
             raise UsageError(
                 f"--share {use.share:g} leaves no {kind} image in a batch of {batch}: give one "
                 "nearer to 0.5"
             )
-        labelled = round((1 - use.share) * batch)
-        if use.mixing == "own-norm" and not 2 <= labelled <= batch - 2:
+        first = min(1.0, 2 * use.share) if use.mixing in FALLING else use.share
+        synthetic = round(first * batch)
+        most = batch if use.mixing in FALLING else batch - LEAST_APART
+        few = not LEAST_APART <= synthetic <= most or batch < 2 * LEAST_APART
+        if use.mixing in NORMED_APART and few:
             raise UsageError(
-                f"--mixing own-norm takes two images of each kind in a batch at least: of {batch} "
-                f"--share {use.share:g} makes {batch - labelled} synthetic; give one nearer to "
-                "0.5, or a larger --set classifier.batch"
+                f"--mixing {use.mixing} takes {LEAST_APART} images of each kind in a batch at "
+                f"least: of {batch} --share {use.share:g} makes {synthetic} synthetic; give one "
+                "nearer to 0.5, or a larger --set classifier.batch"
             )
 
 

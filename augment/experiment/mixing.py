@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -56,10 +55,12 @@ def soft(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
 
 def own_norm(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """Normalise synthetic images separately in training; predict with the labelled statistics."""
-    first, second, *rest = one_hot(data)
-    # [N, 2K]: columns k and K + k are class k, by labelled and by synthetic statistics
-    halves = (torch.cat([first, 0 * first], 1), torch.cat([0 * second, second], 1))
-    return dataclasses.replace(data, targets=(*halves, *(part.repeat(1, 2) for part in rest)))
+    return dataclasses.replace(data, norm_apart=True)
+
+
+def falling_own_norm(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
+    """Decrease the synthetic share to 0 and normalise synthetic images separately."""
+    return own_norm(falling(data, probabilities), probabilities)
 
 
 MIXINGS: dict[str, Mixing] = {
@@ -68,8 +69,11 @@ MIXINGS: dict[str, Mixing] = {
     "falling": falling,
     "weighted": weighted,
     "own-norm": own_norm,
+    "falling-own-norm": falling_own_norm,
     "soft": soft,
 }
+FALLING = ("falling", "falling-own-norm")  # begin with twice the share
+NORMED_APART = ("own-norm", "falling-own-norm")
 
 
 def one_hot(data: TrainingSet) -> list[Tensor]:

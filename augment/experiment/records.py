@@ -91,6 +91,7 @@ class ClassifierRecord(Record):
     transform: str
     weights: str | None  # SHA-256 of the pretrained weights
     parts: list[str]  # SHA-256 of each part of the training set, unlabelled images too
+    with_replacement: bool  # how batches are drawn; without this field (0.3.0): once an epoch
     use: dict[str, Any]  # SyntheticUse.signed("score")
     version: str = __version__
 

@@ -19,6 +19,7 @@ from augment.experiment.context import Stage, Trial
 from augment.experiment.progress import Progress
 from augment.experiment.records import GeneratorResult, SyntheticRecord, SyntheticResult, artifact
 from augment.generators import GENERATORS
+from augment.generators.controls import Duplicate
 from augment.metrics.copies import copy_finder
 from augment.runtime.seeds import seed_for
 from augment.storage.tensor_file import TensorFile
@@ -64,9 +65,15 @@ def synthesise(trial: Trial, model: Path) -> Stage:
 
 def synthetic_record(cell: Cell, model: str) -> SyntheticRecord:
     """Name all that the cell's synthetic set depends on; `model` is the generator's signature."""
-    return SyntheticRecord(
-        generator=model, settings=cell.sampling_settings, use=cell.use.signed("synthetic")
-    )
+    settings = cell.sampling_settings
+    if takes_places(cell):
+        settings["seeds"] = "places"  # 0.3.0 drew the images at random
+    return SyntheticRecord(generator=model, settings=settings, use=cell.use.signed("synthetic"))
+
+
+def takes_places(cell: Cell) -> bool:
+    """Tell whether the cell's seeds are places in a class of labelled images, evenly spread."""
+    return GENERATORS[cell.entry] is Duplicate
 
 
 def sample_into(
@@ -121,9 +128,12 @@ def labels_and_seeds(cell: Cell, labelled: LabelledImages) -> tuple[Tensor, Tens
     even = (1 + ratio) * sum(counts) / len(counts)  # real and synthetic images of each class
     for label, count in enumerate(counts):
         wanted = even - count if cell.use.balanced else ratio * count
-        for k in range(max(1, round(wanted))):  # at least one, so that no class is missing
+        n = max(1, round(wanted))  # at least one, so that no class is missing
+        for k in range(n):
             labels.append(label)
-            seeds.append(seed_for(cell.seed, "synthetic", label, k))
+            place = k * count // n
+            seed = place if takes_places(cell) else seed_for(cell.seed, "synthetic", label, k)
+            seeds.append(seed)
     return torch.tensor(labels), torch.tensor(seeds)
 
 

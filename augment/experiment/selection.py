@@ -47,6 +47,7 @@ class SelectionRecord(Record):
     labelled: str
     precision: str
     classic: str
+    with_replacement: bool = True  # as in ClassifierRecord: the classifiers of all candidates
 
 
 @dataclass(frozen=True)

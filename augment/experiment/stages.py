@@ -155,6 +155,7 @@ def classifier_record(
         transform=data.transforms[0].__name__,
         weights=file_sha(weights_file(cell.weights)) if cell.weights else None,
         parts=[part.sha for part in data.parts],
+        with_replacement=data.with_replacement,
         use=cell.use.signed("score"),
     )
 

@@ -40,7 +40,7 @@ class Memory(nn.Module):
 
 @dataclass
 class Duplicate:
-    """Labelled images drawn again: what more of the same would give."""
+    """Labelled images again, each as often as the others: what more of the same would give."""
 
     steps: int = field(default=0, init=False)  # no settings: there is nothing to tune
     batch: int = field(default=64, init=False)
@@ -65,15 +65,13 @@ class Duplicate:
         raise TypeError("the control takes no steps")
 
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
-        """Return for each label one of its images, chosen by the seed: [N, C, H, W] uint8."""
+        """Return for each label image `seed` of its class, modulo its size: [N, C, H, W] uint8."""
         memory = self.modules["memory"]
         assert isinstance(memory, Memory)
         images = torch.empty(len(labels), *memory.images.shape[1:], dtype=torch.uint8)
-        rng = torch.Generator()
         for row, label, seed in zip(images, labels.tolist(), seeds.tolist(), strict=True):
-            indices = (memory.labels == label).nonzero().flatten()
-            pick = torch.randint(len(indices), (1,), generator=rng.manual_seed(seed))
-            row.copy_(memory.images[indices[pick[0]]])
+            members = memory.images[memory.labels == label]
+            row.copy_(members[seed % len(members)])
         return images
 
 

@@ -47,9 +47,9 @@ class Learner(Protocol):
     ) -> Metrics:
         """Take one optimiser step on float images [B, C, H, W] in [-1, 1], labels [B] int64.
 
-        Classifiers also take mixed labels [B, K] float, a row of sum w with weight w; [B, 2K], the
-        second half for rows that are to be normalised apart; and fewer labels than images: the
-        other rows are weak views of unlabelled images, then as many strong ones.
+        Classifiers also take mixed labels [B, K] float, a row of sum w with weight w; fewer labels
+        than images: the other rows are weak views of unlabelled images, then as many strong ones;
+        and `apart`, how many rows, the last ones with labels, are to be normalised apart.
 
         On a GPU the loop records the update as a CUDA graph: `step` is a tensor [] int64 then, and
         nothing may wait for the GPU. A learner that waits, or whose updates differ in kind, has an

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from augment.training.cuda_graphs import GraphedFunction
 from augment.training.learner import Learner, Metrics
 from augment.training.optim import allow_recording
 from augment.training.recovery import update_in_parts
-from augment.training.training_set import TrainingSet, epoch_indices
+from augment.training.training_set import TrainingSet, draws
 
 
 def train(
@@ -36,22 +36,15 @@ def train(
     """
     data = data.to(device)
     rng = torch.Generator(device)
-    caches: list[dict[int, Tensor]] = [{} for _ in data.parts]  # the order of the current epoch
     # the schedule of synthetic images is taken at the middle of each step
     counts = [data.counts(learner.batch, (s + 0.5) / learner.steps) for s in range(learner.steps)]
-    # how many images of each part the steps before `start` have taken
-    used = [sum(column) for column in zip(*counts[:start], strict=True)] or [0] * len(data.parts)
     # rounded up: no part may be larger than a micro-batch
     micro_batches = -(-learner.batch // (micro_batch or max(1, learner.batch)))
     take_step = step_function(learner, data, rng, micro_batches)
-    for step in range(start, learner.steps):
+    batches = draws(data, counts, seed, start, device)
+    for step, indices in zip(range(start, learner.steps), batches, strict=True):
         # seeded by the step: what is drawn in it does not depend on the steps before
         rng.manual_seed(seed_for(seed, "step", step))
-        indices = [
-            epoch_indices(len(part), take, seed_for(seed, i), used[i], caches[i], device)
-            for i, (part, take) in enumerate(zip(data.parts, counts[step], strict=True))
-        ]
-        used = [before + take for before, take in zip(used, counts[step], strict=True)]
         yield step + 1, take_step(step, *indices)
 
 
@@ -62,26 +55,28 @@ def step_function(
 
     On a GPU it becomes a CUDA graph where it can: see `recordable`.
     """
-    labels_of = data.targets or tuple(part.labels for part in data.parts)
-    # a part without labels is the last, and the batch has fewer labels than images
-    labelled = [bool((part.labels >= 0).any()) for part in data.parts]
-    update = learner.update
+    update: Callable[..., Metrics] = learner.update
     if micro_batches > 1:
         update = functools.partial(update_in_parts, learner, micro_batches)
 
     def take_step(step: int | Tensor, *indices: Tensor) -> Metrics:
-        images, labels = [], []
-        for part, rows in enumerate(indices):
-            if len(rows):
-                pixels = to_float(data.parts[part].images[rows])
-                images.append(data.transforms[part](pixels, rng))
-                labels += [labels_of[part][rows]] if labelled[part] else []
-        batch, targets = torch.cat(images), torch.cat(labels)
-        if data.mix_batch:
-            batch, targets = data.mix_batch(batch, targets, len(data.parts[0].classes), rng)
-        return update(batch, targets, step=step, rng=rng)
+        if not (data.norm_apart and len(indices[1])):
+            images, labels = batch_of(data, indices, rng)
+            return update(images, labels, step=step, rng=rng)
+        # mixed within either kind: an image of both would belong to neither's statistics
+        none = indices[1][:0]
+        apart, apart_labels = batch_of(data, (none, indices[1]), rng)
+        images, labels = batch_of(data, (indices[0], none, *indices[2:]), rng)
+        n = len(labels)  # images beyond have no labels
+        return update(
+            torch.cat([images[:n], apart, images[n:]]),
+            torch.cat([labels, apart_labels]),
+            step=step,
+            rng=rng,
+            apart=len(apart),
+        )
 
-    if micro_batches > 1 or not recordable(learner, data, rng.device):
+    if micro_batches > 1 or not recordable(learner, rng.device):
         return take_step
     for optimiser in learner.optimisers.values():
         allow_recording(optimiser)
@@ -94,14 +89,36 @@ def step_function(
     return take_graphed_step
 
 
-def recordable(learner: Learner, data: TrainingSet, device: torch.device) -> bool:
+def batch_of(
+    data: TrainingSet, indices: Sequence[Tensor], rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Make a batch of the images at these indices of each part, all transformed.
+
+    Images without labels are the last: the batch has fewer labels than images then.
+    """
+    labels_of = data.targets or tuple(part.labels for part in data.parts)
+    images = [to_float(part.images[rows]) for part, rows in zip(data.parts, indices, strict=False)]
+    labels = [labels_of[part][rows] for part, rows in enumerate(indices) if data.is_labelled[part]]
+    if len(set(data.transforms)) == 1:  # what a row draws does not depend on its part then
+        images, transforms = [torch.cat(images)], data.transforms[:1]
+    else:
+        transforms = data.transforms
+    images = [
+        transform(pixels, rng) if len(pixels) else pixels
+        for transform, pixels in zip(transforms, images, strict=False)
+    ]
+    batch, targets = torch.cat(images), torch.cat(labels)
+    if data.mix_batch:
+        return data.mix_batch(batch, targets, len(data.parts[0].classes), rng)
+    return batch, targets
+
+
+def recordable(learner: Learner, device: torch.device) -> bool:
     """Tell whether a step on whole batches can become a CUDA graph: it must not wait for the GPU.
 
-    It does where rows are normalised apart by their labels ([N, 2K], see Learner.update), and in
-    learners that say so themselves (`recordable`).
+    Learners that do, or whose updates differ in kind, say so themselves (`recordable`).
     """
-    apart = data.targets is not None and data.targets[0].shape[1] > len(data.parts[0].classes)
-    return device.type == "cuda" and not apart and getattr(learner, "recordable", True)
+    return device.type == "cuda" and getattr(learner, "recordable", True)
 
 
 def fit(

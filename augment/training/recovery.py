@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,18 +70,13 @@ class GradientAccumulator:
 
 
 def update_in_parts(
-    learner: Learner,
-    parts: int,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    step: int | Tensor,
-    rng: torch.Generator,
+    learner: Learner, parts: int, images: Tensor, labels: Tensor, *, apart: int = 0, **beside: Any
 ) -> Metrics:
     """Take one update on a batch that memory does not hold at once, by gradient accumulation.
 
     Equal to the step on the whole batch except for batch-norm statistics and the noise drawn; a
-    GAN's second network learns from the first as it was before the step.
+    GAN's second network learns from the first as it was before the step. `apart` as in the updates
+    of classifiers; all other keywords go to each update as they are.
     """
     # the images after the first n are weak, then strong views of unlabelled ones; each part gets
     # the two views of the same images
@@ -89,8 +85,12 @@ def update_in_parts(
     micro_batches = zip(*(view.tensor_split(parts) for view in views), strict=True)
     optimisers, modules, metrics = learner.optimisers, learner.modules, []
     try:
-        targets = labels.tensor_split(parts)
+        targets, end = labels.tensor_split(parts), 0
         for part, (rows, part_labels) in enumerate(zip(micro_batches, targets, strict=True)):
+            start, end = end, end + len(part_labels)
+            # of the last `apart` labelled rows, those in this micro-batch
+            if apart:
+                beside["apart"] = max(0, end - max(start, n - apart))
             accumulators: Any = {
                 name: GradientAccumulator(optimiser, part, parts)
                 for name, optimiser in optimisers.items()
@@ -100,7 +100,8 @@ def update_in_parts(
                 learner.modules = {**modules, "ema": copy.deepcopy(modules["ema"])}
             else:
                 learner.modules = modules
-            metrics.append(learner.update(torch.cat(rows), part_labels, step=step, rng=rng))
+            update: Callable[..., Metrics] = learner.update
+            metrics.append(update(torch.cat(rows), part_labels, **beside))
     finally:
         learner.optimisers, learner.modules = optimisers, modules
     return {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}

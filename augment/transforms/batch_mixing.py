@@ -1,8 +1,8 @@
 """BATCH_TRANSFORMS: what is made of a whole batch, labels included, drawn anew for each image.
 
-Each takes float images [B, C, H, W] in [-1, 1], labels [n] int64 of the first n of them (those
-beyond are unlabelled), or [n, K] float of soft or weighted ones, the number of classes K and a
-torch.Generator; labels come back as they were or, of mixed classes, as [n, K] float.
+Each takes float images [B, C, H, W] in [-1, 1], labels [n] int64 or [n, K] float of the first n of
+them (those beyond are unlabelled), the number of classes K and a torch.Generator; labels come back
+as they are or, of mixed classes, as [n, K] float.
 """
 
 from __future__ import annotations
@@ -84,12 +84,9 @@ def _partners(n: int, rng: torch.Generator) -> Tensor:
 
 
 def _mixed_labels(labels: Tensor, partner: Tensor, share: Tensor, k: int) -> Tensor:
-    """Weight each label by `share` [B] and its partner's by the rest: [B, K].
-
-    Labels are [B] int64, or [B, K] float where a part of the batch has soft or weighted ones.
-    """
-    if labels.dim() == 1:
-        # F.one_hot looks at the labels' values
+    """Weight each label by `share` [B] and its partner's by the rest: [B, K]."""
+    if labels.ndim == 1:
+        # F.one_hot would look at the labels' values
         labels = (labels[:, None] == torch.arange(k, device=labels.device)).float()
     return share[:, None] * labels + (1 - share[:, None]) * labels[partner]
 
