@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, pad_sides, to_float
 
-LEAST_DEVIATION = 1 / 127.5  # deviation of a component that counts: one grey level, images in [-1, 1]
+LEAST_DEVIATION = 1 / 127.5  # of a component that counts: one grey level, images in [-1, 1]
 IMAGES_AT_ONCE = 256  # images whose patches are in memory at once
 
 
