@@ -2,8 +2,8 @@
 
 x0 is an image, xt the same with noise eps at level t: xt = alpha x0 + sigma eps, where alpha² is
 alpha_bar[t] and sigma² = 1 - alpha² (Ho et al. 2020, eq. 4). The network sees images with padded
-sides and with patches folded into channels, which `whitening` decorrelates (see `patches`); `unet`
-has the networks to choose from.
+sides, with a spectrum that `whitening` evens out (see `spectrum`) and with patches folded into
+channels; `unet` has the networks to choose from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from augment.data.images import LabelledImages, to_uint8
 from augment.errors import UsageError
 from augment.generators.blocks import images_per_call, in_chunks
 from augment.generators.controls import Memory
-from augment.generators.patches import Patches
 from augment.generators.solvers import (
     LEVELS,
     Course,
@@ -30,6 +29,7 @@ from augment.generators.solvers import (
     next_image,
     scheduler,
 )
+from augment.generators.spectrum import Spectrum
 from augment.generators.unet import NETWORKS, UNetSettings
 from augment.runtime.device import to_device
 from augment.runtime.seeds import noise_for, seed_for, seeded
@@ -52,7 +52,7 @@ class DDPM:
     widths: tuple[int, ...] = (32, 64)
     patch: int = 0  # pixels a side folded into channels; 0: 2 for images up to 32 a side, else 4
     attention: bool = True  # at the lowest resolution only
-    whitening: float = 0.0  # of the patches' components, 0…1: see `Patches`
+    whitening: float = 0.0  # how far colours and frequencies are made alike; 0: pixels as they are
     hub: int = 256  # hidden units of the MLP on the whole lowest grid (lean); 0: none
     lr: float = 2e-3
     weight_decay: float = 0.01
@@ -108,9 +108,9 @@ class DDPM:
         net = seeded_init(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
-        self.patches = Patches(data, self.fold, self.multiple, self.whitening)
+        self.spectrum = Spectrum(data, self.fold, self.multiple, self.whitening)
         memory = Memory(data)
-        memory.add_module("patches", self.patches)  # so that they are saved
+        memory.add_module("spectrum", self.spectrum)  # so that it is saved
         self.modules = {"net": net, "ema": ema_copy(net), "memory": memory.to(device)}
         optimiser = torch.optim.AdamW(
             net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
@@ -199,7 +199,7 @@ class DDPM:
             x = follow_scheduler(course, x, partial(self.velocity, labels=labels), seeds)
         else:
             x = follow_table(course, x, partial(self.graphed_step(), labels))
-        return to_uint8(self.patches.to_images(x))[..., :height, :width]
+        return to_uint8(self.spectrum.to_images(x))[..., :height, :width]
 
     def graphed_step(self) -> GraphedFunction:
         """Return a step of the sampler, which a GPU replays as a CUDA graph: see `next_image`."""
@@ -238,8 +238,8 @@ class DDPM:
         return unconditional + self.guidance * (conditional - unconditional)
 
     def to_network(self, images: Tensor) -> Tensor:
-        """Pad the sides and fold patches into channels: images as the network sees them."""
-        return self.patches.to_components(images)
+        """Pad the sides, even out the spectrum, fold patches: images as the network sees them."""
+        return self.spectrum.to_components(images)
 
 
 def _velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
