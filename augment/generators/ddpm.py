@@ -82,8 +82,8 @@ class DDPM:
         "snapshot",
     )
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=60, batch=32, widths=(16, 32), hub=64),
-        "quick": dict(steps=1200, batch=64, widths=(32, 64)),
+        "smoke": dict(steps=60, batch=32, widths=(16, 32), hub=64, whitening=0.5),
+        "quick": dict(steps=1200, batch=64, widths=(32, 64), whitening=0.5),
         "full": dict(
             steps=9000,
             batch=256,
