@@ -20,6 +20,7 @@ SHARES = (
     "strength",
     "vae_share",
     "threshold",
+    "whitening",
 )  # from 0 to 1
 
 

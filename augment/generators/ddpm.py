@@ -2,7 +2,8 @@
 
 x0 is an image, xt the same with noise eps at level t: xt = alpha x0 + sigma eps, where alpha² is
 alpha_bar[t] and sigma² = 1 - alpha² (Ho et al. 2020, eq. 4). The network sees images with padded
-sides and with patches folded into channels; `unet` has the networks to choose from.
+sides, with a spectrum that `whitening` evens out (see `spectrum`) and with patches folded into
+channels; `unet` has the networks to choose from.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augment.data.images import LabelledImages, pad_sides, to_uint8
+from augment.data.images import LabelledImages, to_uint8
 from augment.errors import UsageError
 from augment.generators.blocks import images_per_call, in_chunks
 from augment.generators.controls import Memory
@@ -28,6 +29,7 @@ from augment.generators.solvers import (
     next_image,
     scheduler,
 )
+from augment.generators.spectrum import Spectrum
 from augment.generators.unet import NETWORKS, UNetSettings
 from augment.runtime.device import to_device
 from augment.runtime.seeds import noise_for, seed_for, seeded
@@ -50,6 +52,7 @@ class DDPM:
     widths: tuple[int, ...] = (32, 64)
     patch: int = 0  # pixels a side folded into channels; 0: 2 for images up to 32 a side, else 4
     attention: bool = True  # at the lowest resolution only
+    whitening: float = 0.0  # how far colours and frequencies are made alike; 0: pixels as they are
     hub: int = 256  # hidden units of the MLP on the whole lowest grid (lean); 0: none
     lr: float = 2e-3
     weight_decay: float = 0.01
@@ -79,8 +82,8 @@ class DDPM:
         "snapshot",
     )
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=60, batch=32, widths=(16, 32), hub=64),
-        "quick": dict(steps=1200, batch=64, widths=(32, 64)),
+        "smoke": dict(steps=60, batch=32, widths=(16, 32), hub=64, whitening=0.5),
+        "quick": dict(steps=1200, batch=64, widths=(32, 64), whitening=0.5),
         "full": dict(
             steps=9000,
             batch=256,
@@ -105,7 +108,10 @@ class DDPM:
         net = seeded_init(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
-        self.modules = {"net": net, "ema": ema_copy(net), "memory": Memory(data).to(device)}
+        self.spectrum = Spectrum(data, self.fold, self.multiple, self.whitening)
+        memory = Memory(data)
+        memory.add_module("spectrum", self.spectrum)  # so that it is saved
+        self.modules = {"net": net, "ema": ema_copy(net), "memory": memory.to(device)}
         optimiser = torch.optim.AdamW(
             net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
         )
@@ -184,7 +190,7 @@ class DDPM:
         x = F.pixel_unshuffle(noise_for(seeds, padded, self.device), self.fold)
         labels = to_device(labels, self.device)
         x = x.contiguous(memory_format=torch.channels_last)
-        course = Course(self.sampler, self.calls, self.strength)
+        course = Course(self.sampler, self.calls, self.strength, clipped=not self.whitening)
         if self.strength < 1:  # as SDEdit (Meng et al. 2022), from a labelled image of the class
             x0 = self.to_network(self.start_images(labels, seeds))
             alpha_bar = self.alpha_bar[first_level(course)]
@@ -193,12 +199,12 @@ class DDPM:
             x = follow_scheduler(course, x, partial(self.velocity, labels=labels), seeds)
         else:
             x = follow_table(course, x, partial(self.graphed_step(), labels))
-        return to_uint8(F.pixel_shuffle(x, self.fold))[..., :height, :width]
+        return to_uint8(self.spectrum.to_images(x))[..., :height, :width]
 
     def graphed_step(self) -> GraphedFunction:
         """Return a step of the sampler, which a GPU replays as a CUDA graph: see `next_image`."""
         # what a recording holds fast, besides the weights: those change in place
-        key = _, clipped = self.guidance, self.sampler == "ddim"
+        key = _, clipped = self.guidance, self.sampler == "ddim" and not self.whitening
         if key not in self.graphs:
 
             def step(labels: Tensor, x: Tensor, last: Tensor, t: Tensor, row: Tensor) -> Metrics:
@@ -232,8 +238,8 @@ class DDPM:
         return unconditional + self.guidance * (conditional - unconditional)
 
     def to_network(self, images: Tensor) -> Tensor:
-        """Pad the sides and fold patches into channels: images as the network sees them."""
-        return F.pixel_unshuffle(pad_sides(images, self.multiple), self.fold)
+        """Pad the sides, even out the spectrum, fold patches: images as the network sees them."""
+        return self.spectrum.to_components(images)
 
 
 def _velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:

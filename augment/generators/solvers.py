@@ -24,6 +24,7 @@ class Course(NamedTuple):
     name: str  # "dpm++", "ddim" or "ddpm"
     calls: int  # noise levels between pure noise and none
     strength: float  # share of them that is visited, the lowest ones
+    clipped: bool = True  # "ddim" and "ddpm" hold the image that they predict within [-1, 1]
 
     @property
     def steps(self) -> int:
@@ -31,7 +32,7 @@ class Course(NamedTuple):
         return max(1, round(self.strength * self.calls))
 
 
-def scheduler(name: str) -> Any:
+def scheduler(name: str, clipped: bool = True) -> Any:
     """Build diffusers' scheduler of a sampler, on the cosine schedule (Nichol & Dhariwal 2021)."""
     from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
@@ -44,13 +45,13 @@ def scheduler(name: str) -> Any:
     if name == "dpm++":
         return DPMSolverMultistepScheduler(**common, solver_order=2, final_sigmas_type="zero")
     if name == "ddim":
-        return DDIMScheduler(**common, clip_sample=True, set_alpha_to_one=True)
-    return DDPMScheduler(**common, clip_sample=True)
+        return DDIMScheduler(**common, clip_sample=clipped, set_alpha_to_one=True)
+    return DDPMScheduler(**common, clip_sample=clipped)
 
 
-def timed_scheduler(name: str, calls: int, device: torch.device) -> Any:
+def timed_scheduler(name: str, calls: int, device: torch.device, clipped: bool = True) -> Any:
     """Build a sampler's scheduler that visits `calls` noise levels, all of them at least 0."""
-    plan = scheduler(name)
+    plan = scheduler(name, clipped)
     plan.set_timesteps(calls, device=device)
     # at 61, 103, 121 … calls the spacing is rounded so that there is one level more: -1
     if len(plan.timesteps) > calls:
@@ -68,7 +69,7 @@ def follow_scheduler(
 
     `velocity(x, t)` is the network's prediction of v at level t []; `seeds` [B] are the images'.
     """
-    plan = timed_scheduler(course.name, course.calls, x.device)
+    plan = timed_scheduler(course.name, course.calls, x.device, course.clipped)
     # only the full chain adds noise on the way: one generator per image
     noise: dict[str, Any] = {}
     if course.name == "ddpm":
