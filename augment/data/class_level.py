@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from augment.data.class_words import class_words
 from augment.data.entries import LeftOut, Place
 from augment.data.folder_levels import Reading, grouped_by_folder, without_common_folders
-from augment.data.folder_words import is_no_class, splits_among
+from augment.data.folder_words import is_identity, is_no_class, splits_among
 from augment.data.raw import first_names
 
 UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
@@ -16,7 +17,8 @@ OUTSIDE = "images outside class folders"
 def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
     """Take the folder at this level of each path for the class, and what is named so for a split.
 
-    A level whose folders are named after splits or masks is refused.
+    Of study1_positive and study2_positive the class is the word. Folders of patients above the
+    classes are groups. A level whose folders are named after splits or masks is refused.
     """
     inside = _class_images(places, level)
     kept = set(inside)
@@ -27,6 +29,7 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
         return [], "", refusal
     splits = [splits_among(each) for each in names]
     has_classes = any(name.lower() not in UNLABELLED for name in _names_at(inside, level))
+    words = class_words(names[level - 1]) if inside else {}
     found = []
     for place in inside:
         others = [(n, d) for n, d in enumerate(place.dirs, 1) if n != level]
@@ -36,9 +39,16 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
             left_out["unlabelled images"].append(place.path)
             continue
         rest = [d for n, d in others if n > level and d not in splits[n - 1]]
+        label = words.get(label, label)
         found.append(place._replace(label=label, split=split, dirs=tuple(rest)))
+    patients = [n for n in range(1, level) if all(map(is_identity, names[n - 1]))]
+    whose = (patients or [level])[0] if patients or words else 0
     found = grouped_by_folder(without_common_folders(found))
-    return found, f"the folders of level {level}", ""
+    if whose:
+        above = {place.path: place.dirs[whose - 1] for place in inside}
+        found = [place._replace(group=above[place.path]) for place in found]
+    what = f"the words {first_names(sorted(set(words.values())))} of " if words else ""
+    return found, f"{what}the folders of level {level}", ""
 
 
 def _class_images(places: list[Place], level: int) -> list[Place]:

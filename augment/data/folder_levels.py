@@ -11,6 +11,7 @@ from collections import defaultdict
 
 from augment.data.entries import SPLITS, Place
 from augment.data.folder_refusals import (
+    classes_in_words,
     splits_in_each,
     splits_in_some,
     two_readings,
@@ -43,6 +44,8 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
             children[place.dirs[0]].add(place.dirs[1])
     if not tops:
         return [], "", ""
+    if refusal := classes_in_words(places, tops):
+        return [], "", refusal
     if direct:
         return _direct_classes(places, tops, direct, children)
     lower = set().union(*children.values())

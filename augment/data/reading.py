@@ -14,6 +14,7 @@ from augment.data.entries import SPLITS, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.folder_layout import FolderLayout, understand_folders
+from augment.data.image_annotations import annotated_images
 from augment.data.label_tables import LabelTable
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
@@ -121,6 +122,11 @@ def _decide(
         tables = found.lists
     if not tables and not folders_tell and (reason := _unsaid_label(found)):
         raise DataError(reason)
+    confirmed = found.is_metadata or flags.labels or flags.class_level
+    if not tables and not confirmed and listing.images:
+        known = labels if folders_tell else {}
+        if reason := annotated_images(root, listing.images, listing.others, known):
+            raise DataError(f"{root}: {reason}")
     if not tables and not folders_tell and not folders.refusal and found.unread:
         raise DataError(found.unread[0])
     if tables:
