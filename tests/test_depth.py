@@ -1,5 +1,6 @@
 """Pictures deeper than 8 bits, of several pages, and in the formats that Pillow does not read."""
 
+import base64
 import logging
 import struct
 import sys
@@ -231,12 +232,34 @@ def test_names_of_downloads_are_read(tmp_path):
     assert found.labels == [0] * 3 + [1] * 3
 
 
-def test_heic_without_its_extra_is_told_and_read_with_it(tmp_path, monkeypatch):
+def test_heic_without_its_extra_is_told(tmp_path, monkeypatch):
     two_classes(tmp_path)
     (tmp_path / "a/x.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     with pytest.raises(DataError, match=r"a/x.heic \(HEIC needs the extra: pip install"):
         read_folder(tmp_path, None)
+
+
+# 16×16 HEIC, red on the left, blue on the right, compressed: no library here writes HEIC
+HEIC = (
+    "c-muNV30{GsVvAy%}izhg51nBLl8SRGck>Ufw3kxwIq=N0u(b+a*CjAhJwuG5(YG&l$nzcHpIn&fe{FSfN=qY1_E"
+    "awR?f`KO9S&jqM|@fDif5KQI>27V)7MamgK^f{K+gRDge@VG7FOPfpjTQnKL6ZNN56Bk=zG{KYxGxU|`^9P5|nVa"
+    "A4$N{Qn=MfElEM8HD6^F*zgxB{iKG8PQ}GC^WK8d$n%Xvj>U`4m2<@@HBvgTatjP*<2V879Z>c+98~rpHq~VoKpc"
+    "5<z-+4Dq#@GEG|feddvZeHIj1@K@Jmux*bga|Ns92kY<9>An}6CicFA3W)2PxASIDmkP8cAV6d?^GBLBZ0NLKTDT"
+    "$ykw%1@>&v_#Kq?GcEY5zn2e|fLy5@!FZCY;OgM_=am?9*Er;_OtfzV5vHS?_1l^uwReJYMiB;7k7g-~~@YMNd@Z"
+    "001<naZ&"
+)
+
+
+def test_heic_is_read_with_its_extra(tmp_path):
+    pytest.importorskip("pi_heif")
+    put(tmp_path, "b/1.png", "b/2.png", picture=Image.new("RGB", (16, 16), "green"))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.heic").write_bytes(zlib.decompress(base64.b85decode(HEIC)))
+    image = read_folder(tmp_path, None).images[0].int()
+    left, right = torch.tensor([220, 40, 30]), torch.tensor([20, 60, 200])
+    assert (image[:, 8, 2] - left).abs().max() < 10
+    assert (image[:, 8, 13] - right).abs().max() < 10
 
 
 def dicom_file(file, stored, photometric="MONOCHROME2", **elements):

@@ -10,6 +10,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import bars
 from hypothesis import given
@@ -22,6 +23,7 @@ from augment.data.datasets import load_dataset
 from augment.data.grids import to_pillow
 from augment.data.images import resize
 from augment.data.npz import read_npz
+from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError, UsageError
 from augment.report import export_formats
 from augment.report.export import ExportRequest, export_images
@@ -33,7 +35,7 @@ AWKWARD = "( + - 1 -1 train test none NA 01 __a val dev eval None".split()
 SIZES = [(20, 14), (14, 20), (17, 17), (30, 12), (12, 12)]  # width, height
 
 
-def run_on(folder, data, out):
+def run_on(folder, data, out, **settings):
     """A run of a second on a data set."""
     return augment.run(
         dataset=str(data),
@@ -45,6 +47,7 @@ def run_on(folder, data, out):
         size=12,
         set={"classifier": {"steps": 2, "batch": 16, "width": 8}},
         out=folder / out,
+        **settings,
     ).path
 
 
@@ -300,6 +303,50 @@ def test_long_class_names_stay_apart():
     names = folder_names(["猫" * 200 + "a", "猫" * 200 + "b"])
     assert names[0] != names[1]
     assert max(len(name.encode()) for name in names) < 255
+
+
+def pages_of(root):
+    """Files of three grey pages each, of two classes: what each page holds, by its name."""
+    shown = {}
+    for k in range(6):
+        file = f"{'ab'[k % 2]}/{k}.tif"
+        levels = np.random.default_rng(k).integers(0, 256, (3, 20, 14), np.uint8)
+        first, *rest = map(Image.fromarray, levels)
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        first.save(root / file, save_all=True, append_images=rest)
+        shown |= {f"{file}#{page + 1}": pixels for page, pixels in enumerate(levels)}
+    return shown
+
+
+def test_pages_that_are_pictures_have_names_of_their_own_and_are_read_back(tmp_path):
+    shown = pages_of(tmp_path / "data")
+    path = run_on(tmp_path, tmp_path / "data", "run", pages="pictures")
+    out = export(path, tmp_path / "out", original_size=True)
+    real = [row for row in rows_of(out / "metadata.csv") if row["source"] == "real"]
+    assert len({row["file_name"] for row in real}) == len({row["original"] for row in real}) > 6
+    for row in real:
+        assert "#" not in row["file_name"]
+        assert np.array_equal(pixels_of(out / row["file_name"]), shown[row["original"]])
+        assert row["group"] == row["original"].partition("#")[0]
+    again = load_dataset(str(export(path, tmp_path / "same")), size=12)
+    first = load_dataset(str(tmp_path / "data"), size=12, reading=ReadingFlags(pages="pictures"))
+    rows = {row["file_name"]: row for row in rows_of(tmp_path / "same/metadata.csv")}
+    images = dict(zip(first.pool_files, first.pool.images, strict=True))
+    for name, image in zip(again.pool_files, again.pool.images, strict=True):
+        if rows[name]["source"] == "real":
+            assert torch.equal(image, images[rows[name]["original"]])
+    groups = {rows[name]["group"] for name in again.test_files}
+    assert not groups & {rows[name]["group"] for name in again.pool_files}
+
+
+def test_pages_that_are_channels_are_exported_together(tmp_path):
+    shown = pages_of(tmp_path / "data")
+    path = run_on(tmp_path, tmp_path / "data", "run", pages="channels")
+    out = export(path, tmp_path / "out", original_size=True)
+    real = [row for row in rows_of(out / "metadata.csv") if row["source"] == "real"]
+    for row in real:
+        planes = [shown[f"{row['original']}#{page}"] for page in (1, 2, 3)]
+        assert np.array_equal(pixels_of(out / row["file_name"]), np.stack(planes, 2))
 
 
 def test_an_export_that_is_read_back_tests_on_no_synthetic_image(run_dir, data, tmp_path):

@@ -15,6 +15,7 @@ from test_folder import noted, put
 from augment.cli import main
 from augment.data.check import inspect
 from augment.data.datasets import load_dataset
+from augment.data.name_groups import _subject
 from augment.data.reading import read_layout
 from augment.data.reading_flags import READING_FLAGS, ReadingFlags
 from augment.errors import DataError, MachineError, UsageError
@@ -1021,6 +1022,149 @@ LAYOUTS |= {
     ),
 }
 
+IN_OTHER_LANGUAGES = {
+    "Spanish": ("entrenamiento", "prueba", "validación"),
+    "Spanish without accents": ("Entrenamiento", "Pruebas", "Validacion"),
+    "French": ("apprentissage", "test", "validation"),
+    "French with accents": ("entraînement", "essai", "évaluation"),
+    "German": ("Trainingsdaten", "Testdaten", "Validierungsdaten"),
+    "German and English": ("Training", "Test", "Validierung"),
+    "Portuguese": ("treino", "teste", "validação"),
+    "Portuguese of Brazil": ("treinamento", "teste", "validacao"),
+    "Italian": ("addestramento", "prova", "validazione"),
+    "Chinese": ("训练集", "测试集", "验证集"),
+    "Chinese in short": ("训练", "测试", "验证"),
+    "traditional Chinese": ("訓練集", "測試集", "驗證集"),
+    "Spanish as macOS writes it": ("entrenamiento", "prueba", "validacio\u0301n"),
+}
+LAYOUTS |= {
+    f"splits in {language}": dict(
+        files=each(f"{train}/{{c}}/{{i}}.png", 4, c=AB)
+        + each(f"{test}/{{c}}/{{i}}.png", 2, c=AB)
+        + each(f"{val}/{{c}}/{{i}}.png", 1, c=AB),
+        classes={"leaf": 7, "rust": 7},
+        splits=SPLIT | {"test": 4, "val": 2},
+        said="splits test, train, val from folders",
+    )
+    for language, (train, test, val) in IN_OTHER_LANGUAGES.items()
+}
+ROBOFLOW_BOXES = [
+    f"{split}/im{i}_jpg.rf.{i:032x}.jpg" for split in ("train", "valid") for i in range(4)
+]
+CELEBA = numbered("{i:06d}.jpg", 12)
+LAYOUTS |= {
+    "Spanish splits below classes": dict(
+        files=each("{c}/entrenamiento/{i}.png", 4, c=AB) + each("{c}/prueba/{i}.png", 2, c=AB),
+        classes={"leaf": 6, "rust": 6},
+        splits=SPLIT,
+    ),
+    "a column of Portuguese splits": dict(
+        files=numbered("img/{i}.png", 12),
+        tables={
+            "labels.csv": rows(
+                "file,label,split",
+                *((f"{i}.png", AB[i % 2], ["treino", "teste"][i % 3 == 0]) for i in range(12)),
+            )
+        },
+        classes={"leaf": 6, "rust": 6},
+        splits=SPLIT,
+        said="splits from column split",
+    ),
+    "a class that is called as a split of another language": dict(
+        files=each("{c}/{i}.png", 4, c=["prova", "pizza"]), classes={"prova": 4, "pizza": 4}
+    ),
+    "Roboflow's COCO of boxes": dict(
+        files=ROBOFLOW_BOXES,
+        tables={
+            f"{split}/_annotations.coco.json": json.dumps(
+                dict(
+                    images=[
+                        dict(id=k, file_name=name.partition("/")[2])
+                        for k, name in enumerate(ROBOFLOW_BOXES)
+                        if name.startswith(split)
+                    ],
+                    categories=[dict(id=0, name="cell"), dict(id=1, name="rbc")],
+                    annotations=[
+                        dict(id=k, image_id=k, category_id=k % 2, bbox=[1, 2, 3, 4])
+                        for k in range(8)
+                    ],
+                )
+            )
+            for split in ("train", "valid")
+        },
+        refused=r"train/_annotations\.coco\.json holds boxes, .*Folder Structure.*--labels",
+    ),
+    "CelebA's list of attributes": dict(
+        files=[f"img_align_celeba/{name}" for name in CELEBA],
+        tables={
+            "list_attr_celeba.txt": "12\nBald Male Smiling \n"
+            + "\n".join(
+                f"{f}  {i % 2 * 2 - 1:2}  1 {i % 3 // 2 * 2 - 1:2}" for i, f in enumerate(CELEBA)
+            )
+        },
+        refused="several labels a picture .*--label-column",
+    ),
+    "one of CelebA's attributes and its splits": dict(
+        files=[f"img_align_celeba/{name}" for name in CELEBA],
+        tables={
+            "list_attr_celeba.txt": "12\nBald Male Smiling \n"
+            + "\n".join(
+                f"{f}  {i % 2 * 2 - 1:2}  1 {i % 3 // 2 * 2 - 1:2}" for i, f in enumerate(CELEBA)
+            ),
+            "list_eval_partition.txt": "\n".join(f"{f} {i // 4}" for i, f in enumerate(CELEBA)),
+        },
+        flags={"label_column": "Smiling"},
+        classes={"-1": 8, "1": 4},
+        splits={"train": 4, "val": 4, "test": 4},
+        said="column Smiling of list_attr_celeba.txt",
+    ),
+    "a spreadsheet's text in UTF-16 with a head line": dict(
+        files=numbered("img/{i}.png", 6),
+        tables={
+            "Befunde.txt": rows(
+                "Bild,Befund", *((f"{i}.png", ["gut", "mäßig"][i % 2]) for i in range(6)), sign="\t"
+            ).encode("utf-16")
+        },
+        classes={"gut": 3, "mäßig": 3},
+        said="column Befund of Befunde.txt",
+    ),
+    "folders that are long numbers": dict(
+        files=each("{p}/{i}.png", 4, p=[8863, 8864, 8865]),
+        refused="8863, 8864, 8865 are numbers as patients, .*--labels.*--class-level 1 if",
+    ),
+    "long numbers that are said to be classes": dict(
+        files=each("{p}/{i}.png", 4, p=[8863, 8864]),
+        flags={"class_level": 1},
+        classes={"8863": 4, "8864": 4},
+    ),
+    "long numbers, the same in both splits": dict(
+        files=each("train/{p}/{i}.png", 4, p=[8863, 8864])
+        + each("test/{p}/{i}.png", 2, p=[8863, 8864]),
+        classes={"8863": 6, "8864": 6},
+        splits=SPLIT,
+    ),
+    "classes that are numbered with zeros before": dict(
+        files=each("{p:05d}/{i}.png", 3, p=range(43)), classes={f"{p:05d}": 3 for p in range(43)}
+    ),
+    "malaria's cells, whose names tell the patient": dict(
+        files=[
+            f"cell_images/{c}/{p}thinF_IMG_20150619_11475{i}a_cell_{k}{i}.png"
+            for k, c in enumerate(["Parasitized", "Uninfected"])
+            for p in ("C33P1", "C39P4", "C100P61", "C1_", "C2N", "C37BP2_")
+            for i in range(2)
+        ],
+        classes={"Parasitized": 12, "Uninfected": 12},
+        groups=6,
+        said="groups from names like C1",
+    ),
+    "castings at two sizes, one of them split": dict(
+        files=each("casting_data/casting_data/train/{c}/{i}.jpeg", 4, c=["def_front", "ok_front"])
+        + each("casting_data/casting_data/test/{c}/{i}.jpeg", 2, c=["def_front", "ok_front"])
+        + each("casting_512x512/casting_512x512/{c}/{i}.jpeg", 3, c=["def_front", "ok_front"]),
+        refused="casting_data/ holds train and test folders and .*give the path of one of the two",
+    ),
+}
+
 
 def build(root, files=(), tables=None, **_):
     """Write empty files for images, and the tables."""
@@ -1076,6 +1220,33 @@ def test_official_splits_are_the_test_set(tmp_path):
         data = load_dataset(str(root))
         assert (len(data.pool), len(data.test), data.official_test) == (8, 4, True)
         assert all("test" in file for file in data.test_files)
+
+
+def test_sets_for_finding_defects_are_told_what_to_do(tmp_path):
+    put(
+        tmp_path,
+        *numbered("train/good/{i}.png", 6),
+        *each("test/{c}/{i}.png", 4, c=["good", "cut"]),
+    )
+    with pytest.raises(DataError, match="holds the class 'good' alone"):
+        load_dataset(str(tmp_path))
+    with pytest.raises(DataError, match="training split holds the class 'good' alone"):
+        load_dataset(str(tmp_path), drop_small_classes=True)
+    assert load_dataset(str(tmp_path / "test")).pool.classes == ("cut", "good")
+
+
+def test_patients_of_malaria_cells():
+    names = {
+        "C33P1thinF_IMG_20150619_114756a_cell_179": "C33P1",
+        "C39P4thinF_original_IMG_20150622_105554_cell_9": "C39P4",
+        "C1_thinF_IMG_20150604_104722_cell_9": "C1",
+        "C2NThinF_IMG_20150604_114730_cell_81": "C2N",
+        "C37BP2_thinF_IMG_20150620_131423a_cell_75": "C37BP2",
+        "C182P143NThinF_IMG_20151201_171950_cell_1": "C182P143N",
+        "C4thin_original_IMG_20150608_163002_cell_7": "C4",
+        "Cat3thing_1": "",
+    }
+    assert {name: _subject(name) for name in names} == names
 
 
 def test_numbers_sort_by_value(tmp_path):

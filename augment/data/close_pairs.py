@@ -15,7 +15,7 @@ AXES = 32  # of the 135 coordinates of a pattern: 20,000 images leave 1 pair in 
 ROWS, COLUMNS = 256, 512  # compared at once: what a processor's cache holds
 SLACK = 1e-4  # for rounding: the bound must not miss a pair
 CROWDED = 0.1  # share of pairs left, from which measuring all of them is faster
-PAIRS = 20_000  # measured at once
+MEASURED = 20_000  # pairs at once
 
 
 def close_pairs(points: Tensor, others: Tensor, reach: float, itself: bool) -> Iterator[Tensor]:
@@ -40,7 +40,7 @@ def close_pairs(points: Tensor, others: Tensor, reach: float, itself: bool) -> I
         i, j = i + rows.start, j + columns.start
         if itself:
             i, j = i[i < j], j[i < j]
-        parts = zip(i.split(PAIRS), j.split(PAIRS), strict=True)
+        parts = zip(i.split(MEASURED), j.split(MEASURED), strict=True)
         near = [(left[a] - right[b]).square().sum(1) <= reach**2 for a, b in parts]
         found = torch.stack([order[i], other_order[j]], 1)[torch.cat(near)]
         yield found.sort(1).values if itself else found

@@ -9,6 +9,7 @@ from augment.data.class_words import class_words
 from augment.data.entries import Place
 from augment.data.folder_words import (
     are_containers,
+    are_long_numbers,
     are_numbered,
     is_identity,
     is_no_class,
@@ -65,6 +66,8 @@ def unsure_classes(places: list[Place], tops: list[str]) -> str:
         what = "are named after parts of the set"
     elif are_numbered(tops) and not in_all_splits:
         what = "differ by a number alone, as patients and parts of a set do"
+    elif are_long_numbers(tops) and not in_all_splits:
+        what = "are numbers as patients, recordings and years have them"
     else:
         return ""
     return (

@@ -7,12 +7,23 @@ name stands, and refuses what can be read two ways.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from itertools import pairwise
 
 from augment.data.entries import SPLITS
 
+# Spanish, French, German, Portuguese, Italian, Chinese; written without accents too
+LOCAL_SPLITS = {
+    "train": "entrenamiento apprentissage entraînement entrainement trainingsdaten trainingsset "
+    "trainingsbilder trainingsmenge treino treinamento addestramento 训练 训练集 訓練 訓練集",
+    "val": "validación validacion évaluation evaluation validierung validierungsdaten "
+    "validierungsset validierungsbilder validierungsmenge validação validacao validazione "
+    "验证 验证集 驗證 驗證集",
+    "test": "prueba pruebas essai essais testdaten testbilder testmenge teste testes prova "
+    "测试 测试集 測試 測試集",
+}
 MORE_SPLITS = SPLITS | {
     "trainset": "train",
     "trainval": "train",
@@ -28,6 +39,7 @@ MORE_SPLITS = SPLITS | {
     "unlabeled": "unlabelled",
     "unlabelled": "unlabelled",
     "unsup": "unlabelled",
+    **{word: split for split, words in LOCAL_SPLITS.items() for word in words.split()},
 }
 MEDIA = set("image images img imgs picture pictures photo photos jpegimages jpg png".split())
 CONTAINERS = MEDIA | set(
@@ -58,6 +70,7 @@ _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d")
 _KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
 _UID = re.compile(r"\d+(?:\.\d+){3,}")  # of DICOM
+_NUMBER = re.compile(r"[1-9]\d{3,}")  # of a patient or a year; 00042 is one of many classes
 _HEX = re.compile(r"(?=.*\d)[0-9a-f]{6,}(?:-[0-9a-f]{4,})*", re.IGNORECASE)
 _WORDNET = re.compile(r"n\d{8}")
 _MASK_NAME = re.compile(
@@ -74,6 +87,7 @@ _COUNTER = re.compile(
 
 def tokens(name: str) -> list[str]:
     """Split a name into words and numbers in lower case: "seg_train2" → seg, train, 2."""
+    name = unicodedata.normalize("NFC", name)  # macOS writes é as e and an accent
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return re.findall(r"[^\W\d_]+|\d+", spaced.lower())
 
@@ -133,6 +147,11 @@ def are_numbered(names: Collection[str]) -> bool:
     numbered = len(names) > 1 and len(shapes) == 1 and "#" in next(iter(shapes))
     grades = all(_GRADE.fullmatch(name) or _WORDNET.fullmatch(name) for name in names)
     return numbered and not grades and any(char.isalpha() for char in next(iter(shapes)))
+
+
+def are_long_numbers(names: Collection[str]) -> bool:
+    """Tell whether names are numbers such as patients or years have: 8863, 8864."""
+    return len(names) > 1 and all(_NUMBER.fullmatch(name) for name in names)
 
 
 def identity_in(stem: str) -> str:

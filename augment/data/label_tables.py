@@ -104,11 +104,26 @@ def _read_list(path: Path) -> tuple[pd.DataFrame, list[int]]:
             separator = next((each for each in ("\t", ",", ";") if each in line), None)
             rows.append([cell.strip() for cell in line.strip().split(separator)])
             lines.append(number)
+    if found := _counted(rows):
+        return pd.DataFrame(rows[2:], columns=found, dtype=str), lines[2:]
     width = max(map(len, rows), default=0)
     if any(len(row) != width for row in rows):  # file names with blanks: one cell a line
         rows = [[" ".join(row)] for row in rows]
         width = 1
     return pd.DataFrame(rows, columns=[str(n + 1) for n in range(width)], dtype=str), lines
+
+
+def _counted(rows: list[list[str]]) -> list[str]:
+    """Return the columns of a list as CelebA has it, else []: a count, names of columns, rows.
+
+    Its first column, of files, may have no name.
+    """
+    if len(rows) < 3 or rows[0] != [str(len(rows) - 2)]:
+        return []
+    names, widths = rows[1], {len(row) for row in rows[2:]}
+    if widths == {len(names) + 1}:
+        return ["image_id", *names]
+    return names if widths == {len(names)} and len(names) > 1 else []
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, list[int]]:

@@ -12,7 +12,9 @@ MIN_GROUPS = 3  # fewer are no series but two kinds of name
 MIN_NAMED = 0.9  # share of names that must tell an identity
 # the subject as public archives write it: OASIS, ADNI, BIDS, TCGA, LIDC-IDRI
 _SUBJECT = re.compile(
-    r"(OAS\d_\d{4}|\d{3}_S_\d{4}|sub-[a-z]*\d+[a-z]*|TCGA-[A-Z\d]{2}-[A-Z\d]{4}|LIDC-IDRI-\d{4})(?![a-z\d])",
+    r"(?:OAS\d_\d{4}|\d{3}_S_\d{4}|sub-[a-z]*\d+[a-z]*|TCGA-[A-Z\d]{2}-[A-Z\d]{4}|LIDC-IDRI-\d{4})(?![a-z\d])"
+    # NIH's malaria cells, C33P1thinF_IMG_…: the patient before the kind of smear
+    r"|C\d+[A-Z]{0,2}(?:P\d+)?[A-Z]?(?=_?thi(?:n|ck))",
     re.IGNORECASE,
 )
 # the two eyes, breasts or hands of one person
@@ -35,7 +37,7 @@ def groups_by_name(paths: list[str], labels: list[str]) -> list[str]:
 def _subject(stem: str) -> str:
     """Return whose picture a name says it is, or ""."""
     found = _SUBJECT.match(stem)
-    return found[1] if found else identity_in(stem)
+    return found[0] if found else identity_in(stem)
 
 
 def _series(paths: list[str], labels: list[str]) -> list[str]:

@@ -38,6 +38,12 @@ def split_pages(entries: Sequence[ImageEntry], notes: list[str]) -> list[ImageEn
     return pages
 
 
+def file_of_page(name: str) -> tuple[str, int]:
+    """Part the name that `split_pages` gives a page, or that of a file: "a.tif#2" is a.tif, 1."""
+    file, _, number = name.rpartition("#")
+    return (file, int(number) - 1) if file and number.isdecimal() else (name, 0)
+
+
 def read_channels(path: Path, target: tuple[int, int] | None) -> Picture | str:
     """Read the pages of a file as the channels of one picture; as `read_picture` else.
 

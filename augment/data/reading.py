@@ -120,6 +120,11 @@ def _decide(
             tables = []
     if not tables and found.lists and folders_tell and chosen:
         tables = found.lists
+    if not tables and not folders_tell and found.boxes:
+        raise DataError(
+            f"{root / found.boxes} holds boxes, and augment learns a class a picture: export the "
+            "set for classification (Roboflow: Folder Structure), or name a table with --labels"
+        )
     if not tables and not folders_tell and (reason := _unsaid_label(found)):
         raise DataError(reason)
     confirmed = found.is_metadata or flags.labels or flags.class_level

@@ -189,6 +189,13 @@ def _learnable_classes(
     ]
     if len(classes) < 2:
         raise DataError(f"a single class ('{classes[0]}'): at least two are needed")
+    learnt = [k for k in range(len(classes)) if n_pool[k]]
+    if official and len(learnt) == 1 and sum(map(bool, n_test)) > 1:
+        raise DataError(
+            f"the training split holds the class '{classes[learnt[0]]}' alone, as sets for finding "
+            "defects have it, so no other class can be learnt: give the path of the test split's "
+            "folder, of which a test set is then held out"
+        )
     if small and not drop_small:
         more = f"; {len(small) - 3} more classes" if len(small) > 3 else ""
         raise DataError(

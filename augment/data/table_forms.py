@@ -17,7 +17,7 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
     """Take the head line for a row where it names an image: such a table has no head."""
     names = [str(name) for name in table.frame.columns]
     if table.headless:
-        return _name_and_label(table, index)
+        return _named_columns(_name_and_label(table, index), index)
     if table.path.suffix not in (".csv", ".tsv"):
         return table
     if not any(len(index.find(name, table.folder)) == 1 for name in names if "." in name):
@@ -37,6 +37,19 @@ def _name_and_label(table: LabelTable, index: FileIndex) -> LabelTable:
         return table
     frame = pd.DataFrame(pairs, columns=["1", "2"], dtype=str)
     return LabelTable(table.path, table.folder, frame, table.lines, headless=True)
+
+
+def _named_columns(table: LabelTable, index: FileIndex) -> LabelTable:
+    """Take the first row of a list for its head where it names no image and all others do."""
+    names, frame = [], table.frame
+    if len(frame) > 1 and len(frame.columns) > 1:
+        first = index.find(frame.iloc[0, 0], table.folder)
+        rest = all(index.find(cell, table.folder) for cell in frame.iloc[1:, 0])
+        names = [cell.strip() for cell in frame.iloc[0]] if rest and not first else []
+    if not all(names) or len(set(names)) < len(frame.columns) or "." in names[0]:
+        return table  # the name of a file that is missing is no head
+    frame = frame.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
+    return LabelTable(table.path, table.folder, frame, table.lines[1:])
 
 
 def with_splits(table: LabelTable) -> LabelTable:

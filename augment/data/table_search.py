@@ -23,6 +23,7 @@ from augment.errors import DataError, MachineError, UsageError
 
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
 ROBOFLOW = "_classes.csv"  # in each split's folder
+BOXES = "_annotations."  # .coco.json, .csv and the like: Roboflow's exports for detection
 MAX_TABLE_BYTES = 100_000_000  # of a table that nobody named
 MIN_COVERED = 0.9  # share of all images that metadata.csv files of sub-folders must name
 MIN_FOUND = 0.5  # share of the rows, or of the images, that a table names to be one of the set
@@ -37,6 +38,7 @@ class FoundTables:
     is_metadata: bool = False
     notes: list[str] = field(default_factory=list)  # of tables that are not used
     unread: list[str] = field(default_factory=list)  # why tables are not read
+    boxes: str = ""  # a file of boxes, for detection
 
 
 def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTables:
@@ -113,6 +115,9 @@ def other_tables(
         if NAME_FILES.fullmatch(name.rpartition("/")[2]) and name.endswith((".txt", ".json")):
             continue
         folder = name.rpartition("/")[0]
+        if name.rpartition("/")[2].startswith(BOXES):
+            found.boxes = found.boxes or name
+            continue
         if "submission" in tokens(name):  # what a competition wants to have filled in
             found.notes.append(f"not used: {name}")
             continue

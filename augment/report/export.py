@@ -135,7 +135,7 @@ def _labelled(labelled: LabelledSet, root: Path | None) -> Iterator[ExportImage]
     for k, (pixels, label) in enumerate(_pairs(labelled.images)):
         file = labelled.files[k]
         if root:
-            pixels = original_image(root, file, len(pixels))
+            pixels = original_image(root, file, len(pixels), labelled.cell.reading.pages)
         yield ExportImage(pixels, label, "real", k, file, groups[k])
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from augment.data.datasets import DATASETS
-from augment.data.decode import read_picture
+from augment.data.decode import Picture, read_picture
+from augment.data.pages import file_of_page, read_channels
 from augment.errors import DataError
 
 
@@ -19,15 +20,23 @@ def data_folder(dataset: str) -> Path | None:
     return folder if dataset not in DATASETS and folder.is_dir() else None
 
 
-def original_image(root: Path, name: str, channels: int) -> Tensor:
+def original_image(root: Path, name: str, channels: int, pages: str | None = None) -> Tensor:
     """Read an image as a run does, but at its own size: [C, H, W] uint8.
 
+    `pages` is what --pages said of files that have several.
     Raises DataError for an image that is gone, and for one of more than 8 bits a channel: which
     grey levels a run kept of those depends on the whole set.
     """
-    read = read_picture(root / name, None)  # its size
+    file, page = file_of_page(name) if pages == "pictures" else (name, 0)
+
+    def at_size(target: tuple[int, int] | None) -> Picture | str:
+        if pages == "channels":
+            return read_channels(root / file, target)
+        return read_picture(root / file, target, page)
+
+    read = at_size(None)
     if not isinstance(read, str):
-        read = read_picture(root / name, (read.header.width, read.header.height))
+        read = at_size((read.header.width, read.header.height))
     if isinstance(read, str):
         raise DataError(f"--original-size: {root / name} cannot be read ({read})")
     assert read.decoded is not None  # a target was given
