@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from augment.data.file_index import FileIndex
-from augment.data.folder_words import MORE_SPLITS
+from augment.data.folder_words import MORE_SPLITS, tokens
 from augment.data.label_tables import LabelTable
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import UsageError, unknown
@@ -33,6 +33,7 @@ _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
 GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
 IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
+COUNTS = ("count", "id", "index", "number")  # last word of a column that tells no class
 _SAMPLE = 300  # rows that are looked at to find the column with the names of images
 
 
@@ -176,6 +177,7 @@ def _one_to_one(frame: pd.DataFrame, one: str, other: str) -> bool:
 
 def _one_hot(frame: pd.DataFrame, names: list[str]) -> list[str]:
     """List the columns that say yes or no of a class each, two at least; else none."""
+    names = [n for n in names if tokens(n)[-1:] not in ([word] for word in COUNTS)]
     binary = [n for n in names if {_number(c) for c in frame[n]} <= {"0", "1", "-1", ""}]
     binary = [n for n in binary if frame[n].nunique() > 1 or set(frame[n]) <= {"0", "0.0"}]
     return binary if len(binary) > 1 else []

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
+
+from augment.data.label_tables import LabelTable
 from augment.data.reading_flags import FOLDERS
 
 ANNOTATIONS = (".xml", ".json", ".txt", ".cls")
-MOST_ANNOTATED = 0.9  # share of the images that have a file, and of these files that agree with the folders
+MOST_ANNOTATED = (
+    0.9  # share of the images that have a file, and of these files that agree with the folders
+)
 OPENED = 50  # files that are opened
 OPENED_BYTES = 1_000_000  # of each
 _PATHS = re.compile(r"<(folder|path|filename)>.*?</\1>", re.DOTALL)
@@ -22,8 +26,22 @@ _BOXES = re.compile(r"<bndbox>|\"(?:bbox|boundingbox|shapes|points|exterior)\"\s
 _YOLO = re.compile(r"(?:\s*\d+(?:\s+[\d.e\-]+){4,}\s*(?:\n|$))+")
 
 
+def class_files(root: Path, images: list[str], others: list[str]) -> LabelTable | None:
+    """Read NAME.cls beside each image, as WebDataset has them, as a table; None without these.
+
+    Where a NAME.json lies there too, that may say more of the image.
+    """
+    stems = {os.path.splitext(name) for name in others}
+    pairs = [(image, os.path.splitext(image)[0]) for image in images]
+    if not pairs or any((s, ".cls") not in stems or (s, ".json") in stems for _, s in pairs):
+        return None
+    rows = [(image, (root / f"{stem}.cls").read_text("utf-8").strip()) for image, stem in pairs]
+    frame = pd.DataFrame(rows, columns=["file_name", "label"], dtype=str)
+    return LabelTable(root / "*.cls", "", frame, list(range(1, len(rows) + 1)))
+
+
 def annotated_images(
-    root: Path, images: Iterable[str], others: list[str], labels: dict[str, str]
+    root: Path, images: list[str], others: list[str], labels: dict[str, str]
 ) -> str:
     """Say that each image has an annotation file, unless these name the class of the folder too.
 
@@ -36,7 +54,7 @@ def annotated_images(
         if suffix.lower() in ANNOTATIONS:
             beside.setdefault(stem, []).append(other)
     pairs = [(image, file) for image in images if (file := _annotation_of(image, beside))]
-    if len(pairs) < max(2, MOST_ANNOTATED * len(list(images))):
+    if len({file for _, file in pairs}) < max(2, MOST_ANNOTATED * len(images)):
         return ""
     sample = pairs[:: max(1, len(pairs) // OPENED)]
     texts = [_text(root / file) for _, file in sample]

@@ -133,9 +133,13 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
 
 
 def _path_split(path: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the split of the first folder on a path that is named after one, and its rest."""
+    """Return the split of the first folder on a path that is named after one, and its rest.
+
+    The number of a shard is none: train-000001, val-000000.
+    """
     found = (split_word(folder) for folder in path.split("/")[:-1])
-    return next((word for word in found if word and word[0] in SPLITS.values()), None)
+    word = next((word for word in found if word and word[0] in SPLITS.values()), None)
+    return word and (word[0], tuple(w for w in word[1] if not (w.isdecimal() and len(w) > 2)))
 
 
 def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:

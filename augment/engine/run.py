@@ -131,8 +131,7 @@ def execute(
         try:
             with writing(folder):
                 if announce:
-                    notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
-                    announce(folder, len(cells), notes)
+                    announce(folder, len(cells), data.notes())
                 machine = {**environment(executor.device), **workers}
                 write_atomic(folder / "environment.json", json.dumps(machine, indent=1))
                 write_start(folder, recipe, cells, data.of)
