@@ -50,9 +50,11 @@ class Columns:
     source: str = ""  # tells synthetic images, as in an export of `augment`
 
     def unused(self, frame: pd.DataFrame) -> list[str]:
-        """List the columns without a role."""
+        """List the columns without a role; the number of the row is none."""
         roles = {self.file, self.label, self.group, self.split, self.source, *self.one_hot}
-        return [name for name in frame.columns if name not in roles and name != "1"]
+        if "1" in frame.columns and frame["1"].nunique() == len(frame):
+            roles.add("1")
+        return [name for name in frame.columns if name not in roles]
 
 
 def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Columns | None:

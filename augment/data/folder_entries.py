@@ -60,6 +60,10 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
         covered = {entry.name for entry in rows.entries} & images
         if len(covered) < 0.9 * len(images):
             continue
+        if absent := [each.rpartition(": ")[2] for each in rows.unlabelled]:
+            facts.notes.append(
+                f"{named.name} names {len(absent)} images that do not exist: {first_names(absent)}"
+            )
         facts.splits |= {e.name: e.split for e in rows.entries if e.split}
         facts.groups |= {e.name: e.group for e in rows.entries if e.group}
         if named.columns.group:

@@ -68,9 +68,9 @@ def annotated_images(
     holding = "boxes, which augment does not learn" if boxes else "its class"
     ways = f", or pass --labels {FOLDERS} if the folders tell it" if labels else ""
     return (
-        f"each image has a file like {pairs[0][1]}, which is not read and may hold {holding}: write "
-        f"the class of each image into a table with the columns file_name and label and name it "
-        f"with --labels{ways}"
+        f"each image has a file like {pairs[0][1]}, which is not read and may hold {holding}: "
+        "write the class of each image into a table with the columns file_name and label and name "
+        f"it with --labels{ways}"
     )
 
 
@@ -78,7 +78,7 @@ def _annotation_of(image: str, beside: dict[str, list[str]]) -> str:
     """Return the file of an image's name or stem, the one that lies nearest to it; or ""."""
     name = image.rpartition("/")[2]
     found = beside.get(name) or beside.get(os.path.splitext(name)[0]) or [""]
-    return max(found, key=lambda file: len(os.path.commonprefix([file, image])))
+    return max(found, key=lambda file: len(os.path.commonpath([file, image])))
 
 
 def _text(file: Path) -> str:

@@ -29,6 +29,7 @@ from augment.data.table_search import (
     other_tables,
     with_siblings,
 )
+from augment.data.test_tables import add_test_images
 from augment.errors import DataError, UsageError
 
 
@@ -111,6 +112,9 @@ def _decide(
     labels = {place.path: place.label for place in folders.places}
     folders_tell = len(set(labels.values())) > 1 and not folders.refusal
     chosen = found.is_metadata or bool(flags.labels) or "label" in flags.columns()
+    if folders_tell and not chosen and not flags.class_level:
+        add_test_images(folders, found, index)
+        labels = {place.path: place.label for place in folders.places}
     tables = chosen_tables(found) if found.tables else []
     if tables and folders_tell and not chosen:
         named = _refuse_contradiction(root, tables, labels, index)
@@ -168,10 +172,16 @@ def _refuse_contradiction(
             named_images |= set(found)
             if len(found) == 1 and found[0] in labels:
                 pairs.add((labels[found[0]], label.strip()))
+    first = tables[0]
+    column = first.columns.label or first_names(first.columns.one_hot)
+    if not pairs and named_images:
+        raise DataError(
+            f"{root}: {first.place} (column {column}) labels images outside the class folders, and "
+            f"not with their classes ({first_names(sorted(set(labels.values())))}): give both the "
+            f"same names, or pass --labels {FOLDERS} or --labels {first.place}"
+        )
     one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     if not pairs or not one_to_one:
-        first = tables[0]
-        column = first.columns.label or first_names(first.columns.one_hot)
         raise DataError(
             f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
             f"{first.place} (column {column}) tell different classes: pass --labels {FOLDERS} or "

@@ -67,9 +67,9 @@ def unread_images(listing: Listing) -> str:
     if stores := [name for name in listing.others if _STORES.search(name)]:
         return f"{root} holds no images, but {stores[0]}, which augment does not read: {_AS_FILES}"
     for name in listing.others:
-        if PurePosixPath(name).suffix.lower() in (".csv", ".tsv", ".txt"):
-            if where := _pixels_in(root / name):
-                return f"{root} holds no images, but pixels in {where} of {name}: {_AS_FILES}"
+        is_table = PurePosixPath(name).suffix.lower() in (".csv", ".tsv", ".txt")
+        if is_table and (where := _pixels_in(root / name)):
+            return f"{root} holds no images, but pixels in {where} of {name}: {_AS_FILES}"
     return ""
 
 

@@ -176,5 +176,19 @@ def _note_rest(layout: SetLayout, tables: list[NamedTable], index: FileIndex, ro
     unused = Counter(name for each in tables for name in each.columns.unused(each.table.frame))
     if unused:
         layout.notes.append(f"columns not used: {', '.join(list(unused)[:8])}")
+    if not any(entry.group for entry in layout.entries) and (whose := _repeating(tables[0])):
+        layout.notes.append(
+            f"the column {whose} has one value for several images: pass --group-column {whose} if "
+            "it tells whose they are"
+        )
     if rows.synthetic:
         layout.notes.append(f"{rows.synthetic} synthetic images are learnt from and never held out")
+
+
+def _repeating(named: NamedTable) -> str:
+    """Return the first unused column whose values stand for a few images each, as persons do."""
+    frame = named.table.frame
+    for name in named.columns.unused(frame):
+        if len(frame) / 10 <= frame[name].nunique() <= len(frame) / 1.5:
+            return name
+    return ""
