@@ -54,3 +54,18 @@ def test_many_files_are_read_in_processes(monkeypatch):
     assert len(pids) == 2
     assert os.getpid() not in pids
     assert map_files(lambda _: os.getpid(), range(9)) == [os.getpid()] * 9
+
+
+def test_a_process_that_cannot_be_started_is_told(monkeypatch):
+    def refuse():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(MachineError, match="no process can be started"):
+        map_in_forks(str, range(9), 2)
+
+
+def test_a_pipe_that_may_not_be_large_is_small(monkeypatch):
+    monkeypatch.setattr(forked, "PIPE_BYTES", 2**30)
+    large = [bytes(10_000)] * 500
+    assert map_in_forks(lambda a: a, large, 2) == large

@@ -29,10 +29,12 @@ def check_command(
 
     Example: augment check ./images
     """
+    gc.disable()  # imports make no garbage, and to look for some takes as long as to read folders
     from augment.data.check import inspect
     from augment.experiment.validation import make_recipe
 
-    gc.freeze()  # the imports are no garbage: to look at them takes as long as to read the folders
+    gc.freeze()
+    gc.enable()
     recipe = make_recipe(size=size, **settings)
     found = inspect(dataset, size=recipe.size, data_dir=data_dir, reading=recipe.reading())
     if as_json:

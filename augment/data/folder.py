@@ -1,6 +1,6 @@
 """A user's own images: class folders, or tables beside images. Nothing there is changed.
 
-`read_folder(path, size)` understands the layout (`reading`), decodes the images in threads and
+`read_folder(path, size)` understands the layout (`reading`), decodes the images in parallel and
 returns a RawDataset. Whatever is left out is counted in its notes.
 """
 

@@ -1,8 +1,7 @@
-"""Map a function over many files in processes: what Python does of a decoder's work runs at once.
+"""Map a function over many files in forked processes: decoders then do not wait for Python's lock.
 
-The processes are forks, so that they need no start of their own and inherit the function. They
-call decoders alone, no threaded mathematics, and end with their parent: who writes to a pipe that
-nobody reads is ended by the system.
+A fork needs no time to start and inherits the function. It calls decoders alone, no threaded
+mathematics, and ends with its parent: the system ends whoever writes to a pipe without reader.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NoReturn
 
 from augment.data.threads import FILES_PER_CHUNK, map_in_threads
@@ -49,7 +48,12 @@ def map_in_forks(function: Callable[[Any], Any], items: Sequence[Any], n: int) -
     ]
     found: list[Any] = []
     with contextlib.ExitStack() as started:
-        pipes = [started.enter_context(_fork(function, chunks[k::n])) for k in range(n)]
+        try:
+            pipes = [started.enter_context(_fork(function, chunks[k::n])) for k in range(n)]
+        except OSError as error:
+            raise MachineError(
+                f"no process can be started to read images ({error.strerror}): end other programs"
+            ) from None
         for k in range(len(chunks)):
             try:
                 results = pickle.load(pipes[k % n])  # what our own fork wrote
@@ -68,20 +72,28 @@ def map_in_forks(function: Callable[[Any], Any], items: Sequence[Any], n: int) -
 def _fork(function: Callable[[Any], Any], chunks: Sequence[Sequence[Any]]) -> Iterator[BinaryIO]:
     """Start a process that writes the results of each chunk; kill it where it is not done."""
     reads, writes = os.pipe()
-    process = os.fork()
-    if not process:
-        _write_results(function, chunks, writes)
-    os.close(writes)
-    try:
-        with open(reads, "rb") as pipe:
+    with open(reads, "rb") as pipe, open(writes, "wb") as file:
+        # until the process has handlers of its own, a signal would do in it what the parent's do
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            process = os.fork()
+            if not process:
+                _write_results(function, chunks, file, unblocked)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        file.close()
+        try:
             yield pipe
-    finally:
-        os.kill(process, signal.SIGKILL)  # still ours, if ended: it has not been waited for
-        os.waitpid(process, 0)
+        finally:
+            os.kill(process, signal.SIGKILL)  # still ours, if ended: it has not been waited for
+            os.waitpid(process, 0)
 
 
 def _write_results(
-    function: Callable[[Any], Any], chunks: Sequence[Sequence[Any]], pipe: int
+    function: Callable[[Any], Any],
+    chunks: Sequence[Sequence[Any]],
+    pipe: BinaryIO,
+    unblocked: Iterable[int],
 ) -> NoReturn:
     """Do the work of a forked process, and end it without what its parent does at its end."""
     import fcntl
@@ -92,14 +104,15 @@ def _write_results(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends it
         for number in (signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        with open(pipe, "wb") as file:
-            for chunk in chunks:
-                try:
-                    results: Any = list(map(function, chunk))
-                except Exception as error:
-                    results = error
-                pickle.dump(results, file, pickle.HIGHEST_PROTOCOL)
-                file.flush()
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        with contextlib.suppress(OSError):  # more than a user may have: results wait more often
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        for chunk in chunks:
+            try:
+                results: Any = list(map(function, chunk))
+            except Exception as error:
+                results = error
+            pickle.dump(results, pipe, pickle.HIGHEST_PROTOCOL)
+            pipe.flush()
     finally:
         os._exit(0)
