@@ -124,8 +124,8 @@ def folder_entries(
     layout.classes |= _empty_classes(listing, folders, left_out)
     left_out["files that are no images"] += _files_in_classes(listing, folders, layout.classes)
     if not how and not any(groups):
-        paths, labels = [e.name for e in entries], [e.label for e in entries]
-        layout.notes += filter(None, [series_note(paths, labels)])
+        columns = zip(*((e.name, e.label, e.split) for e in entries), strict=True)
+        layout.notes += filter(None, [series_note(*map(list, columns))] if entries else [])
     splits = sorted({place.split for place in places} - {""})
     parts = [f"{len(layout.classes)} classes from {folders.levels or 'the folders'}"]
     parts += [f"below {folders.base.rstrip('/')}"] if folders.base else []
@@ -170,7 +170,7 @@ def _groups(places: list[Place], facts: FolderFacts, flags: ReadingFlags) -> tup
     if flags.group_by == "none":
         return [""] * len(paths), ""
     if flags.group_by == "name":
-        return groups_by_name(paths, labels), "groups from names"
+        return groups_by_name(paths, labels)
     found = recordings([place.group for place in places])
     if flags.group_by == "folder":
         parents = [path.rpartition("/")[0] for path in paths]

@@ -152,7 +152,7 @@ def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:
     if column and not flags.group_by:
         return f"groups from column {column}" if any(entry.group for entry in entries) else ""
     if flags.group_by == "name":
-        groups, how = groups_by_name(paths, labels), "groups from names"
+        groups, how = groups_by_name(paths, labels)
     elif flags.group_by == "folder":
         groups, how = [path.rpartition("/")[0] for path in paths], "groups from folders"
     elif groups := groups_by_patient_folder(paths):
@@ -160,7 +160,8 @@ def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:
     elif groups := clear_groups(paths, labels):
         how = f"groups from names like {paths[0].rpartition('/')[2]}"
     else:
-        layout.notes += filter(None, [series_note(paths, labels)])
+        splits = [entry.split for entry in entries]
+        layout.notes += filter(None, [series_note(paths, labels, splits)])
         return ""
     layout.entries = [replace(e, group=g) for e, g in zip(entries, groups, strict=True)]
     return how
