@@ -140,12 +140,18 @@ def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
 
 
 def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> str:
-    """Find the column whose cells are words for splits; `strict`: the one called split is it."""
+    """Find the column whose cells are words for splits; `strict`: the one called split is it.
+
+    Of another name it must have both train and test, in any language that folders may have.
+    """
     for name in names:
         if name.lower() == "split" and strict:
             return name
         cells = {cell.strip().lower() for cell in frame[name]}
-        if plain_name(name) in SPLIT_NAMES and cells - {""} and cells <= MORE_SPLITS.keys() | {""}:
+        if not cells - {""} or not cells <= MORE_SPLITS.keys() | {""}:
+            continue
+        given = {MORE_SPLITS[cell] for cell in cells - {""}}
+        if plain_name(name) in SPLIT_NAMES or {"train", "test"} <= given:
             return name
     return ""
 

@@ -189,7 +189,9 @@ def _note_rest(layout: SetLayout, tables: list[NamedTable], index: FileIndex, ro
 def _repeating(named: NamedTable) -> str:
     """Return the first unused column whose values stand for a few images each, as persons do."""
     frame = named.table.frame
+    n_classes = frame[named.columns.label].nunique() if named.columns.label else 0
     for name in named.columns.unused(frame):
-        if len(frame) / 10 <= frame[name].nunique() <= len(frame) / 1.5:
+        n_values = frame[name].nunique()
+        if max(2 * n_classes, len(frame) / 10) <= n_values <= len(frame) / 1.5:
             return name
     return ""
