@@ -51,7 +51,8 @@ def show_plan(estimate: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(estimate))
         return
-    rows = [[k.replace("_", " "), plain(v)] for k, v in estimate.items() if k != "cells"]
+    shown = {key: value for key, value in estimate.items() if key != "cells" and value != []}
+    rows = [[k.replace("_", " "), plain(v)] for k, v in shown.items()]
     show_rows("plan", rows)
     show_rows("cells", [[c] for c in estimate["cells"]])
 

@@ -66,11 +66,11 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
         return None
     if all(isinstance(found.get(key), list) for key in ("images", "annotations", "categories")):
         return _coco(found)
-    if isinstance(found.get("labels"), dict) and isinstance(found.get("classes"), list):
-        names = found["classes"]  # FiftyOne
+    names = found.get("classes") or []  # FiftyOne, which may write null
+    if isinstance(found.get("labels"), dict) and "classes" in found and isinstance(names, list):
         return [
-            {"file_name": key, "label": names[k] if isinstance(k, int) and k < len(names) else k}
-            for key, k in found["labels"].items()
+            {"file_name": key, "label": _fiftyone_label(value, names)}
+            for key, value in found["labels"].items()
         ]
     if found and all(isinstance(value, (str, int)) for value in found.values()):
         return [{"file_name": key, "label": value} for key, value in found.items()]
@@ -79,6 +79,13 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
         if len(sizes) == 1:
             return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
     return None
+
+
+def _fiftyone_label(value: Any, names: list[Any]) -> Any:
+    """Return the label of FiftyOne's entry: the number of a class, its name, or a dict with it."""
+    if isinstance(value, dict):
+        return value.get("label")
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _coco(found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -49,16 +49,7 @@ def inspect(
                 "warnings": [*dict.fromkeys(notes)],
                 "problems": [*dict.fromkeys([*problems, str(second)])],
             }
-    warnings = [note for note in data.notes if note != data.layout]
-    if n_repeats := _count_repeats(data.pool):
-        warnings.append(f"{n_repeats} images of the pool repeat another one of it, pixel by pixel")
-    counts = dict(zip(data.pool.classes, data.pool.counts().tolist(), strict=True))
-    few = [f"{label} ({n})" for label, n in counts.items() if n < FEW_IMAGES]
-    if few:
-        listed = ", ".join(few[:MAX_CLASSES_LISTED])
-        warnings.append(f"fewer than {FEW_IMAGES} images to learn from: {listed}")
-    if data.skewed:
-        warnings.append("classes are imbalanced: tables lead with balanced accuracy")
+    counts = _counts(data)
     return {
         "dataset": name,
         **({"layout": data.layout} if data.layout else {}),
@@ -70,10 +61,29 @@ def inspect(
         "pool_by_class": counts,
         "classic_transforms": data.classic,
         "unreadable": [f"{file}: {reason}" for file, reason in data.bad],
-        "warnings": warnings,
+        "warnings": [note for note in findings(data) if note != data.layout],
         "problems": problems,
         "sha": data.sha,
     }
+
+
+def findings(data: Dataset) -> list[str]:
+    """List what is to be known before a run: how the set was read, and what is odd about it."""
+    found = list(data.notes)
+    if n_repeats := _count_repeats(data.pool):
+        found.append(f"{n_repeats} images of the pool repeat another one of it, pixel by pixel")
+    few = [f"{label} ({n})" for label, n in _counts(data).items() if n < FEW_IMAGES]
+    if few:
+        listed = ", ".join(few[:MAX_CLASSES_LISTED])
+        found.append(f"fewer than {FEW_IMAGES} images to learn from: {listed}")
+    if data.skewed:
+        found.append("classes are imbalanced: tables lead with balanced accuracy")
+    return found
+
+
+def _counts(data: Dataset) -> dict[str, int]:
+    """Count the images of each class in the pool."""
+    return dict(zip(data.pool.classes, data.pool.counts().tolist(), strict=True))
 
 
 def _is_own(name: str) -> bool:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from augment.data.class_words import class_words
 from augment.data.entries import LeftOut, Place
 from augment.data.folder_levels import Reading, grouped_by_folder, without_common_folders
-from augment.data.folder_words import is_no_class, splits_among
+from augment.data.folder_words import is_identity, is_no_class, splits_among
 from augment.data.raw import first_names
 
 UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
+MOST_PARTS = 4  # of a set
 OUTSIDE = "images outside class folders"
 
 
 def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
     """Take the folder at this level of each path for the class, and what is named so for a split.
 
-    A level whose folders are named after splits or masks is refused.
+    Of study1_positive and study2_positive the class is the word. Folders of patients above the
+    classes are groups. A level whose folders are named after splits or masks is refused.
     """
     inside = _class_images(places, level)
     kept = set(inside)
@@ -27,6 +30,7 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
         return [], "", refusal
     splits = [splits_among(each) for each in names]
     has_classes = any(name.lower() not in UNLABELLED for name in _names_at(inside, level))
+    words = class_words(names[level - 1]) if inside else {}
     found = []
     for place in inside:
         others = [(n, d) for n, d in enumerate(place.dirs, 1) if n != level]
@@ -36,9 +40,36 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
             left_out["unlabelled images"].append(place.path)
             continue
         rest = [d for n, d in others if n > level and d not in splits[n - 1]]
+        label = words.get(label, label)
         found.append(place._replace(label=label, split=split, dirs=tuple(rest)))
+    patients = [n for n in range(1, level) if _are_patients(names[n - 1])]
+    whose = (patients or [level])[0] if patients or words else 0
     found = grouped_by_folder(without_common_folders(found))
-    return found, f"the folders of level {level}", ""
+    if whose:
+        above = {place.path: place.dirs[whose - 1] for place in inside}
+        found = [place._replace(group=above[place.path]) for place in found]
+    what = f"the words {first_names(sorted(set(words.values())))} of " if words else ""
+    apart = "" if any(splits) else _containers_above(inside, names, level)
+    return found, f"{what}the folders of level {level}{apart}", ""
+
+
+def _are_patients(names: set[str]) -> bool:
+    """Tell whether folders are named after whose pictures they hold."""
+    return len(names) > 1 and all(map(is_identity, names))
+
+
+def _containers_above(places: list[Place], names: list[set[str]], level: int) -> str:
+    """Say which folders above the classes hold the same classes each: one may be a test part."""
+    for n in range(1, level):
+        own = names[n - 1]
+        below = [{p.dirs[level - 1] for p in places if p.dirs[n - 1] == name} for name in own]
+        shared = set.intersection(*below) if below else set()
+        if 1 < len(own) <= MOST_PARTS and len(shared) > 1 and not _are_patients(own):
+            return (
+                f" (those of {first_names(sorted(own))} together: a test part among these must be "
+                "called test)"
+            )
+    return ""
 
 
 def _class_images(places: list[Place], level: int) -> list[Place]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from augment.data.file_index import FileIndex
-from augment.data.folder_words import MORE_SPLITS
+from augment.data.folder_words import MORE_SPLITS, tokens
 from augment.data.label_tables import LabelTable
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import UsageError, unknown
@@ -33,6 +33,7 @@ _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
 GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
 IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
+COUNTS = ("count", "id", "index", "number")  # last word of a column that tells no class
 _SAMPLE = 300  # rows that are looked at to find the column with the names of images
 
 
@@ -49,9 +50,11 @@ class Columns:
     source: str = ""  # tells synthetic images, as in an export of `augment`
 
     def unused(self, frame: pd.DataFrame) -> list[str]:
-        """List the columns without a role."""
+        """List the columns without a role; the number of the row is none."""
         roles = {self.file, self.label, self.group, self.split, self.source, *self.one_hot}
-        return [name for name in frame.columns if name not in roles and name != "1"]
+        if "1" in frame.columns and frame["1"].nunique() == len(frame):
+            roles.add("1")
+        return [name for name in frame.columns if name not in roles]
 
 
 def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Columns | None:
@@ -137,12 +140,18 @@ def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
 
 
 def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> str:
-    """Find the column whose cells are words for splits; `strict`: the one called split is it."""
+    """Find the column whose cells are words for splits; `strict`: the one called split is it.
+
+    Of another name it must have both train and test, in any language that folders may have.
+    """
     for name in names:
         if name.lower() == "split" and strict:
             return name
         cells = {cell.strip().lower() for cell in frame[name]}
-        if plain_name(name) in SPLIT_NAMES and cells - {""} and cells <= MORE_SPLITS.keys() | {""}:
+        if not cells - {""} or not cells <= MORE_SPLITS.keys() | {""}:
+            continue
+        given = {MORE_SPLITS[cell] for cell in cells - {""}}
+        if plain_name(name) in SPLIT_NAMES or {"train", "test"} <= given:
             return name
     return ""
 
@@ -176,6 +185,7 @@ def _one_to_one(frame: pd.DataFrame, one: str, other: str) -> bool:
 
 def _one_hot(frame: pd.DataFrame, names: list[str]) -> list[str]:
     """List the columns that say yes or no of a class each, two at least; else none."""
+    names = [n for n in names if tokens(n)[-1:] not in ([word] for word in COUNTS)]
     binary = [n for n in names if {_number(c) for c in frame[n]} <= {"0", "1", "-1", ""}]
     binary = [n for n in binary if frame[n].nunique() > 1 or set(frame[n]) <= {"0", "0.0"}]
     return binary if len(binary) > 1 else []

@@ -8,11 +8,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 
 import numpy as np
 import torch
 
+from augment.data.folder_words import is_version_folder
 from augment.data.near_duplicates import TooManyImages, copy_pairs
 from augment.data.raw import RawDataset, first_names
 from augment.data.subset import linked_units
@@ -28,15 +29,9 @@ _WORD = (
     r"saturation|colou?r|jitter|(?:final[_\-])?masked|segmented|gr[ae]y(?:scale)?|transposed?|elastic|distort(?:ed)?|resized?|thumb(?:nail)?|copy)"
     r"(?:[_\-]?(?:\d+|lr|ud|h|v|x|y|horizontal(?:ly)?|vertical(?:ly)?|deg))*"
 )
-# folders of versions of the same files: Original/CLASS/1.jpg beside Augmented/CLASS/1_02.jpg
-_VERSIONS = re.compile(
-    r"(?:(?:raw|orig|originals?|colou?r|gr[ae]y(?:scale)?|segmented|masked|cropped|resized|enhanced|"
-    r"processed|preprocessed|aug|augmented|augmentation)"
-    r"(?:[ _\-]?(?:images?|imgs?|data|dataset|set|version))?)",
-    re.IGNORECASE,
-)
 # Keras: the name of the image as prefix, the number in the batch, a random number
 _KERAS = re.compile(r"aug(?:mented)?[ _\-]+(.+)_\d+_\d+", re.IGNORECASE)
+_INNER = re.compile(r"(.+)[._](?:jpe?g|png|bmp|tiff?|gif|webp)(?=[ _.\-])", re.IGNORECASE)
 _ADDITIONS = (
     re.compile(rf"[ _.\-]+\(?{_WORD}\)?(?: \(\d+\))?$", re.IGNORECASE),
     re.compile(rf"^{_WORD}[ _.\-]+", re.IGNORECASE),
@@ -118,7 +113,8 @@ def _links_by_name(files: Sequence[str], labels: Sequence[int]) -> np.ndarray:
         stems[folders[folder]][stem].add(folder)
     for i, (folder, stem) in enumerate(named):
         key = folders[folder]
-        sources[key, _counted_source(_source(stem), folder, stems[key])].append(i)
+        source = _inner_name(stem, stems[key]) or _source(stem)
+        sources[key, _counted_source(source, folder, stems[key])].append(i)
     n_files = Counter(folders[folder] for folder, _ in named)
     links = [
         (same[0], i)
@@ -134,13 +130,25 @@ def _links_by_name(files: Sequence[str], labels: Sequence[int]) -> np.ndarray:
 
 def _without_version(folder: str) -> str:
     """Take the names of versions out of a folder's path."""
-    return "/".join(each for each in folder.split("/") if not _VERSIONS.fullmatch(each))
+    return "/".join(each for each in folder.split("/") if not is_version_folder(each))
 
 
 def _counted_source(stem: str, folder: str, stems: dict[str, set[str]]) -> str:
     """Strip the counter of a copy, 1_02, where another version of its folder holds the image, 1."""
     shorter = re.sub(r"[_\-]\d+$", "", stem)
     return shorter if stems.get(shorter, set()) - {folder} else stem
+
+
+def _inner_name(stem: str, stems: Container[str]) -> str:
+    """Return the image whose whole name, suffix and all, stands in a name; or "".
+
+    A tool may have put something before it: cat_original_M1.jpg_01b0dcb3.
+    """
+    found = _INNER.match(stem)
+    inner = found[1] if found else ""
+    while inner and inner not in stems:
+        inner = re.sub(r"^[^ _.\-]*[ _.\-]?", "", inner, count=1)
+    return inner
 
 
 def _source(stem: str) -> str:

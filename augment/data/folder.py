@@ -7,7 +7,9 @@ returns a RawDataset. Whatever is left out is counted in its notes.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
+from augment.data.class_level import OUTSIDE
 from augment.data.decode import SUFFIXES
 from augment.data.entries import ImageEntry, SetLayout
 from augment.data.label_values import class_order
@@ -15,7 +17,13 @@ from augment.data.pages import split_pages
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
 from augment.data.reading import left_out_notes, read_layout
 from augment.data.reading_flags import ReadingFlags
-from augment.data.stacking import conversion_notes, decode_all, one_channel_if_grey, stack_images
+from augment.data.stacking import (
+    conversion_notes,
+    decode_all,
+    note_blank,
+    one_channel_if_grey,
+    stack_images,
+)
 from augment.errors import DataError
 
 NO_FLAGS = ReadingFlags()
@@ -37,10 +45,7 @@ def read_folder(
         if layout.missing and not skip_bad:
             _refuse_missing(layout)
         if not layout.entries:
-            raise DataError(
-                f"{path} holds no images ({' '.join(SUFFIXES)}): expected one folder a class, "
-                f"or a metadata.csv{''.join(f'; {note}' for note in notes)}"
-            )
+            _refuse_empty(path, layout, notes)
         # a name of other bytes reaches Python with lone surrogates, and no file can hold these
         for name in [*layout.classes, *(entry.name for entry in layout.entries)]:
             if not _is_text(name):
@@ -55,6 +60,21 @@ def read_folder(
         names = [name for name, _ in layout.missing]
         raw.notes.append(f"left out images that do not exist ({len(names)}): {first_names(names)}")
     return raw
+
+
+def _refuse_empty(path: Path, layout: SetLayout, notes: list[str]) -> NoReturn:
+    """Raise DataError for a folder of which no image gets a class."""
+    said = "".join(f"; {note}" for note in notes)
+    if layout.left_out[OUTSIDE] and layout.sentence:  # no table that was read
+        raise DataError(
+            f"{path} has its images outside class folders, and a class in their names is not read: "
+            f"put each into a folder of its class, or write a metadata.csv with the columns "
+            f"file_name and label{said}"
+        )
+    raise DataError(
+        f"{path} holds no images ({' '.join(SUFFIXES)}): expected one folder a class, "
+        f"or a metadata.csv{said}"
+    )
 
 
 def _refuse_missing(layout: SetLayout) -> None:
@@ -98,6 +118,7 @@ def _read_entries(
         raise DataError(f"none of {len(bad)} images could be read, the first: {' '.join(bad[0])}")
     images = stack_images([pixels for _, pixels in readable], notes)
     good_headers = [header for header in headers if not isinstance(header, str)]
+    note_blank(images, good_headers, [entry.name for entry, _ in readable], notes)
     notes += conversion_notes(
         good_headers, "RGB" if images.shape[1] == 3 else "L", target, pages=pages
     )

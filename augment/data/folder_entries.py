@@ -60,6 +60,10 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
         covered = {entry.name for entry in rows.entries} & images
         if len(covered) < 0.9 * len(images):
             continue
+        if absent := [each.rpartition(": ")[2] for each in rows.unlabelled]:
+            facts.notes.append(
+                f"{named.name} names {len(absent)} images that do not exist: {first_names(absent)}"
+            )
         facts.splits |= {e.name: e.split for e in rows.entries if e.split}
         facts.groups |= {e.name: e.group for e in rows.entries if e.group}
         if named.columns.group:
@@ -120,8 +124,8 @@ def folder_entries(
     layout.classes |= _empty_classes(listing, folders, left_out)
     left_out["files that are no images"] += _files_in_classes(listing, folders, layout.classes)
     if not how and not any(groups):
-        paths, labels = [e.name for e in entries], [e.label for e in entries]
-        layout.notes += filter(None, [series_note(paths, labels)])
+        columns = zip(*((e.name, e.label, e.split) for e in entries), strict=True)
+        layout.notes += filter(None, [series_note(*map(list, columns))] if entries else [])
     splits = sorted({place.split for place in places} - {""})
     parts = [f"{len(layout.classes)} classes from {folders.levels or 'the folders'}"]
     parts += [f"below {folders.base.rstrip('/')}"] if folders.base else []
@@ -166,7 +170,7 @@ def _groups(places: list[Place], facts: FolderFacts, flags: ReadingFlags) -> tup
     if flags.group_by == "none":
         return [""] * len(paths), ""
     if flags.group_by == "name":
-        return groups_by_name(paths, labels), "groups from names"
+        return groups_by_name(paths, labels)
     found = recordings([place.group for place in places])
     if flags.group_by == "folder":
         parents = [path.rpartition("/")[0] for path in paths]

@@ -11,6 +11,7 @@ from collections import defaultdict
 
 from augment.data.entries import SPLITS, Place
 from augment.data.folder_refusals import (
+    classes_in_words,
     splits_in_each,
     splits_in_some,
     two_readings,
@@ -21,6 +22,7 @@ from augment.data.folder_words import (
     are_containers,
     is_identity,
     is_media_folder,
+    is_version_folder,
     kind_of,
     tokens,
 )
@@ -43,6 +45,8 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
             children[place.dirs[0]].add(place.dirs[1])
     if not tops:
         return [], "", ""
+    if refusal := classes_in_words(places, tops):
+        return [], "", refusal
     if direct:
         return _direct_classes(places, tops, direct, children)
     lower = set().union(*children.values())
@@ -130,6 +134,9 @@ def _two_levels(
         return grouped_by_folder(upper), "the folders", ""
     if len(lower) == 1:  # CLASS/SOB/…, the same for all
         return read_levels([p._replace(dirs=(p.dirs[0], *p.dirs[2:])) for p in places], flags)
+    if upper_kind != "ids" and all(map(is_version_folder, lower)):
+        what = f"the folders, {first_names(sorted(lower))} below them as versions of their images"
+        return grouped_by_folder(upper), what, ""
     if not crossed and all(len(names) == 1 for names in children.values()):
         return (
             grouped_by_folder([place.below() for place in upper]),
@@ -185,9 +192,11 @@ def without_common_folders(places: list[Place]) -> list[Place]:
 def grouped_by_folder(places: list[Place], *, joined: bool = False) -> list[Place]:
     """Take the folders below the class for groups.
 
-    Of several levels the first that tells identities counts. `joined`: one name below two classes
+    Of several levels the first that tells identities counts; versions of the same images, such as
+    CLASS/output, are none. `joined`: one name below two classes
     is one group, as a person may be seen doing two things.
     """
+    places = [p._replace(dirs=tuple(d for d in p.dirs if not is_version_folder(d))) for p in places]
     level = 1
     deep = [place.dirs for place in places if len(place.dirs) > 1]
     for n in range(max(map(len, deep), default=0), 0, -1):

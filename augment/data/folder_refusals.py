@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
+from augment.data.class_words import class_words
 from augment.data.entries import Place
 from augment.data.folder_words import (
     are_containers,
@@ -31,6 +32,25 @@ def two_readings(places: list[Place], upper: Collection[str], lower: Collection[
         f"below them, {first_names(sorted(lower))}: pass --class-level {numbers}, or give the path "
         "of the folder that holds them"
     )
+
+
+def classes_in_words(places: list[Place], tops: Collection[str]) -> str:
+    """Say that numbered folders have words for classes, on other classes' paths too; or ""."""
+    for n in range(max((len(place.dirs) for place in places), default=0)):
+        names = {place.dirs[n] for place in places if len(place.dirs) > n}
+        words = class_words(names)
+        above = {(place.dirs[0], words.get(place.dirs[n])) for place in places if place.dirs[n:]}
+        if not words or (n and len(above) <= len(tops)):  # each class has its own word
+            continue
+        level = _level_of(places, names)
+        found = first_names(sorted(set(words.values())))
+        first = _level_of(places, tops)
+        other = f"{first} for the classes {first_names(sorted(tops))}, " if n and first else ""
+        return (
+            f"the folders {first_names(sorted(names))} have a word each that can be the class "
+            f"({found}): pass --class-level {other}{level} for these words"
+        )
+    return ""
 
 
 def unsure_classes(places: list[Place], tops: list[str]) -> str:

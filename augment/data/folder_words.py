@@ -50,7 +50,7 @@ MASKS = set(
     "mask masks groundtruth gt segmentation segmentations annotation annotations "
     "segmentationclass segmentationobject heatmap heatmaps".split()
 )
-# whose picture it is, else of what recording
+# whose picture it is, else of what recording; slides and trees are none
 PERSONS = (
     "patient|pat|subject|subj|case|person|participant|lesion|specimen|donor|mouse|rat|animal|"
     "volunteer|individual|client|slide|tree"
@@ -62,10 +62,19 @@ PLACES = (  # of folders alone
 )
 _IDENTITY_TOKENS = [
     re.compile(
-        rf"(?:^|[^a-z])({words})[ _-]?(?:id|no|nr)?[ _-]?(\d+[a-z]?|[a-z])(?![a-z])", re.IGNORECASE
+        rf"(?:^|[^a-z])({words})(?!s(?![a-z\d]))[ _-]?(?:id|no|nr)?[ _-]?"
+        r"(\d+[a-z]?|[a-z])(?![a-z])",
+        re.IGNORECASE,
     )
     for words in (PERSONS, RECORDINGS, PLACES)
 ]
+# of the same files: Original/CLASS/1.jpg beside Augmented/CLASS/1_02.jpg, CLASS/thumbs/
+_VERSIONS = re.compile(
+    r"(?:(?:raw|orig|originals?|colou?r|gr[ae]y(?:scale)?|segmented|masked|cropped|resized|enhanced|"
+    r"processed|preprocessed|aug|augmented|augmentations?|outputs?|thumbs?|thumbnails?|previews?)"
+    r"(?:[ _\-]?(?:images?|imgs?|data|dataset|set|version))?)",
+    re.IGNORECASE,
+)
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d")
 _KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
@@ -186,6 +195,11 @@ def is_label_folder(name: str) -> bool:
 def is_media_folder(name: str) -> bool:
     """Tell whether a folder is named after pictures alone."""
     return name.lower() in MEDIA
+
+
+def is_version_folder(name: str) -> bool:
+    """Tell whether a folder is named after what was done to the pictures in it."""
+    return _VERSIONS.fullmatch(name) is not None
 
 
 def is_no_class(name: str) -> bool:

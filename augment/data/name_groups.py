@@ -6,58 +6,82 @@ import re
 from collections import Counter, defaultdict
 
 from augment.data.folder_words import identity_in, is_identity, series_key
+from augment.data.name_tokens import MIN_GROUPS, apart, keys_by_words
 from augment.data.raw import first_names
+from augment.errors import UsageError
 
-MIN_GROUPS = 3  # fewer are no series but two kinds of name
+MIN_INSIDE = 0.8  # share of the images that stand in a series of several
 MIN_NAMED = 0.9  # share of names that must tell an identity
 # the subject as public archives write it: OASIS, ADNI, BIDS, TCGA, LIDC-IDRI
 _SUBJECT = re.compile(
-    r"(?:OAS\d_\d{4}|\d{3}_S_\d{4}|sub-[a-z]*\d+[a-z]*|TCGA-[A-Z\d]{2}-[A-Z\d]{4}|LIDC-IDRI-\d{4})(?![a-z\d])"
+    r"(?<![a-z\d])(?:OAS\d_\d{4}|\d{3}_S_\d{4}|sub-[a-z]*\d+[a-z]*|TCGA-[A-Z\d]{2}-[A-Z\d]{4}|LIDC-IDRI-\d{4})(?![a-z\d])"
     # NIH's malaria cells, C33P1thinF_IMG_…: the patient before the kind of smear
-    r"|C\d+[A-Z]{0,2}(?:P\d+)?[A-Z]?(?=_?thi(?:n|ck))",
+    r"|^C\d+[A-Z]{0,2}(?:P\d+)?[A-Z]?(?=_?thi(?:n|ck))",
     re.IGNORECASE,
 )
 # the two eyes, breasts or hands of one person
-_SIDED = re.compile(r"(.*\d.*?)[ _.-]+(?:left|right|l|r|od|os)", re.IGNORECASE)
+_SIDED = re.compile(r"(.*\d.*?)[ _.-]+(?:left|right|l|r|od|os)(?:[ _.-]+\d+)*", re.IGNORECASE)
 _CLIP = re.compile(r"(.+_g\d+)_c\d+", re.IGNORECASE)  # UCF: clips that were cut from a recording
 
 
 def stem_of(path: str) -> str:
-    """Return a file's name without folders and suffix."""
-    return path.rpartition("/")[2].rpartition(".")[0]
+    """Return a file's name without folders and suffix, nor the hash of Roboflow's versions."""
+    return path.rpartition("/")[2].rpartition(".")[0].partition(".rf.")[0]
 
 
-def groups_by_name(paths: list[str], labels: list[str]) -> list[str]:
-    """Group files whose names are equal up to a counter or a side, or tell one identity."""
-    known = [_subject(stem_of(path)) for path in paths]
-    series = _series(paths, labels)
-    return [subject or key for subject, key in zip(known, series, strict=True)]
+def groups_by_name(paths: list[str], labels: list[str]) -> tuple[list[str], str]:
+    """Group files by the identity in their names or by the words that they share; and say how.
+
+    Raises UsageError where no two names share one.
+    """
+    told = _named(paths, labels)
+    stems = [stem_of(path) for path in paths]
+    known = set(told)
+    # p01.png is of p01_2.png's group; 7.png is of none
+    own = [s if s in known and not s.isdecimal() else p for s, p in zip(stems, paths, strict=True)]
+    groups = [key or alone for key, alone in zip(told, own, strict=True)]
+    sizes = Counter(groups).values()
+    if max(sizes, default=0) < 2:
+        example = first_names([path.rpartition("/")[2] for path in paths])
+        raise UsageError(
+            f"--group-by name: no two names tell the same patient, part or recording ({example}): "
+            "write the group of each image into a column of a table, or pass --group-by folder"
+        )
+    largest = max(Counter(groups).items(), key=lambda item: item[1])[0]
+    of = paths[groups.index(largest)].rpartition("/")[2]
+    between = f"{min(sizes)} to {max(sizes)}" if min(sizes) < max(sizes) else f"{max(sizes)}"
+    how = f"groups from names ({len(sizes)} of {between} images, such as {largest} of {of})"
+    return groups, how
+
+
+def _named(paths: list[str], labels: list[str]) -> list[str]:
+    """Return what each name shares with others of a group, "" for nothing."""
+    stems = [stem_of(path) for path in paths]
+    keys = [
+        _subject(stem) or key for stem, key in zip(stems, keys_by_words(stems, labels), strict=True)
+    ]
+    rest = [i for i, key in enumerate(keys) if not key]
+    for i, key in zip(
+        rest, _series([stems[i] for i in rest], [labels[i] for i in rest]), strict=True
+    ):
+        keys[i] = key
+    return keys
 
 
 def _subject(stem: str) -> str:
     """Return whose picture a name says it is, or ""."""
-    found = _SUBJECT.match(stem)
+    found = _SUBJECT.search(stem)
     return found[0] if found else identity_in(stem)
 
 
-def _series(paths: list[str], labels: list[str]) -> list[str]:
-    """Return each name up to its side or counter.
+def _series(stems: list[str], labels: list[str]) -> list[str]:
+    """Return each name up to its counter, "vid3" of vid3frame12; "" where no other name has it.
 
     It is one of its class alone where two classes hold the same name: these are counted anew.
     """
-    stems = [stem_of(path) for path in paths]
-    sided = [_SIDED.fullmatch(stem) for stem in stems]
-    keys = [m[1] if m else series_key(s) or s for s, m in zip(stems, sided, strict=True)]
-    return _apart(keys, stems, labels)
-
-
-def _apart(keys: list[str], stems: list[str], labels: list[str]) -> list[str]:
-    """Put the class before each key of which two classes hold the same name."""
-    classes: dict[str, set[str]] = defaultdict(set)
-    for stem, label in zip(stems, labels, strict=True):
-        classes[stem].add(label)
-    anew = {key for key, stem in zip(keys, stems, strict=True) if len(classes[stem]) > 1}
-    return [f"{la}/{key}" if key in anew else key for key, la in zip(keys, labels, strict=True)]
+    keys = apart([series_key(stem) or stem for stem in stems], stems, labels)
+    sizes = Counter(keys)
+    return [key if sizes[key] > 1 and any(map(str.isdigit, key)) else "" for key in keys]
 
 
 def groups_by_side(paths: list[str], labels: list[str]) -> list[str]:
@@ -66,7 +90,7 @@ def groups_by_side(paths: list[str], labels: list[str]) -> list[str]:
     sided = [_SIDED.fullmatch(stem) for stem in stems]
     if sum(map(bool, sided)) < MIN_NAMED * len(stems):
         return []
-    keys = _apart([m[1] if m else s for s, m in zip(stems, sided, strict=True)], stems, labels)
+    keys = apart([m[1] if m else s for s, m in zip(stems, sided, strict=True)], stems, labels)
     pairs = sum(n > 1 for n in Counter(keys).values())
     return keys if pairs and len(set(keys)) >= MIN_GROUPS else []
 
@@ -102,20 +126,28 @@ def groups_by_patient_folder(paths: list[str]) -> list[str]:
     return found if all(found) and MIN_GROUPS <= len(set(found)) < len(found) else []
 
 
-def series_note(paths: list[str], labels: list[str]) -> str:
-    """Note names that look like series of pictures, where nothing tells whether they are; or ""."""
-    stems = [stem_of(path) for path in paths]
-    keys = _apart([series_key(stem) for stem in stems], stems, labels)
-    members: dict[str, list[str]] = defaultdict(list)
-    for key, path in zip(keys, paths, strict=True):
-        if any(char.isdigit() for char in key.rpartition("/")[2]):
-            members[key].append(path)
-    series = {key: files for key, files in members.items() if len(files) > 1}
-    inside = sum(map(len, series.values()))
-    if len(series) < max(MIN_GROUPS, 2 * len(set(labels))) or inside < 0.8 * len(paths):
+def series_note(paths: list[str], labels: list[str], splits: list[str]) -> str:
+    """Note names that look like series of pictures, where nothing tells whether they are; or "".
+
+    `splits` holds the split of each image, and "" where none is given.
+    """
+    if len(set(labels)) < 2:
         return ""
-    example = first_names([path.rpartition("/")[2] for path in next(iter(series.values()))])
+    keys = _named(paths, labels)
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        if any(char.isdigit() for char in key.rpartition("/")[2]):
+            members[key].append(i)
+    stems = [stem_of(path) for path in paths]  # equal ones are of versions of one image
+    series = [places for places in members.values() if len({stems[i] for i in places}) > 1]
+    inside = sum(map(len, series))
+    if len(series) < max(MIN_GROUPS, 2 * len(set(labels))) or inside < MIN_INSIDE * len(paths):
+        return ""
+    example = first_names([paths[i].rpartition("/")[2] for i in series[0]])
+    tested = [{splits[i] == "test" for i in places} for places in series]
+    both = sum(len(sides) > 1 for sides in tested)
+    crossing = f"; {both} of these series stand in train and in test" if both else ""
     return (
         f"names look like {len(series)} series of pictures ({example}): pass --group-by name if "
-        "pictures of a series are of one patient, part or recording"
+        f"pictures of a series are of one patient, part or recording{crossing}"
     )

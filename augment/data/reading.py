@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from augment.data.columns import is_group_name, is_number
+from augment.data.columns import Columns
 from augment.data.entries import SPLITS, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.folder_layout import FolderLayout, understand_folders
-from augment.data.label_tables import LabelTable
+from augment.data.image_annotations import class_files
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
+from augment.data.reading_refusals import SHEETS, unread_images, unread_labels
 from augment.data.table_entries import table_entries
 from augment.data.table_rows import NamedTable
 from augment.data.table_search import (
@@ -28,10 +29,8 @@ from augment.data.table_search import (
     other_tables,
     with_siblings,
 )
+from augment.data.test_tables import add_test_images
 from augment.errors import DataError, UsageError
-
-SHEETS = (".xlsx", ".xls", ".ods", ".mat")  # tables that are not read
-PACKED = (".npz", ".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
 
 
 def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
@@ -85,6 +84,8 @@ def _find_tables(
     found = metadata_tables(root, listing.others, index, flags)
     if not found.is_metadata:
         found = other_tables(root, listing.others, index, flags)
+    if not found.tables and (table := class_files(root, listing.images, listing.others)):
+        found.tables.append(NamedTable(table, Columns("file_name", "label")))
     columns = flags.columns()
     if columns and not found.tables and not found.lists:
         role, name = next(iter(columns.items()))
@@ -111,6 +112,9 @@ def _decide(
     labels = {place.path: place.label for place in folders.places}
     folders_tell = len(set(labels.values())) > 1 and not folders.refusal
     chosen = found.is_metadata or bool(flags.labels) or "label" in flags.columns()
+    if folders_tell and not chosen and not flags.class_level:
+        add_test_images(folders, found, index)
+        labels = {place.path: place.label for place in folders.places}
     tables = chosen_tables(found) if found.tables else []
     if tables and folders_tell and not chosen:
         named = _refuse_contradiction(root, tables, labels, index)
@@ -119,15 +123,8 @@ def _decide(
             tables = []
     if not tables and found.lists and folders_tell and chosen:
         tables = found.lists
-    if not tables and not folders_tell and found.boxes:
-        raise DataError(
-            f"{root / found.boxes} holds boxes, and augment learns a class a picture: export the "
-            "set for classification (Roboflow: Folder Structure), or name a table with --labels"
-        )
-    if not tables and not folders_tell and (reason := _unsaid_label(found)):
+    if not tables and (reason := unread_labels(listing, labels, folders, found, flags)):
         raise DataError(reason)
-    if not tables and not folders_tell and not folders.refusal and found.unread:
-        raise DataError(found.unread[0])
     if tables:
         layout = table_entries(root, tables, index, labels if folders_tell else {}, flags)
         if not found.is_metadata and found.lists:
@@ -135,9 +132,8 @@ def _decide(
             paths = {entry.name for entry in layout.entries}
             add_facts(layout, folder_facts(root, found, index, paths), flags)
         return layout
-    if not listing.images and (packed := [n for n in listing.others if n.endswith(PACKED)]):
-        what = "give its path" if packed[0].endswith(".npz") else "unpack it"
-        raise DataError(f"{root} holds no images, but {packed[0]}: {what}")
+    if not listing.images and (reason := unread_images(listing)):
+        raise DataError(reason)
     if found.is_metadata:
         empty = {"images that a table without rows does not name": sorted(index.images)}
         return SetLayout([], set(), defaultdict(list, empty))
@@ -176,48 +172,19 @@ def _refuse_contradiction(
             named_images |= set(found)
             if len(found) == 1 and found[0] in labels:
                 pairs.add((labels[found[0]], label.strip()))
+    first = tables[0]
+    column = first.columns.label or first_names(first.columns.one_hot)
+    if not pairs and named_images:
+        raise DataError(
+            f"{root}: {first.place} (column {column}) labels images outside the class folders, and "
+            f"not with their classes ({first_names(sorted(set(labels.values())))}): give both the "
+            f"same names, or pass --labels {FOLDERS} or --labels {first.place}"
+        )
     one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     if not pairs or not one_to_one:
-        first = tables[0]
-        column = first.columns.label or first_names(first.columns.one_hot)
         raise DataError(
             f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
             f"{first.place} (column {column}) tell different classes: pass --labels {FOLDERS} or "
             f"--labels {first.place}"
         )
     return named_images
-
-
-def _numeric(names: list[str], choices: list[str], table: LabelTable) -> str:
-    """Name the columns of numbers that are too many to be classes, or return ""."""
-    rest = [name for name in names if name not in choices and not is_group_name(name)]
-    numbers = [
-        name for name in rest if any(table.frame[name]) and all(map(is_number, table.frame[name]))
-    ]
-    if not numbers:
-        return ""
-    return f" (augment learns classes, not the numbers of {first_names(numbers)})"
-
-
-def _unsaid_label(found: FoundTables) -> str:
-    """Say which columns may be the label, where a table names the images and none is surely it."""
-    for named in [*found.lists, *found.tables]:
-        columns, table = named.columns, named.table
-        choices = columns.labels or [
-            name
-            for name in columns.unused(table.frame)
-            if 1 < table.frame[name].nunique() <= max(20, len(table.frame) // 4)
-        ]
-        given = "" if columns.file.lower() == "file_name" else f" --file-column {columns.file}"
-        head = {column.lower() for column in table.frame.columns}
-        missing = " and ".join(sorted({"file_name", "label"} - head))
-        lacks = f"lacks the column {missing}" if found.is_metadata else "none is surely the label"
-        if choices:
-            return (
-                f"{table.path} {lacks}, and its column {columns.file} names the images: pass "
-                f"--labels {named.place}{given} --label-column with one of "
-                f"{', '.join(choices)}{_numeric(columns.unused(table.frame), choices, table)}"
-            )
-        if found.is_metadata:
-            return f"{table.path} {lacks}, and no folders tell the classes"
-    return ""

@@ -188,7 +188,10 @@ def _learnable_classes(
         if k not in learnable
     ]
     if len(classes) < 2:
-        raise DataError(f"a single class ('{classes[0]}'): at least two are needed")
+        raise DataError(
+            f"a single class ('{classes[0]}'): at least two are needed, each in a folder of its "
+            "own or named in a table (file_name, label); classes in names of files are not read"
+        )
     learnt = [k for k in range(len(classes)) if n_pool[k]]
     if official and len(learnt) == 1 and sum(map(bool, n_test)) > 1:
         raise DataError(

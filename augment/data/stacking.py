@@ -17,6 +17,8 @@ from augment.data.decode import Header, Picture, Pixels, read_picture
 from augment.data.deep import choose_range, to_8_bits
 from augment.data.forked import map_files
 from augment.data.pages import read_channels
+from augment.data.raw import first_names
+from augment.errors import DataError
 
 FilePage = tuple[Path, int | None]  # a file and its page; None: its pages are channels
 
@@ -101,6 +103,25 @@ def stack_images(decoded: Sequence[Pixels], notes: list[str]) -> Tensor:
         # [H, W, 3] → [3, H, W]; grey [H, W] spreads over the channels
         image[:] = scaled.transpose(2, 0, 1) if scaled.ndim == 3 else scaled
     return torch.from_numpy(images)
+
+
+def note_blank(
+    images: Tensor, headers: Sequence[Header], names: Sequence[str], notes: list[str]
+) -> None:
+    """Note pictures drawn in white on a transparent ground; DataError if all are."""
+    with_alpha = [k for k, header in enumerate(headers) if "A" in header.mode]
+    white = images[with_alpha].flatten(1).amin(1) == 255 if with_alpha else torch.empty(0)
+    blank = [names[k] for k, is_white in zip(with_alpha, white.tolist(), strict=True) if is_white]
+    if len(blank) == len(images) > 1:
+        raise DataError(
+            f"all {len(blank)} pictures are white on a transparent ground, which becomes white too "
+            f"(the first is {blank[0]}): save them on a ground of another colour"
+        )
+    if blank:
+        notes.append(
+            f"{len(blank)} pictures are white on a transparent ground, which becomes white too, so "
+            f"nothing is left of them: {first_names(blank)}"
+        )
 
 
 def one_channel_if_grey(images: Tensor, notes: list[str]) -> Tensor:

@@ -133,9 +133,13 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
 
 
 def _path_split(path: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the split of the first folder on a path that is named after one, and its rest."""
+    """Return the split of the first folder on a path that is named after one, and its rest.
+
+    The number of a shard is none: train-000001, val-000000.
+    """
     found = (split_word(folder) for folder in path.split("/")[:-1])
-    return next((word for word in found if word and word[0] in SPLITS.values()), None)
+    word = next((word for word in found if word and word[0] in SPLITS.values()), None)
+    return word and (word[0], tuple(w for w in word[1] if not (w.isdecimal() and len(w) > 2)))
 
 
 def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:
@@ -148,7 +152,7 @@ def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:
     if column and not flags.group_by:
         return f"groups from column {column}" if any(entry.group for entry in entries) else ""
     if flags.group_by == "name":
-        groups, how = groups_by_name(paths, labels), "groups from names"
+        groups, how = groups_by_name(paths, labels)
     elif flags.group_by == "folder":
         groups, how = [path.rpartition("/")[0] for path in paths], "groups from folders"
     elif groups := groups_by_patient_folder(paths):
@@ -156,7 +160,8 @@ def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:
     elif groups := clear_groups(paths, labels):
         how = f"groups from names like {paths[0].rpartition('/')[2]}"
     else:
-        layout.notes += filter(None, [series_note(paths, labels)])
+        splits = [entry.split for entry in entries]
+        layout.notes += filter(None, [series_note(paths, labels, splits)])
         return ""
     layout.entries = [replace(e, group=g) for e, g in zip(entries, groups, strict=True)]
     return how
@@ -172,5 +177,21 @@ def _note_rest(layout: SetLayout, tables: list[NamedTable], index: FileIndex, ro
     unused = Counter(name for each in tables for name in each.columns.unused(each.table.frame))
     if unused:
         layout.notes.append(f"columns not used: {', '.join(list(unused)[:8])}")
+    if not any(entry.group for entry in layout.entries) and (whose := _repeating(tables[0])):
+        layout.notes.append(
+            f"the column {whose} has one value for several images: pass --group-column {whose} if "
+            "it tells whose they are"
+        )
     if rows.synthetic:
         layout.notes.append(f"{rows.synthetic} synthetic images are learnt from and never held out")
+
+
+def _repeating(named: NamedTable) -> str:
+    """Return the first unused column whose values stand for a few images each, as persons do."""
+    frame = named.table.frame
+    n_classes = frame[named.columns.label].nunique() if named.columns.label else 0
+    for name in named.columns.unused(frame):
+        n_values = frame[name].nunique()
+        if max(2 * n_classes, len(frame) / 10) <= n_values <= len(frame) / 1.5:
+            return name
+    return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from augment.data.columns import find_columns
@@ -224,7 +224,7 @@ def with_siblings(found: FoundTables, beside: FoundTables) -> FoundTables:
     ]
     splits = [each.split for each in kin]
     if len(kin) > 1 and "train" in splits and len(set(splits)) == len(splits):
-        found.tables = kin
+        found.tables = [replace(each, columns=given.columns) for each in kin]
     paths = {each.table.path.resolve() for each in found.tables}
     found.lists = [
         each

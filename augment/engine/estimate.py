@@ -40,7 +40,7 @@ def plan(
     jobs: int | None,
     shard: Shard | None = None,
 ) -> dict[str, Any]:
-    """Return splits, cells, seconds and megabytes; time each distinct stage for a few steps.
+    """Return splits, notes on the data, cells, seconds, megabytes; time each kind of stage.
 
     On a CPU the estimate is of the processor's time, so that other work on the machine does not
     change it; `busy` says what that work adds now. It includes start-up, which is as much as this
@@ -70,6 +70,7 @@ def plan(
     busy = by_processor and now > BUSY * idle
     return {
         "splits": splits,
+        "notes": datasets.notes(),
         "preset": recipe.preset,
         "device": str(where),
         "processes": jobs,

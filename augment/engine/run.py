@@ -133,8 +133,7 @@ def execute(
         lock = open_run(folder, settings)
         try:
             with writing(folder):
-                notes = [f"{d.name}: {note}" for d in data.loaded.values() for note in d.notes]
-                begun = "\n".join([*notes, f"{len(cells)} cells into {folder}"])
+                begun = "\n".join([*data.notes(), f"{len(cells)} cells into {folder}"])
                 yield Progress(BEGUN, "", 0, len(cells), note=begun)
                 machine = {**environment(executor.device), **workers}
                 write_atomic(folder / "environment.json", json.dumps(machine, indent=1))

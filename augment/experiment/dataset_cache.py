@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from augment.data.check import findings
 from augment.data.datasets import load_dataset
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
@@ -31,3 +32,7 @@ class DatasetCache:
                 reading=cell.reading,
             )
         return self.loaded[key]
+
+    def notes(self) -> list[str]:
+        """List what `augment check` finds in the data sets that are loaded."""
+        return [f"{data.name}: {note}" for data in self.loaded.values() for note in findings(data)]

@@ -1,0 +1,101 @@
+"""Which words of file names tell whose pictures they are: A01 of A01_f1_t003, 0117 of 0117_OD_2019.
+
+Names are cut between their words alone, which blanks, points, dashes and underscores part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+MIN_GROUPS = 3  # fewer are no series but two kinds of name
+UNIQUE = 0.9  # share of names that differ in a word which is a counter or a hash
+PURE = 0.9  # share of groups within one class, as those of a person mostly are
+_BREAK = re.compile(r"[ _.\-]+")
+Words = tuple[str, ...]
+
+
+def keys_by_words(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Return for each name the words that it shares with others of a group; "" if none do.
+
+    Names of one form, such as number_word_number, are judged together. Words that differ in nearly
+    all names are passed over. Of the rest the first run counts that has a number, repeats, and
+    keeps to one class; failing that, the first that has a number and repeats.
+    """
+    forms: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for i, stem in enumerate(stems):
+        forms[tuple(map(_kind, _BREAK.split(stem)))].append(i)
+    keys = [""] * len(stems)
+    for places in forms.values():
+        words = [tuple(_BREAK.split(stems[i])) for i in places]
+        names, classes = [stems[i] for i in places], [labels[i] for i in places]
+        for i, key in zip(places, _best_run(words, names, classes), strict=True):
+            keys[i] = key
+    return keys
+
+
+def _kind(word: str) -> str:
+    """Tell whether a word is of digits, letters or both."""
+    return "#" if word.isdecimal() else "a" if not any(map(str.isdigit, word)) else "a#"
+
+
+def _best_run(words: list[Words], names: list[str], classes: list[str]) -> list[str]:
+    """Choose the run of words that groups names of one form; empty ones where there is none."""
+    columns = [column for column in zip(*words, strict=True) if not _is_unique(column)]
+    class_at = next((k for k, each in enumerate(columns) if _tells(each, classes)), len(columns))
+    fallback: list[str] = []
+    for start in range(len(columns)):
+        for end in range(start + 1, len(columns) + 1):
+            if not any(char.isdigit() for column in columns[start:end] for char in column[0]):
+                continue
+            keys = apart(
+                ["-".join(k) for k in zip(*columns[start:end], strict=True)], names, classes
+            )
+            # numbers behind the word of the class, forest_1 and river_1, are its own
+            own = (
+                [f"{c}/{k}" for c, k in zip(classes, keys, strict=True)]
+                if start > class_at
+                else keys
+            )
+            if not _are_groups(own, classes):
+                continue
+            if _purity(keys, classes) >= PURE:
+                return keys
+            fallback = fallback or keys
+    return fallback or [""] * len(words)
+
+
+def _is_unique(column: Sequence[str]) -> bool:
+    """Tell whether a word differs in nearly all names."""
+    return len(set(column)) > UNIQUE * len(column)
+
+
+def _tells(column: Sequence[str], classes: list[str]) -> bool:
+    """Tell whether a word says the class in other words."""
+    kinds = len(set(classes))
+    return kinds > 1 and len(set(column)) == kinds == len(set(zip(column, classes, strict=True)))
+
+
+def _are_groups(keys: list[str], classes: list[str]) -> bool:
+    """Tell whether keys part the names into several groups a class, most of several names."""
+    sizes = Counter(keys)
+    shared = sum(n for n in sizes.values() if n > 1)
+    return len(sizes) >= max(MIN_GROUPS, 2 * len(set(classes))) and 2 * shared > len(keys)
+
+
+def _purity(keys: list[str], classes: list[str]) -> float:
+    """Return the share of groups that keep to one class."""
+    pairs = len(set(zip(keys, classes, strict=True)))
+    return 1.0 if len(set(classes)) == 1 else 2 - pairs / len(set(keys))
+
+
+def apart(keys: list[str], names: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Put the class before each key of which two classes hold the same name: counted anew."""
+    if len(set(names)) == len(names):
+        return keys
+    classes: dict[str, set[str]] = defaultdict(set)
+    for name, label in zip(names, labels, strict=True):
+        classes[name].add(label)
+    anew = {key for key, name in zip(keys, names, strict=True) if len(classes[name]) > 1}
+    return [f"{la}/{key}" if key in anew else key for key, la in zip(keys, labels, strict=True)]

@@ -1,0 +1,137 @@
+"""Why a set is not read: its labels or its pictures lie where they are not looked for."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path, PurePosixPath
+
+from augment.data.columns import is_group_name, is_number
+from augment.data.folder_layout import FolderLayout
+from augment.data.image_annotations import annotated_images
+from augment.data.label_tables import LabelTable
+from augment.data.listing import Listing
+from augment.data.raw import first_names
+from augment.data.reading_flags import ReadingFlags
+from augment.data.table_search import FoundTables
+
+SHEETS = (".xlsx", ".xls", ".ods", ".mat", ".labels")  # tables that are not read
+ARCHIVED = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
+# what holds pictures and is not read; a number of the part may follow
+_STORES = re.compile(
+    r"\.(tfrecords?|tfrec|h5|hdf5|lmdb|mdb|pkl|pickle|npy|mat|rec|bin|pt|pth|arrow)(-\d+-of-\d+)?$",
+    re.IGNORECASE,
+)
+MANY_NUMBERS = 64  # in a cell, or columns of them, are pixels
+_AS_FILES = "write each picture as a PNG file in a folder of its class, or all as an .npz file"
+
+
+def unread_labels(
+    listing: Listing,
+    labels: dict[str, str],
+    folders: FolderLayout,
+    found: FoundTables,
+    flags: ReadingFlags,
+) -> str:
+    """Say where labels may lie that are not read, if no table tells them; or ""."""
+    root = listing.root
+    folders_tell = len(set(labels.values())) > 1 and not folders.refusal
+    if not folders_tell:
+        if found.boxes:
+            return (
+                f"{root / found.boxes} holds boxes, and augment learns a class a picture: export "
+                "the set for classification (Roboflow: Folder Structure), or name a table with "
+                "--labels"
+            )
+        if reason := _unsaid_label(found):
+            return reason
+    if not (found.is_metadata or flags.labels or flags.class_level):
+        known = labels if folders_tell else {}
+        if reason := annotated_images(root, listing.images, listing.others, known):
+            return f"{root}: {reason}"
+    if not folders_tell and not folders.refusal and found.unread:
+        return found.unread[0]
+    return ""
+
+
+def unread_images(listing: Listing) -> str:
+    """Say what a set without image files holds instead, and the way out; "" for nothing known."""
+    root = listing.root
+    packed = [name for name in listing.others if name.lower().endswith(ARCHIVED)]
+    if packed:
+        each = "unpack it" if len(packed) == 1 else "unpack each into a folder of its own"
+        more = f" and {len(packed) - 1} more" if len(packed) > 1 else ""
+        return f"{root} holds no images, but {packed[0]}{more}: {each}"
+    if arrays := [name for name in listing.others if name.lower().endswith(".npz")]:
+        return f"{root} holds no images, but {arrays[0]}: give its path"
+    if stores := [name for name in listing.others if _STORES.search(name)]:
+        return f"{root} holds no images, but {stores[0]}, which augment does not read: {_AS_FILES}"
+    for name in listing.others:
+        is_table = PurePosixPath(name).suffix.lower() in (".csv", ".tsv", ".txt")
+        if is_table and (where := _pixels_in(root / name)):
+            return f"{root} holds no images, but pixels in {where} of {name}: {_AS_FILES}"
+    return ""
+
+
+def _pixels_in(file: Path) -> str:
+    """Name the column, or the columns, of a table whose cells are pixels; or ""."""
+    with file.open(encoding="utf-8", errors="ignore") as opened:
+        head, row = opened.readline(1_000_000), opened.readline(1_000_000)
+    sign = max(",;\t", key=head.count)
+    names, cells = (next(csv.reader([line], delimiter=sign), []) for line in (head, row))
+    for name, cell in zip(names, cells, strict=False):
+        numbers = re.split(r"[\s,]+", cell.strip(" []"))
+        if len(numbers) >= MANY_NUMBERS and all(map(is_number, numbers)):
+            return f"the column {name}"
+    if len(cells) > MANY_NUMBERS and sum(map(is_number, cells)) > MANY_NUMBERS:
+        return f"the columns {first_names(names[1:])}"
+    return ""
+
+
+def _unsaid_label(found: FoundTables) -> str:
+    """Say which columns may be the label, where a table names the images and none is surely it."""
+    for named in [*found.lists, *found.tables]:
+        columns, table = named.columns, named.table
+        records = [name for name in table.frame if _are_records(table, name)]
+        choices = columns.labels or [
+            name
+            for name in columns.unused(table.frame)
+            if 1 < table.frame[name].nunique() <= max(20, len(table.frame) // 4)
+        ]
+        choices = [name for name in choices if name not in records]
+        given = "" if columns.file.lower() == "file_name" else f" --file-column {columns.file}"
+        head = {column.lower() for column in table.frame.columns}
+        missing = " and ".join(sorted({"file_name", "label"} - head))
+        lacks = f"lacks the column {missing}" if found.is_metadata else "none is surely the label"
+        if records and not columns.labels:
+            return (
+                f"{table.path} has JSON in its cells (column {first_names(records)}), where the "
+                "label is not looked for: write the class into a column of its own, and name it "
+                f"with --labels {named.place}{given} --label-column"
+            )
+        if choices:
+            return (
+                f"{table.path} {lacks}, and its column {columns.file} names the images: pass "
+                f"--labels {named.place}{given} --label-column with one of "
+                f"{', '.join(choices)}{_numeric(columns.unused(table.frame), choices, table)}"
+            )
+        if found.is_metadata:
+            return f"{table.path} {lacks}, and no folders tell the classes"
+    return ""
+
+
+def _are_records(table: LabelTable, name: str) -> bool:
+    """Tell whether a column has JSON objects in its cells, one at least that says something."""
+    cells = [cell.strip() for cell in table.frame[name]]
+    return all(c[:1] == "{" and c[-1:] == "}" for c in cells) and any(len(c) > 2 for c in cells)
+
+
+def _numeric(names: list[str], choices: list[str], table: LabelTable) -> str:
+    """Name the columns of numbers that are too many to be classes, or return ""."""
+    rest = [name for name in names if name not in choices and not is_group_name(name)]
+    numbers = [
+        name for name in rest if any(table.frame[name]) and all(map(is_number, table.frame[name]))
+    ]
+    if not numbers:
+        return ""
+    return f" (augment learns classes, not the numbers of {first_names(numbers)})"
