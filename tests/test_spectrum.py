@@ -8,7 +8,7 @@ from augment.experiment.arms import generator_set
 from augment.generators.ddpm import DDPM
 from augment.generators.spectrum import LEAST_DEVIATION, Spectrum, cosines
 from augment.training.loop import fit
-from augment.training.serialization import load_learner, save_learner
+from augment.training.serialization import kept_state, load_learner, save_learner
 
 
 def smooth(n=24, side=12):
@@ -110,3 +110,10 @@ def test_the_spectrum_is_saved_with_the_model(cpu, tmp_path):
     again = load_learner({"ddpm": DDPM}, tmp_path, cpu)
     expected = model.sample(labels, seeds=labels)
     assert torch.equal(again.sample(labels, seeds=labels), expected)
+
+
+def test_a_model_of_pixels_is_saved_as_before_there_was_a_spectrum(cpu):
+    model = DDPM(widths=(8, 16), hub=16)
+    model.prepare(smooth(), seed=0, device=cpu)
+    names = {name for name in kept_state(model) if not name.startswith("ema.")}
+    assert names == {"memory.images", "memory.labels"}

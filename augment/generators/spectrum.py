@@ -1,10 +1,10 @@
 """Images with an even spectrum: what a diffusion model sees instead of pixels.
 
-Neighbouring pixels, and the colours of a pixel, are nearly alike: power falls with the square of
-the frequency, by four orders of magnitude over the sides of a photograph. A network that predicts
-pixels has to cancel their noise in full to get fine detail right, and what it leaves is speckle.
-Here each colour component and each frequency is divided by (a power of) its own deviation, so that
-an error in a weak one is scaled down on the way back.
+Neighbouring pixels, and the colours of a pixel, are nearly alike: the power of a photograph falls
+about with the square of the frequency (Field 1987). A network that predicts pixels has to cancel
+their noise in full to get fine detail right, and what it leaves is speckle. Here each colour
+component and each frequency is divided by (a power of) its own deviation, so that an error in a
+weak one is scaled down on the way back.
 """
 
 from __future__ import annotations
