@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from functools import lru_cache
 
 from augment.data.folder_words import identity_in, is_identity, series_key
 from augment.data.name_tokens import MIN_GROUPS, apart, keys_by_words
@@ -68,6 +69,7 @@ def _named(paths: list[str], labels: list[str]) -> list[str]:
     return keys
 
 
+@lru_cache(maxsize=1 << 16)
 def _subject(stem: str) -> str:
     """Return whose picture a name says it is, or ""."""
     found = _SUBJECT.search(stem)
