@@ -42,7 +42,7 @@ def groups_by_name(paths: list[str], labels: list[str]) -> tuple[list[str], str]
     own = [s if s in known and not s.isdecimal() else p for s, p in zip(stems, paths, strict=True)]
     groups = [key or alone for key, alone in zip(told, own, strict=True)]
     sizes = Counter(groups).values()
-    if max(sizes, default=0) < 2:
+    if len(set(zip(groups, stems, strict=True))) == len(sizes):  # or equal names in folders
         example = first_names([path.rpartition("/")[2] for path in paths])
         raise UsageError(
             f"--group-by name: no two names tell the same patient, part or recording ({example}): "
