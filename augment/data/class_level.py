@@ -9,7 +9,7 @@ from augment.data.entries import LeftOut, Place
 from augment.data.folder_levels import Reading, grouped_by_folder, without_common_folders
 from augment.data.folder_words import (
     are_containers,
-    is_identity,
+    identity_in,
     is_no_class,
     kind_of,
     splits_among,
@@ -79,7 +79,7 @@ def _groups_above(
 
 def _are_patients(names: set[str]) -> bool:
     """Tell whether folders are named after whose pictures they hold."""
-    return len(names) > 1 and all(map(is_identity, names))
+    return len(names) > 1 and all(map(identity_in, names))
 
 
 def _containers_above(places: list[Place], names: list[set[str]], level: int) -> str:
@@ -88,7 +88,7 @@ def _containers_above(places: list[Place], names: list[set[str]], level: int) ->
         own = names[n - 1]
         below = [{p.dirs[level - 1] for p in places if p.dirs[n - 1] == name} for name in own]
         shared = set.intersection(*below) if below else set()
-        if 1 < len(own) <= MOST_PARTS and len(shared) > 1 and not _are_patients(own):
+        if 1 < len(own) <= MOST_PARTS and len(shared) > 1 and kind_of(own) != "ids":
             return (
                 f" (those of {first_names(sorted(own))} together: a test part among these must be "
                 "called test)"
