@@ -1,6 +1,7 @@
 """Mapping over files in forked processes: order, errors, and what a killed process leads to."""
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -54,6 +55,29 @@ def test_many_files_are_read_in_processes(monkeypatch):
     assert len(pids) == 2
     assert os.getpid() not in pids
     assert map_files(lambda _: os.getpid(), range(9)) == [os.getpid()] * 9
+
+
+def test_processes_end_with_a_parent_that_is_killed():
+    reads, writes = os.pipe()  # all processes hold it open for writing until they end
+    parent = os.fork()
+    if not parent:
+        first = os.getpid()
+
+        def stop_parent(item):
+            if item == 100:
+                os.kill(first, signal.SIGKILL)
+            return bytes(100_000)
+
+        try:
+            map_in_forks(stop_parent, range(1000), 3)
+        finally:
+            os._exit(0)
+    os.close(writes)
+    assert os.waitpid(parent, 0)[1] == signal.SIGKILL
+    ready, _, _ = select.select([reads], [], [], 60)
+    assert ready, "a process is left"
+    assert os.read(reads, 1) == b""
+    os.close(reads)
 
 
 def test_a_process_that_cannot_be_started_is_told(monkeypatch):

@@ -78,6 +78,7 @@ def _fork(function: Callable[[Any], Any], chunks: Sequence[Sequence[Any]]) -> It
         try:
             process = os.fork()
             if not process:
+                pipe.close()  # or the pipe would have a reader after the parent's end
                 _write_results(function, chunks, file, unblocked)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
