@@ -91,6 +91,27 @@ def test_names_that_no_other_shares_are_refused(tmp_path, form):
         read_layout(tmp_path, ReadingFlags(group_by="name"))
 
 
+def test_counters_that_begin_anew_in_each_class_are_no_series():
+    paths = [f"{c}/{i}_{hash_of(i, k)}.jpg" for k, c in enumerate(AB) for i in range(20)]
+    assert series_note(paths, [path[:4] for path in paths], [""] * 40) == ""
+
+
+def test_names_of_persons_in_letters_are_grouped_when_asked():
+    people = {"leaf": "kim roy ng diaz", "rust": "smith jones li cruz"}
+    paths = [f"{c}/{who}_{i}.png" for c in AB for who in people[c].split() for i in range(4)]
+    labels = [path[:4] for path in paths]
+    assert series_note(paths, labels, [""] * 32) == ""
+    groups, how = groups_by_name(paths, labels)
+    assert same(groups, [path[5:].partition("_")[0] for path in paths])
+    assert "(8 of 4 images" in how
+
+
+def test_equal_names_in_folders_of_one_class_are_no_groups():
+    paths = [f"{c}/{part}/{i}.png" for c in AB for part in "xyz" for i in range(4)]
+    with pytest.raises(UsageError, match="no two names"):
+        groups_by_name(paths, [path[:4] for path in paths])
+
+
 def test_a_person_before_the_word_of_the_class_stands_in_several_classes():
     paths = [f"{c}/s{n:02d}_{c}.png" for c in ("glad", "sad", "calm") for n in range(9)]
     groups, how = groups_by_name(paths, [path.partition("/")[0] for path in paths])

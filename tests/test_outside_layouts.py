@@ -28,6 +28,13 @@ MURA = [
     for finding in [("negative", "positive")[i // 2 % 2]]
     for k in (1, 2)
 ]
+VISITS = [
+    f"site{s}/P{p:03d}/visit{v}_{('benign', 'malignant')[(p + s) % 2]}/{i}.png"
+    for s in (1, 2, 3)
+    for p in range(4)
+    for v in (1, 2)
+    for i in (1, 2)
+]
 SITES = each("{s}/{i:04d}.jpg", 8, s=["barn", "field"])
 VOC = "<annotation><folder>{folder}</folder><object><name>{name}</name></object></annotation>"
 FINNISH = [f"{p}/{c}/{i}.png" for p in ("koulutus", "testi") for c in AB for i in range(6)]
@@ -65,6 +72,24 @@ WORDS = {
     "the class before the number of a batch": dict(
         files=[f"{c}_batch{p}/{i}.png" for c in ("ok", "nok") for p in (1, 2) for i in range(3)],
         refused=r"\(nok, ok\): pass --class-level 1 for these words",
+    ),
+    "sites above patients above visits with a word": dict(
+        files=VISITS,
+        refused="--class-level 1 for the classes site1, site2, site3, 3 for these words",
+    ),
+    "their patients are the groups": dict(
+        files=VISITS, flags=dict(class_level=3), classes={"benign": 24, "malignant": 24}, groups=12
+    ),
+    "conditions of each camera are no classes": dict(
+        files=[
+            f"{c}/cam{k}_{when}/{i}.png"
+            for c in AB
+            for k in (1, 2, 3)
+            for when in ("day", "night")
+            for i in (1, 2)
+        ],
+        classes={"leaf": 12, "rust": 12},
+        groups=6,
     ),
     "a class of one word each is no second reading": dict(
         files=[f"{c}/patient{p}/scan1_{c}/{i}.png" for c in AB for p in range(4) for i in range(2)],

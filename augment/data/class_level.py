@@ -7,7 +7,13 @@ from collections import defaultdict
 from augment.data.class_words import class_words
 from augment.data.entries import LeftOut, Place
 from augment.data.folder_levels import Reading, grouped_by_folder, without_common_folders
-from augment.data.folder_words import is_identity, is_no_class, splits_among
+from augment.data.folder_words import (
+    are_containers,
+    identity_in,
+    is_no_class,
+    kind_of,
+    splits_among,
+)
 from augment.data.raw import first_names
 
 UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
@@ -42,20 +48,38 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
         rest = [d for n, d in others if n > level and d not in splits[n - 1]]
         label = words.get(label, label)
         found.append(place._replace(label=label, split=split, dirs=tuple(rest)))
-    patients = [n for n in range(1, level) if _are_patients(names[n - 1])]
-    whose = (patients or [level])[0] if patients or words else 0
     found = grouped_by_folder(without_common_folders(found))
-    if whose:
-        above = {place.path: place.dirs[whose - 1] for place in inside}
-        found = [place._replace(group=above[place.path]) for place in found]
+    if whose := _groups_above(inside, names, level, of_words=bool(words)):
+        found = [place._replace(group=whose[place.path]) for place in found]
     what = f"the words {first_names(sorted(set(words.values())))} of " if words else ""
     apart = "" if any(splits) else _containers_above(inside, names, level)
     return found, f"{what}the folders of level {level}{apart}", ""
 
 
+def _groups_above(
+    places: list[Place], names: list[set[str]], level: int, *, of_words: bool
+) -> dict[str, str]:
+    """Return the group of each path by the folders above its class; {} where these tell none.
+
+    A folder that is called after a patient is one wherever it stands, another number below its
+    upper folders alone. `of_words`: the folder of a class is of one recording.
+    """
+    if patients := [n for n in range(1, level) if _are_patients(names[n - 1])]:
+        return {place.path: place.dirs[patients[0] - 1] for place in places}
+    numbered = [
+        n
+        for n, each in enumerate(names[: level - 1], 1)
+        if len(each) > 1 and kind_of(each) == "ids" and not are_containers(each)
+    ]
+    if not numbered and not of_words:
+        return {}
+    depth = numbered[-1] if numbered else level
+    return {place.path: "/".join(place.dirs[:depth]) for place in places}
+
+
 def _are_patients(names: set[str]) -> bool:
     """Tell whether folders are named after whose pictures they hold."""
-    return len(names) > 1 and all(map(is_identity, names))
+    return len(names) > 1 and all(map(identity_in, names))
 
 
 def _containers_above(places: list[Place], names: list[set[str]], level: int) -> str:
@@ -64,7 +88,7 @@ def _containers_above(places: list[Place], names: list[set[str]], level: int) ->
         own = names[n - 1]
         below = [{p.dirs[level - 1] for p in places if p.dirs[n - 1] == name} for name in own]
         shared = set.intersection(*below) if below else set()
-        if 1 < len(own) <= MOST_PARTS and len(shared) > 1 and not _are_patients(own):
+        if 1 < len(own) <= MOST_PARTS and len(shared) > 1 and kind_of(own) != "ids":
             return (
                 f" (those of {first_names(sorted(own))} together: a test part among these must be "
                 "called test)"

@@ -196,7 +196,9 @@ def grouped_by_folder(places: list[Place], *, joined: bool = False) -> list[Plac
     CLASS/output, are none. `joined`: one name below two classes
     is one group, as a person may be seen doing two things.
     """
-    places = [p._replace(dirs=tuple(d for d in p.dirs if not is_version_folder(d))) for p in places]
+    if any(map(is_version_folder, {d for dirs in {p.dirs for p in places} for d in dirs})):
+        kept = [tuple(d for d in place.dirs if not is_version_folder(d)) for place in places]
+        places = [place._replace(dirs=dirs) for place, dirs in zip(places, kept, strict=True)]
     level = 1
     deep = [place.dirs for place in places if len(place.dirs) > 1]
     for n in range(max(map(len, deep), default=0), 0, -1):

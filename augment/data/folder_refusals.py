@@ -42,6 +42,10 @@ def classes_in_words(places: list[Place], tops: Collection[str]) -> str:
         above = {(place.dirs[0], words.get(place.dirs[n])) for place in places if place.dirs[n:]}
         if not words or (n and len(above) <= len(tops)):  # each class has its own word
             continue
+        if n and _are_conditions(
+            {place.dirs[: n + 1] for place in places if place.dirs[n:]}, words
+        ):
+            continue
         level = _level_of(places, names)
         found = first_names(sorted(set(words.values())))
         first = _level_of(places, tops)
@@ -51,6 +55,14 @@ def classes_in_words(places: list[Place], tops: Collection[str]) -> str:
             f"({found}): pass --class-level {other}{level} for these words"
         )
     return ""
+
+
+def _are_conditions(folders: Collection[tuple[str, ...]], words: dict[str, str]) -> bool:
+    """Tell whether one number has several words, as conditions do: cam1_day and cam1_night."""
+    found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for *above, name in folders:
+        found[*above, name.lower().replace(words[name], "")].add(words[name])
+    return 2 * sum(len(each) > 1 for each in found.values()) > len(found)
 
 
 def unsure_classes(places: list[Place], tops: list[str]) -> str:

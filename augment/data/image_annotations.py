@@ -32,6 +32,8 @@ def class_files(root: Path, images: list[str], others: list[str]) -> LabelTable 
     Where a NAME.json lies there too, that may say more of the image.
     """
     stems = {os.path.splitext(name) for name in others}
+    if len(stems) < len(images):
+        return None
     pairs = [(image, os.path.splitext(image)[0]) for image in images]
     if not pairs or any((s, ".cls") not in stems or (s, ".json") in stems for _, s in pairs):
         return None
@@ -53,6 +55,8 @@ def annotated_images(
         stem, suffix = os.path.splitext(other.rpartition("/")[2])
         if suffix.lower() in ANNOTATIONS:
             beside.setdefault(stem, []).append(other)
+    if sum(map(len, beside.values())) < max(2, MOST_ANNOTATED * len(images)):
+        return ""
     pairs = [(image, file) for image in images if (file := _annotation_of(image, beside))]
     if len({file for _, file in pairs}) < max(2, MOST_ANNOTATED * len(images)):
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from functools import lru_cache
 
 from augment.data.folder_words import identity_in, is_identity, series_key
 from augment.data.name_tokens import MIN_GROUPS, apart, keys_by_words
@@ -41,7 +42,7 @@ def groups_by_name(paths: list[str], labels: list[str]) -> tuple[list[str], str]
     own = [s if s in known and not s.isdecimal() else p for s, p in zip(stems, paths, strict=True)]
     groups = [key or alone for key, alone in zip(told, own, strict=True)]
     sizes = Counter(groups).values()
-    if max(sizes, default=0) < 2:
+    if len(set(zip(groups, stems, strict=True))) == len(sizes):  # or equal names in folders
         example = first_names([path.rpartition("/")[2] for path in paths])
         raise UsageError(
             f"--group-by name: no two names tell the same patient, part or recording ({example}): "
@@ -68,6 +69,7 @@ def _named(paths: list[str], labels: list[str]) -> list[str]:
     return keys
 
 
+@lru_cache(maxsize=1 << 16)
 def _subject(stem: str) -> str:
     """Return whose picture a name says it is, or ""."""
     found = _SUBJECT.search(stem)

@@ -21,7 +21,7 @@ def keys_by_words(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
 
     Names of one form, such as number_word_number, are judged together. Words that differ in nearly
     all names are passed over. Of the rest the first run counts that has a number, repeats, and
-    keeps to one class; failing that, the first that has a number and repeats.
+    keeps to one class; failing that, one of letters that does; failing that, the first number.
     """
     forms: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for i, stem in enumerate(stems):
@@ -43,27 +43,25 @@ def _kind(word: str) -> str:
 def _best_run(words: list[Words], names: list[str], classes: list[str]) -> list[str]:
     """Choose the run of words that groups names of one form; empty ones where there is none."""
     columns = [column for column in zip(*words, strict=True) if not _is_unique(column)]
-    class_at = next((k for k, each in enumerate(columns) if _tells(each, classes)), len(columns))
-    fallback: list[str] = []
+    class_at = next((k for k, each in enumerate(columns) if _tells(each, classes)), -1)
+    first = next((k for k, each in enumerate(columns) if len(set(each)) > 1), 0)
+    found: dict[str, list[str]] = {}  # by what speaks for a run, its first one
     for start in range(len(columns)):
         for end in range(start + 1, len(columns) + 1):
-            if not any(char.isdigit() for column in columns[start:end] for char in column[0]):
+            run = columns[start:end]
+            keys = apart(["-".join(each) for each in zip(*run, strict=True)], names, classes)
+            # a number counts anew in each class, but for that of a person before the class's word
+            own = [f"{c}/{k}" for c, k in zip(classes, keys, strict=True)]
+            if not _are_groups(keys if start < end <= class_at else own, classes):
                 continue
-            keys = apart(
-                ["-".join(k) for k in zip(*columns[start:end], strict=True)], names, classes
-            )
-            # numbers behind the word of the class, forest_1 and river_1, are its own
-            own = (
-                [f"{c}/{k}" for c, k in zip(classes, keys, strict=True)]
-                if start > class_at
-                else keys
-            )
-            if not _are_groups(own, classes):
-                continue
-            if _purity(keys, classes) >= PURE:
+            pure = _purity(keys, classes) >= PURE
+            if not any(char.isdigit() for column in run for char in column[0]):
+                found.setdefault("letters" if pure else "", keys)
+            elif pure:
                 return keys
-            fallback = fallback or keys
-    return fallback or [""] * len(words)
+            elif start <= first:
+                found.setdefault("number", keys)
+    return found.get("letters") or found.get("number") or [""] * len(words)
 
 
 def _is_unique(column: Sequence[str]) -> bool:

@@ -98,6 +98,8 @@ def _unsaid_label(found: FoundTables) -> str:
             for name in columns.unused(table.frame)
             if 1 < table.frame[name].nunique() <= max(20, len(table.frame) // 4)
         ]
+        if table.headless and "1" in choices and all(map(is_number, table.frame["1"])):
+            choices.remove("1")  # of a patient, or of the row
         choices = [name for name in choices if name not in records]
         given = "" if columns.file.lower() == "file_name" else f" --file-column {columns.file}"
         head = {column.lower() for column in table.frame.columns}

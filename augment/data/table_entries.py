@@ -177,7 +177,9 @@ def _note_rest(layout: SetLayout, tables: list[NamedTable], index: FileIndex, ro
     unused = Counter(name for each in tables for name in each.columns.unused(each.table.frame))
     if unused:
         layout.notes.append(f"columns not used: {', '.join(list(unused)[:8])}")
-    if not any(entry.group for entry in layout.entries) and (whose := _repeating(tables[0])):
+    if not any(entry.group for entry in layout.entries) and (
+        whose := _repeating(tables[0], len({entry.label for entry in layout.entries}))
+    ):
         layout.notes.append(
             f"the column {whose} has one value for several images: pass --group-column {whose} if "
             "it tells whose they are"
@@ -186,12 +188,11 @@ def _note_rest(layout: SetLayout, tables: list[NamedTable], index: FileIndex, ro
         layout.notes.append(f"{rows.synthetic} synthetic images are learnt from and never held out")
 
 
-def _repeating(named: NamedTable) -> str:
+def _repeating(named: NamedTable, n_classes: int) -> str:
     """Return the first unused column whose values stand for a few images each, as persons do."""
     frame = named.table.frame
-    n_classes = frame[named.columns.label].nunique() if named.columns.label else 0
     for name in named.columns.unused(frame):
         n_values = frame[name].nunique()
-        if max(2 * n_classes, len(frame) / 10) <= n_values <= len(frame) / 1.5:
+        if max(2 * n_classes, len(frame) / 10) < n_values <= len(frame) / 1.5:
             return name
     return ""
