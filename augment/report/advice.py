@@ -152,7 +152,7 @@ def _equivalent(
     errors = 1 - curve.loc[target.index]
     about: dict[str, Any] = {
         "baseline": baseline.name,
-        "curve": {int(n): float(e) for n, e in errors.mean().items()} if len(errors) else {},
+        "curve": [[int(n), float(e)] for n, e in errors.mean().items()] if len(errors) else [],
     }
     if errors.shape[1] < 2 or len(errors) < 2:
         return about | {"words": "not known: there are too few labelled images for a curve"}

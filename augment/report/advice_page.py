@@ -20,14 +20,8 @@ def advice_sentences(facts: dict[str, Any]) -> list[str]:
     sentences = [f"Use {best['way']}: {best['about']}."]
     if facts["winner"] == facts["best_free"]:
         sentences.append(_no_generator(facts))
-    gains = [
-        f"{gain_text(gain)} over {name}"
-        for name, gain in (
-            (facts["usual"], best["gain"]),
-            (facts["best_free"], best["gain_over_free"]),
-        )
-        if gain and (name != facts["usual"] or gain is best["gain"])
-    ]
+    over = {facts["usual"]: best["gain"], facts["best_free"]: best["gain_over_free"]}
+    gains = [f"{gain_text(gain)} over {name}" for name, gain in over.items() if gain]
     sentences.append(
         f"On the {facts['n_test']} test images, scored once: {facts['measure']} "
         f"{percent(best['accuracy'])} %, mean of {best['n']} trials"
@@ -144,8 +138,8 @@ def _notes(facts: dict[str, Any]) -> list[str]:
         "Seconds are means of one training, of the images drawn for it, and of one classifier.",
     ]
     if facts["equivalent"] and facts["equivalent"]["curve"]:
-        errors = facts["equivalent"]["curve"].items()
-        curve = ", ".join(f"{percent(error)} % with {n}" for n, error in errors)
+        points = facts["equivalent"]["curve"]
+        curve = ", ".join(f"{percent(error)} % with {n}" for n, error in points)
         notes.append(
             f"Error of {facts['equivalent']['baseline']}: {curve} labelled images. A power law "
             "through these tells how many more would lower it to that of the advice; up to four "
