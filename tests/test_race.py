@@ -98,7 +98,8 @@ def test_planted_way_wins_and_noise_is_dropped():
     outcome = track.run()
     assert outcome.best_free.name == "real+mixup"
     assert outcome.winner.name == planted
-    assert outcome.runner_up and outcome.runner_up.name == "real+mixup"
+    assert outcome.runner_up
+    assert outcome.runner_up.name == "real+mixup"
     assert outcome.left_out == {}
     folds = {each.way.name: each.folds for each in outcome.standings}
     assert folds["real+mixup+synth: noise, 0.25"] == 1
@@ -121,7 +122,8 @@ def test_way_without_a_generator_stays_unless_one_is_surely_better():
     unsure.heat = wavering
     outcome = unsure.run()
     assert outcome.winner.name == outcome.best_free.name == "real+mixup"
-    assert outcome.runner_up and outcome.runner_up.name != "real+mixup"
+    assert outcome.runner_up
+    assert outcome.runner_up.name != "real+mixup"
     assert not outcome.runner_up.control
 
 
