@@ -24,7 +24,7 @@ from augment.experiment.cells import Cell
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.progress import Progress
-from augment.experiment.race import Heat, Outcome, Race, run_race
+from augment.experiment.race import Heat, Outcome, Race, planned_cells, run_race
 from augment.experiment.recipe import Recipe
 from augment.experiment.results_table import write_results
 from augment.experiment.ways import (
@@ -133,6 +133,7 @@ def _race(
     usual, *_ = (way.cell for way in free_ways(recipe, unlabelled=False))
     pool = cells.data.of(usual).pool
     unlabelled = len(usual.labelled_indices(pool)) < len(pool)
+    cells.planned = planned_cells(recipe, unlabelled=unlabelled)
     return (
         yield from run_race(race, recipe, lambda: _time_generators(recipe, cells, jobs), unlabelled)
     )
@@ -185,7 +186,9 @@ def _measure(
         return [*full, *(dataclasses.replace(cell, seed=seed) for cell in smaller)]
 
     def run(trials: list[int]) -> Generator[Progress, None, list[ResultRow]]:
-        return (yield from cells.run([cell for seed in trials for cell in of_trial(seed)]))
+        batch = [cell for seed in trials for cell in of_trial(seed)]
+        cells.planned = len(cells.status.ended) + len(batch)
+        return (yield from cells.run(batch))
 
     before = cells.used
     rows = yield from run(seeds[:LEAST_TRIALS])

@@ -189,13 +189,23 @@ def _race_free(race: Race, ways: list[Way]) -> Generator[Progress, None, list[Wa
     for fold in range(len(race.heats[REFERENCE]) + 1, race.folds + 1):
         yield from race.round(usual, fold)
     race.left_out.pop(REFERENCE, None)
-    return finished
+    return finished or usual
+
+
+def planned_cells(recipe: Recipe, *, unlabelled: bool) -> int:
+    """Count the cells of a race that has time for everything, and of a measurement after it."""
+    of_one = sum(len(generated_ways(recipe, name, [REFERENCE])) for name in recipe.generator)
+    generated = of_one * _PARENTS  # at least: the usual way is often one of the best
+    raced = (len(free_ways(recipe, unlabelled=unlabelled)), generated)
+    rounds = [math.ceil(n / 2**k) for n in raced for k in range(recipe.folds)]
+    return sum(rounds) + LEAST_TRIALS * _MEASURED
 
 
 def halve(race: Race, ways: list[Way]) -> Generator[Progress, None, list[Way]]:
     """Run the rounds; after each the better half goes on. Return those that finish, best first."""
     for fold in range(1, race.folds + 1):
-        ways = yield from race.round(ways, fold)
+        if ways:  # the last ones may have failed
+            ways = yield from race.round(ways, fold)
         if fold < race.folds:
             ways = ways[: math.ceil(len(ways) / 2)]
             left = race.seconds_left() - race.reserve(ways, LEAST_TRIALS)
@@ -207,12 +217,12 @@ def halve(race: Race, ways: list[Way]) -> Generator[Progress, None, list[Way]]:
 def _in_time(race: Race, recipe: Recipe, arms: list[str]) -> list[Way]:
     """List the ways with the generators that the time allows, in the order of the recipe.
 
-    Time is kept for a measurement of six trials, or of three where no generator would fit.
+    Time is kept for a measurement of six trials, or of three where no generator would fit. None
+    where only the controls would.
     """
-    chosen: list[Way] = []
-    missing: list[str] = []
     for trials in (GOOD_TRIALS, LEAST_TRIALS):
-        chosen, missing = [], []
+        chosen: list[Way] = []
+        missing: list[str] = []
         for generator in recipe.generator:
             ways = [*chosen, *generated_ways(recipe, generator, arms)]
             left = race.seconds_left() - race.reserve(ways, trials)
@@ -220,7 +230,8 @@ def _in_time(race: Race, recipe: Recipe, arms: list[str]) -> list[Way]:
                 chosen = ways
             else:
                 missing.append(generator)
-        if any(not way.control for way in chosen):
-            break
-    race.left_out |= dict.fromkeys(missing, NO_TIME)
-    return chosen
+        if not missing or any(not way.control for way in chosen):
+            race.left_out |= dict.fromkeys(missing, NO_TIME)
+            return chosen
+    race.left_out |= dict.fromkeys(recipe.generator, NO_TIME)
+    return []

@@ -72,6 +72,8 @@ def advice_facts(
         found = paired_contrast(
             scores.tolist(), against.tolist(), se_test=None if math.isnan(se_test) else se_test
         )
+        if not found.n:
+            return None
         return {
             "mean": found.mean,
             "low": found.low,
