@@ -29,12 +29,12 @@ FREE_WAYS = (
     "transfer",
     "transfer+linear",
 )
-# generators, most promising first, with their shares of a batch; the last two are controls
+# generators with their shares of a batch: two controls, then the most promising first
 GENERATED_WAYS: dict[str, tuple[float, ...]] = {
-    "ddpm": (0.25, 0.5),
-    "mix": (0.25, 0.5),
     "duplicate": (0.25,),
     "noise": (0.25,),
+    "ddpm": (0.25, 0.5),
+    "mix": (0.25, 0.5),
     "cvae": (0.25, 0.5),
     "cgan": (0.25, 0.5),
 }
@@ -85,8 +85,12 @@ def free_ways(recipe: Recipe, *, unlabelled: bool) -> list[Way]:
 
 
 def generated_ways(recipe: Recipe, generator: str, arms: list[str]) -> list[Way]:
-    """List the ways that add images of a generator to the arms, where an arm can take them."""
+    """List the ways that add images of a generator to the arms, where an arm can take them.
+
+    The arms are the most promising first; a control is added to that one alone.
+    """
     mixed = [f"{name}+synth" for name in arms if f"{name}+synth" in ARMS]
+    mixed = mixed[:1] if generator in CONTROLS else mixed
     shares = GENERATED_WAYS.get(generator, GENERATED_WAYS["ddpm"])
     return _ways(recipe, generator=[generator], arm=mixed, share=list(shares))
 

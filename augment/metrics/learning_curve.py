@@ -35,7 +35,8 @@ class Equivalent:
         text = f"{self._change(self.ratio)} labelled images"
         if not FEWEST <= self.ratio <= FARTHEST:
             text = f"beyond what this curve can say: {text}"
-        return f"{text} (95 % interval: {self._change(self.low)} to {self._change(self.high)})"
+        low, high = self._change(self.low), self._change(self.high)
+        return f"{text} (95 % interval over trials: {low} to {high})"
 
     def _change(self, ratio: float) -> str:
         """Write how many more or fewer images a ratio is, up to the ends of the curve."""

@@ -21,11 +21,11 @@ def advice_sentences(facts: dict[str, Any]) -> list[str]:
     if facts["winner"] == facts["best_free"]:
         sentences.append(_no_generator(facts))
     over = {facts["usual"]: best["gain"], facts["best_free"]: best["gain_over_free"]}
-    gains = [f"{gain_text(gain)} over {name}" for name, gain in over.items() if gain]
+    gains = [_gain_sentence(name, gain) for name, gain in over.items() if gain]
     sentences.append(
         f"On the {facts['n_test']} test images, scored once: {facts['measure']} "
         f"{percent(best['accuracy'])} %, mean of {best['n']} trials"
-        + (f"; {'; '.join(gains)} (points, 95 % interval, uncorrected)." if gains else ".")
+        + (f"; that is {' and '.join(gains)}." if gains else ".")
     )
     if worth := facts["equivalent"]:
         sentences.append(
@@ -42,6 +42,13 @@ def _no_generator(facts: dict[str, Any]) -> str:
     if any(":" in each["way"] for each in facts["race"]):
         return "No generator: with none was the log loss lower by more than its standard error."
     return "No generator was raced: there was no time for one (--budget)."
+
+
+def _gain_sentence(name: str, gain: dict[str, Any]) -> str:
+    """Write a gain over a way as part of a sentence."""
+    interval = interval_text(gain["low"], gain["high"])
+    text = f"{percent(gain['mean'], True)} points over {name}"
+    return f"{text} (95 % interval {interval}: {gain['verdict']})" if interval else text
 
 
 def gain_text(gain: dict[str, Any] | None) -> str:
@@ -132,9 +139,10 @@ def _notes(facts: dict[str, Any]) -> list[str]:
         "it; after each fold the better half by log loss goes on (each way at its best "
         "temperature). A way with a generator wins if it is better than the best free way, one "
         "without a generator, by more than one standard error of the paired difference. "
-        f"{facts['usual']}: NAME, 0.25 means that a quarter of each batch is drawn by NAME; "
-        "duplicate and noise are controls.",
-        "The measurement is of other trials than the race's, and nothing was chosen on it. "
+        "ARM+synth: NAME, 0.25 means that a quarter of each batch is drawn by NAME; duplicate and "
+        "noise are controls.",
+        "The measurement is of other trials than the race's, and nothing was chosen on it. Gains "
+        "are in points, with a 95 % interval that is not corrected for several comparisons. "
         "Seconds are means of one training, of the images drawn for it, and of one classifier.",
     ]
     if facts["equivalent"] and facts["equivalent"]["curve"]:
