@@ -23,6 +23,7 @@ from augment.report.test_set_error import error_between_arms, units_of_test_set
 from augment.storage.atomic import write_atomic
 
 PAGE = "advice.md"
+RACE_COLUMNS = ("folds", "loss", "gain", "standard_error", "accuracy")
 COSTS = ("generator_seconds", "sample_seconds", "classifier_seconds")
 
 
@@ -61,40 +62,7 @@ def advice_facts(
     cell = measured.baseline.cell
     rows = {way.name: rows_of(done, way.cell) for way in measured.ways}
     units = units_of_test_set(folder)[cell.dataset]
-
-    def gain(name: str, base: str) -> dict[str, Any] | None:
-        """Return the paired gain of a way over another; None beside itself or without pairs."""
-        if name == base or rows[name].empty or rows[base].empty:
-            return None
-        se_test = error_between_arms((folder, rows[name]), (folder, rows[base]), units)
-        scores = rows[name].set_index("seed")["score"]
-        against = rows[base].set_index("seed")["score"].reindex(scores.index)
-        found = paired_contrast(
-            scores.tolist(), against.tolist(), se_test=None if math.isnan(se_test) else se_test
-        )
-        if not found.n:
-            return None
-        return {
-            "mean": found.mean,
-            "low": found.low,
-            "high": found.high,
-            "verdict": found.verdict,
-            "n": found.n,
-        }
-
     free = outcome.best_free.name
-    lines = [
-        {
-            "way": way.name,
-            "about": ARMS[way.cell.arm].about,
-            "n": len(rows[way.name]),
-            "accuracy": _mean(rows[way.name]["score"]),
-            "gain": gain(way.name, REFERENCE),
-            "gain_over_free": gain(way.name, free),
-            **{cost: _mean(rows[way.name][cost]) for cost in COSTS},
-        }
-        for way in measured.ways
-    ]
     return {
         "dataset": Path(cell.dataset).name,
         "folder": str(folder),
@@ -108,23 +76,45 @@ def advice_facts(
         "winner_generator": outcome.winner.generator,
         "runner_up": outcome.runner_up.name if outcome.runner_up else None,
         "best_free": free,
-        "ways": lines,
+        "ways": [
+            {
+                "way": way.name,
+                "about": ARMS[way.cell.arm].about,
+                "n": len(rows[way.name]),
+                "accuracy": _mean(rows[way.name]["score"]),
+                "gain": _gain(folder, rows[way.name], rows[REFERENCE], units),
+                "gain_over_free": _gain(folder, rows[way.name], rows[free], units),
+                **{cost: _mean(rows[way.name][cost]) for cost in COSTS},
+            }
+            for way in measured.ways
+        ],
         "equivalent": _equivalent(done, measured, rows, len(units)),
         "race": [
-            {
-                "way": each.way.name,
-                "folds": each.folds,
-                "log_loss": each.loss,
-                "gain": each.gain,
-                "standard_error": each.standard_error,
-                "accuracy": each.accuracy,
-            }
+            {"way": each.way.name} | {name: getattr(each, name) for name in RACE_COLUMNS}
             for each in outcome.standings
         ],
         "left_out": outcome.left_out,
         "used_seconds": round(measured.used),
         "budget_seconds": measured.budget,
     }
+
+
+def _gain(
+    folder: Path, rows: pd.DataFrame, base: pd.DataFrame, units: np.ndarray
+) -> dict[str, Any] | None:
+    """Compare the finished rows of two ways, paired over trials; None beside itself."""
+    shared = set(rows["seed"]) & set(base["seed"])
+    if rows.index.equals(base.index) or not shared:
+        return None
+    se_test = error_between_arms((folder, rows), (folder, base), units)
+    scores = rows.set_index("seed")["score"]
+    found = paired_contrast(
+        scores.tolist(),
+        base.set_index("seed")["score"].reindex(scores.index).tolist(),
+        se_test=None if math.isnan(se_test) else se_test,
+    )
+    columns = ("mean", "low", "high", "verdict", "n")
+    return {name: getattr(found, name) for name in columns}
 
 
 def rows_of(done: pd.DataFrame, cell: Cell) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import jinja2
 from augment.report.format import interval_text, markdown_table, percent
 from augment.runtime.units import duration
 
-Rows = list[list[str]]
+Lines = list[list[str]]  # cells of a table
 RACE_HEAD = ("way", "folds", "log loss", "better than the best free way by", "accuracy %")
 
 
@@ -63,7 +63,7 @@ def gain_text(gain: dict[str, Any] | None) -> str:
     )
 
 
-def measured_table(facts: dict[str, Any]) -> tuple[list[str], Rows]:
+def measured_table(facts: dict[str, Any]) -> tuple[list[str], Lines]:
     """Lay out the ways that were measured on the test images: head and lines."""
     both = facts["best_free"] != facts["usual"]
     head = ["way", f"{facts['measure']} %", "n", f"gain over {facts['usual']}"]
@@ -86,13 +86,13 @@ def measured_table(facts: dict[str, Any]) -> tuple[list[str], Rows]:
     return head, lines
 
 
-def race_lines(facts: dict[str, Any]) -> Rows:
+def race_lines(facts: dict[str, Any]) -> Lines:
     """Lay out how each way did in the race, and what was left out."""
     return [
         [
             each["way"],
             str(each["folds"]),
-            f"{each['log_loss']:.3f}",
+            f"{each['loss']:.3f}",
             f"{each['gain']:+.3f} ± {each['standard_error']:.3f}"
             if each["way"] != facts["best_free"]
             else "",
