@@ -161,6 +161,25 @@ def test_more_processes_have_more_time():
     assert spent[0] > spent[1]
 
 
+def test_usual_way_is_the_advice_if_the_one_before_it_falls_behind():
+    track = Track({REFERENCE: 0.7})
+    steady = track.heat
+
+    def falling(way, fold, seconds):
+        if way.name == "real+mixup":
+            track.quality[way.name] = 0.85 if fold == 1 else 0.4
+        return steady(way, fold, seconds)
+
+    track.heat = falling
+    first_round = 1 + len(free_ways(recipe_of(), unlabelled=False))
+    track.race.seconds_left = lambda: 1e6 if len(track.played) < first_round else 0.0
+    outcome = track.run()
+    assert outcome.best_free.name == outcome.winner.name == REFERENCE
+    assert outcome.runner_up
+    assert outcome.runner_up.name == "real+mixup"
+    assert outcome.left_out["real"] == "no time after 1 of 3 folds"
+
+
 def test_failed_way_is_left_out_and_a_failed_usual_one_is_told():
     track = Track({})
     made = track.heat

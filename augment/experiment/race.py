@@ -9,6 +9,7 @@ first. Images of each generator are then added to the best of them, and to the u
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
@@ -121,15 +122,20 @@ class Race:
         for name, heats in self.heats.items():
             seconds.setdefault(self.ways[name].generator, []).extend(h.seconds for h in heats)
         if plain := seconds.pop("", []):
-            self.costs[""] = sum(plain) / len(plain)
+            self.costs[""] = statistics.median(plain)  # with unlabelled images a step takes longer
         for generator, own in seconds.items():  # the first of a fold trained the generator
             self.costs[generator] = max(0.0, max(own) - self.costs[""])
 
     def seconds_of(self, ways: list[Way]) -> float:
         """Estimate the seconds of one round."""
         generators = {way.generator for way in ways} - {""}
-        work = len(ways) * self.costs[""] + sum(self.costs[name] for name in generators)
-        return work / self.jobs
+        work = sum(self._classifier_seconds(way) for way in ways)
+        return (work + sum(self.costs[name] for name in generators)) / self.jobs
+
+    def _classifier_seconds(self, way: Way) -> float:
+        """Estimate the seconds of a way's classifier: its own, where no generator is in them."""
+        heats = [] if way.generator else self.heats.get(way.name, [])
+        return statistics.fmean(heat.seconds for heat in heats) if heats else self.costs[""]
 
     def seconds_to_end(self, ways: list[Way]) -> float:
         """Estimate the seconds of all rounds, if always the dearest half goes on."""
@@ -179,7 +185,10 @@ def _rest(race: Race, standings: list[Standing]) -> list[Way]:
 
 
 def _race_free(race: Race, ways: list[Way]) -> Generator[Progress, None, list[Way]]:
-    """Race the ways without a generator; the usual one is scored on all folds in any case."""
+    """Race the ways without a generator; the usual one is scored on all folds in any case.
+
+    So it is the advice if those that came before it on the first folds fall behind on the others.
+    """
     usual = [way for way in ways if way.name == REFERENCE]
     yield from race.round(usual, 1)  # shows what a classifier takes
     left = race.seconds_left() - race.reserve([], LEAST_TRIALS)
@@ -189,7 +198,8 @@ def _race_free(race: Race, ways: list[Way]) -> Generator[Progress, None, list[Wa
     for fold in range(len(race.heats[REFERENCE]) + 1, race.folds + 1):
         yield from race.round(usual, fold)
     race.left_out.pop(REFERENCE, None)
-    return finished or usual
+    others = [way for way in finished if way.name != REFERENCE]
+    return sorted([*usual, *others], key=race.loss)
 
 
 def planned_cells(recipe: Recipe, *, unlabelled: bool) -> int:
