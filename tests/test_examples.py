@@ -74,9 +74,9 @@ def augment(here, *words):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_example_of_a_command(name, folder):
-    # the example of `run` is the real thing: made small, it is the same command
-    small = ["--preset", "smoke", "--seeds", "1"] if name == "run" else []
-    assert augment(folder, *example(name), *small)
+    # the examples of `run` and `advise` are the real thing: made small, they are the same commands
+    small = {"run": ("--seeds", "1"), "advise": ("--budget", "20s")}.get(name)
+    assert augment(folder, *example(name), *(["--preset", "smoke", *small] if small else []))
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")

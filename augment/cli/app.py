@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from augment import __version__
-from augment.cli import experiments, images, inspect, results
+from augment.cli import advice, experiments, images, inspect, results
 from augment.cli.console import talk
 from augment.cli.flags import PANELS
 from augment.cli.signals import INTERRUPTED, SIGNALLED, end_soon, ended_by_signals
@@ -74,6 +74,7 @@ app = typer.Typer(
 )
 COMMANDS = {
     "Experiments": {
+        "advise": advice.advise_command,
         "run": experiments.run_command,
         "sweep": experiments.sweep_command,
         "resume": experiments.resume_command,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from augment.cli.advice import carry_out_advice
 from augment.cli.console import show_plan, show_result, talk
 from augment.cli.flags import option, with_options
 from augment.cli.options import (
@@ -29,7 +30,6 @@ from augment.cli.signals import until_signalled
 from augment.errors import UsageError
 from augment.experiment.hyperparameters import parse_set
 from augment.experiment.recipe import Recipe
-from augment.runtime.fork_server import start_server
 from augment.runtime.units import parse_duration
 
 if TYPE_CHECKING:
@@ -52,19 +52,13 @@ def run_command(
 
     Example: augment run --dataset cifar10 --frac 0.05 --generator ddpm
     """
-    start_workers(execution)
+    execution.start_workers()
     from augment.engine.shards import parse_shard
     from augment.experiment.validation import make_recipe, read_recipe
 
     recipe = make_recipe(**overridden(read_recipe(config) if config else {}, settings))
     shard_of = parse_shard(shard)
     carry_out(recipe, execution, display, out=out, shard=shard_of, dry_run=dry_run, stop=stop)
-
-
-def start_workers(execution: Execution) -> None:
-    """Start the server of worker processes: it imports torch while this process does."""
-    if execution.executor == "local" and execution.jobs != 1:
-        start_server(execution.device)
 
 
 def overridden(file: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +93,7 @@ def sweep_command(
 
     Example: augment sweep pipelines/ablation.toml --out results/runs/ablation
     """
-    start_workers(execution)
+    execution.start_workers()
     from augment.engine.shards import parse_shard
     from augment.experiment.validation import make_recipe, read_recipe
 
@@ -119,15 +113,19 @@ def resume_command(
 
     Example: augment resume results/runs/digits-ddpm --seeds 6
     """
-    start_workers(execution)
+    execution.start_workers()
     from augment.experiment.validation import make_recipe
     from augment.storage.run_folder import read_settings, reading
 
     file = run_file(run_dir, "settings.json")
     with reading(run_dir):
-        settings, shard = dict(read_settings(file)), json.loads(file.read_text()).get("shard")
+        settings, others = dict(read_settings(file)), json.loads(file.read_text())
+        shard, budget = others.get("shard"), others.get("budget")
     settings |= {"seeds": seeds} if seeds else {}
     recipe = make_recipe(**settings)
+    if budget:
+        carry_out_advice(recipe, int(budget), execution, display, run_dir)
+        return
     shard = tuple(shard) if shard else None
     carry_out(recipe, execution, display, out=run_dir, shard=shard, stop=stop)
 
@@ -143,17 +141,8 @@ def carry_out(
     stop: Stop | None = None,
 ) -> None:
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
-    from augment.engine.executors import make_executor
-
     data: dict[str, Any] = dict(data_dir=execution.data_dir, shard=shard)
-    executor = make_executor(
-        execution.executor,
-        execution.device,
-        jobs=execution.jobs,
-        address=execution.address,
-        cpus=execution.cpus,
-        gpus=execution.gpus,
-    )
+    executor = execution.make_executor()
     if dry_run:
         from augment.engine.estimate import plan
 

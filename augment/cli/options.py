@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import create_model
@@ -13,6 +13,10 @@ from augment.cli.flags import option, setting_option
 from augment.data.reading_flags import READING_FLAGS
 from augment.errors import UsageError
 from augment.experiment.recipe import Recipe
+from augment.runtime.fork_server import start_server
+
+if TYPE_CHECKING:
+    from augment.engine.executors import Executor
 
 # the settings that say how a folder of images is read, for a command that has no others
 _READING: Any = {
@@ -124,6 +128,24 @@ class Execution:
             help="Share of a GPU per cell on Ray (default: 1 if there is a GPU).",
         ),
     ] = None
+
+    def start_workers(self) -> None:
+        """Start the server of worker processes: it imports torch while this process does."""
+        if self.executor == "local" and self.jobs != 1:
+            start_server(self.device)
+
+    def make_executor(self) -> Executor:
+        """Make the executor; UsageError where the options do not go together."""
+        from augment.engine.executors import make_executor
+
+        return make_executor(
+            self.executor,
+            self.device,
+            jobs=self.jobs,
+            address=self.address,
+            cpus=self.cpus,
+            gpus=self.gpus,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

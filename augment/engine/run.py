@@ -128,7 +128,7 @@ def execute(
         if shard:
             settings["shard"] = list(shard)
         workers = executor.plan_workers([d.pool.shape for d in data.loaded.values()], len(cells))
-        _refuse_inside_data((out or RUNS).resolve(), recipe.dataset)
+        refuse_inside_data((out or RUNS).resolve(), recipe.dataset)
         folder = out or _unused_folder(recipe, settings)
         lock = open_run(folder, settings)
         try:
@@ -171,7 +171,7 @@ def check_data(cells: list[Cell], data: DatasetCache) -> None:
             generator.prepare(pool, seed=0, device=torch.device("cpu"))
 
 
-def _refuse_inside_data(target: Path, datasets: list[str]) -> None:
+def refuse_inside_data(target: Path, datasets: list[str]) -> None:
     """Raise UsageError if the run folder would lie inside a folder of images that runs read."""
     for name in filter(os.path.isdir, datasets):
         if target.is_relative_to(Path(name).resolve()):

@@ -51,12 +51,7 @@ class Precision:
 
 
 def execute_until(
-    until: Until,
-    recipe: Recipe,
-    *,
-    out: Path | None,
-    executor: Executor,
-    **data: Any,
+    until: Until, recipe: Recipe, *, out: Path | None, executor: Executor, **data: Any
 ) -> Generator[Progress, None, Result]:
     """Run a recipe with more and more trials; yields progress, returns the last Result.
 

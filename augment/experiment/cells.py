@@ -54,6 +54,8 @@ class Cell:
     weights: str | None = None  # None in arms that start from scratch
     reading: ReadingFlags = field(default_factory=ReadingFlags)
     subset: int | None = None  # number of the disjoint subset; None: drawn by the seed
+    # number from 1, and count: this fold of the labelled images takes the place of the test set
+    fold: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         """Format all fields in order, those of `use` inline: selections are signed by this text."""
@@ -62,15 +64,15 @@ class Cell:
     def flat(self) -> dict[str, Any]:
         """Return all fields by name, those of `use` in place of it.
 
-        `reading` and `subset` only where something is said in them: what has been signed before
-        stays the same.
+        `reading`, `subset` and `fold` only where they say something: what was signed before stays
+        the same.
         """
         fields: dict[str, Any] = {}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if each.name == "reading":
                 fields |= {"reading": dataclasses.asdict(value)} if value else {}
-            elif each.name != "subset" or value is not None:
+            elif each.name not in ("subset", "fold") or value is not None:
                 fields |= vars(value) if each.name == "use" else {each.name: value}
         return fields
 
@@ -89,7 +91,8 @@ class Cell:
     @property
     def trial(self) -> str:
         """Data set, amount and seed, which paired arms share, in words."""
-        return f"{self.dataset}, {self.amount}, seed {self.seed}"
+        fold = f", fold {self.fold[0]} of {self.fold[1]}" if self.fold else ""
+        return f"{self.dataset}, {self.amount}, seed {self.seed}{fold}"
 
     @property
     def name(self) -> str:

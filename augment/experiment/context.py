@@ -13,6 +13,7 @@ from torch import Tensor
 from augment.data.images import LabelledImages
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
+from augment.experiment.folds import hold_out_fold
 from augment.experiment.progress import Progress
 from augment.storage.artifacts import Store
 from augment.training.checkpoints import TrainingState
@@ -45,9 +46,14 @@ class Trial:
     def prepare(
         cls, cell: Cell, data: Dataset, context: RunContext, indices: Tensor | None = None
     ) -> Trial:
-        """Resolve the labelled subset (unless given) and the classic transform."""
+        """Resolve the labelled subset (unless given) and the classic transform.
+
+        Of a cell with a `fold` that is the test set, and the labelled images are those outside it.
+        """
         if indices is None:
             indices = cell.labelled_indices(data)
+        if cell.fold:
+            data, indices = hold_out_fold(data, indices, cell.fold, cell.seed)
         return cls(
             cell=cell,
             data=data,

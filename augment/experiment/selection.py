@@ -18,18 +18,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from augment.data.images import LabelledImages, pixel_hashes
-from augment.data.subset import folds, linked_units
-from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
+from augment.experiment.folds import fold_numbers, refuse_missing_class
 from augment.experiment.precision import precision_of_all
 from augment.experiment.progress import Progress
 from augment.experiment.records import ArtifactResult, Record, artifact
 from augment.experiment.synthetic_use import VARIED
 from augment.metrics.classification import scores
-from augment.runtime.seeds import seed_for
 from augment.runtime.steps import Steps
 
 TEMPERATURES = torch.logspace(-2, 2, 33, base=2.0)  # ¼ … 4
@@ -112,25 +109,21 @@ def cross_validated(
 ) -> Generator[Progress, None, Tensor]:
     """Predict each labelled image by candidates not trained on it: [M, N, K] probabilities."""
     cell, data, labelled = trial.cell, trial.data, trial.labelled
-    groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else None
-    # images of one group, and equal images, stay in one fold: else validation would leak
-    units = linked_units(groups, pixel_hashes(labelled.images.cpu()))
-    fold_of = torch.tensor(
-        folds(labelled.labels.tolist(), units, cell.folds, seed_for(cell.seed, "select"))
-    )
+    groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else []
+    fold_of = fold_numbers(labelled, groups, cell.folds, cell.seed)
     # every image is held out in exactly one fold, so that each row is written once
     probabilities = torch.zeros(len(among), len(labelled), len(labelled.classes))
     context = dataclasses.replace(trial.context, first_seed=-1)  # no grids of these generators
     for fold in fold_of.unique().tolist():
         held_out = fold_of == fold
-        _refuse_missing_class(labelled, ~held_out)
+        refuse_missing_class(labelled.select(~held_out), "--select", "leave --select out")
         part = dataclasses.replace(
             data,
             pool=labelled,
             test=labelled.select(held_out),
             pool_files=[],
             test_files=[],
-            pool_groups=groups or [],
+            pool_groups=groups,
         )
         for number, candidate in enumerate(among):
             where = f"fold {fold + 1} of {cell.folds}, candidate {number + 1} of {len(among)}"
@@ -141,16 +134,6 @@ def cross_validated(
             predicted = load_file(steps.value.score / "predictions.safetensors")
             probabilities[number, held_out] = predicted["probability"].float()
     return probabilities
-
-
-def _refuse_missing_class(labelled: LabelledImages, in_training: Tensor) -> None:
-    """Raise UsageError if the training images of a fold lack a class."""
-    for name, count in zip(labelled.classes, labelled.select(in_training).counts(), strict=True):
-        if not count:
-            raise UsageError(
-                f"--select: class '{name}' has images of one fold alone (equal images and "
-                "groups stay together): label more of it, or leave --select out"
-            )
 
 
 def rank_candidates(

@@ -17,6 +17,7 @@ from augment.storage.atomic import half_written, write_atomic, writing
 
 STATUS_FILE = "status.json"
 LOOKS_FILE = "looks.json"
+NOT_OF_RECIPE = ("data", "shard", "budget")  # in settings.json
 
 
 def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
@@ -125,9 +126,9 @@ def count_look(folder: Path, trials: int, until: float | None = None) -> tuple[i
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """Read the recipe in a run folder's settings.json, without the data's hashes and the shard."""
+    """Read the recipe in a run folder's settings.json, without what else stands there."""
     settings = json.loads(file.read_text(encoding="utf-8"))
-    return {key: value for key, value in settings.items() if key not in ("data", "shard")}
+    return {key: value for key, value in settings.items() if key not in NOT_OF_RECIPE}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
