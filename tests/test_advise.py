@@ -36,7 +36,7 @@ TINY = dict(
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch):
-    monkeypatch.setattr(ways, "FREE_WAYS", FEW)
+    monkeypatch.setattr(ways, "RACED_WAYS", FEW)
 
 
 def steps_of(out, budget=HOUR, **settings):
@@ -49,7 +49,7 @@ def steps_of(out, budget=HOUR, **settings):
 def advised(tmp_path_factory):
     """A finished advice; its folder is to be read, never to be changed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ways, "FREE_WAYS", FEW)
+        patch.setattr(ways, "RACED_WAYS", FEW)
         return run_to_end(steps_of(tmp_path_factory.mktemp("advised") / "run"))
 
 

@@ -10,7 +10,7 @@ from augment.experiment.arms import ARMS
 from augment.experiment.race import Heat, Race, run_race
 from augment.experiment.ways import (
     CONTROLS,
-    FREE_WAYS,
+    RACED_WAYS,
     GENERATED_WAYS,
     REFERENCE,
     advice_recipe,
@@ -66,7 +66,7 @@ def recipe_of(**settings):
 
 
 def test_ways_are_the_arms_and_generators_that_there_are():
-    assert all(not ARMS[name].synthetic for name in FREE_WAYS)
+    assert all(not ARMS[name].synthetic for name in RACED_WAYS)
     assert set(GENERATED_WAYS) <= set(GENERATORS)
     assert set(CONTROLS) < set(GENERATED_WAYS)
     closed = [way.name for way in free_ways(recipe_of(), unlabelled=False)]

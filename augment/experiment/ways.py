@@ -15,7 +15,7 @@ from augment.experiment.validation import make_recipe
 
 REFERENCE = "real+classic"  # the usual way, which every other one is compared with
 # arms without a generator; those that need unlabelled images or weights only where there are some
-FREE_WAYS = (
+RACED_WAYS = (
     REFERENCE,
     "real",
     "real+randaugment",
@@ -77,7 +77,7 @@ def free_ways(recipe: Recipe, *, unlabelled: bool) -> list[Way]:
     """List the ways without a generator that suit: `unlabelled` tells of images without a label."""
     arms = [
         name
-        for name in FREE_WAYS
+        for name in RACED_WAYS
         if (unlabelled or not ARMS[name].unlabelled)
         and (recipe.weights or not ARMS[name].pretrained)
     ]
@@ -106,7 +106,7 @@ def advice_recipe(**settings: Any) -> Recipe:
 
     UsageError if a setting is unknown, out of range or has several values where one is taken.
     """
-    arms = [name for name in FREE_WAYS if settings.get("weights") or not ARMS[name].pretrained]
+    arms = [name for name in RACED_WAYS if settings.get("weights") or not ARMS[name].pretrained]
     usual = {"generator": list(GENERATED_WAYS), "seeds": range(1 + MOST_TRIALS_MEASURED)}
     recipe = make_recipe(**{**usual, **settings, "arm": arms})
     single = {name: getattr(recipe, name) for name in ("dataset", "per_class", "frac")}
