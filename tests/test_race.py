@@ -10,8 +10,8 @@ from augment.experiment.arms import ARMS
 from augment.experiment.race import Heat, Race, run_race
 from augment.experiment.ways import (
     CONTROLS,
-    RACED_WAYS,
     GENERATED_WAYS,
+    RACED_WAYS,
     REFERENCE,
     advice_recipe,
     free_ways,
