@@ -192,6 +192,15 @@ ADVICE = {
         },
         classes={"leaf": 4, "rust": 4},
     ),
+    "two annotators who differ": dict(
+        files=numbered("{i}.jpg", 8),
+        tables={
+            "export.csv": rows(
+                "image,choice", *((f"{i}.jpg", AB[i % 2]) for i in range(8)), ("3.jpg", "leaf")
+            )
+        },
+        refused=r"export.csv names 3.jpg twice, as leaf and as rust: leave one line of it",
+    ),
     "thumbnails beside originals": dict(
         files=[f"{c}/{v}/{i}.jpg" for c in AB for v in ("originals", "thumbs") for i in range(4)],
         classes={"leaf": 8, "rust": 8},
