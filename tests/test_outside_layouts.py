@@ -192,6 +192,15 @@ ADVICE = {
         },
         classes={"leaf": 4, "rust": 4},
     ),
+    "two annotators who differ": dict(
+        files=numbered("{i}.jpg", 8),
+        tables={
+            "export.csv": rows(
+                "image,choice", *((f"{i}.jpg", AB[i % 2]) for i in range(8)), ("3.jpg", "leaf")
+            )
+        },
+        refused=r"export.csv names 3.jpg twice, as leaf and as rust: leave one line of it",
+    ),
     "thumbnails beside originals": dict(
         files=[f"{c}/{v}/{i}.jpg" for c in AB for v in ("originals", "thumbs") for i in range(4)],
         classes={"leaf": 8, "rust": 8},
@@ -235,6 +244,10 @@ CONTENT = {
         tables={"fer.csv": rows("emotion,pixels", (0, " ".join(["7"] * 2304)))},
         refused="holds no images, but pixels in the column pixels of fer.csv: write each picture",
     ),
+    "pixels of a large picture in a list": dict(
+        tables={"a.csv": rows("pixels;label", ("[" + ", ".join(["0.5"] * 50_000) + "];3",))},
+        refused="but pixels in the column pixels of a.csv",
+    ),
     "pixels in columns": dict(
         tables={"mnist.csv": rows(",".join(["label", *map(str, range(784))]), [3, *[0] * 784])},
         refused="pixels in the columns 0, 1, 2 … of mnist.csv",
@@ -277,6 +290,12 @@ def test_outside_layout_is_understood_or_refused(tmp_path, name):
             load_dataset(str(tmp_path))
     else:
         read_or_refused(tmp_path, right)
+
+
+def test_class_files_that_are_no_text_are_no_traceback(tmp_path):
+    build(tmp_path, numbered("{i}.jpg", 6), {f"{i}.cls": b"\xff\xfe\0" for i in range(6)})
+    with pytest.raises(DataError):
+        load_dataset(str(tmp_path))
 
 
 def test_words_of_numbered_folders():

@@ -37,7 +37,7 @@ def class_files(root: Path, images: list[str], others: list[str]) -> LabelTable 
     pairs = [(image, os.path.splitext(image)[0]) for image in images]
     if not pairs or any((s, ".cls") not in stems or (s, ".json") in stems for _, s in pairs):
         return None
-    rows = [(image, (root / f"{stem}.cls").read_text("utf-8").strip()) for image, stem in pairs]
+    rows = [(image, _text(root / f"{stem}.cls").strip()) for image, stem in pairs]
     frame = pd.DataFrame(rows, columns=["file_name", "label"], dtype=str)
     return LabelTable(root / "*.cls", "", frame, list(range(1, len(rows) + 1)))
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 MIN_GROUPS = 3  # fewer are no series but two kinds of name
 UNIQUE = 0.9  # share of names that differ in a word which is a counter or a hash
+MOST_WORDS = 10  # that are looked at
 PURE = 0.9  # share of groups within one class, as those of a person mostly are
 _BREAK = re.compile(r"[ _.\-]+")
 Words = tuple[str, ...]
@@ -42,7 +43,7 @@ def _kind(word: str) -> str:
 
 def _best_run(words: list[Words], names: list[str], classes: list[str]) -> list[str]:
     """Choose the run of words that groups names of one form; empty ones where there is none."""
-    columns = [column for column in zip(*words, strict=True) if not _is_unique(column)]
+    columns = [column for column in zip(*words, strict=True) if not _is_unique(column)][:MOST_WORDS]
     class_at = next((k for k, each in enumerate(columns) if _tells(each, classes)), -1)
     first = next((k for k, each in enumerate(columns) if len(set(each)) > 1), 0)
     found: dict[str, list[str]] = {}  # by what speaks for a run, its first one

@@ -123,6 +123,8 @@ def _decide(
             tables = []
     if not tables and found.lists and folders_tell and chosen:
         tables = found.lists
+    if not listing.images and (reason := unread_images(listing)):
+        raise DataError(reason)
     if not tables and (reason := unread_labels(listing, labels, folders, found, flags)):
         raise DataError(reason)
     if tables:
@@ -132,8 +134,6 @@ def _decide(
             paths = {entry.name for entry in layout.entries}
             add_facts(layout, folder_facts(root, found, index, paths), flags)
         return layout
-    if not listing.images and (reason := unread_images(listing)):
-        raise DataError(reason)
     if found.is_metadata:
         empty = {"images that a table without rows does not name": sorted(index.images)}
         return SetLayout([], set(), defaultdict(list, empty))

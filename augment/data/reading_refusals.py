@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path, PurePosixPath
 
@@ -78,7 +77,7 @@ def _pixels_in(file: Path) -> str:
     with file.open(encoding="utf-8", errors="ignore") as opened:
         head, row = opened.readline(1_000_000), opened.readline(1_000_000)
     sign = max(",;\t", key=head.count)
-    names, cells = (next(csv.reader([line], delimiter=sign), []) for line in (head, row))
+    names, cells = ([c.strip().strip('"') for c in line.split(sign)] for line in (head, row))
     for name, cell in zip(names, cells, strict=False):
         numbers = re.split(r"[\s,]+", cell.strip(" []"))
         if len(numbers) >= MANY_NUMBERS and all(map(is_number, numbers)):

@@ -86,7 +86,9 @@ def read_rows(
                 seen[key] = entry
                 rows.entries.append(entry)
             elif table.stem == "metadata" or entry != seen[key]:
-                raise DataError(f"{table.path} names {cell} twice: leave one line of it")
+                labels = {entry.label, seen[key].label}
+                how = f"twice, as {' and as '.join(sorted(labels))}" if len(labels) > 1 else "twice"
+                raise DataError(f"{table.path} names {cell} {how}: leave one line of it")
     return rows
 
 
