@@ -142,8 +142,10 @@ def cpu():
 
 
 SMOKE = {"generator": {"steps": 4}, "classifier": {"steps": 6, "batch": 16, "width": 8}}
+FIVE_ARMS = ["real", "real+classic", "real+synth", "real+classic+synth", "synth"]
 SMALL_RUN = dict(
     dataset="digits",
+    arm=FIVE_ARMS,
     per_class=3,
     generator="cvae",
     preset="smoke",

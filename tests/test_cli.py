@@ -342,7 +342,7 @@ def test_run_prints_its_table_and_sentence(run_dir, monkeypatch, capsys):
     assert code == 0
     assert out.splitlines()[0].startswith("generator\tarm\taccuracy")
     assert "one trial" in out
-    assert "an interval needs at least two trials" in out.splitlines()[-1]
+    assert "a verdict takes three at least (--seeds 3)" in out.splitlines()[-1]
 
 
 def test_json_is_json_alone(run_dir, monkeypatch, capsys):

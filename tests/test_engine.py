@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from conftest import SMOKE, bars, write_folder
+from conftest import FIVE_ARMS, SMOKE, bars, write_folder
 from forkserver import Forked, run_forked
 from safetensors.torch import load_file
 
@@ -29,7 +29,6 @@ from augment.experiment import stages
 from augment.experiment.arms import ARMS, generator_set
 from augment.experiment.cells import expand
 from augment.experiment.context import RunContext
-from augment.experiment.recipe import USUAL_ARMS
 from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.runtime.fork_server import signals_held, start_server
@@ -72,7 +71,7 @@ def test_run_fills_its_folder(finished):
         "samples",
         "artefacts",
     }
-    assert len(result.table) == 2 * len(USUAL_ARMS)  # two trials
+    assert len(result.table) == 2 * len(FIVE_ARMS)  # two trials
     assert result.failed == 0
     assert result.table["signature"].is_unique
     assert result.table["accuracy"].between(0, 1).all()
@@ -186,6 +185,8 @@ def test_killed_run_goes_on_without_loss_or_double_rows(small_run, tmp_path, job
         str(jobs),
         "--ratio",
         "2",
+        "--arm",
+        ",".join(FIVE_ARMS),
         "--out",
         str(out),
         "-q",
@@ -247,7 +248,7 @@ def test_cell_that_diverges_is_shown_and_the_rest_goes_on(small_run):
     status = result.table.set_index(["arm", "seed"])["status"]
     assert (status[["real", "real+classic"]] == "ok").all()
     assert (status[["synth", "real+synth"]] == "diverged").all()
-    assert result.failed == 2 * sum(ARMS[arm].synthetic for arm in USUAL_ARMS)
+    assert result.failed == 2 * sum(ARMS[arm].synthetic for arm in FIVE_ARMS)
     assert "0/2" in (result.path / "table.md").read_text()
 
 

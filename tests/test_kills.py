@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import FIVE_ARMS
 from test_engine import values
 
 from augment.engine.status import read_status
-from augment.experiment.recipe import USUAL_ARMS
 from augment.experiment.results_table import read_results
 from augment.storage.artifacts import find_damage
 
@@ -29,10 +29,11 @@ SETTINGS = dict(
     generator="cvae",
     preset="smoke",
     seeds=3,
+    arm=FIVE_ARMS,
     ratio=2,
     set={"generator": {"steps": 40}, "classifier": {"steps": 25, "batch": 16, "width": 8}},
 )
-CELLS = 3 * len(USUAL_ARMS)
+CELLS = 3 * len(FIVE_ARMS)
 # by stage: kills at least, how likely one is at each of its steps, how many seconds later at most
 HAZARD = {
     "generator": (9, 0.06, 0.05),

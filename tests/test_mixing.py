@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Recorder, bars
+from conftest import FIVE_ARMS, Recorder, bars
 
 import augment
 from augment.classifiers import CLASSIFIERS
@@ -158,7 +158,7 @@ def test_images_that_come_in_changing_numbers_still_come_once_an_epoch(cpu):
 
 
 def test_arms_without_labelled_or_without_synthetic_images_have_no_mixing():
-    cells = expand(make_recipe(mixing="constant,falling", seeds=1).resolved("cpu"))
+    cells = expand(make_recipe(arm=FIVE_ARMS, mixing="constant,falling", seeds=1).resolved("cpu"))
     assert [(c.arm, c.use.mixing) for c in cells] == [
         ("real", None),
         ("real+classic", None),

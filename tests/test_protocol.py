@@ -7,7 +7,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 import torch
-from conftest import SMOKE, Recorder
+from conftest import FIVE_ARMS, SMOKE, Recorder
 
 import augment
 from augment.classifiers.models import Airbench
@@ -38,6 +38,7 @@ def run_on(data: Dataset, monkeypatch, out, **changed):
     """A run on this data set under the name of digits."""
     monkeypatch.setattr("augment.experiment.dataset_cache.load_dataset", lambda name, **_: data)
     settings = dict(dataset="digits", per_class=5, preset="smoke", seeds=1, jobs=1, set=SMOKE)
+    settings |= {"arm": FIVE_ARMS}
     return augment.run(**{**settings, **changed, "out": out})
 
 

@@ -114,11 +114,13 @@ def sample_pairs(
     if first.empty:
         return []
     names = {r["synthetic"][:6]: r["variant"] for r in quality.to_dict("records")}
+    order = {name: number for number, name in enumerate(names)}  # of the table, not of the files
     pairs = []
     for real in files_like(folder / "samples", f"real-*-seed{first['seed'].min()}.png"):
         stem, seed = real.stem.removeprefix("real-").rsplit("-seed", 1)
         alike: dict[bytes, list[Path]] = {}
-        for grid in files_like(folder / "samples", f"{glob.escape(stem)}-*-seed{seed}-{_HASH}.png"):
+        grids = files_like(folder / "samples", f"{glob.escape(stem)}-*-seed{seed}-{_HASH}.png")
+        for grid in sorted(grids, key=lambda file: order.get(file.stem[-6:], len(order))):
             alike.setdefault(grid.read_bytes(), []).append(grid)
         for sets in alike.values():
             name = ", ".join(names.get(f.stem[-6:], f.stem.removeprefix(f"{stem}-")) for f in sets)
