@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.4.0"
+__version__ = "0.3.0"
 
 if TYPE_CHECKING:
     from augment.engine.run import Result, run

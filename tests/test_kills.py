@@ -36,6 +36,7 @@ SETTINGS = dict(
 CELLS = 3 * len(FIVE_ARMS)
 # by stage: kills at least, how likely one is at each of its steps, how many seconds later at most
 HAZARD = {
+    "begun": (1, 0.5, 0.1),
     "generator": (9, 0.06, 0.05),
     "synthetic": (2, 0.6, 0.02),
     "quality": (4, 0.5, 0.3),
