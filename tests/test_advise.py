@@ -75,6 +75,21 @@ def test_page_holds_the_answer_and_its_figures(advised):
     assert len(names) == len(set(names)) <= 4
 
 
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [("can't tell", "does not show"), ("hurts", "say otherwise than the race"), ("helps", "")],
+)
+def test_page_says_where_the_test_images_do_not_bear_out_the_race(advised, verdict, words):
+    facts = json.loads(json.dumps(advised.advice))
+    gain = {"mean": 0.001, "low": -0.01, "high": 0.012, "verdict": verdict, "n": 3}
+    facts |= {"winner": "real+classic+synth: cvae, 0.25", "winner_generator": "cvae"}
+    facts["best_free"] = "real+mixup"
+    facts["ways"][0] |= {"gain": gain, "gain_over_free": gain}
+    said = [each for each in advice_sentences(facts) if "use that" in each]
+    assert len(said) == bool(words)
+    assert all(words in each and "real+mixup" in each for each in said)
+
+
 def test_figures_are_those_of_the_results(advised):
     table = read_results(advised.path / "results.csv")
     assert set(table["seed"]) == {1, 2, 3}  # the race was run in trial 0

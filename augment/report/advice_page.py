@@ -27,6 +27,8 @@ def advice_sentences(facts: dict[str, Any]) -> list[str]:
         f"{percent(best['accuracy'])} %, mean of {best['n']} trials"
         + (f"; that is {' and '.join(gains)}." if gains else ".")
     )
+    if best["gain_over_free"] and facts["winner_generator"]:
+        sentences += _doubt(best["gain_over_free"]["verdict"], facts["best_free"])
     if worth := facts["equivalent"]:
         sentences.append(
             f"To be as good, {worth['baseline']} would need {worth['words']}; it has "
@@ -42,6 +44,18 @@ def _no_generator(facts: dict[str, Any]) -> str:
     if any(":" in each["way"] for each in facts["race"]):
         return "No generator: with none was the log loss lower by more than its standard error."
     return "No generator was raced: there was no time for one (--budget)."
+
+
+def _doubt(verdict: str, free: str) -> list[str]:
+    """Say what the race saw and the test images do not; nothing where they agree."""
+    if verdict == "helps":
+        return []
+    if verdict == "hurts":
+        return [f"The test images say otherwise than the race: {free} is better, so use that."]
+    return [
+        f"That does not show that it is better than {free}, which needs no generator: where simple "
+        "counts, use that."
+    ]
 
 
 def _gain_sentence(name: str, gain: dict[str, Any]) -> str:
