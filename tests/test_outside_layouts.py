@@ -16,6 +16,7 @@ from augment.data.check import inspect
 from augment.data.class_words import class_words
 from augment.data.datasets import load_dataset
 from augment.data.folder_words import is_identity
+from augment.data.label_values import class_order
 from augment.data.reading import read_layout
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError
@@ -408,3 +409,10 @@ def test_each_way_out_of_a_refusal_works(tmp_path, name):
         layout = read_layout(tmp_path, ReadingFlags(**flags))
         assert len(layout.entries) == len(right["files"])
         assert len(layout.classes) > 1
+
+
+def test_classes_that_are_numbers_stand_by_value():
+    signed = ["+0.00", "+0.50", "+1.50", "-0.50", "-1.50"]
+    assert class_order(signed) == ["-1.50", "-0.50", "+0.00", "+0.50", "+1.50"]
+    assert class_order(["10,5", "2", "-3"]) == ["-3", "2", "10,5"]
+    assert class_order(["10", "9", "1.2.3"]) == ["1.2.3", "10", "9"]  # no number among them
