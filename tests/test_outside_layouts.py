@@ -416,3 +416,26 @@ def test_classes_that_are_numbers_stand_by_value():
     assert class_order(signed) == ["-1.50", "-0.50", "+0.00", "+0.50", "+1.50"]
     assert class_order(["10,5", "2", "-3"]) == ["-3", "2", "10,5"]
     assert class_order(["10", "9", "1.2.3"]) == ["1.2.3", "10", "9"]  # no number among them
+
+
+def test_an_empty_class_folder_is_left_out_and_told(tmp_path):
+    put(tmp_path, *(f"{c}/{i}.png" for c in AB for i in range(6)))
+    (tmp_path / "lotus").mkdir()
+    build(tmp_path, tables={"scans/Thumbs.db": "x"})
+    found = inspect(str(tmp_path))
+    assert not found["problems"]
+    assert [*found["pool_by_class"]] == AB
+    assert noted(found["warnings"], "left out folders without images (2): lotus, scans")
+
+
+def test_check_takes_the_flags_that_its_problems_name(tmp_path, monkeypatch, capsys):
+    put(tmp_path, *(f"{c}/{i}.png" for c in AB for i in range(6)), "rare/0.png")
+    build(tmp_path, tables={"leaf/broken.png": "x"})
+    flags = ["--skip-bad", "--drop-small-classes"]
+    for given, code in (([], 3), (flags[:1], 3), (flags, 0)):
+        monkeypatch.setattr("sys.argv", ["augment", "check", str(tmp_path), *given])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert (left.value.code or 0) == code
+        out = capsys.readouterr().out
+        assert [flag for flag in flags if flag in out] == flags[len(given) : len(given) + 1]

@@ -47,7 +47,8 @@ def read_folder(
         if not layout.entries:
             _refuse_empty(path, layout, notes)
         # a name of other bytes reaches Python with lone surrogates, and no file can hold these
-        for name in [*layout.classes, *(entry.name for entry in layout.entries)]:
+        empty = layout.left_out["folders without images"]
+        for name in [*layout.classes, *empty, *(entry.name for entry in layout.entries)]:
             if not _is_text(name):
                 raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
         classes = class_order(layout.classes)
