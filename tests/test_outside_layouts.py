@@ -439,3 +439,30 @@ def test_check_takes_the_flags_that_its_problems_name(tmp_path, monkeypatch, cap
         assert (left.value.code or 0) == code
         out = capsys.readouterr().out
         assert [flag for flag in flags if flag in out] == flags[len(given) : len(given) + 1]
+
+
+def camera_trap(root, field):
+    """COCO's JSON of pictures in sequences of three, with further fields, without boxes."""
+    names = [f"{s}_{f}.jpg" for s in range(12) for f in range(3)]
+    images = [
+        {"id": i, "file_name": n, field: f"s{i // 3}", "location": i // 9, "width": 8, "height": 8}
+        for i, n in enumerate(names)
+    ]
+    marks = [dict(image_id=i, category_id=i // 3 % 2) for i in range(36)]
+    kinds = [dict(id=k, name=name) for k, name in enumerate(AB)]
+    told = json.dumps(dict(images=images, annotations=marks, categories=kinds))
+    return build(root, [f"train/{n}" for n in names], {"train_annotations.json": told})
+
+
+@pytest.mark.parametrize("field", ["seq_id", "patient_id", "burst"])
+def test_fields_of_coco_images_are_columns(tmp_path, field):
+    camera_trap(tmp_path, field)
+    clear = read_layout(tmp_path, ReadingFlags())
+    given = read_layout(tmp_path, ReadingFlags(group_column=field))
+    assert {entry.group for entry in given.entries} == {f"s{i}" for i in range(12)}
+    if field == "burst":
+        assert noted(clear.notes, "columns not used: burst, location")
+        assert noted(clear.notes, "pass --group-column burst")
+    else:
+        assert clear.entries == given.entries
+        assert noted(clear.notes, "columns not used: location")
