@@ -466,3 +466,43 @@ def test_fields_of_coco_images_are_columns(tmp_path, field):
     else:
         assert clear.entries == given.entries
         assert noted(clear.notes, "columns not used: location")
+
+
+BLANKS = [f"images/{c} spot/img {i:02d}.jpg" for c in AB for i in range(9)]
+LONGER = [
+    f"images/{c}{' old' if c in AB[:1] else ''}/img {i:02d}.jpg" for c in AB for i in range(9)
+]
+
+
+def listed(names, ending=""):
+    """The lists of a split whose test part is each third image, by path from the root."""
+    parts = {"train": [n for i, n in enumerate(names) if i % 3], "val": names[::3]}
+    return {
+        f"meta/{part}_list.txt": "\n".join(n + ending.format(k=int(AB[1] in n)) for n in kept)
+        for part, kept in parts.items()
+    }
+
+
+@pytest.mark.parametrize("names", [BLANKS, LONGER])
+@pytest.mark.parametrize("ending", ["", " {k}"])
+def test_lists_whose_paths_have_blanks_are_read(tmp_path, names, ending):
+    build(tmp_path, names, listed(names, ending))
+    layout = read_layout(tmp_path, ReadingFlags())
+    assert {e.name for e in layout.entries if e.split == "val"} == set(names[::3])
+    assert {e.name for e in layout.entries if e.split == "train"} == set(names) - set(names[::3])
+    assert len(layout.classes) == 2
+
+
+def test_a_list_of_flat_images_with_blanks_tells_the_class(tmp_path):
+    names = [f"img {i:02d}.jpg" for i in range(12)]
+    lines = [f"{n} {AB[i % 2]}" for i, n in enumerate([*names, "img 99.jpg"])]
+    build(tmp_path, names, {"list.txt": "\n".join(lines)})
+    layout = read_layout(tmp_path, ReadingFlags())
+    assert layout.classes == set(AB)
+    assert [name for name, _ in layout.missing] == ["img 99.jpg"]
+
+
+def test_a_list_that_cannot_be_read_is_named(tmp_path):
+    put(tmp_path, *(f"{c}/{i}.png" for c in AB for i in range(6)))
+    build(tmp_path, tables={"train_list.txt": "\n".join(f"old/photo x{i}.png" for i in range(9))})
+    assert noted(inspect(str(tmp_path))["warnings"], "not used: train_list.txt, whose rows name no")
