@@ -15,6 +15,7 @@ from augment.cli import main
 from augment.data.check import inspect
 from augment.data.class_words import class_words
 from augment.data.datasets import load_dataset
+from augment.data.folder import read_folder
 from augment.data.folder_words import is_identity
 from augment.data.label_values import class_order
 from augment.data.reading import read_layout
@@ -506,3 +507,21 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path):
     put(tmp_path, *(f"{c}/{i}.png" for c in AB for i in range(6)))
     build(tmp_path, tables={"train_list.txt": "\n".join(f"old/photo x{i}.png" for i in range(9))})
     assert noted(inspect(str(tmp_path))["warnings"], "not used: train_list.txt, whose rows name no")
+
+
+@pytest.mark.parametrize("pages", [None, "pictures"])
+def test_stills_named_after_a_clip_are_of_its_group(tmp_path, pages):
+    for k, c in enumerate(AB):
+        for i in range(8):
+            frames = [Image.new("L", (8, 8), 100 * k + 10 * i + f) for f in range(3)]
+            put(tmp_path, f"{c}/loop-{i}_frame2.png", picture=frames[2])
+            frames[0].save(tmp_path / f"{c}/loop-{i}.gif", save_all=True, append_images=frames[1:])
+    raw = read_folder(tmp_path, None, flags=ReadingFlags(pages=pages))
+    groups = {}
+    for file, group in zip(raw.files, raw.groups, strict=True):
+        groups.setdefault(group, []).append(re.split(r"[_.]", file)[0])
+    assert len(groups) == 16
+    assert all(len(members) > 1 and len(set(members)) == 1 for members in groups.values())
+    assert noted(raw.notes, "16 stills are named after a file of several pages")
+    alone = read_folder(tmp_path, None, flags=ReadingFlags(group_by="none"))
+    assert alone.groups is None
