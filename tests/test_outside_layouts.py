@@ -15,7 +15,9 @@ from augment.cli import main
 from augment.data.check import inspect
 from augment.data.class_words import class_words
 from augment.data.datasets import load_dataset
+from augment.data.folder import read_folder
 from augment.data.folder_words import is_identity
+from augment.data.label_values import class_order
 from augment.data.reading import read_layout
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError
@@ -408,3 +410,118 @@ def test_each_way_out_of_a_refusal_works(tmp_path, name):
         layout = read_layout(tmp_path, ReadingFlags(**flags))
         assert len(layout.entries) == len(right["files"])
         assert len(layout.classes) > 1
+
+
+def test_classes_that_are_numbers_stand_by_value():
+    signed = ["+0.00", "+0.50", "+1.50", "-0.50", "-1.50"]
+    assert class_order(signed) == ["-1.50", "-0.50", "+0.00", "+0.50", "+1.50"]
+    assert class_order(["10,5", "2", "-3"]) == ["-3", "2", "10,5"]
+    assert class_order(["10", "9", "1.2.3"]) == ["1.2.3", "10", "9"]  # no number among them
+
+
+def test_an_empty_class_folder_is_left_out_and_told(tmp_path):
+    put(tmp_path, *(f"{c}/{i}.png" for c in AB for i in range(6)))
+    (tmp_path / "lotus").mkdir()
+    build(tmp_path, tables={"scans/Thumbs.db": "x"})
+    found = inspect(str(tmp_path))
+    assert not found["problems"]
+    assert [*found["pool_by_class"]] == AB
+    assert noted(found["warnings"], "left out folders without images (2): lotus, scans")
+
+
+def test_check_takes_the_flags_that_its_problems_name(tmp_path, monkeypatch, capsys):
+    put(tmp_path, *(f"{c}/{i}.png" for c in AB for i in range(6)), "rare/0.png")
+    build(tmp_path, tables={"leaf/broken.png": "x"})
+    flags = ["--skip-bad", "--drop-small-classes"]
+    for given, code in (([], 3), (flags[:1], 3), (flags, 0)):
+        monkeypatch.setattr("sys.argv", ["augment", "check", str(tmp_path), *given])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert (left.value.code or 0) == code
+        out = capsys.readouterr().out
+        assert [flag for flag in flags if flag in out] == flags[len(given) : len(given) + 1]
+
+
+def camera_trap(root, field):
+    """COCO's JSON of pictures in sequences of three, with further fields, without boxes."""
+    names = [f"{s}_{f}.jpg" for s in range(12) for f in range(3)]
+    images = [
+        {"id": i, "file_name": n, field: f"s{i // 3}", "location": i // 9, "width": 8, "height": 8}
+        for i, n in enumerate(names)
+    ]
+    marks = [dict(image_id=i, category_id=i // 3 % 2) for i in range(36)]
+    kinds = [dict(id=k, name=name) for k, name in enumerate(AB)]
+    told = json.dumps(dict(images=images, annotations=marks, categories=kinds))
+    return build(root, [f"train/{n}" for n in names], {"train_annotations.json": told})
+
+
+@pytest.mark.parametrize("field", ["seq_id", "patient_id", "burst"])
+def test_fields_of_coco_images_are_columns(tmp_path, field):
+    camera_trap(tmp_path, field)
+    clear = read_layout(tmp_path, ReadingFlags())
+    given = read_layout(tmp_path, ReadingFlags(group_column=field))
+    assert {entry.group for entry in given.entries} == {f"s{i}" for i in range(12)}
+    if field == "burst":
+        assert noted(clear.notes, "columns not used: burst, location")
+        assert noted(clear.notes, "pass --group-column burst")
+    else:
+        assert clear.entries == given.entries
+        assert noted(clear.notes, "columns not used: location")
+
+
+BLANKS = [f"images/{c} spot/img {i:02d}.jpg" for c in AB for i in range(9)]
+LONGER = [
+    f"images/{c}{' old' if c in AB[:1] else ''}/img {i:02d}.jpg" for c in AB for i in range(9)
+]
+
+
+def listed(names, ending=""):
+    """The lists of a split whose test part is each third image, by path from the root."""
+    parts = {"train": [n for i, n in enumerate(names) if i % 3], "val": names[::3]}
+    return {
+        f"meta/{part}_list.txt": "\n".join(n + ending.format(k=int(AB[1] in n)) for n in kept)
+        for part, kept in parts.items()
+    }
+
+
+@pytest.mark.parametrize("names", [BLANKS, LONGER])
+@pytest.mark.parametrize("ending", ["", " {k}"])
+def test_lists_whose_paths_have_blanks_are_read(tmp_path, names, ending):
+    build(tmp_path, names, listed(names, ending))
+    layout = read_layout(tmp_path, ReadingFlags())
+    assert {e.name for e in layout.entries if e.split == "val"} == set(names[::3])
+    assert {e.name for e in layout.entries if e.split == "train"} == set(names) - set(names[::3])
+    assert len(layout.classes) == 2
+
+
+def test_a_list_of_flat_images_with_blanks_tells_the_class(tmp_path):
+    names = [f"img {i:02d}.jpg" for i in range(12)]
+    lines = [f"{n} {AB[i % 2]}" for i, n in enumerate([*names, "img 99.jpg"])]
+    build(tmp_path, names, {"list.txt": "\n".join(lines)})
+    layout = read_layout(tmp_path, ReadingFlags())
+    assert layout.classes == set(AB)
+    assert [name for name, _ in layout.missing] == ["img 99.jpg"]
+
+
+def test_a_list_that_cannot_be_read_is_named(tmp_path):
+    put(tmp_path, *(f"{c}/{i}.png" for c in AB for i in range(6)))
+    build(tmp_path, tables={"train_list.txt": "\n".join(f"old/photo x{i}.png" for i in range(9))})
+    assert noted(inspect(str(tmp_path))["warnings"], "not used: train_list.txt, whose rows name no")
+
+
+@pytest.mark.parametrize("pages", [None, "pictures"])
+def test_stills_named_after_a_clip_are_of_its_group(tmp_path, pages):
+    for k, c in enumerate(AB):
+        for i in range(8):
+            frames = [Image.new("L", (8, 8), 100 * k + 10 * i + f) for f in range(3)]
+            put(tmp_path, f"{c}/loop-{i}_frame2.png", picture=frames[2])
+            frames[0].save(tmp_path / f"{c}/loop-{i}.gif", save_all=True, append_images=frames[1:])
+    raw = read_folder(tmp_path, None, flags=ReadingFlags(pages=pages))
+    groups = {}
+    for file, group in zip(raw.files, raw.groups, strict=True):
+        groups.setdefault(group, []).append(re.split(r"[_.]", file)[0])
+    assert len(groups) == 16
+    assert all(len(members) > 1 and len(set(members)) == 1 for members in groups.values())
+    assert noted(raw.notes, "16 stills are named after a file of several pages")
+    alone = read_folder(tmp_path, None, flags=ReadingFlags(group_by="none"))
+    assert alone.groups is None

@@ -36,7 +36,14 @@ def check_command(
     gc.freeze()
     gc.enable()
     recipe = make_recipe(size=size, **settings)
-    found = inspect(dataset, size=recipe.size, data_dir=data_dir, reading=recipe.reading())
+    found = inspect(
+        dataset,
+        size=recipe.size,
+        data_dir=data_dir,
+        skip_bad=recipe.skip_bad,
+        drop_small_classes=recipe.drop_small_classes,
+        reading=recipe.reading(),
+    )
     if as_json:
         print(json.dumps(found))
     else:

@@ -18,10 +18,10 @@ from augment.runtime.fork_server import start_server
 if TYPE_CHECKING:
     from augment.engine.executors import Executor
 
-# the settings that say how a folder of images is read, for a command that has no others
+# the settings that say how a data set is read, for a command that has no others
 _READING: Any = {
     name: (Recipe.model_fields[name].annotation, Recipe.model_fields[name])
-    for name in READING_FLAGS
+    for name in (*READING_FLAGS, "skip_bad", "drop_small_classes")
 }
 ReadingSettings = create_model("ReadingSettings", **_READING)
 SCHEMAS = Recipe.model_json_schema()["properties"]

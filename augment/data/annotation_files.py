@@ -15,6 +15,8 @@ import pandas as pd
 
 from augment.errors import DataError
 
+# fields of COCO's images that say nothing of whose they are
+COCO_FIELDS = {"id", "width", "height", "license", "flickr_url", "coco_url"}
 SEVERAL = "|"  # between the labels of an image that has several
 
 
@@ -89,7 +91,7 @@ def _fiftyone_label(value: Any, names: list[Any]) -> Any:
 
 
 def _coco(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read the categories of each image of a COCO file."""
+    """Read the categories of each image of a COCO file, and its other fields as columns."""
     names = {each.get("id"): str(each.get("name")) for each in found["categories"]}
     labels: dict[Any, list[str]] = {}
     for each in found["annotations"]:
@@ -98,7 +100,9 @@ def _coco(found: dict[str, Any]) -> list[dict[str, Any]]:
         if name not in of_image:
             of_image.append(name)
     return [
-        {"file_name": each.get("file_name"), "label": SEVERAL.join(labels.get(each.get("id"), []))}
+        {"file_name": each.get("file_name")}
+        | {key: value for key, value in each.items() if key not in COCO_FIELDS}
+        | {"label": SEVERAL.join(labels.get(each.get("id"), []))}
         for each in found["images"]
     ]
 

@@ -26,13 +26,17 @@ def inspect(
     *,
     size: int | None = None,
     data_dir: Path | None = None,
+    skip_bad: bool = False,
+    drop_small_classes: bool = False,
     reading: ReadingFlags = NO_FLAGS,
 ) -> dict[str, Any]:
     """List counts and findings; `problems` must be mended before a run, `warnings` be known."""
     problems: list[str] = []
     where: dict[str, Any] = dict(size=size, data_dir=data_dir)
     try:
-        data = load_dataset(name, **where, reading=reading)
+        data = load_dataset(
+            name, **where, skip_bad=skip_bad, drop_small_classes=drop_small_classes, reading=reading
+        )
     except DataError as error:
         problems.append(str(error))
         try:

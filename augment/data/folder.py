@@ -13,7 +13,7 @@ from augment.data.class_level import OUTSIDE
 from augment.data.decode import SUFFIXES
 from augment.data.entries import ImageEntry, SetLayout
 from augment.data.label_values import class_order
-from augment.data.pages import split_pages
+from augment.data.pages import group_stills, split_pages
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
 from augment.data.reading import left_out_notes, read_layout
 from augment.data.reading_flags import ReadingFlags
@@ -47,10 +47,13 @@ def read_folder(
         if not layout.entries:
             _refuse_empty(path, layout, notes)
         # a name of other bytes reaches Python with lone surrogates, and no file can hold these
-        for name in [*layout.classes, *(entry.name for entry in layout.entries)]:
+        empty = layout.left_out["folders without images"]
+        for name in [*layout.classes, *empty, *(entry.name for entry in layout.entries)]:
             if not _is_text(name):
                 raise DataError(f"{path}: the name {name!a} is not UTF-8: rename it")
         classes = class_order(layout.classes)
+        if flags.group_by != "none":
+            layout.entries = group_stills(layout.entries, notes)
         raw = _read_entries(
             layout.entries, classes, size, notes, skip_bad=skip_bad, pages=flags.pages
         )

@@ -22,7 +22,7 @@ from augment.errors import DataError
 # what is no picture although it is told by its suffix: a folder of these is no class
 NO_PICTURES = set(
     ".txt .csv .tsv .json .jsonl .xml .yaml .yml .md .pdf .xlsx .xls .html .py .ipynb .zip .log "
-    ".doc .docx .parquet .ini .cfg .toml".split()
+    ".doc .docx .parquet .ini .cfg .toml .db".split()
 )
 
 
@@ -203,7 +203,7 @@ def _files_in_classes(listing: Listing, folders: FolderLayout, classes: set[str]
 def _empty_classes(listing: Listing, folders: FolderLayout, left_out: LeftOut) -> set[str]:
     """Return the classes whose folders hold no image that is read.
 
-    A folder with nothing but texts and tables in it is no class, one with unknown files is.
+    A folder with nothing in it, or texts and tables alone, is no class; one with unknown files is.
     """
     if folders.levels:
         return set()
@@ -221,7 +221,7 @@ def _empty_classes(listing: Listing, folders: FolderLayout, left_out: LeftOut) -
         part = folder.removeprefix(folders.base).partition("/")[0]
         if not inside or folder in full or (folders.parts and part not in folders.parts):
             continue
-        if suffixes[folder] and suffixes[folder] <= NO_PICTURES:
+        if suffixes[folder] <= NO_PICTURES:
             left_out["folders without images"].append(folder)
         else:
             found.add(folder.rpartition("/")[2])

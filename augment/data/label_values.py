@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +25,7 @@ NAME_FILES = re.compile(
 )
 NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)
 PLURALS = set("labels tags findings findinglabels diagnoses classes categories keywords".split())
+_DECIMAL = re.compile(r"[+-]?(\d+|\d*[.,]\d+)")
 MOST_VALUES = 20  # whole numbers that are classes without a second look
 
 
@@ -122,9 +124,11 @@ def _refuse_numbers(labels: list[str], where: str) -> None:
 
 
 def class_order(classes: Iterable[str]) -> list[str]:
-    """Sort class names: by value if all are whole numbers, else as text."""
+    """Sort class names: by value if all are numbers, signed or decimal too; else as text."""
     names = sorted(classes)
-    return sorted(names, key=int) if names and all(map(is_integer, names)) else names
+    if not all(map(_DECIMAL.fullmatch, map(str.strip, names))):
+        return names
+    return sorted(names, key=lambda name: Decimal(name.strip().replace(",", ".")))
 
 
 def names_beside(

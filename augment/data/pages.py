@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +14,10 @@ import numpy as np
 from augment.data.decode import Header, Picture, Pixels, read_picture
 from augment.data.deep import SKETCH_SIZE, Sketch
 from augment.data.entries import ImageEntry
+from augment.data.raw import first_names
 
+CLIPS = (".gif", ".tif", ".tiff", ".webp")  # files that may be clips
+_BREAK = re.compile(r"[ _.\-]+(?=[^/]*$)")  # between the words of a file's name
 MAX_CHANNELS = 3  # of a picture
 
 
@@ -36,6 +42,35 @@ def split_pages(entries: Sequence[ImageEntry], notes: list[str]) -> list[ImageEn
             f"{n_files} files have several pages: each page is a picture, those of a file a group"
         )
     return pages
+
+
+def group_stills(entries: Sequence[ImageEntry], notes: list[str]) -> list[ImageEntry]:
+    """Group clip_frame3.png with clip.gif of several pages beside it, unless it has a group."""
+    clips = {
+        posixpath.splitext(entry.name)[0]: entry
+        for entry in entries
+        if entry.name.lower().endswith(CLIPS)
+    }
+    if not clips:
+        return [*entries]
+    stills: dict[str, list[ImageEntry]] = defaultdict(list)  # by the clip's name without suffix
+    for entry in entries:
+        stem = posixpath.splitext(entry.name)[0]
+        ends = [found.start() for found in _BREAK.finditer(stem)]
+        if clip := next((stem[:end] for end in reversed(ends) if stem[:end] in clips), ""):
+            stills[clip].append(entry)
+    groups: dict[str, str] = {}
+    for stem, named in stills.items():
+        read = read_picture(clips[stem].path, None)
+        if not isinstance(read, str) and read.header.pages > 1:
+            group = clips[stem].group or clips[stem].name
+            groups |= {entry.name: group for entry in (clips[stem], *named) if not entry.group}
+    if told := [name for name in groups if not name.lower().endswith(CLIPS)]:
+        notes.append(
+            f"{len(told)} stills are named after a file of several pages and of its group: "
+            f"{first_names(told)}"
+        )
+    return [dataclasses.replace(e, group=groups.get(e.name, e.group)) for e in entries]
 
 
 def file_of_page(name: str) -> tuple[str, int]:

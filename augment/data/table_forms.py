@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 import pandas as pd
 
 from augment.data.columns import is_group_name
+from augment.data.decode import SUFFIXES
 from augment.data.file_index import FileIndex
 from augment.data.label_tables import LabelTable
 
+LISTS = (".txt", ".lst")  # whose cells stand between blanks
+_SAMPLE = 300  # rows that are looked at first
+_SUFFIXES = "|".join(re.escape(suffix) for suffix in SUFFIXES)
+_PICTURE = re.compile(rf"\w(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
 CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
 
 
@@ -29,14 +35,48 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
 
 
 def _name_and_label(table: LabelTable, index: FileIndex) -> LabelTable:
-    """Part the lines of a list of one column where each is an image's name and a label of words."""
-    if list(table.frame.columns) != ["1"] or not len(table.frame):
+    """Part the lines of a list whose names of images have blanks, or whose labels have."""
+    if table.path.suffix not in LISTS or not len(table.frame):
         return table
-    pairs = [cell.partition(" ")[::2] for cell in table.frame["1"]]
-    if not all(label and len(index.find(name, table.folder)) == 1 for name, label in pairs):
+    lines = [" ".join(row) for row in table.frame.itertuples(index=False, name=None)]
+    if len(table.frame.columns) > 1:  # paths of the set must begin most lines, one with blanks
+        known = [_named_first(line, table.folder, index, exactly=True) for line in lines[:_SAMPLE]]
+        if 2 * sum(map(bool, known)) < len(known) or not any(" " in name for name in known):
+            return table
+    names = [_named_first(line, table.folder, index) for line in lines[:_SAMPLE]]
+    if 2 * sum(map(bool, names)) < len(names):
         return table
-    frame = pd.DataFrame(pairs, columns=["1", "2"], dtype=str)
+    names += [_named_first(line, table.folder, index) for line in lines[_SAMPLE:]]
+    rests = [line[len(name) :].strip() for line, name in zip(lines, names, strict=True) if name]
+    if all(rests):  # an image that is missing ends at the last blank
+        ends = [name or line.rpartition(" ")[0] for name, line in zip(names, lines, strict=True)]
+    elif any(rests):
+        return table
+    else:
+        ends = lines
+    rows = [(end, line[len(end) :].strip()) for end, line in zip(ends, lines, strict=True)]
+    frame = pd.DataFrame(rows, columns=["1", "2"], dtype=str)
+    frame = frame if all(rests) else frame[["1"]]
     return LabelTable(table.path, table.folder, frame, table.lines, headless=True)
+
+
+def _named_first(line: str, folder: str, index: FileIndex, *, exactly: bool = False) -> str:
+    """Return the longest beginning of a line, up to a blank, that is one image; or ""."""
+    name = line
+    while name:
+        if exactly and (name in index.images or folder + name in index.images):
+            return name
+        if not exactly and len(index.find(name, folder)) == 1:
+            return name
+        name = name.rpartition(" ")[0]
+    return ""
+
+
+def names_pictures(table: LabelTable) -> bool:
+    """Tell whether at least half of the rows name pictures, be they of the set or not."""
+    rows = table.frame.head(_SAMPLE).itertuples(index=False, name=None)
+    named = [bool(_PICTURE.search(" ".join(row))) for row in rows]
+    return bool(named) and 2 * sum(named) >= len(named)
 
 
 def _named_columns(table: LabelTable, index: FileIndex) -> LabelTable:

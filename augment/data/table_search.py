@@ -17,7 +17,7 @@ from augment.data.folder_words import split_word, tokens
 from augment.data.label_tables import LabelTable, read_table, tables_beside
 from augment.data.label_values import NAME_FILES
 from augment.data.reading_flags import FOLDERS, ReadingFlags
-from augment.data.table_forms import row_an_image, with_head, with_splits
+from augment.data.table_forms import names_pictures, row_an_image, with_head, with_splits
 from augment.data.table_rows import NamedTable
 from augment.errors import DataError, MachineError, UsageError
 
@@ -122,9 +122,8 @@ def other_tables(
             found.notes.append(f"not used: {name}")
             continue
         if (root / name).stat().st_size > MAX_TABLE_BYTES:
-            found.notes.append(
-                f"not used: {name}, which is larger than {MAX_TABLE_BYTES // 10**6} MB"
-            )
+            most = MAX_TABLE_BYTES // 10**6
+            found.notes.append(f"not used: {name}, which is larger than {most} MB")
             continue
         try:
             table = with_splits(read_table(root / name, f"{folder}/" if folder else ""))
@@ -133,6 +132,8 @@ def other_tables(
             if columns is None or not _names_images(table, columns.file, index):
                 by_folder = row_an_image(table, index)
                 if by_folder is None:
+                    what = f"not used: {name}, whose rows name no pictures here, or too few"
+                    found.notes += [what] if names_pictures(table) else []
                     continue
                 table, columns = by_folder, find_columns(by_folder, index, flags)
         except (DataError, MachineError) as error:
