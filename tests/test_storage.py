@@ -502,7 +502,6 @@ def test_text_columns_stay_text_and_only_an_empty_cell_is_missing(tmp_path):
 
 def test_file_name_that_is_no_utf8_does_not_stop_a_write(tmp_path):
     names = [os.fsdecode(b"\xff.png"), "b.png"]
-    # objects: pandas has text in pyarrow where that is installed, which cannot hold such a name
     write_csv(tmp_path / "t.csv", pd.DataFrame({"file": names}, dtype=object))
     assert read_csv(tmp_path / "t.csv", ["file"])["file"].tolist() == [r"\udcff.png", "b.png"]
 
