@@ -41,7 +41,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
             guarded = [_guarded(v) for v in safe[column]]
-            # as objects: pandas has text in pyarrow where that is installed, which holds no surrogates
+            # as objects: pandas has text in pyarrow where there is one, and it holds no surrogates
             safe[column] = pd.Series(guarded, safe.index, dtype=object)
             has_returns = has_returns or any(isinstance(v, str) and "\r" in v for v in safe[column])
     # Python < 3.13 leaves a carriage return unquoted, and a reader then ends the line there
