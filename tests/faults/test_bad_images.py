@@ -165,10 +165,7 @@ def test_06_a_turned_photograph_is_upright(learnt_from):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "kept", "said"),
-    [
-        (3, 1, "class 'third' has 1"),
-        (1, 8, "a single class ('across')"),
-    ],
+    [(3, 1, "class 'third' has 1"), (1, 8, "a single class ('across')")],
     ids=["one-image", "single-class"],
 )
 def test_07_class_too_small_is_named_with_its_count(tmp_path, classes, kept, said):
