@@ -124,6 +124,8 @@ def resume_command(
     settings |= {"seeds": seeds} if seeds else {}
     recipe = make_recipe(**settings)
     if budget:
+        if stop.until or stop.budget:
+            raise UsageError(f"{run_dir} is an advice, which has its own budget: leave --until out")
         carry_out_advice(recipe, int(budget), execution, display, run_dir)
         return
     shard = tuple(shard) if shard else None
@@ -143,8 +145,12 @@ def carry_out(
     """Run a recipe with a progress display, print its table, exit 4 if cells failed."""
     data: dict[str, Any] = dict(data_dir=execution.data_dir, shard=shard)
     executor = execution.make_executor()
+    until = stop and stopping_rule(stop, shard)
     if dry_run:
         from augment.engine.estimate import plan
+        from augment.engine.until import FIRST, with_trials
+
+        recipe = with_trials(recipe, FIRST) if until else recipe  # how many follow is not known
 
         if not display.quiet:
             talk("timing a few steps of each kind of training on this machine …")
@@ -154,7 +160,6 @@ def carry_out(
     from augment.cli.progress import watch
     from augment.engine.run import execute
 
-    until = stop and stopping_rule(stop, shard)
     common: dict[str, Any] = dict(out=out, executor=executor)
     if until:
         from augment.engine.until import execute_until

@@ -17,9 +17,8 @@ from augment.storage.run_folder import count_look
 def finish_run(folder: Path, table: pd.DataFrame, until: float | None = None) -> pd.DataFrame:
     """Fill the columns that need all cells, write results.csv, then the outputs made from it.
 
-    `until` is half the width of the interval, in points, up to which trials are added.
-
-    Returns the table as written to results.csv.
+    `until` is half the width of the interval, in points, up to which trials are added. Returns the
+    table as written to results.csv.
     """
     trials = table.loc[table["status"] == "ok", "seed"].nunique()
     looks, until = count_look(folder, trials, until) if trials >= LEAST_TRIALS else (1, until)

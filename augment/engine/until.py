@@ -19,7 +19,7 @@ import pandas as pd
 
 from augment.engine.executors import Executor
 from augment.engine.run import Result, execute
-from augment.engine.status import BEGUN
+from augment.engine.status import BEGUN, CELL
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.progress import Progress
@@ -29,6 +29,7 @@ from augment.report.baselines import alpha_of, units_of
 from augment.report.format import interval_text, percent
 from augment.runtime.steps import Steps
 from augment.runtime.units import duration
+from augment.storage.run_folder import read_settings, reading
 
 FIRST = 6  # trials: the spread of fewer says too little
 GROWTH = 4  # a round adds a quarter of the trials, and at least one
@@ -56,20 +57,31 @@ def execute_until(
     """Run a recipe with more and more trials; yields progress, returns the last Result.
 
     The run folder is that of the recipe with the trials so far after every round, so that what is
-    stopped can be resumed, read and looked at.
+    stopped can be resumed, read and looked at. Where the pool has no further disjoint subset, it
+    ends with the trials that it has.
     """
     check_until(recipe)
-    begun, recipe = time.monotonic(), with_trials(recipe, FIRST)
-    first = len(recipe.seeds)
+    begun, recipe = time.monotonic(), with_trials(with_found_trials(recipe, out), FIRST)
+    first, result, worked = len(recipe.seeds), None, 0
     while True:
         steps = Steps(execute(recipe, out=out, executor=executor, until=until.points, **data))
-        for step in steps:
-            if step.stage != BEGUN or len(recipe.seeds) == first:  # once is enough
-                yield step
+        at_work: set[int] = set()  # numbers of the cells that are not found finished
+        try:
+            for step in steps:
+                if step.number is not None and step.stage != CELL:
+                    at_work.add(step.number)
+                if step.stage != BEGUN or len(recipe.seeds) == first:  # once is enough
+                    yield step
+        except UsageError as error:
+            if result is None:
+                raise
+            yield Progress("until", "", first, first, note=f"It ends here: {error}")
+            return result
         result, n = steps.value, len(recipe.seeds)
-        out = result.path
+        out, worked = result.path, worked + len(at_work)
         precision = precision_of(result.summary, until.points)
-        each = (time.monotonic() - begun) / n  # seconds of a trial; those found cost nothing
+        trials = worked * n / len(result.table)  # as many as the cells of this command are worth
+        each = (time.monotonic() - begun) / max(trials, 1)  # seconds of a trial
         more = next_trials(n, precision, until, seconds_left(until, begun), each)
         note = f"{n} trials: {answer_so_far(result.summary)}. {outlook(n, precision, until, each)}"
         over = not more and precision.needed and precision.half_width > until.points
@@ -93,6 +105,16 @@ def with_trials(recipe: Recipe, n: int) -> Recipe:
     """Return the recipe with n trials at least: its own, then the next higher seeds."""
     missing = range(max(recipe.seeds) + 1, max(recipe.seeds) + 1 + n - len(recipe.seeds))
     return recipe.model_copy(update={"seeds": [*recipe.seeds, *missing]})
+
+
+def with_found_trials(recipe: Recipe, out: Path | None) -> Recipe:
+    """Return the recipe with the trials of its run folder, if that has them and more."""
+    file = out and out / "settings.json"
+    if not file or not file.is_file():
+        return recipe
+    with reading(file.parent):
+        found = read_settings(file).get("seeds", [])
+    return recipe.model_copy(update={"seeds": found}) if {*recipe.seeds} < {*found} else recipe
 
 
 def precision_of(summary: pd.DataFrame, points: float) -> Precision:
@@ -154,5 +176,5 @@ def outlook(n: int, precision: Precision, until: Until, each: float) -> str:
             f"No number of trials up to {MOST_TRIALS} makes it {wanted}: the luck of the test "
             "images alone is more; take more of them, or a larger --until."
         )
-    more = precision.needed - n
+    more = max(1, precision.needed - n)  # a trial that failed counts for nothing
     return f"{wanted} would take about {more} more trials, {duration(more * each)}."
