@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 
 import pytest
 from conftest import SMOKE
+from test_cli import call
 
 from augment import cli
 from augment.cli.advice import show_advice
@@ -189,6 +191,21 @@ def test_command_prints_the_page_or_json(advised, monkeypatch, capsys):
     code, out, err = call(monkeypatch, capsys, *words)
     assert code == 0, err
     assert json.loads(out) == advised.advice
+
+
+def test_damaged_times_are_told(advised, tmp_path):
+    run = shutil.copytree(advised.path, tmp_path / "run")
+    (run / "timing.json").write_text("[1")
+    with pytest.raises(RunFolderError, match=r"timing.json is damaged: delete it"):
+        run_to_end(steps_of(run))
+    (run / "timing.json").unlink()
+    assert run_to_end(steps_of(run)).advice["winner"]
+
+
+def test_advice_takes_no_until(advised, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, "resume", advised.path, "--until", "1")
+    assert code == 2
+    assert "leave --until out" in err
 
 
 def test_budget_that_is_no_time_is_refused(monkeypatch, capsys):

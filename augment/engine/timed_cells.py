@@ -16,6 +16,7 @@ from typing import Any
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor
 from augment.engine.status import CELL, Status
+from augment.errors import RunFolderError
 from augment.experiment.cells import Cell
 from augment.experiment.context import RunContext
 from augment.experiment.dataset_cache import DatasetCache
@@ -40,9 +41,14 @@ class TimedCells:
 
     def __post_init__(self) -> None:
         self.file = self.context.store.root / TIMING_FILE
-        known = json.loads(self.file.read_text()) if self.file.is_file() else {}
-        self.cells: dict[str, dict[str, float]] = known.get("cells", {})
-        self.generators: dict[str, float] | None = known.get("generators")
+        try:
+            known = json.loads(self.file.read_text()) if self.file.is_file() else {}
+            self.cells: dict[str, dict[str, float]] = known.get("cells", {})
+            self.generators: dict[str, float] | None = known.get("generators")
+        except (ValueError, AttributeError):
+            raise RunFolderError(
+                f"{self.file} is damaged: delete it, and the time is counted anew"
+            ) from None
 
     def seconds(self, cell: Cell) -> float:
         """Return the seconds that a cell took when it was first run."""
