@@ -3,13 +3,11 @@
 import dataclasses
 import json
 import shutil
-import sys
 
 import pytest
 from conftest import SMOKE
 from test_cli import call
 
-from augment import cli
 from augment.cli.advice import show_advice
 from augment.engine.advise import execute_advice
 from augment.engine.executors import make_executor
@@ -169,17 +167,6 @@ def test_images_of_an_advice_can_be_exported(advised, tmp_path):
     else:  # on this processor a way without a generator came first and second
         with pytest.raises(UsageError, match="no finished cell with a generator"):
             export_images(*request)
-
-
-def call(monkeypatch, capsys, *words):
-    """(exit code, stdout, stderr) of the command, in this process."""
-    monkeypatch.setattr(sys, "argv", ["augment", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as stop:
-        code = stop.code or 0
-    return code, *capsys.readouterr()
 
 
 def test_command_prints_the_page_or_json(advised, monkeypatch, capsys):
