@@ -100,7 +100,8 @@ def doctor_command(data_dir: DataDir = None, as_json: Json = False) -> None:
     from augment.training.precision import cpu_features
 
     folder = default_data_dir(data_dir).resolve()
-    cached = [k for k, v in DATASETS.items() if not v.torchvision or (folder / f"{k}.npz").exists()]
+    files = {name: named.files(name) for name, named in DATASETS.items()}
+    cached = [k for k, v in files.items() if not v or any((folder / file).exists() for file in v)]
     machine = environment(pick_device("auto"))
     machine |= {
         "fast bf16": ", ".join(sorted(cpu_features())) or "none",

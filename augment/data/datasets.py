@@ -19,6 +19,7 @@ from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
 from augment.data.images import resize
+from augment.data.medmnist import MEDMNIST, SIZES, file_name, read_medmnist, refuse_other_medmnist
 from augment.data.near_duplicates import near_copies
 from augment.data.npz import read_npz
 from augment.data.raw import MAX_NAMES, RawDataset, notes_on_error
@@ -34,9 +35,16 @@ class NamedDataset:
 
     about: str  # one line for `augment list`
     classic: str  # key of CLASSIC
-    torchvision: str | None = None  # class in torchvision.datasets; None: embedded
+    torchvision: str | None = None  # class in torchvision.datasets
     # keyword arguments of that class for its training part and its test part
     options: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
+    medmnist: bool = False  # in MEDMNIST; with neither it is embedded
+
+    def files(self, name: str) -> list[str]:
+        """List the names of its files in the data folder, of which one is enough."""
+        if self.medmnist:
+            return [file_name(name, side) for side in SIZES]
+        return [f"{name}.npz"] if self.torchvision else []
 
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
@@ -55,6 +63,12 @@ DATASETS: dict[str, NamedDataset] = {
     "cifar100": NamedDataset("60,000 photographs 32×32 colour, 100 classes", "natural", "CIFAR100"),
     "svhn": NamedDataset("99,289 house numbers 32×32 colour", "document", "SVHN", SPLIT_OPTIONS),
     "stl10": NamedDataset("13,000 photographs 96×96 colour", "natural", "STL10", SPLIT_OPTIONS),
+    **{
+        name: NamedDataset(
+            f"{found.about}; MedMNIST, 28, 64, 128, 224 px", found.classic, medmnist=True
+        )
+        for name, found in MEDMNIST.items()
+    },
 }
 
 
@@ -77,13 +91,9 @@ def load_dataset(
     if name == "digits":
         return split(name, embedded_digits(size), "document", 0.5)
     if name in DATASETS:
-        named = DATASETS[name]
-        file = cached_npz(name, str(named.torchvision), named.options, default_data_dir(data_dir))
-        try:
-            raw = read_npz(file, size)
-        except DataError as error:
-            raise DataError(f"{error}; delete {file} to have it fetched again") from None
-        return split(name, raw, named.classic, TEST_SHARE, drop_small=drop_small_classes)
+        raw = _read_named(name, size, default_data_dir(data_dir))
+        return split(name, raw, DATASETS[name].classic, TEST_SHARE, drop_small=drop_small_classes)
+    refuse_other_medmnist(name)
     if not name or not _looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
     raw = _read_path(Path(os.path.expanduser(name)), size, skip_bad, reading)
@@ -96,6 +106,18 @@ def load_dataset(
     if data.official_test:  # else `split` keeps copies on one side
         data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
     return data
+
+
+def _read_named(name: str, size: int | None, folder: Path) -> RawDataset:
+    """Read a data set known by name from the data folder, downloaded on first use."""
+    named = DATASETS[name]
+    if named.medmnist:
+        return read_medmnist(name, size, folder)
+    file = cached_npz(name, str(named.torchvision), named.options, folder)
+    try:
+        return read_npz(file, size)
+    except DataError as error:
+        raise DataError(f"{error}; delete {file} to have it fetched again") from None
 
 
 def _label_conflicts(raw: RawDataset) -> list[str]:
