@@ -10,7 +10,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from augment.data.datasets import load_dataset
+from augment.data.datasets import DATASETS, load_dataset
+from augment.data.direction_names import guess_notes
 from augment.data.folder import NO_FLAGS
 from augment.data.images import LabelledImages, pixel_hashes
 from augment.data.reading_flags import ReadingFlags
@@ -71,8 +72,11 @@ def inspect(
     }
 
 
-def findings(data: Dataset) -> list[str]:
-    """List what is to be known before a run: how the set was read, and what is odd about it."""
+def findings(data: Dataset, *, classic_given: bool = False) -> list[str]:
+    """List what is to be known before a run: how the set was read, and what is odd about it.
+
+    Unless classic transforms were given, that those of the user's own pictures are a guess.
+    """
     found = list(data.notes)
     if n_repeats := _count_repeats(data.pool):
         found.append(f"{n_repeats} images of the pool repeat another one of it, pixel by pixel")
@@ -82,6 +86,8 @@ def findings(data: Dataset) -> list[str]:
         found.append(f"fewer than {FEW_IMAGES} images to learn from: {listed}")
     if data.skewed:
         found.append("classes are imbalanced: tables lead with balanced accuracy")
+    if data.name not in DATASETS and not classic_given:
+        found += guess_notes(data.pool.classes, data.classic)
     return found
 
 

@@ -51,6 +51,20 @@ def direction_notes(classes: Sequence[str], classic: str) -> list[str]:
     ]
 
 
+def guess_notes(classes: Sequence[str], classic: str) -> list[str]:
+    """Say that the default transforms are a guess; none where `direction_notes` says more."""
+    if direction_notes(classes, classic):
+        return []
+    guess = {
+        "natural": "mirror pictures, as photographs may be, and do not turn them",
+        "document": "do not mirror pictures, as scans may not be",
+    }[classic]
+    return [
+        f"the default transforms ({classic}) {guess}: pass the --classic that suits these, or "
+        "--classic select to have it chosen by cross-validation"
+    ]
+
+
 def _swapped(name: str, word: str, opposite: str, classes: Sequence[str]) -> str | None:
     """Find a class that has `opposite` where this one has `word`."""
     if word not in (words := _words(name)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import os
 import time
@@ -25,9 +26,11 @@ from augment.experiment.cells import Cell, expand
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
+from augment.experiment.setting_types import AUTO, SELECT
 from augment.runtime.device import pick_device
 from augment.runtime.units import duration
 from augment.storage.artifacts import Store
+from augment.transforms.geometric import CLASSIC
 
 BUSY = 1.25  # wall over processor time from which other work is told of
 
@@ -139,8 +142,22 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
     """List the stages of a cell.
 
     A cell with a generator also needs the real+classic classifier, which judges its images; a cell
-    that selects needs all of its candidates in each fold, then one of them.
+    that selects needs all of its candidates in each fold, then one of them. So does a trial that
+    chooses its classic transforms.
     """
+    if cell.classic == SELECT:
+        given = dataclasses.replace(
+            cell,
+            classic=AUTO,
+            candidates=tuple(dataclasses.replace(c, classic=AUTO) for c in cell.candidates),
+        )
+        of_kinds = [
+            (name, f"{key} {kind} fold {fold}", measure, variant)
+            for kind in CLASSIC
+            for fold in range(cell.folds)
+            for name, key, measure, variant in _cost_stages(given.baseline)
+        ]
+        return [*of_kinds, *_cost_stages(given)]
     if cell.candidates:
         in_one_fold = [stage for variant in cell.candidates for stage in _cost_stages(variant)]
         in_folds = [

@@ -20,6 +20,7 @@ from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
 from augment.experiment.mixing import FALLING, NORMED_APART
 from augment.experiment.recipe import Recipe
+from augment.experiment.setting_types import SELECT
 from augment.experiment.synthetic_use import SyntheticUse, combinations
 from augment.experiment.validation import overrides
 from augment.generators import GENERATORS
@@ -48,7 +49,7 @@ class Cell:
     generator_settings: dict[str, Any] = field(default_factory=dict)
     use: SyntheticUse = field(default_factory=SyntheticUse)
     candidates: tuple[Cell, ...] = ()  # of --select, compared on validation data
-    folds: int = 0  # of the cross-validation of --select
+    folds: int = 0  # of the cross-validation of --select and --classic select
     skip_bad: bool = False
     drop_small_classes: bool = False
     weights: str | None = None  # None in arms that start from scratch
@@ -171,6 +172,7 @@ def expand(recipe: Recipe) -> list[Cell]:
             subset=recipe.seeds.index(seed) if recipe.subsets == "disjoint" else None,
         )
         common["frac"], common["per_class"] = frac, per_class
+        common |= {"folds": recipe.folds} if recipe.classic == SELECT else {}
         if (frac, per_class) == (
             None,
             None,

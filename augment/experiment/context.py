@@ -15,6 +15,7 @@ from augment.data.split import Dataset
 from augment.experiment.cells import Cell
 from augment.experiment.folds import hold_out_fold
 from augment.experiment.progress import Progress
+from augment.experiment.setting_types import AUTO, SELECT
 from augment.storage.artifacts import Store
 from augment.training.checkpoints import TrainingState
 
@@ -41,12 +42,15 @@ class Trial:
     labelled: LabelledImages
     transform: str  # the classic one: a key of CLASSIC
     context: RunContext
+    n_kinds: int | None = None  # of classic transforms that it was chosen among; None: given
 
     @classmethod
     def prepare(
         cls, cell: Cell, data: Dataset, context: RunContext, indices: Tensor | None = None
     ) -> Trial:
         """Resolve the labelled subset (unless given) and the classic transform.
+
+        Where that is yet to be chosen it is the one that `auto` takes.
 
         Of a cell with a `fold` that is the test set, and the labelled images are those outside it.
         """
@@ -59,7 +63,7 @@ class Trial:
             data=data,
             indices=indices,
             labelled=data.pool.select(indices),
-            transform=data.classic if cell.classic == "auto" else cell.classic,
+            transform=data.classic if cell.classic in (AUTO, SELECT) else cell.classic,
             context=context,
         )
 

@@ -9,6 +9,7 @@ from augment.data.check import findings
 from augment.data.datasets import load_dataset
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
+from augment.experiment.setting_types import AUTO
 
 
 class DatasetCache:
@@ -17,9 +18,11 @@ class DatasetCache:
     def __init__(self, data_dir: Path | None) -> None:
         self.data_dir = data_dir
         self.loaded: dict[tuple[Any, ...], Dataset] = {}
+        self.classic_given = False
 
     def of(self, cell: Cell) -> Dataset:
         """Return the cell's data set; load it at the first call."""
+        self.classic_given = cell.classic != AUTO  # the same in all cells of a run
         # all that the content depends on; subsets of the pool are drawn by `Trial.prepare`
         key = (cell.dataset, cell.size, cell.skip_bad, cell.drop_small_classes, cell.reading)
         if key not in self.loaded:
@@ -35,4 +38,8 @@ class DatasetCache:
 
     def notes(self) -> list[str]:
         """List what `augment check` finds in the data sets that are loaded."""
-        return [f"{data.name}: {note}" for data in self.loaded.values() for note in findings(data)]
+        return [
+            f"{data.name}: {note}"
+            for data in self.loaded.values()
+            for note in findings(data, classic_given=self.classic_given)
+        ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
+from augment.experiment.classic_choice import with_chosen_classic
 from augment.experiment.context import CellArtifacts, RunContext, Trial
 from augment.experiment.evidence import synthetic_set
 from augment.experiment.progress import Progress
@@ -14,6 +15,7 @@ from augment.experiment.quality import assess
 from augment.experiment.results_table import result_row
 from augment.experiment.sampling import synthesise
 from augment.experiment.selection import Choice, choose
+from augment.experiment.setting_types import SELECT
 from augment.experiment.stages import fit_generator, train_and_score
 
 
@@ -24,6 +26,9 @@ def run_cell(
     # subset
     trial = Trial.prepare(cell, data, context)
     # choose
+    if cell.classic == SELECT:
+        trial = yield from with_chosen_classic(trial, learn_and_score)
+        cell = trial.cell
     choice = Choice(cell, {})
     if cell.candidates:
         choice = yield from choose(trial, learn_and_score)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from augment.data.reading_flags import FOLDERS, GROUP_BY, PAGES, READING_FLAGS, ReadingFlags
 from augment.experiment.setting_types import (
+    AUTO,
     NAMES,
     PRECISIONS,
     PRESETS,
@@ -87,7 +88,7 @@ class RecipeBase(BaseModel):
         "Choose on validation data among all given uses of synthetic images and none at all.",
     )
     folds: Annotated[int, Field(ge=2, le=20)] = setting(
-        3, "comparison", "Folds of the cross-validation of --select."
+        3, "comparison", "Folds of the cross-validation of --select and --classic select."
     )
     preset: str = setting(
         "auto",
@@ -99,9 +100,9 @@ class RecipeBase(BaseModel):
         "airbench", "comparison", "Classifier to train.", metavar="NAME", listed=True
     )
     classic: str = setting(
-        "auto",
+        AUTO,
         "comparison",
-        "Classic transforms; auto takes those that suit the data set.",
+        "Classic transforms; auto takes those that suit the data set, select chooses by folds.",
         metavar="NAME",
         listed=True,
     )

@@ -19,6 +19,7 @@ from augment.metrics.classification import BALANCED
 from augment.storage.tables import read_csv, write_csv
 
 CHOICE = ("validation_accuracy", "validation_baseline")  # columns of a choice by --select
+CLASSIC_AMONG = "classic_candidates"  # kinds that `classic` was chosen among, by --classic select
 SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 SPACE = ("kid", "fd", "precision", "recall", "density", "coverage")  # in the judge's features
 # filled once all cells have ended: what the intervals of an arm are made of
@@ -27,7 +28,7 @@ ERROR_COLUMNS = ("se_test_images", "sd_interaction", "test_units", *LOOK_COLUMNS
 RESULTS_COLUMNS = [
     *("run", "dataset", "data_sha", "asked", "frac", "n_labelled", "seed"),
     *("generator", "closed_set", "preset", *USE_COLUMNS, "candidates", *CHOICE),
-    *("arm", "classic", "classifier", "steps", "n_real", "n_synth", "kept_fraction"),
+    *("arm", "classic", CLASSIC_AMONG, "classifier", "steps", "n_real", "n_synth", "kept_fraction"),
     *("measure", *SCORES, *ERROR_COLUMNS),
     *("copy_rate", "agreement", "closer_to_train", *SPACE),
     *("generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"),
@@ -38,7 +39,7 @@ TEXT_COLUMNS = [
     *("arm", "classic", "classifier", "measure", "device", "precision_mode"),
     *("status", "error", "signature", "version"),
 ]
-NEWER_COLUMNS = (*ERROR_COLUMNS, *USE_COLUMNS)  # empty in tables of older versions
+NEWER_COLUMNS = (*ERROR_COLUMNS, *USE_COLUMNS, CLASSIC_AMONG)  # empty in tables of older versions
 # these distinguish the cells of one preset and classifier
 KEY_COLUMNS = ("dataset", "asked", "seed", "generator", *USE_COLUMNS, "candidates", "arm")
 # settings of an arm: the synthetic set is the same in all of them
@@ -62,6 +63,7 @@ def result_row(trial: Trial, choice: Choice, artifacts: CellArtifacts) -> dict[s
         "n_labelled": n_labelled,
         "closed_set": sampled.get("closed_set") if arm.closed_set else False,
         "classic": trial.transform if arm.classic else "none",
+        CLASSIC_AMONG: trial.n_kinds,
         "steps": score.steps,
         "n_real": n_labelled if arm.real else 0,
         "n_synth": n_synth,

@@ -105,9 +105,12 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
 
 
 def cross_validated(
-    trial: Trial, among: tuple[Cell, ...], learn_and_score: LearnAndScore
+    trial: Trial, among: tuple[Cell, ...], learn_and_score: LearnAndScore, flag: str = "--select"
 ) -> Generator[Progress, None, Tensor]:
-    """Predict each labelled image by candidates not trained on it: [M, N, K] probabilities."""
+    """Predict each labelled image by candidates not trained on it: [M, N, K] probabilities.
+
+    Raises UsageError, which names the `flag`, if a class cannot be left out in part.
+    """
     cell, data, labelled = trial.cell, trial.data, trial.labelled
     groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else []
     fold_of = fold_numbers(labelled, groups, cell.folds, cell.seed)
@@ -116,7 +119,7 @@ def cross_validated(
     context = dataclasses.replace(trial.context, first_seed=-1)  # no grids of these generators
     for fold in fold_of.unique().tolist():
         held_out = fold_of == fold
-        refuse_missing_class(labelled.select(~held_out), "--select", "leave --select out")
+        refuse_missing_class(labelled.select(~held_out), flag, f"leave {flag} out")
         part = dataclasses.replace(
             data,
             pool=labelled,

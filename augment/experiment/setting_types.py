@@ -18,6 +18,7 @@ MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 SUBSETS = ("nested", "disjoint")
 PRECISIONS = ("auto", "fp32", "bf16")
+AUTO, SELECT = "auto", "select"  # values of --classic that are resolved in each trial
 NAMES = "NAME[,NAME…]"
 
 

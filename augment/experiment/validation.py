@@ -18,7 +18,7 @@ from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
 from augment.experiment.recipe import Recipe
-from augment.experiment.setting_types import MOST_SEEDS, PRECISIONS, PRESETS, SUBSETS
+from augment.experiment.setting_types import AUTO, MOST_SEEDS, PRECISIONS, PRESETS, SELECT, SUBSETS
 from augment.experiment.synthetic_use import USE_SETTINGS
 from augment.generators import GENERATORS
 from augment.transforms.geometric import CLASSIC
@@ -79,7 +79,7 @@ def _check_names(recipe: Recipe) -> None:
         ("arm", recipe.arm, ARMS),
         ("preset", [recipe.preset], PRESETS),
         ("classifier", [recipe.classifier], CLASSIFIERS),
-        ("classic policy", [recipe.classic], ["auto", *CLASSIC]),
+        ("classic policy", [recipe.classic], [AUTO, SELECT, *CLASSIC]),
         ("precision", [recipe.precision], PRECISIONS),
         ("section of set", recipe.set, ["generator", "classifier", *GENERATORS, *CLASSIFIERS]),
     ):

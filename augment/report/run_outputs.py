@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from safetensors.numpy import load_file
 
+from augment.experiment.classic_choice import ClassicResult
 from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult, classifier_path
 from augment.experiment.results_table import ARM_COLUMNS, KEY_COLUMNS
 from augment.experiment.selection import SelectionResult
@@ -52,8 +54,7 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
         changes = class_changes(folder, table, summary)
         if len(changes):
             write_csv(folder / "class_changes.csv", changes)
-    if selections := Store(folder).finished("selection"):
-        _write_selection(folder, [SelectionResult.read(path) for path in selections])
+    _write_choices(folder)
     if len(done):
         draw_all(folder, done, summary)
     write_csv(folder / "summary.csv", summary)
@@ -89,15 +90,26 @@ def _write_details(folder: Path, done: pd.DataFrame) -> None:
         write_csv(folder / "quality.csv", pd.concat(qualities).drop_duplicates())
 
 
-def _write_selection(folder: Path, selections: list[SelectionResult]) -> None:
-    """Write selection.csv: a row for each candidate of each choice on validation."""
-    order = ["dataset", "asked", "seed", "generator", "arm"]
-    lines = [
-        {**{name: getattr(selection, name) for name in order}, **line}
-        for selection in selections
-        for line in selection.candidates
+def _write_choices(folder: Path) -> None:
+    """Write selection.csv and classic.csv: a row for each candidate of each choice on validation.
+
+    The one is of --select, the other of --classic select.
+    """
+    kinds: list[tuple[str, type[SelectionResult] | type[ClassicResult]]] = [
+        ("selection", SelectionResult),
+        ("classic", ClassicResult),
     ]
-    write_csv(folder / "selection.csv", pd.DataFrame(lines).sort_values(order, kind="stable"))
+    for kind, result in kinds:
+        choices = [result.read(path) for path in Store(folder).finished(kind)]
+        keys = [f.name for f in dataclasses.fields(result) if f.name != "candidates"]
+        lines = [
+            {**{name: getattr(choice, name) for name in keys}, **line}
+            for choice in choices
+            for line in choice.candidates
+        ]
+        if lines:
+            table = pd.DataFrame(lines).sort_values(keys, kind="stable")
+            write_csv(folder / f"{kind}.csv", table)
 
 
 def _quality_rows(artefact: Path, **keys: Any) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, tri
 from augment.report.baselines import alpha_of, units_of
 from augment.report.format import percent, probability
 
+_BLOCK = ["dataset", "asked"]  # columns of what one table is about
 _PLAN_FROM = 6  # trials: the variance of fewer is too uncertain to plan with
 
 
@@ -169,6 +170,7 @@ def legend(summary: pd.DataFrame) -> list[str]:
             "images (weights, or AutoAugment's policy), so it is not a closed set; every other arm "
             "uses the labelled images alone."
         )
+    notes += _classic_choices(summary)
     if (looks := summary["looks"].max()) > 1:
         notes.append(
             f"This is look {looks:.0f} at a growing number of trials. Who adds trials until "
@@ -205,6 +207,17 @@ def legend(summary: pd.DataFrame) -> list[str]:
             "about the quality of a generator."
         )
     return notes
+
+
+def _classic_choices(summary: pd.DataFrame) -> list[str]:
+    """Say which classic transforms were chosen in how many trials, by data set and amount."""
+    choices = summary.loc[summary["classic_chosen"] != "", [*_BLOCK, "classic_chosen"]]
+    several = summary[_BLOCK].drop_duplicates().shape[0] > 1
+    return [
+        "Classic transforms, chosen in each trial by cross-validation on its labelled images "
+        f"(number of trials){f' of {dataset}, {asked}' if several else ''}: {chosen}."
+        for dataset, asked, chosen in choices.drop_duplicates().itertuples(index=False)
+    ]
 
 
 def arm_mark(line: dict[str, Any]) -> str:
