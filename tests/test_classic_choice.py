@@ -173,17 +173,14 @@ def test_dry_run_counts_the_folds():
     assert found[1]["stages"] == found[0]["stages"] + 2 * recipe.folds * len(CLASSIC)
 
 
-@pytest.mark.parametrize(("shape", "kind"), [((3, 8, 8), "natural"), ((1, 8, 8), "document")])
-def test_guessed_kind_of_own_pictures_is_told_with_the_flag(tmp_path, shape, kind):
-    root = str(write_folder(tmp_path / "own", bars(12, shape=shape)))
-    said = (f"the default transforms ({kind})", "--classic select")
-    if kind == "natural":
-        arrays = halves().images.permute(0, 2, 3, 1).numpy()
-        np.savez(tmp_path / "set.npz", train_images=arrays, train_labels=halves().labels.numpy())
-        root = str(tmp_path / "set.npz")
-    assert noted(inspect(root)["warnings"], *said)
+def test_guess_that_own_pictures_may_be_mirrored_is_told_with_the_flag(tmp_path):
+    colour = str(write_folder(tmp_path / "colour", halves()))
+    grey = str(write_folder(tmp_path / "grey", bars(12)))
+    said = ("the default transforms (natural) mirror", "--classic select")
+    assert noted(inspect(colour)["warnings"], *said)
+    assert not noted(inspect(grey)["warnings"], "default transforms")
+    assert not noted(inspect("digits")["warnings"], "default transforms")
     for classic, told in (("auto", True), ("select", False), ("document", False)):
-        recipe = make_recipe(dataset=root, classic=classic, arm="real", seeds=1)
+        recipe = make_recipe(dataset=colour, classic=classic, arm="real", seeds=1)
         notes = plan(recipe, data_dir=None, device="cpu", jobs=1)["notes"]
         assert noted(notes, *said) == told
-    assert not noted(inspect("digits")["warnings"], "default transforms")

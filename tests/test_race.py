@@ -204,3 +204,10 @@ def test_failed_way_is_left_out_and_a_failed_usual_one_is_told():
 def test_settings_with_several_values_are_refused(settings, flag):
     with pytest.raises(UsageError, match=flag):
         advice_recipe(**{"dataset": "digits", **settings})
+
+
+def test_advice_takes_one_kind_of_classic_transforms():
+    with pytest.raises(
+        UsageError, match=r"--classic select: an advice takes one kind; augment run"
+    ):
+        advice_recipe(classic="select")

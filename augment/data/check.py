@@ -75,7 +75,7 @@ def inspect(
 def findings(data: Dataset, *, classic_given: bool = False) -> list[str]:
     """List what is to be known before a run: how the set was read, and what is odd about it.
 
-    Unless classic transforms were given, that those of the user's own pictures are a guess.
+    Unless classic transforms were given, also that those which mirror own pictures are a guess.
     """
     found = list(data.notes)
     if n_repeats := _count_repeats(data.pool):

@@ -52,16 +52,12 @@ def direction_notes(classes: Sequence[str], classic: str) -> list[str]:
 
 
 def guess_notes(classes: Sequence[str], classic: str) -> list[str]:
-    """Say that the default transforms are a guess; none where `direction_notes` says more."""
-    if direction_notes(classes, classic):
+    """Say that default transforms which mirror are a guess; `direction_notes` may say more."""
+    if classic not in MIRRORING or direction_notes(classes, classic):
         return []
-    guess = {
-        "natural": "mirror pictures, as photographs may be, and do not turn them",
-        "document": "do not mirror pictures, as scans may not be",
-    }[classic]
     return [
-        f"the default transforms ({classic}) {guess}: pass the --classic that suits these, or "
-        "--classic select to have it chosen by cross-validation"
+        f"the default transforms ({classic}) mirror these pictures, as photographs may be: pass the "
+        "--classic that suits them, or --classic select to have it chosen by cross-validation"
     ]
 
 
