@@ -56,8 +56,8 @@ def guess_notes(classes: Sequence[str], classic: str) -> list[str]:
     if classic not in MIRRORING or direction_notes(classes, classic):
         return []
     return [
-        f"the default transforms ({classic}) mirror these pictures, as photographs may be: pass the "
-        "--classic that suits them, or --classic select to have it chosen by cross-validation"
+        f"the default transforms ({classic}) mirror these pictures, as photographs may be: pass "
+        "the --classic that suits them, or --classic select to have it chosen by cross-validation"
     ]
 
 
