@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 
 class ImageNetInput(nn.Module):
-    """Images [N, 1 or 3, H, W] in [-1, 1] as ImageNet's networks see them: [N, 3, side, side].
+    """Images [N, 1 or 3, H, W] in [-1, 1] as ImageNet's networks see them: [N, 3, H', W'].
 
-    Normalised by the mean and standard deviation of ImageNet's channels in [0, 1].
+    Normalised by the mean and standard deviation of ImageNet's channels in [0, 1]; enlarged in
+    their shape until the longer side has `side` pixels. Larger ones stay as they are.
     """
 
     def __init__(self, side: int) -> None:
@@ -26,8 +27,11 @@ class ImageNetInput(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # antialiased, as torchvision's own preprocessing
-        x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
+        longer = max(x.shape[2:])
+        if longer < self.side:
+            sides = [max(1, round(side * self.side / longer)) for side in x.shape[2:]]
+            # antialiased, as torchvision's own preprocessing
+            x = F.interpolate(x, sides, mode="bilinear", antialias=True)
         return ((x.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
 
 

@@ -5,6 +5,7 @@ All arms of a trial train the same one with the same steps, schedule and initial
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,12 +23,25 @@ from augment.classifiers.blocks import (
     pooled_stage,
     whitening_conv,
 )
-from augment.data.images import LabelledImages, to_float
-from augment.errors import UsageError
+from augment.classifiers.pretrained import backbone_tensors
+from augment.data.images import ImageShape, LabelledImages, to_float
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
 from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
+
+
+def doublings(shape: ImageShape) -> int:
+    """Count how often 32 px must be doubled to reach the longer side of images [C, H, W]."""
+    return max(0, math.ceil(math.log2(max(shape[1:]) / 32)))
+
+
+def network_edition(shape: ImageShape) -> int | None:
+    """Return the edition of the networks for images [C, H, W]; None: those of 0.3.0.
+
+    Raised when a network changes, so that artefacts of before are made anew.
+    """
+    return 2 if doublings(shape) or shape[1] != shape[2] else None
 
 
 @dataclass
@@ -84,21 +98,7 @@ class Classifier:
         net = self.modules["net"]
         assert isinstance(net, nn.Sequential)
         backbone = net[:-1]
-        # the files of runs name the EMA's tensors `ema.…`, torchvision's have no prefix
-        found = {k.removeprefix("ema."): v for k, v in tensors.items()}
-        needed = {  # old files lack the counts of batches, which nothing here reads
-            name: tuple(tensor.shape)
-            for name, tensor in backbone.state_dict().items()
-            if name in found or not name.endswith("num_batches_tracked")
-        }
-        for name, shape in needed.items():
-            given = tuple(found[name].shape) if name in found else "missing"
-            if given != shape:
-                raise UsageError(
-                    f"--weights {source}: '{name}' is {given} there and {shape} here; "
-                    "give weights of the same classifier, width, image size and channels"
-                )
-        backbone.load_state_dict({name: found[name] for name in needed}, strict=False)
+        backbone.load_state_dict(backbone_tensors(backbone, tensors, source), strict=False)
         self.modules["ema"].load_state_dict(net.state_dict())
         self.frozen = frozen
         if frozen:
@@ -221,7 +221,7 @@ class Airbench(Classifier):
 class ResNet18(Classifier):
     """torchvision's ResNet-18 (He et al. 2016), which `--weights torchvision` has weights for."""
 
-    side: int = 224  # pixels that every image is resized to
+    side: int = 224  # pixels that the longer side of smaller images is enlarged to
     lr: float = 0.02
     width: int = field(default=64, init=False, repr=False)  # as its weights have it
     presets: ClassVar[dict[str, dict[str, Any]]] = {
