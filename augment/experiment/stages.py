@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from augment.classifiers import CLASSIFIERS
-from augment.classifiers.models import network_edition
+from augment.classifiers.blocks import network_edition
 from augment.data.grids import class_grid, save_png
 from augment.data.subset import unlabelled_rest
 from augment.experiment.arms import ARMS, generator_set, training_set
