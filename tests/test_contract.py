@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from conftest import bars
+from torch.utils.flop_counter import FlopCounterMode
 
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
@@ -127,12 +128,28 @@ def test_generator_sees_its_labels(name, cpu):
     assert (images[::2].float() - images[1::2].float()).abs().mean() > 1
 
 
-@pytest.mark.parametrize("shape", [(1, 5, 5), (1, 8, 40), (3, 40, 8), (1, 5, 17), (1, 64, 6)])
+@pytest.mark.parametrize(
+    "shape", [(1, 5, 5), (1, 8, 40), (3, 40, 8), (1, 5, 17), (1, 64, 6), (3, 5, 128)]
+)
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_takes_every_shape_that_is_kept(name, shape, cpu):
     data = bars(4, ("a", "b", "c"), shape)
     classifier = trained(CLASSIFIERS, name, data, cpu)
     assert torch.cat(list(classifier.predict(data.images))).shape == (12, 3)
+
+
+@pytest.mark.parametrize("name", ["airbench", "resnet"])
+def test_cost_of_an_image_grows_no_faster_than_its_pixels(name, cpu):
+    per_pixel = {}
+    for side in (32, 64, 80, 128, 200, 256):
+        data = bars(1, shape=(3, side, side // 2))
+        classifier = smallest(CLASSIFIERS, name)
+        classifier.prepare(data, seed=0, device=cpu)
+        with FlopCounterMode(display=False) as counter:
+            list(classifier.predict(data.images))
+        per_pixel[side] = counter.get_total_flops() / side**2
+    assert max(per_pixel.values()) < 1.2 * per_pixel[32]
+    assert max(per_pixel[side] for side in (128, 200, 256)) < per_pixel[64] / 2
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

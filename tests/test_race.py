@@ -81,7 +81,7 @@ def test_weights_bring_transfer_into_the_race():
 
 
 def test_generated_images_are_added_to_the_arms_that_take_them():
-    ways = generated_ways(recipe_of(), "ddpm", ["real+mixup", "transfer", "real"])
+    ways = generated_ways(recipe_of(), "ddpm", ["real+mixup", "pseudo-label", "real"])
     assert [way.name for way in ways] == [
         "real+mixup+synth: ddpm, 0.25",
         "real+mixup+synth: ddpm, 0.5",

@@ -34,7 +34,7 @@ from augment.experiment.records import ScoreResult
 from augment.experiment.results_table import write_results
 from augment.experiment.sampling import load_synthetic
 from augment.experiment.validation import make_recipe
-from augment.experiment.weights import read_weights
+from augment.experiment.weights import check_weights
 from augment.generators import GENERATORS
 from augment.report.manifest import write_start
 from augment.runtime.machine import environment
@@ -150,7 +150,7 @@ def execute(
 
 
 def check_data(cells: list[Cell], data: DatasetCache) -> None:
-    """Draw every labelled subset and read all pretrained weights, so that errors show at once."""
+    """Draw every labelled subset and load all pretrained weights, so that errors show at once."""
     opened: set[Any] = set()
     labelled: dict[Any, torch.Tensor] = {}
     for cell in cells:
@@ -161,9 +161,10 @@ def check_data(cells: list[Cell], data: DatasetCache) -> None:
             labelled[subset] = cell.labelled_indices(dataset)
         if len(labelled[subset]) == len(pool) and ARMS[cell.arm].unlabelled:
             raise nothing_unlabelled(cell.arm)
-        if cell.weights and cell.weights not in opened:
-            opened.add(cell.weights)
-            read_weights(cell.weights)
+        weights = (cell.weights, cell.dataset, cell.size)
+        if cell.weights and weights not in opened:
+            opened.add(weights)
+            check_weights(cell, pool.select(labelled[subset]))
         inputs = (cell.dataset, cell.size, repr(cell.generator_settings))
         if cell.generator and not GENERATORS[cell.entry].closed_set and inputs not in opened:
             opened.add(inputs)

@@ -55,6 +55,28 @@ FREE_WAYS: dict[str, Arm] = {
 }
 
 
+# each starts from other weights than all arms above; classic transforms as the ways above
+TRANSFERS: dict[str, Arm] = {
+    "transfer": Arm(
+        "classic; the classifier starts from pretrained weights and is fine-tuned",
+        True,
+        True,
+        False,
+        "real+classic",
+        pretrained=True,
+    ),
+    "transfer+linear": Arm(
+        "classic; pretrained weights stay and the last layer alone is learnt (linear probe)",
+        True,
+        True,
+        False,
+        "real+classic",
+        pretrained=True,
+        frozen=True,
+    ),
+}
+
+
 def _with_synthetic(name: str, arm: Arm) -> Arm:
     """Make the arm that adds synthetic images to `arm`, its paired baseline."""
     about = f"labelled and synthetic images, {arm.about}"
@@ -98,23 +120,8 @@ ARMS: dict[str, Arm] = {
         compose="fixmatch",
         unlabelled=True,
     ),
-    "transfer": Arm(
-        "classic; the classifier starts from pretrained weights and is fine-tuned",
-        True,
-        True,
-        False,
-        "real+classic",
-        pretrained=True,
-    ),
-    "transfer+linear": Arm(
-        "classic; pretrained weights stay and the last layer alone is learnt (linear probe)",
-        True,
-        True,
-        False,
-        "real+classic",
-        pretrained=True,
-        frozen=True,
-    ),
+    **TRANSFERS,
+    **{f"{name}+synth": _with_synthetic(name, arm) for name, arm in TRANSFERS.items()},
 }
 DECISIVE = "real+classic+synth"  # flips and crops are free: what counts is the gain beyond them
 

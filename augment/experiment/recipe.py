@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from augment.data.reading_flags import FOLDERS, GROUP_BY, PAGES, READING_FLAGS, ReadingFlags
 from augment.experiment.setting_types import (
@@ -33,6 +33,8 @@ USUAL_ARMS = (
     *("real", "real+classic", "real+synth", "real+classic+synth", "synth"),
     *("real+randaugment", "real+randaugment+synth"),
 )
+# beside them where weights are given: do images still help who fine-tunes?
+USUAL_WITH_WEIGHTS = ("transfer", "transfer+synth")
 
 
 class RecipeBase(BaseModel):
@@ -112,7 +114,7 @@ class RecipeBase(BaseModel):
     weights: str | None = setting(
         None,
         "comparison",
-        "Pretrained weights that the transfer arms start from.",
+        "Pretrained weights that the transfer arms start from; without --arm, adds such arms.",
         metavar="FILE|RUN|torchvision",
     )
     labels: str | None = setting(
@@ -163,6 +165,14 @@ class RecipeBase(BaseModel):
         "Hyperparameter of a generator or classifier, e.g. generator.lr=1e-3; may be repeated.",
         metavar="SECTION.KEY=VALUE",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _show_weights(cls, settings: Any) -> Any:
+        """Add the arms that start from weights, where these are given and no arms are."""
+        if not isinstance(settings, dict) or settings.get("arm") or not settings.get("weights"):
+            return settings
+        return settings | {"arm": [*USUAL_ARMS, *USUAL_WITH_WEIGHTS]}
 
     def use_values(self) -> dict[str, Any]:
         """Return the values of each setting of SyntheticUse."""

@@ -33,6 +33,8 @@ class Record:
         # flat, as in 0.3.0, before SyntheticUse existed: old artefacts stay valid
         fields = vars(self).copy()
         use = fields.pop("use", {})
+        if fields.get("edition") is None:  # nothing has changed since 0.3.0, which had no editions
+            fields.pop("edition", None)
         return signature(fields | use)
 
     def path(self, store: Store) -> Path:
@@ -94,6 +96,7 @@ class ClassifierRecord(Record):
     with_replacement: bool  # how batches are drawn; without this field (0.3.0): once an epoch
     use: dict[str, Any]  # SyntheticUse.signed("score")
     version: str = __version__
+    edition: int | None = None  # `network_edition`
 
     def scored_on(self, test: str) -> ScoreRecord:
         """Return the record of its score on a test set."""

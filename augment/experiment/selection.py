@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from augment.classifiers.blocks import network_edition
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
@@ -45,6 +46,7 @@ class SelectionRecord(Record):
     precision: str
     classic: str
     with_replacement: bool = True  # as in ClassifierRecord: the classifiers of all candidates
+    edition: int | None = None  # `network_edition`
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
     UsageError if a class has too few images or groups to leave some out.
     """
     cell, context = trial.cell, trial.context
-    none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against))
+    # with the weights, where the cell starts from some
+    none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against), weights=cell.weights)
     among = (none, *cell.candidates)
     precision = yield from precision_of_all(trial, among)
     record = SelectionRecord(
@@ -85,6 +88,7 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
         labelled=trial.labelled.sha,
         precision=precision,
         classic=trial.data.classic,
+        edition=network_edition(trial.labelled.shape),
     )
 
     def build(folder: Path) -> Iterator[Progress]:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from augment.classifiers import CLASSIFIERS
+from augment.classifiers.blocks import network_edition
 from augment.data.grids import class_grid, save_png
 from augment.data.subset import unlabelled_rest
 from augment.experiment.arms import ARMS, generator_set, training_set
@@ -157,6 +158,7 @@ def classifier_record(
         parts=[part.sha for part in data.parts],
         with_replacement=data.with_replacement,
         use=cell.use.signed("score"),
+        edition=network_edition(trial.labelled.shape),
     )
 
 

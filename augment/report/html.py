@@ -130,7 +130,8 @@ def _verdict_cards(summary: pd.DataFrame) -> list[dict[str, str]]:
     """Return an answer in plain words and the exact sentence for each contrast that counts."""
     cards = []
     for line, sentence in verdict_lines(summary):
-        what = "the synthetic images" if line["generator"] else "the transforms"
+        without = "the pretrained weights" if ARMS[line["arm"]].pretrained else "the transforms"
+        what = "the synthetic images" if line["generator"] else without
         who = f"{what} of {subject(line)} on {Path(line['dataset']).name}, {line['asked']},"
         words = verdict_words(line, summary)
         answer = _ANSWERS[words.removesuffix("?") if " on " in words else words or "no pair"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from augment.experiment.arms import ARMS, DECISIVE, FREE_WAYS
+from augment.experiment.arms import ARMS, DECISIVE, FREE_WAYS, TRANSFERS
 from augment.experiment.cells import DISJOINT, WHOLE
 from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE
 from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
@@ -38,11 +38,11 @@ def verdict_sentences(summary: pd.DataFrame) -> list[str]:
 def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
     """Return (line of the summary, its sentence) for each contrast that answers the question.
 
-    First the decisive ones; then ways that need no generator, where they were also tried with
-    synthetic images, each with these: nobody should hear that a generator helps without what
-    helps for nothing.
+    First the decisive ones; then ways that need no generator, pretrained weights last, where they
+    were also tried with synthetic images, each with these: nobody should hear that a generator
+    helps without what helps for nothing.
     """
-    free = [arm for arm in FREE_WAYS if f"{arm}+synth" in set(summary["arm"])]
+    free = [a for a in (*FREE_WAYS, *TRANSFERS) if f"{a}+synth" in set(summary["arm"])]
     answers = [DECISIVE, *(name for arm in free for name in (arm, f"{arm}+synth"))]
     lines = [
         line
@@ -79,7 +79,9 @@ def subject(line: dict[str, Any]) -> str:
     if line["arm"] == DECISIVE:
         return str(line["generator"])
     if line["generator"]:
-        return f"{line['generator']} on top of {ARMS[line['arm']].against}"
+        against = str(ARMS[line["arm"]].against)
+        how = {"transfer": " (once fine-tuned)"}.get(against, "")
+        return f"{line['generator']} on top of {against}{how}"
     return str(line["arm"])
 
 
