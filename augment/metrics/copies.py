@@ -1,8 +1,8 @@
 """Does a synthetic image repeat a labelled one?
 
 It does if it is far nearer to one than to the next (d1/d2 < 1/3), or nearer to one than all but the
-closest labelled images are to each other. Distances are those of pixels; above 32 pixels a side, where
-a shift by one of them counts as much as another motif, those of `aligned`.
+closest labelled images are to each other. Distances are those of pixels; above 32 pixels a side,
+where a shift by one of them counts as much as another motif, those of `aligned`.
 """
 
 from __future__ import annotations
