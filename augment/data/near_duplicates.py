@@ -83,7 +83,7 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
     candidates = _candidates(patterns, patterns if itself else _patterns(columns), itself)
     some, first = candidates[:, 0].unique(return_inverse=True)  # few: the rest needs no detail
     again, second = candidates[:, 1].unique(return_inverse=True)
-    left, right = _shrink(rows[some], DETAIL_SIDE), _shrink(columns[again], DETAIL_SIDE)
+    left, right = shrink_grey(rows[some], DETAIL_SIDE), shrink_grey(columns[again], DETAIL_SIDE)
     alike = torch.zeros(len(candidates))
     for symmetry in range(8):
         chosen = (candidates[:, 2] == symmetry).nonzero().flatten()
@@ -94,7 +94,7 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
     return candidates[found, :2], alike[found]
 
 
-def _shrink(images: Tensor, side: int) -> Tensor:
+def shrink_grey(images: Tensor, side: int) -> Tensor:
     """Shrink [N, C, H, W] uint8 to at most `side` pixels a side, in grey: [N, H, W] float32."""
     sides = [min(side, length) for length in images.shape[-2:]]
     return torch.cat([_resized(part, sides) for part in images.split(1024)])

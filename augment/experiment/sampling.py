@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from augment.data.aligned import misleading_pixels
 from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages
 from augment.experiment.cells import Cell
@@ -60,12 +61,15 @@ def synthesise(trial: Trial, model: Path) -> Stage:
         real = grid_by_class(labelled.images.cpu(), labelled.labels.cpu())
         save_png(real, folder / "real.png")
 
-    return artifact(context.store, synthetic_record(cell, model.name), build)
+    return artifact(context.store, synthetic_record(trial, model.name), build)
 
 
-def synthetic_record(cell: Cell, model: str) -> SyntheticRecord:
+def synthetic_record(trial: Trial, model: str) -> SyntheticRecord:
     """Name all that the cell's synthetic set depends on; `model` is the generator's signature."""
+    cell = trial.cell
     settings = cell.sampling_settings
+    if misleading_pixels(trial.labelled.shape):
+        settings["copies"] = "aligned"  # 0.4.0 and before searched them by pixels
     if takes_places(cell):
         settings["seeds"] = "places"  # 0.3.0 drew the images at random
     return SyntheticRecord(generator=model, settings=settings, use=cell.use.signed("synthetic"))
