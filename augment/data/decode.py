@@ -15,6 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from augment.data.deep import TIFF_MAGICS, Sketch, deep_pixels, sketch
 from augment.data.dicom import dicom_header, dicom_pixels, is_dicom
+from augment.data.fitting import fit_image, fit_pixels
+from augment.data.framing import Frame
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
@@ -55,8 +57,8 @@ class Picture(NamedTuple):
     decoded: Pixels | None  # None where the head alone was asked for
 
 
-def read_picture(path: Path, target: tuple[int, int] | None, page: int = 0) -> Picture | str:
-    """Read an image at (W, H), its head alone without a target; or return why that cannot be.
+def read_picture(path: Path, frame: Frame | None, page: int = 0) -> Picture | str:
+    """Read an image into a frame, its head alone without one; or return why that cannot be.
 
     Deep pixels are left unscaled: the set as a whole decides on its range (`stacking`).
     """
@@ -66,20 +68,20 @@ def read_picture(path: Path, target: tuple[int, int] | None, page: int = 0) -> P
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             if is_dicom(head):
-                return _read_dicom(file, target, page)
-            return _read_image(file, head, target, page)
+                return _read_dicom(file, frame, page)
+            return _read_image(file, head, frame, page)
     except Exception as error:  # damaged bytes break decoders in any way they like
         return _reason(error)
 
 
-def _read_dicom(file: BinaryIO, target: tuple[int, int] | None, page: int) -> Picture:
+def _read_dicom(file: BinaryIO, frame: Frame | None, page: int) -> Picture:
     """Read an open DICOM file."""
     header = Header(*dicom_header(file))
     _refuse_large(header.width, header.height)
-    return Picture(header, target and _resize_deep(dicom_pixels(file, page), target))
+    return Picture(header, frame and _fit_deep(dicom_pixels(file, page), frame))
 
 
-def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None, page: int) -> Picture:
+def _read_image(file: BinaryIO, head: bytes, frame: Frame | None, page: int) -> Picture:
     """Read an open file that Pillow, torchvision or tifffile knows."""
     image = _open(file, head)
     if image is None:  # a TIFF that tifffile reads
@@ -95,17 +97,15 @@ def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None, pag
             width, height = height, width
         pages = getattr(image, "n_frames", 1) if image.format in PAGED else 1
         header = Header(width, height, image.mode, pages)
-    if target is None:
+    if frame is None:
         return Picture(header, None)
     deep = deep_pixels(file, head, image, page)
     if deep is not None:
         # the TIFFs that Pillow reads it has turned itself
         turned = image is not None and image.mode.startswith("I") and image.format == "TIFF"
-        return Picture(
-            header, _resize_deep(deep if turned else _upright(deep, orientation), target)
-        )
+        return Picture(header, _fit_deep(deep if turned else _upright(deep, orientation), frame))
     assert image is not None  # else `deep_pixels` has read it or raised
-    return Picture(header, Pixels(_resize_image(_to_grey_or_rgb(image), target)))
+    return Picture(header, Pixels(fit_image(_to_grey_or_rgb(image), frame)))
 
 
 def _refuse_large(width: int, height: int) -> None:
@@ -178,26 +178,12 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
-def _resize_deep(pixels: np.ndarray, target: tuple[int, int]) -> Pixels:
-    """Resize deep pixels, whose values are summarised before."""
+def _fit_deep(pixels: np.ndarray, frame: Frame) -> Pixels:
+    """Fit deep pixels into a frame; their values are summarised before."""
     if pixels.ndim == 2:
-        return Pixels(resize_pixels(pixels, target), sketch(pixels))
-    channels = [resize_pixels(channel, target) for channel in np.moveaxis(pixels, 2, 0)]
+        return Pixels(fit_pixels(pixels, frame), sketch(pixels))
+    channels = [fit_pixels(channel, frame) for channel in np.moveaxis(pixels, 2, 0)]
     return Pixels(np.stack(channels, 2), sketch(pixels))
-
-
-def resize_pixels(pixels: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-    """Resize [H, W] uint8 or float32, or [H, W, 3] uint8, to (W, H), antialiased."""
-    if pixels.shape[1::-1] == target:
-        return pixels
-    return _resize_image(Image.fromarray(np.ascontiguousarray(pixels)), target)
-
-
-def _resize_image(image: Image.Image, target: tuple[int, int]) -> np.ndarray:
-    """Resize to (W, H): [H, W] or [H, W, 3]."""
-    if image.size != target:
-        image = image.resize(target, Image.Resampling.BILINEAR)
-    return np.asarray(image)
 
 
 def _reason(error: Exception) -> str:
