@@ -41,6 +41,7 @@ class Header(NamedTuple):
     height: int
     mode: str  # Pillow's
     pages: int = 1  # of which the first is read
+    transparent: bool = False  # in parts; known once it is decoded, of 8 bits a channel
 
 
 class Pixels(NamedTuple):
@@ -105,7 +106,9 @@ def _read_image(file: BinaryIO, head: bytes, frame: Frame | None, page: int) -> 
         turned = image is not None and image.mode.startswith("I") and image.format == "TIFF"
         return Picture(header, _fit_deep(deep if turned else _upright(deep, orientation), frame))
     assert image is not None  # else `deep_pixels` has read it or raised
-    return Picture(header, Pixels(fit_image(_to_grey_or_rgb(image), frame)))
+    opaque, transparent = _to_grey_or_rgb(image)
+    header = header._replace(transparent=transparent)
+    return Picture(header, Pixels(fit_image(opaque, frame)))
 
 
 def _refuse_large(width: int, height: int) -> None:
@@ -152,8 +155,8 @@ def _tiff_header(file: BinaryIO, page_number: int) -> Header:
         raise UnidentifiedImageError from None
 
 
-def _to_grey_or_rgb(opened: Image.Image) -> Image.Image:
-    """Decode an 8-bit image, upright and on white, in mode L or RGB."""
+def _to_grey_or_rgb(opened: Image.Image) -> tuple[Image.Image, bool]:
+    """Decode an 8-bit image, upright and on white, in mode L or RGB; tell if white shines through."""
     opened.load()
     upright = opened.getexif().get(EXIF_ORIENTATION, 1) == 1
     image = opened if upright else ImageOps.exif_transpose(opened)
@@ -163,10 +166,11 @@ def _to_grey_or_rgb(opened: Image.Image) -> Image.Image:
         grey = image.mode in ("1", "L", "LA")
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, image).convert("L" if grey else "RGB")
-    return (
-        image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
-    )
+        transparent = image.getchannel("A").getextrema()[0] != 255
+        return Image.alpha_composite(white, image).convert("L" if grey else "RGB"), transparent
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return image, False
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

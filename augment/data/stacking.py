@@ -169,6 +169,8 @@ def conversion_notes(headers: Sequence[Header], mode: str, pages: str | None) ->
     if converted := modes.total() - modes[mode]:
         listed = ", ".join(f"{name} {n}" for name, n in modes.most_common())
         notes.append(f"pixel formats: {listed}; {converted} converted to {mode}")
+    if n_transparent := sum(header.transparent for header in headers):
+        notes.append(f"{n_transparent} pictures have transparent parts, which become white")
     several = [header.pages for header in headers if header.pages > 1]
     if several and pages in (None, "first"):
         most = max(several)
