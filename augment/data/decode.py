@@ -156,7 +156,7 @@ def _tiff_header(file: BinaryIO, page_number: int) -> Header:
 
 
 def _to_grey_or_rgb(opened: Image.Image) -> tuple[Image.Image, bool]:
-    """Decode an 8-bit image, upright and on white, in mode L or RGB; tell if white shines through."""
+    """Decode an 8-bit image, upright and on white, in mode L or RGB; tell if it shines through."""
     opened.load()
     upright = opened.getexif().get(EXIF_ORIENTATION, 1) == 1
     image = opened if upright else ImageOps.exif_transpose(opened)
