@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 from test_depth import deep_png, dicom_file
+from test_export import pixels_of, rows_of
 from test_folder import grey, noted, only, put, table
 
 import augment
@@ -21,6 +22,7 @@ from augment.data.npz import read_npz
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.errors import MachineError, RunFolderError
+from augment.report.export import ExportRequest, export_images
 
 WIDE, TALL, SQUARE = (512, 384), (120, 300), (200, 200)  # W, H
 SETS = {"wide": [WIDE] * 4, "tall": [TALL] * 4, "mixed": [WIDE, TALL, SQUARE, (384, 512)]}
@@ -274,3 +276,19 @@ def test_a_run_of_an_older_version_goes_on_with_stretched_32_pixels(photographs,
     again = augment.run(**run)
     assert again.synthetic.shape == (1, 32, 32)
     assert again.table["signature"].tolist() == first.table["signature"].tolist()
+
+
+def test_a_set_that_is_not_square_is_exported_and_read_back_at_its_shape(photographs, tmp_path):
+    made = augment.run(dataset=str(photographs), out=tmp_path / "run", **SMALL)
+    for own, side in ((True, (96, 72)), (False, (64, 48))):
+        out = tmp_path / f"export-{own}"
+        export_images(made.path, out, ExportRequest(original_size=own), None)
+        sizes = {True: set(), False: set()}
+        for row in rows_of(out / "metadata.csv"):
+            height, width = pixels_of(out / row["file_name"]).shape[:2]
+            sizes[row["source"] == "real"].add((width, height))
+        assert sizes == {True: {side}, False: {(64, 48)}}
+        assert "synthetic images of 64 × 48 pixels" in (out / "README.md").read_text()
+        again = load_dataset(str(out), size=64)
+        assert again.pool.shape == (1, 48, 64)
+        assert not noted(again.notes, "bands")
