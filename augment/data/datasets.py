@@ -6,6 +6,7 @@ folder of images or an .npz. The test set is split off before anything else happ
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import torch
 from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
-from augment.data.framing import Framing
+from augment.data.framing import SIDES, Framing
 from augment.data.images import resize
 from augment.data.near_duplicates import near_copies
 from augment.data.npz import read_npz
@@ -84,7 +85,8 @@ def load_dataset(
         named = DATASETS[name]
         file = cached_npz(name, str(named.torchvision), named.options, default_data_dir(data_dir))
         try:
-            raw = read_npz(file, size)
+            # whatever the machine: tables of one set can be compared
+            raw = read_npz(file, dataclasses.replace(Framing.of(size), affords=SIDES[0]))
         except DataError as error:
             raise DataError(f"{error}; delete {file} to have it fetched again") from None
         return split(name, raw, named.classic, TEST_SHARE, drop_small=drop_small_classes)
