@@ -20,7 +20,7 @@ from augment import cli
 from augment.cli import signals
 from augment.cli.experiments import overridden
 from augment.cli.flags import PANELS, with_options
-from augment.data.stacking import DEFAULT_SIZE, NATIVE_LIMIT
+from augment.data.framing import FITS, KEPT_UP_TO
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import FIRST_CLASSES
@@ -151,7 +151,8 @@ def test_default_in_the_help_is_the_default_of_the_recipe(name):
 def test_defaults_that_the_help_has_in_words_are_those_in_the_code():
     said = {name: field.json_schema_extra for name, field in Recipe.model_fields.items()}
     assert said["per_class"]["unset"].startswith(f"{FIRST_CLASSES};")
-    assert said["size"]["unset"] == f"native up to {NATIVE_LIMIT}, else {DEFAULT_SIZE}"
+    assert said["size"]["unset"].startswith(f"auto: native up to {KEPT_UP_TO},")
+    assert said["fit"]["unset"] == FITS[0]
     of_program = {"device": "auto", "executor": "local"}
     found = {param.name: param for param in options_of("run")}
     for name, default in of_program.items():

@@ -12,7 +12,7 @@ import typer
 
 from augment.cli.console import plain, show_rows
 from augment.cli.flags import with_options
-from augment.cli.options import DataDir, Json, ReadingSettings, Size
+from augment.cli.options import DataDir, Json, ReadingSettings
 
 
 @functools.partial(with_options, model=ReadingSettings)
@@ -20,7 +20,6 @@ def check_command(
     dataset: Annotated[
         str, typer.Argument(help="Name (see augment list) or path.", metavar="DATASET")
     ],
-    size: Size = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     **settings: Any,
@@ -31,14 +30,16 @@ def check_command(
     """
     gc.disable()  # imports make no garbage, and to look for some takes as long as to read folders
     from augment.data.check import inspect
+    from augment.data.framing import Framing, affordable_side
     from augment.experiment.validation import make_recipe
+    from augment.runtime.device import pick_device
 
     gc.freeze()
     gc.enable()
-    recipe = make_recipe(size=size, **settings)
+    recipe = make_recipe(**settings)
     found = inspect(
         dataset,
-        size=recipe.size,
+        size=Framing(recipe.size, recipe.fit, affordable_side(pick_device("auto").type)),
         data_dir=data_dir,
         skip_bad=recipe.skip_bad,
         drop_small_classes=recipe.drop_small_classes,

@@ -1,7 +1,8 @@
 """`augment check NAME`: what a data set holds, and what would be wrong with a run on it.
 
-Nothing is written or changed. A data set that cannot be used as it is gets read a second time
-without its bad files and small classes, so that all faults are listed at once.
+No file of the set is changed; a large one is decoded into the cache. A data set that cannot be used
+as it is gets read a second time without its bad files and small classes, so that all faults are
+listed at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from augment.data.datasets import DATASETS, load_dataset
 from augment.data.direction_names import guess_notes
 from augment.data.folder import NO_FLAGS
+from augment.data.framing import Framing
 from augment.data.images import LabelledImages, pixel_hashes
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
@@ -25,7 +27,7 @@ MAX_CLASSES_LISTED = 10  # in that warning
 def inspect(
     name: str,
     *,
-    size: int | None = None,
+    size: Framing | int | None = None,
     data_dir: Path | None = None,
     skip_bad: bool = False,
     drop_small_classes: bool = False,

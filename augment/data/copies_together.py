@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from augment.data.folder_words import is_version_folder
-from augment.data.near_duplicates import TooManyImages, copy_pairs
+from augment.data.mapped import take
+from augment.data.near_duplicates import TooManyImages, copy_pairs, refuse_many
 from augment.data.raw import RawDataset, first_names
 from augment.data.subset import linked_units
 
@@ -80,7 +81,8 @@ def _links_by_pixels(raw: RawDataset, notes: list[str]) -> np.ndarray:
     first = [*{key: i for i, key in reversed([*enumerate(raw.hashes)])}.values()]  # of equal images
     distinct = torch.tensor(sorted(first))
     try:
-        pairs, _ = copy_pairs(raw.images[distinct])
+        refuse_many(len(distinct) ** 2 // 2)  # before many are selected
+        pairs, _ = copy_pairs(take(raw.images, raw.mapped, distinct)[0])
     except TooManyImages:
         notes.append("too many images to look for near-copies")
         return np.empty((0, 2), int)

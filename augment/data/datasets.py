@@ -6,6 +6,7 @@ folder of images or an .npz. The test set is split off before anything else happ
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import torch
 from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
+from augment.data.framing import SIDES, Framing
 from augment.data.images import resize
 from augment.data.medmnist import MEDMNIST, SIZES, file_name, read_medmnist, refuse_other_medmnist
 from augment.data.near_duplicates import near_copies
@@ -75,7 +77,7 @@ DATASETS: dict[str, NamedDataset] = {
 def load_dataset(
     name: str,
     *,
-    size: int | None = None,
+    size: Framing | int | None = None,
     data_dir: Path | None = None,
     skip_bad: bool = False,
     drop_small_classes: bool = False,
@@ -83,20 +85,24 @@ def load_dataset(
 ) -> Dataset:
     """Load by name (from the cache, else downloaded once) or by path.
 
-    `size` is the side in pixels to resize to; None keeps the native size where it is usable.
+    `size` is the longer side in pixels, or a Framing that says more; None keeps the native size
+    where it is small, else chooses one.
     Raises UsageError for an unknown name, DataError for unusable data, MachineError when offline.
     """
     if reading and name in DATASETS:
         raise UsageError(f"--dataset {name} is known: flags on tables and folders are for paths")
     if name == "digits":
-        return split(name, embedded_digits(size), "document", 0.5)
+        side = Framing.of(size).size
+        digits = embedded_digits(side if isinstance(side, int) else None)
+        return split(name, digits, "document", 0.5)
     if name in DATASETS:
         raw = _read_named(name, size, default_data_dir(data_dir))
         return split(name, raw, DATASETS[name].classic, TEST_SHARE, drop_small=drop_small_classes)
     refuse_other_medmnist(name)
     if not name or not _looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
-    raw = _read_path(Path(os.path.expanduser(name)), size, skip_bad, reading)
+    path = Path(os.path.expanduser(name))
+    raw = _read_path(path, size, skip_bad, reading, data_dir)
     # colour is taken for photographs, which may be mirrored; grey for scans, which may not
     classic = "natural" if raw.images.shape[1] == 3 else "document"
     with notes_on_error(raw.notes):
@@ -108,14 +114,15 @@ def load_dataset(
     return data
 
 
-def _read_named(name: str, size: int | None, folder: Path) -> RawDataset:
+def _read_named(name: str, size: Framing | int | None, folder: Path) -> RawDataset:
     """Read a data set known by name from the data folder, downloaded on first use."""
     named = DATASETS[name]
     if named.medmnist:
         return read_medmnist(name, size, folder)
     file = cached_npz(name, str(named.torchvision), named.options, folder)
     try:
-        return read_npz(file, size)
+        # whatever the machine: tables of one set can be compared
+        return read_npz(file, dataclasses.replace(Framing.of(size), affords=SIDES[0]))
     except DataError as error:
         raise DataError(f"{error}; delete {file} to have it fetched again") from None
 
@@ -143,12 +150,18 @@ def _looks_like_path(name: str) -> bool:
     )
 
 
-def _read_path(path: Path, size: int | None, skip_bad: bool, flags: ReadingFlags) -> RawDataset:
+def _read_path(
+    path: Path,
+    size: Framing | int | None,
+    skip_bad: bool,
+    flags: ReadingFlags,
+    data_dir: Path | None,
+) -> RawDataset:
     """Read a user's folder or .npz."""
     if not path.exists():
         raise UsageError(f"--dataset {path}: no such folder or file")
     if path.is_dir():
-        return read_folder(path, size, skip_bad=skip_bad, flags=flags)
+        return read_folder(path, size, skip_bad=skip_bad, flags=flags, data_dir=data_dir)
     if flags:
         raise UsageError(f"{path} is no folder, so no flag can say how its tables are read")
     if path.suffix == ".npz" and path.is_file():

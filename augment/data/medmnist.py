@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augment.data.download import fetched_file
+from augment.data.framing import Framing
 from augment.data.npz import read_npz
 from augment.data.raw import RawDataset
 from augment.errors import UsageError
@@ -224,13 +225,14 @@ def file_name(name: str, side: int) -> str:
     return f"{name}.npz" if side == SIZES[0] else f"{name}_{side}.npz"
 
 
-def read_medmnist(name: str, size: int | None, folder: Path) -> RawDataset:
+def read_medmnist(name: str, size: Framing | int | None, folder: Path) -> RawDataset:
     """Read a set at `size` px, 28 without one; other sizes are made from the next larger pictures.
 
     The file comes from `folder`, or is downloaded there. Raises MachineError offline, DataError
     for a file with another MD5 sum.
     """
-    wanted = size or SIZES[0]
+    asked = Framing.of(size).size
+    wanted = asked if isinstance(asked, int) else SIZES[0]
     number = next((k for k, side in enumerate(SIZES) if side >= wanted), len(SIZES) - 1)
     file, found = file_name(name, SIZES[number]), MEDMNIST[name]
     raw = read_npz(

@@ -75,9 +75,7 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
     smaller one). Raises TooManyImages.
     """
     itself = others is None
-    n_pairs = len(images) ** 2 // 2 if others is None else len(images) * len(others)
-    if n_pairs > MAX_COMPARISONS:
-        raise TooManyImages
+    refuse_many(len(images) ** 2 // 2 if others is None else len(images) * len(others))
     rows, columns = images, images if others is None else others
     patterns = _patterns(rows)
     candidates = _candidates(patterns, patterns if itself else _patterns(columns), itself)
@@ -92,6 +90,12 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
             alike[part] = _agreement(left[first[part]], turned)
     found = alike > 0
     return candidates[found, :2], alike[found]
+
+
+def refuse_many(n_pairs: int) -> None:
+    """Raise TooManyImages for more pairs than are compared."""
+    if n_pairs > MAX_COMPARISONS:
+        raise TooManyImages
 
 
 def shrink_grey(images: Tensor, side: int) -> Tensor:

@@ -84,12 +84,16 @@ def split(
     new_label = torch.full((len(raw.classes),), -1)  # -1: the class is dropped
     new_label[learnable] = torch.arange(len(learnable))
     labels, classes = new_label[labels], tuple(raw.classes[k] for k in learnable)
+    whole = LabelledImages(raw.images, labels, classes, raw.mapped)
 
     def side(mask: torch.Tensor) -> tuple[LabelledImages, list[str], list[str]]:
         mask = mask & (labels >= 0)  # [N] bool
-        images = LabelledImages(raw.images[mask], labels[mask], classes)
         selected = mask.tolist()
-        return images, list(compress(raw.files, selected)), list(compress(groups, selected))
+        return (
+            whole.select(mask),
+            list(compress(raw.files, selected)),
+            list(compress(groups, selected)),
+        )
 
     (pool, pool_files, pool_groups), (test, test_files, test_groups) = side(in_pool), side(in_test)
     return Dataset(

@@ -6,6 +6,7 @@ All choices are seeded by purpose; the same seed gives the same images on any ma
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -185,7 +186,7 @@ def unlabelled_rest(pool: LabelledImages, indices: torch.Tensor) -> LabelledImag
 
 def hide_labels(data: LabelledImages) -> LabelledImages:
     """Return the same images, every label -1."""
-    return LabelledImages(data.images, torch.full_like(data.labels, -1), data.classes)
+    return dataclasses.replace(data, labels=torch.full_like(data.labels, -1))
 
 
 def _unit_sizes(labels: Sequence[int], units: Sequence[Hashable]) -> dict[int, dict[Hashable, int]]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from augment.data.framing import affordable_side
 from augment.engine.local import choose_jobs, threads_for
 from augment.engine.run import check_data
 from augment.engine.scheduling import generator_keys
@@ -51,7 +52,8 @@ def plan(
     """
     where = pick_device(device)
     recipe = recipe.resolved(where.type)
-    cells, datasets = shard_of(expand(recipe), shard), DatasetCache(data_dir)
+    cells = shard_of(expand(recipe), shard)
+    datasets = DatasetCache(data_dir, affordable_side(where.type))
     check_data(cells, datasets)
     context = RunContext(Store(Path(os.devnull)), where, recipe.precision, first_seed=-1)
     jobs = choose_jobs(jobs, where, [datasets.of(cell).pool.shape for cell in cells], len(cells))

@@ -17,6 +17,8 @@ from typing import Any
 import pandas as pd
 import torch
 
+from augment.data.datasets import DATASETS
+from augment.data.framing import affordable_side
 from augment.data.images import LabelledImages
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor, make_executor
@@ -41,7 +43,7 @@ from augment.runtime.machine import environment
 from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic, writing
-from augment.storage.run_folder import STATUS_FILE, fresh_folder, open_run
+from augment.storage.run_folder import AFFORDS, STATUS_FILE, fresh_folder, kept_side, open_run
 
 RUNS = Path("results/runs")  # parent of the run folder without --out
 WRITE_SECONDS = 5.0  # results.csv is written whole, which takes long when there are many rows
@@ -121,10 +123,10 @@ def execute(
     with executor:
         recipe = executor.resolved(recipe)
         cells = shard_of(expand(recipe), shard)
-        data = DatasetCache(data_dir)
+        data = DatasetCache(data_dir, kept_side(out, affordable_side(executor.device.type)))
         check_data(cells, data)
         shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
-        settings = {**recipe.model_dump(mode="json"), "data": shas}
+        settings = {**recipe_settings(recipe, data), "data": shas}
         if shard:
             settings["shard"] = list(shard)
         workers = executor.plan_workers([d.pool.shape for d in data.loaded.values()], len(cells))
@@ -147,6 +149,15 @@ def execute(
             lock.release()
     failed = table[table["status"] != "ok"]
     return Result(table, folder, len(failed), failed["error"].dropna().unique().tolist())
+
+
+def recipe_settings(recipe: Recipe, data: DatasetCache) -> dict[str, Any]:
+    """Return a recipe for settings.json, with the side that this machine chose where it did."""
+    settings = recipe.model_dump(mode="json")
+    if data.affords is None:  # a run of 0.3, which knew no such setting
+        return {key: value for key, value in settings.items() if key != "fit" or value}
+    chosen = recipe.size is None and any(name not in DATASETS for name in recipe.dataset)
+    return settings | ({AFFORDS: data.affords} if chosen else {})
 
 
 def check_data(cells: list[Cell], data: DatasetCache) -> None:

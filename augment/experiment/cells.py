@@ -36,7 +36,7 @@ class Cell:
     """One row of the table: trial × generator × arm × settings."""
 
     dataset: str
-    size: int | None
+    size: int | str | None
     frac: float | None
     per_class: int | None
     seed: int
@@ -57,6 +57,7 @@ class Cell:
     subset: int | None = None  # number of the disjoint subset; None: drawn by the seed
     # number from 1, and count: this fold of the labelled images takes the place of the test set
     fold: tuple[int, int] | None = None
+    fit: str | None = None  # of pictures of another shape than the set; None: the usual one
 
     def __repr__(self) -> str:
         """Format all fields in order, those of `use` inline: selections are signed by this text."""
@@ -65,15 +66,15 @@ class Cell:
     def flat(self) -> dict[str, Any]:
         """Return all fields by name, those of `use` in place of it.
 
-        `reading`, `subset` and `fold` only where they say something: what was signed before stays
-        the same.
+        `reading`, `subset`, `fold` and `fit` only where they say something: what was signed before
+        stays the same.
         """
         fields: dict[str, Any] = {}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if each.name == "reading":
                 fields |= {"reading": dataclasses.asdict(value)} if value else {}
-            elif each.name not in ("subset", "fold") or value is not None:
+            elif each.name not in ("subset", "fold", "fit") or value is not None:
                 fields |= vars(value) if each.name == "use" else {each.name: value}
         return fields
 
@@ -160,6 +161,7 @@ def expand(recipe: Recipe) -> list[Cell]:
         common: dict[str, Any] = dict(
             dataset=dataset,
             size=recipe.size,
+            fit=recipe.fit,
             seed=seed,
             preset=recipe.preset,
             classic=recipe.classic,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from augment.data.framing import FITS, NATIVE
 from augment.data.reading_flags import FOLDERS, GROUP_BY, PAGES, READING_FLAGS, ReadingFlags
 from augment.experiment.setting_types import (
     AUTO,
@@ -61,8 +62,20 @@ class RecipeBase(BaseModel):
         choices=SUBSETS,
         unset="nested",
     )
-    size: Side | None = setting(
-        None, "data", "Side of the images in pixels.", unset="native up to 64, else 32"
+    size: Side = setting(
+        None,
+        "data",
+        "Longer side of the images in pixels.",
+        metavar=f"N|auto|{NATIVE}",
+        unset="auto: native up to 64, else by pictures and machine",
+    )
+    fit: str | None = setting(
+        None,
+        "data",
+        "Bring pictures of another shape to that of the set: bands beside the whole picture, its "
+        "middle in a square, or stretched to a square.",
+        choices=FITS,
+        unset="pad",
     )
     generator: Many = setting(
         ["ddpm"],

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from augment.data.framing import LEAST_SIDE, MOST_SIDE
 from augment.errors import UsageError
 
 MOST_SEEDS = 10_000
@@ -70,10 +71,20 @@ def as_seeds(value: Any) -> Any:
     return as_list(value) if isinstance(value, (str, list, tuple, range)) else value
 
 
+def as_side(value: Any) -> Any:
+    """Turn "auto" into None, and digits into a number, so that errors tell of its range."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    return None if value == "auto" else value
+
+
 Many = Annotated[list[str], BeforeValidator(as_list)]
 Datasets = Annotated[list[str], BeforeValidator(as_datasets)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)]
-Side = Annotated[int, Field(ge=8, le=512)]  # pixels
+Side = Annotated[  # pixels; None: auto
+    Annotated[int, Field(ge=LEAST_SIDE, le=MOST_SIDE)] | Literal["native"] | None,
+    BeforeValidator(as_side),
+]
 Counts = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Shares = Annotated[list[Share], BeforeValidator(as_list)]

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from augment.classifiers import CLASSIFIERS
 from augment.classifiers.pretrained import TORCHVISION
+from augment.data.framing import FITS
 from augment.data.reading_flags import GROUP_BY, PAGES
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
@@ -74,6 +75,7 @@ def _check_names(recipe: Recipe) -> None:
     for what, names, valid in (
         ("--group-by", grouping, GROUP_BY),
         ("--subsets", [recipe.subsets] if recipe.subsets else [], SUBSETS),
+        ("--fit", [recipe.fit] if recipe.fit else [], FITS),
         ("--pages", [recipe.pages] if recipe.pages else [], PAGES),
         ("generator", _entries(recipe), GENERATORS),
         ("arm", recipe.arm, ARMS),
