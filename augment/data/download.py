@@ -59,9 +59,12 @@ def fetched_file(file: Path, url: str, md5: str) -> Path:
     def make() -> None:
         partial = file.with_name(f".{file.name}.partial")
         put = f"put {file.name} there (from {url}, MD5 {md5})"
-        with _downloading(file.stem, file.parent, lambda: put):
-            download_url(url, str(file.parent), partial.name, md5)
-        partial.replace(file)
+        try:
+            with _downloading(file.stem, file.parent, lambda: put):
+                download_url(url, str(file.parent), partial.name, md5)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
 
     _made_once(file, make)
     if not check_md5(file, md5):
