@@ -163,7 +163,7 @@ def test_defaults_that_the_help_has_in_words_are_those_in_the_code():
 @pytest.mark.parametrize(
     ("flag", "metavar", "extent"),
     [
-        ("size", "INTEGER", "8<=x<=512"),
+        ("size", "N|auto|native", "8 to 512"),
         ("folds", "INTEGER", "2<=x<=20"),
         ("per_class", "INTEGER[,INTEGER…]", "x>=1"),
         ("frac", "FLOAT[,FLOAT…]", "0<x<=1"),
@@ -311,7 +311,7 @@ def test_help_of_a_command(name):
         (["report", "nowhere"], 2, "no run folder"),
         (["check", "./nowhere"], 2, "no such folder"),
         (["run", "--size", "3"], 2, "--size 3: "),
-        (["run", "--size", "big"], 2, "--size big: Input should be a valid integer"),
+        (["run", "--size", "big"], 2, "--size big: give 8 to 512 pixels, auto or native"),
         (["run", "--ratio", "2,x"], 2, "--ratio x: Input should be a valid number"),
         (["run", "--folds", "1"], 2, "--folds 1: "),
         (["check", "digits", "--size", "3"], 2, "--size 3: "),

@@ -21,6 +21,7 @@ from augment.data.framing import Frame, Framing, inner_size
 from augment.data.npz import read_npz
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
+from augment.engine.shards import merge
 from augment.errors import MachineError, RunFolderError
 from augment.report.export import ExportRequest, export_images
 
@@ -264,6 +265,19 @@ def test_a_resumed_run_keeps_the_side_that_the_first_machine_chose(
     assert other.synthetic.shape == (1, 72, 96)
     with pytest.raises(RunFolderError, match=r"other settings .*fit: None → crop"):
         augment.run(**run, fit="crop")
+
+
+def test_shards_with_a_chosen_side_are_merged(photographs, tmp_path):
+    shards = [
+        augment.run(
+            dataset=str(photographs), out=tmp_path / f"{k}", shard=f"{k}/2", **SMALL | {"seeds": 2}
+        )
+        for k in (1, 2)
+    ]
+    table = merge([each.path for each in shards], tmp_path / "merged")
+    assert (table["status"] == "ok").sum() == 4
+    whole = augment.run(dataset=str(photographs), out=tmp_path / "merged", **SMALL | {"seeds": 2})
+    assert whole.table["signature"].tolist() == table["signature"].tolist()
 
 
 def test_a_run_of_an_older_version_goes_on_with_stretched_32_pixels(photographs, tmp_path):

@@ -71,7 +71,8 @@ def read_folder(
             entries = split_pages(entries, notes)
         sources = [(e.path, None if flags.pages == "channels" else e.page) for e in entries]
         framing = Framing.of(size)
-        decoded = decode_all(sources, framing, default_data_dir(data_dir) / FOLDER)
+        cache = default_data_dir(data_dir).absolute() / FOLDER  # processes have other folders
+        decoded = decode_all(sources, framing, cache)
         raw = _read_entries(entries, classes, decoded, notes, skip_bad=skip_bad, pages=flags.pages)
         raw.notes += framing_notes(sizes_of(decoded.headers), framing, decoded.frame)
     raw.layout = layout.sentence

@@ -6,9 +6,11 @@ such a set is sent the name of its file, not its pixels.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +20,11 @@ import torch
 from torch import Tensor
 
 from augment.errors import MachineError
+from augment.storage.atomic import half_written
 
 LARGE = 512 * 2**20  # bytes; smaller sets are held in memory
 BYTES_AT_ONCE = 64 * 2**20  # copied from one file to the next
+ABANDONED = 24 * 3600  # seconds after which a file that was not finished belongs to no process
 FOLDER = "decoded"  # in the cache of data sets
 
 
@@ -84,20 +88,27 @@ def first_channel(images: Tensor, mapped: Mapped) -> tuple[Tensor, Mapped]:
 def write_images(target: Mapped, parts: Iterable[Tensor]) -> None:
     """Write images, part by part, to a file that appears when it is whole."""
     place, partial = 0, reserve(target)
-    pixels = np.memmap(partial, np.uint8, "r+", shape=target.shape)
-    for part in parts:
-        pixels[place : place + len(part)] = part.numpy()
-        place += len(part)
-    pixels.flush()
-    partial.replace(target.file)
+    try:
+        pixels = np.memmap(partial, np.uint8, "r+", shape=target.shape)
+        for part in parts:
+            pixels[place : place + len(part)] = part.numpy()
+            place += len(part)
+        pixels.flush()
+        partial.replace(target.file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def reserve(target: Mapped) -> Path:
     """Make a file of the size of the images, to be renamed; MachineError where there is no room."""
-    partial = target.file.with_name(f".{target.file.name}.{os.getpid()}")
+    partial = target.file.with_name(f".{target.file.name}.{os.getpid()}.partial")
     size = math.prod(target.shape)
     try:
         target.file.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in filter(half_written, target.file.parent.glob(".*.partial")):
+            with contextlib.suppress(FileNotFoundError):  # another process removes them too
+                if time.time() - leftover.stat().st_mtime > ABANDONED:
+                    leftover.unlink()
         with partial.open("wb") as file:
             if hasattr(os, "posix_fallocate"):  # a full disk would end whoever writes to the map
                 os.posix_fallocate(file.fileno(), 0, size)

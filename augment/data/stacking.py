@@ -54,7 +54,7 @@ def decode_all(sources: Sequence[FilePage], framing: Framing, folder: Path) -> D
     with quiet_libraries():
         # each file is opened once if a sample is as the rest; else their heads are read
         # first, and where an image that turns out bad had a say in the shape, all are decoded again
-        some = sources[:: -(-len(sources) // N_GUESSED_FROM)]
+        some = sources[:: max(1, len(sources) // N_GUESSED_FROM)]
         heads = _headers(map_files(_read_head, some))
         if len({*sizes_of(heads)}) > 1:
             heads = _headers(map_files(_read_head, sources))

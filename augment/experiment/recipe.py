@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from augment.data.framing import FITS, NATIVE
+from augment.data.framing import FITS, LEAST_SIDE, MOST_SIDE, NATIVE
 from augment.data.reading_flags import FOLDERS, GROUP_BY, PAGES, READING_FLAGS, ReadingFlags
 from augment.experiment.setting_types import (
     AUTO,
@@ -65,7 +65,7 @@ class RecipeBase(BaseModel):
     size: Side = setting(
         None,
         "data",
-        "Longer side of the images in pixels.",
+        f"Longer side of the images in pixels, {LEAST_SIDE} to {MOST_SIDE}.",
         metavar=f"N|auto|{NATIVE}",
         unset="auto: native up to 64, else by pictures and machine",
     )

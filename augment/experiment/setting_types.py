@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from augment.data.framing import LEAST_SIDE, MOST_SIDE
+from augment.data.framing import LEAST_SIDE, MOST_SIDE, NATIVE
 from augment.errors import UsageError
 
 MOST_SEEDS = 10_000
@@ -72,19 +72,19 @@ def as_seeds(value: Any) -> Any:
 
 
 def as_side(value: Any) -> Any:
-    """Turn "auto" into None, and digits into a number, so that errors tell of its range."""
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
-    return None if value == "auto" else value
+    """Turn "auto" into None, and digits into a number of pixels in range; keep "native"."""
+    if value in (None, "auto", NATIVE):
+        return None if value == "auto" else value
+    number = str(value).strip()
+    if not number.isdecimal() or not LEAST_SIDE <= int(number) <= MOST_SIDE:
+        raise ValueError(f"give {LEAST_SIDE} to {MOST_SIDE} pixels, auto or {NATIVE}")
+    return int(number)
 
 
 Many = Annotated[list[str], BeforeValidator(as_list)]
 Datasets = Annotated[list[str], BeforeValidator(as_datasets)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)]
-Side = Annotated[  # pixels; None: auto
-    Annotated[int, Field(ge=LEAST_SIDE, le=MOST_SIDE)] | Literal["native"] | None,
-    BeforeValidator(as_side),
-]
+Side = Annotated[int | str | None, BeforeValidator(as_side)]  # None: auto
 Counts = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Shares = Annotated[list[Share], BeforeValidator(as_list)]
