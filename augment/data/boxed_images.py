@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from augment.data.images import ImageShape
+from augment.data.images import ImageShape, LabelledImages
 
 NO_BOX = -1.0  # class of a row that pads
 
@@ -55,6 +55,18 @@ class BoxedImages:
         """Copy pictures and boxes to a device."""
         return BoxedImages(self.images.to(device), self.labels.to(device), self.classes)
 
+    def draw_order(self) -> Tensor:
+        """Order in which draws pick pictures: as they stand. [N] int64."""
+        return torch.arange(len(self))
+
+    def example_labels(self, n: int) -> Tensor:
+        """Make a box in the middle of each of n pictures, of classes in turn: [n, 1, 5]."""
+        _, height, width = self.shape
+        box = torch.tensor([0, width / 4, height / 4, 3 * width / 4, 3 * height / 4])
+        labels = box.repeat(n, 1, 1)
+        labels[:, 0, 0] = torch.arange(n) % len(self.classes)
+        return labels
+
     def counts(self) -> Tensor:
         """Count the boxes of each class: [K] int64."""
         classes = self.labels[..., 0].cpu().long().flatten()
@@ -67,3 +79,6 @@ class BoxedImages:
         digest.update(self.images.cpu().contiguous().numpy().data)
         digest.update(self.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()
+
+
+AnyImages = LabelledImages | BoxedImages  # what a learner learns from

@@ -9,21 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
-from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
 from augment.data.images import pixel_hashes
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.data.subset import disjoint_subset, labelled_subset, linked_units
-from augment.errors import UsageError
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
-from augment.experiment.mixing import FALLING, NORMED_APART
-from augment.experiment.recipe import Recipe
+from augment.experiment.learners import LEARNERS, learner_of
+from augment.experiment.recipe import CLASSIFY, Recipe
 from augment.experiment.synthetic_use import SyntheticUse, combinations
-from augment.experiment.validation import overrides
+from augment.experiment.validation import check_batches, overrides
 from augment.generators import GENERATORS
-from augment.training.training_set import LEAST_APART
 
 FIRST_CLASSES = 10  # labelled images per class by default, of a data set known by name
 WHOLE = "all of the pool"  # the amount at which all trials have the same labelled images
@@ -56,6 +53,7 @@ class Cell:
     subset: int | None = None  # number of the disjoint subset; None: drawn by the seed
     # number from 1, and count: this fold of the labelled images takes the place of the test set
     fold: tuple[int, int] | None = None
+    task: str = CLASSIFY
 
     def __repr__(self) -> str:
         """Format all fields in order, those of `use` inline: selections are signed by this text."""
@@ -64,17 +62,18 @@ class Cell:
     def flat(self) -> dict[str, Any]:
         """Return all fields by name, those of `use` in place of it.
 
-        `reading`, `subset` and `fold` only where they say something: what was signed before stays
-        the same.
+        `reading`, `subset`, `fold`, `task` and `placing` only where they say something: what was
+        signed before stays the same.
         """
         fields: dict[str, Any] = {}
+        silent = {"subset": None, "fold": None, "task": CLASSIFY, "placing": None}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if each.name == "reading":
                 fields |= {"reading": dataclasses.asdict(value)} if value else {}
-            elif each.name not in ("subset", "fold") or value is not None:
+            else:
                 fields |= vars(value) if each.name == "use" else {each.name: value}
-        return fields
+        return {k: v for k, v in fields.items() if k not in silent or v != silent[k]}
 
     def record(self) -> dict[str, Any]:
         """Return `flat` for a JSON file, candidates included."""
@@ -141,11 +140,10 @@ def expand(recipe: Recipe) -> list[Cell]:
     """List the cells of a resolved recipe, each once: arms without a generator do not repeat."""
     if recipe.preset == "auto":
         raise ValueError("resolve the recipe first")
-    classifier = hyperparameters(
-        CLASSIFIERS, recipe.classifier, recipe.preset, overrides(recipe, recipe.classifier)
-    )
+    task, name = recipe.task or CLASSIFY, learner_of(recipe)
+    learner = hyperparameters(LEARNERS[task], name, recipe.preset, overrides(recipe, name))
     uses = [use for use, _ in combinations(recipe.use_values(), {}, mixes=True)]
-    _check_batches(uses, classifier["batch"])
+    check_batches(uses, learner["batch"])
     settings = {
         name: hyperparameters(
             GENERATORS, split_variant(name)[0], recipe.preset, overrides(recipe, name)
@@ -162,13 +160,14 @@ def expand(recipe: Recipe) -> list[Cell]:
             seed=seed,
             preset=recipe.preset,
             classic=recipe.classic,
-            classifier=recipe.classifier,
-            classifier_settings=classifier,
+            classifier=name,
+            classifier_settings=learner,
             skip_bad=recipe.skip_bad,
             drop_small_classes=recipe.drop_small_classes,
             reading=recipe.reading(),
             # by place, not by seed: fresh trials 100 to 105 take the first six
             subset=recipe.seeds.index(seed) if recipe.subsets == "disjoint" else None,
+            task=task,
         )
         common["frac"], common["per_class"] = frac, per_class
         if (frac, per_class) == (
@@ -181,30 +180,6 @@ def expand(recipe: Recipe) -> list[Cell]:
             for cell in _arm_cells(recipe, settings, arm, common):
                 cells.setdefault(repr(cell), cell)
     return list(cells.values())
-
-
-def _check_batches(uses: list[SyntheticUse], batch: int) -> None:
-    """Raise UsageError if a batch would hold no image of a kind, or one alone for batch norm."""
-    for use in uses:
-        if use.share is None:
-            continue
-        least = 0.25 if use.mixing in FALLING else 0.5
-        if not least < use.share * batch < batch - least:
-            kind = "synthetic" if use.share < 0.5 else "labelled"
-            raise UsageError(
-                f"--share {use.share:g} leaves no {kind} image in a batch of {batch}: give one "
-                "nearer to 0.5"
-            )
-        first = min(1.0, 2 * use.share) if use.mixing in FALLING else use.share
-        synthetic = round(first * batch)
-        most = batch if use.mixing in FALLING else batch - LEAST_APART
-        few = not LEAST_APART <= synthetic <= most or batch < 2 * LEAST_APART
-        if use.mixing in NORMED_APART and few:
-            raise UsageError(
-                f"--mixing {use.mixing} takes {LEAST_APART} images of each kind in a batch at "
-                f"least: of {batch} --share {use.share:g} makes {synthetic} synthetic; give one "
-                "nearer to 0.5, or a larger --set classifier.batch"
-            )
 
 
 def _amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
@@ -230,6 +205,11 @@ def _arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, A
                 recipe.use_values(), settings[name], mixes=ARMS[arm].real
             )
         ]
+        if ARMS[arm].pasted:  # of equal pictures in all batches, as its baseline
+            variants = [
+                dataclasses.replace(cell, use=dataclasses.replace(cell.use, mixing=None))
+                for cell in variants
+            ]
         if not recipe.select:
             cells += variants
         elif ARMS[arm].real:

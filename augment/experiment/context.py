@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from augment.data.boxed_images import BoxedImages
 from augment.data.images import LabelledImages
 from augment.data.split import Dataset
 from augment.experiment.cells import Cell
@@ -86,6 +87,14 @@ class SyntheticSet:
     images: LabelledImages  # that passed the filter
     probabilities: Tensor  # [N, K] of each class, by the judge
     n_sampled: int  # before the filter
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures with boxes that an arm adds to the labelled ones, where boxes are learnt."""
+
+    path: Path  # artefact
+    images: BoxedImages
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from safetensors.numpy import load_file
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import split_variant
 from augment.experiment.records import ScoreResult
+from augment.experiment.results_table import main_score
 from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
 from augment.metrics.intervals import mean_interval
 from augment.report.baselines import alpha_of, baseline_of, units_of
 from augment.report.figures import COLOURS, make_panels, save_figure
 from augment.report.gain_plot import gain_intervals
-from augment.report.table import main_score, variant_names
+from augment.report.table import variant_names
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
 

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from augment.experiment.arms import ARMS
-from augment.experiment.results_table import ERROR_COLUMNS, LOOK_COLUMNS
+from augment.experiment.results_table import ERROR_COLUMNS, LOOK_COLUMNS, main_score
 from augment.experiment.synthetic_use import USE_COLUMNS
-from augment.metrics.classification import BALANCED
 from augment.metrics.intervals import mean_interval
 from augment.metrics.paired import Contrast, holm
 from augment.report.baselines import baseline_of, contrast_of, unit_columns
@@ -38,12 +37,6 @@ _SUMMARY_COLUMNS = (*_CELL_COLUMNS, *_SCORE_COLUMNS, *_CONTRAST_COLUMNS, "verdic
 _MAIN_HEAD = ("generator", "arm", "accuracy %", "gain", "95 % interval", "verdict")
 LEAST_COLUMNS = len(_MAIN_HEAD)  # these are in every table, however narrow the terminal
 TABLE_HEAD = (*_MAIN_HEAD, "n", "against", "p (Holm)")
-
-
-def main_score(results: pd.DataFrame) -> pd.Series:
-    """Return the score that counts of each row: balanced accuracy where classes are very uneven."""
-    uneven = results["measure"].eq(BALANCED)
-    return results["accuracy"].mask(uneven, results["balanced_accuracy"]).astype(float)
 
 
 def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:

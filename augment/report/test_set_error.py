@@ -11,11 +11,11 @@ from safetensors import safe_open
 
 from augment.data.subset import linked_units
 from augment.experiment.arms import DECISIVE
-from augment.experiment.results_table import ERROR_COLUMNS
+from augment.experiment.results_table import ERROR_COLUMNS, main_score
 from augment.metrics.classification import BALANCED
 from augment.metrics.intervals import UnitVariance, unit_variance
 from augment.report.baselines import baseline_of
-from augment.report.table import main_score, variant_names
+from augment.report.table import variant_names
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
 

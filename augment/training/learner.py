@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from augment.data.images import LabelledImages
+from augment.data.boxed_images import AnyImages
 
 Metrics = dict[str, Tensor]  # scalars, detached, still on the device
 
@@ -37,9 +37,9 @@ class Learner(Protocol):
         ...
 
     def prepare(
-        self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
+        self, data: Any, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
-        """Build the networks for images like these."""
+        """Build the networks for images like these: LabelledImages, or BoxedImages of a detector."""
         ...
 
     def update(
@@ -58,7 +58,7 @@ class Learner(Protocol):
         ...
 
 
-def steps_for(epochs: int, data: LabelledImages, batch: int) -> int:
+def steps_for(epochs: int, data: AnyImages, batch: int) -> int:
     """Return the number of steps in which every image is seen `epochs` times."""
     return math.ceil(epochs * len(data) / batch)
 
