@@ -1,0 +1,10 @@
+"""DETECTORS: what is trained in every arm where boxes are learnt, by their names.
+
+Each has the contract of a learner (`training/learner.py`) and `predict`: see `centernet.CenterNet`.
+"""
+
+from __future__ import annotations
+
+from augment.detectors.centernet import CenterNet
+
+DETECTORS = {"centernet": CenterNet}
