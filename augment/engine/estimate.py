@@ -25,6 +25,7 @@ from augment.experiment.cells import Cell, expand
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
+from augment.experiment.task_choice import with_task
 from augment.runtime.device import pick_device
 from augment.runtime.units import duration
 from augment.storage.artifacts import Store
@@ -47,8 +48,9 @@ def plan(
     process has taken so far.
     """
     where = pick_device(device)
-    recipe = recipe.resolved(where.type)
-    cells, datasets = shard_of(expand(recipe), shard), DatasetCache(data_dir)
+    datasets = DatasetCache(data_dir)
+    recipe = with_task(recipe.resolved(where.type), datasets)
+    cells = shard_of(expand(recipe), shard)
     check_data(cells, datasets)
     context = RunContext(Store(Path(os.devnull)), where, recipe.precision, first_seed=-1)
     jobs = choose_jobs(jobs, where, [datasets.of(cell).pool.shape for cell in cells], len(cells))

@@ -70,7 +70,7 @@ class Cell:
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if each.name == "reading":
-                fields |= {"reading": dataclasses.asdict(value)} if value else {}
+                fields |= {"reading": value.record()} if value else {}
             else:
                 fields |= vars(value) if each.name == "use" else {each.name: value}
         return {k: v for k, v in fields.items() if k not in silent or v != silent[k]}
