@@ -55,6 +55,12 @@ class BoxedImages:
         """Copy pictures and boxes to a device."""
         return BoxedImages(self.images.to(device), self.labels.to(device), self.classes)
 
+    def padded(self, n: int) -> BoxedImages:
+        """Pad the boxes of each picture to n rows."""
+        more = self.labels.new_zeros(len(self), n - self.labels.shape[1], 5)
+        more[..., 0] = NO_BOX
+        return BoxedImages(self.images, torch.cat([self.labels, more], 1), self.classes)
+
     def draw_order(self) -> Tensor:
         """Order in which draws pick pictures: as they stand. [N] int64."""
         return torch.arange(len(self))

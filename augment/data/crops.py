@@ -78,7 +78,7 @@ def crop_boxes(data: BoxedImages, side: int) -> Crops:
 
 
 def cut(image: Tensor, window: list[int]) -> Tensor:
-    """Cut a window (xmin, ymin, xmax, ymax) out of [C, H, W]; beyond the border the edge repeats."""
+    """Cut a window (xmin, ymin, xmax, ymax) out of [C, H, W]; the edge repeats beyond it."""
     left, top, right, bottom = window
     rows = torch.arange(top, bottom).clamp(0, image.shape[1] - 1)
     columns = torch.arange(left, right).clamp(0, image.shape[2] - 1)

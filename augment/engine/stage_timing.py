@@ -12,9 +12,7 @@ from typing import Any
 
 import torch
 
-from augment.classifiers import CLASSIFIERS
-from augment.data.images import LabelledImages
-from augment.data.subset import hide_labels
+from augment.data.boxed_images import AnyImages
 from augment.experiment.arms import ARMS, generator_set, training_set
 from augment.experiment.context import Trial
 from augment.experiment.stages import snapshot_steps
@@ -125,7 +123,7 @@ def training_cost(learner: Any, data: TrainingSet, device: torch.device) -> Cost
     return Cost(*map(statistics.median, clocks)).times(steps)
 
 
-def prepared_as_in_run(trial: Trial, learner: Any, images: LabelledImages) -> Any:
+def prepared_as_in_run(trial: Trial, learner: Any, images: AnyImages) -> Any:
     """Prepare a learner in the precision that it would have in the run."""
     context = trial.context
     safe, _ = safe_precision(learner, images, context.precision, context.device)

@@ -105,31 +105,42 @@ def paste(base: Composition, crops: Crops, new: Objects | None, mix: Mix) -> Com
     """
     rng, known = torch.Generator().manual_seed(mix.seed), labelled_objects(crops)
     n_slots = round(len(crops) * mix.n / (1 + int(crops.pictures.max()))) if len(crops) else 0
-    origins, indices, longer = _slots(crops, new, n_slots, mix.share, rng)
-    sources = {PASTED: known, GENERATED: new or known}
-    masks = {PASTED: known.masks(), GENERATED: new.masks() if new else known.masks()}
+    slots = _slots(crops, new, n_slots, mix.share, rng)
+    sources = {PASTED: (known, known.masks())}
+    sources |= {GENERATED: (new, new.masks())} if new else {}
+    shape = base.images.shape[1:]
     rows: list[Tensor] = []  # of each picture: [B, 6], the last its origin
-    for picture, slots in enumerate(torch.arange(n_slots).tensor_split(mix.n)):
+    for picture, of_picture in enumerate(zip(*(s.tensor_split(mix.n) for s in slots), strict=True)):
         image = to_float(base.images.images[picture])
         boxes = torch.cat([base.images.labels[picture], base.origins[picture, :, None]], 1)
         boxes = boxes[boxes[:, 0] != NO_BOX]
-        for slot in slots.tolist():
-            origin, k = int(origins[slot]), int(indices[slot])
-            objects = sources[origin]
-            inner, longest = objects.inner[k], float(longer[slot])
-            sides = (inner[2:] - inner[:2]) / (inner[2:] - inner[:2]).max() * longest
-            place = free_place((float(sides[0]), float(sides[1])), boxes[:, 1:5], image.shape[1:], rng)
-            if place is None:
+        for origin, k, longer in zip(*(s.tolist() for s in of_picture), strict=True):
+            objects, masks = sources[origin]
+            inner = objects.inner[k]
+            window = _free_window(inner, longer, boxes[:, 1:5], shape, rng)
+            if window is None:
                 continue
-            side = int(window_sides(torch.tensor(longest)))
-            left, top = (round(at - float(part) * side) for at, part in zip(place, inner, strict=False))
-            blend(image, to_float(objects.images.images[k]), masks[origin][k], (left, top, side))
+            blend(image, to_float(objects.images.images[k]), masks[k], window)
+            left, top, side = window
             corners = torch.tensor([left, top, left, top]) + inner * side
-            label = objects.images.labels[k].float()
-            boxes = torch.cat([boxes, torch.tensor([[label, *corners, origin]])])
+            label = float(objects.images.labels[k])
+            boxes = torch.cat([boxes, torch.tensor([[label, *corners.tolist(), origin]])])
         base.images.images[picture] = to_uint8(image)
         rows.append(boxes)
     return _with_boxes(base.images, rows)
+
+
+def _free_window(
+    inner: Tensor, longer: float, others: Tensor, shape: tuple[int, int], rng: torch.Generator
+) -> tuple[int, int, int] | None:
+    """Find a free place for a crop whose box is `longer` pixels long: (left, top, side)."""
+    width, height = (inner[2:] - inner[:2]).tolist()
+    scale, side = longer / max(width, height), int(window_sides(torch.tensor(longer)))
+    place = free_place((width * scale, height * scale), others, shape, rng)
+    if place is None:
+        return None
+    left, top = (round(at - float(part) * side) for at, part in zip(place, inner[:2], strict=True))
+    return left, top, side
 
 
 def _slots(

@@ -192,9 +192,7 @@ class RecipeBase(BaseModel):
 
     def reading(self) -> ReadingFlags:
         """Return what is said of the layout of the user's images."""
-        return ReadingFlags(
-            **{name: getattr(self, name) for name in READING_FLAGS}, task=self.task
-        )
+        return ReadingFlags(**{name: getattr(self, name) for name in READING_FLAGS}, task=self.task)
 
     def resolved(self, device_type: str) -> Self:
         """Replace `auto` by its value on this kind of device."""

@@ -12,12 +12,12 @@ from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
+from augment.experiment.detection import MAP
 from augment.experiment.records import JUDGE_FEATURES, QualityResult, ScoreResult, SyntheticResult
 from augment.experiment.selection import Choice
 from augment.experiment.synthetic_use import USE_COLUMNS, USE_OF_SCORE, USE_TEXTS
 from augment.experiment.tasks import TASKS
 from augment.metrics.classification import BALANCED
-from augment.metrics.detection import MAP
 from augment.storage.tables import read_csv, write_csv
 
 CHOICE = ("validation_accuracy", "validation_baseline")  # columns of a choice by --select

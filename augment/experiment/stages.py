@@ -222,7 +222,8 @@ def train_and_score(
         training: dict[str, Any] = vars(ClassifierResult.read(trained)).copy()
         memory = max(training["peak_memory_mb"], peak_memory_mb(context.device))
         training |= {"cell": trial.cell.record(), "peak_memory_mb": memory}
-        ScoreResult(**training | scores, classifier=trained.name).write(folder)
+        training |= scores
+        ScoreResult(**training, classifier=trained.name).write(folder)
 
     path = yield from artifact(context.store, plan.record.scored_on(trial.data.test.sha), build)
     if ScoreResult.read(path).classifier:  # 0.3.0 kept the weights beside the score

@@ -24,13 +24,13 @@ class Task:
     """What a data set asks for."""
 
     # the trial whose labelled images a generator learns and its samples are compared with
-    objects: Callable[[Trial], Trial]
+    objects: Callable[[Trial[Any]], Trial]
     # pictures made of objects, labelled or generated, that the arm adds; None: it adds none
-    compose: Callable[[Trial, SyntheticSet | None], Generator[Progress, None, Pictures | None]]
-    training_set: Callable[[Trial, SyntheticSet | None, Pictures | None], TrainingSet]
+    compose: Callable[[Trial[Any], SyntheticSet | None], Generator[Progress, None, Pictures | None]]
+    training_set: Callable[[Trial[Any], SyntheticSet | None, Pictures | None], TrainingSet]
     # predict the test set, write the predictions to a folder and return the scores
-    score: Callable[[Any, Trial, Path], dict[str, float]]
-    measure: Callable[[Dataset], str]  # name of the score that counts
+    score: Callable[[Any, Trial[Any], Path], dict[str, float]]
+    measure: Callable[[Dataset[Any]], str]  # name of the score that counts
 
 
 TASKS: dict[str, Task] = {

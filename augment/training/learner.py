@@ -39,7 +39,7 @@ class Learner(Protocol):
     def prepare(
         self, data: Any, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
-        """Build the networks for images like these: LabelledImages, or BoxedImages of a detector."""
+        """Build the networks for LabelledImages like these, those of a detector for BoxedImages."""
         ...
 
     def update(

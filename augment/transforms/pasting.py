@@ -86,8 +86,10 @@ def blend(image: Tensor, crop: Tensor, mask: Tensor, window: tuple[int, int, int
     alike. What lies beyond the border is cut off.
     """
     left, top, side = window
-    shrink = dict(mode="bilinear", antialias=True, align_corners=False)
-    crop, mask = (F.interpolate(x[None], (side, side), **shrink)[0] for x in (crop, mask))
+    crop, mask = (
+        F.interpolate(x[None], (side, side), mode="bilinear", antialias=True)[0]
+        for x in (crop, mask)
+    )
     rows = slice(max(0, -top), min(side, image.shape[1] - top))
     columns = slice(max(0, -left), min(side, image.shape[2] - left))
     place = image[:, top + rows.start : top + rows.stop, left + columns.start : left + columns.stop]
