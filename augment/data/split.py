@@ -74,7 +74,7 @@ def split(
     notes, labels = list(raw.notes), torch.tensor(raw.labels)
     hashes = raw.hashes
     groups = raw.groups or [""] * len(raw.files)
-    in_test = _given_test_mask(raw, notes)
+    in_test = given_test_mask(raw, notes)
     official = in_test is not None
     if in_test is None:
         groups = join_copies(raw, notes)
@@ -148,7 +148,7 @@ def _compare_capitals(
         notes.append(f"classes that differ in capitals or blanks alone: {names}")
 
 
-def _given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
+def given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
     """Find which images the data set itself puts in its test split ([N] bool), or None.
 
     Without a test split, val is the test set, unless all images are of it. Raises DataError
