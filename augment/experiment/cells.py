@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from augment.data.boxes.stratify import boxed_subset, disjoint_boxed_subset
 from augment.data.datasets import DATASETS
 from augment.data.images import pixel_hashes
 from augment.data.reading_flags import ReadingFlags
@@ -17,13 +18,18 @@ from augment.data.subset import disjoint_subset, labelled_subset, linked_units
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
 from augment.experiment.learners import LEARNERS, learner_of
-from augment.experiment.recipe import CLASSIFY, Recipe
+from augment.experiment.recipe import CLASSIFY, DETECT, Recipe
 from augment.experiment.synthetic_use import SyntheticUse, combinations
 from augment.experiment.validation import check_batches, overrides
 from augment.generators import GENERATORS
 
 FIRST_CLASSES = 10  # labelled images per class by default, of a data set known by name
 WHOLE = "all of the pool"  # the amount at which all trials have the same labelled images
+# how the labelled images of a trial are drawn: nested, and disjoint
+_SUBSETS: dict[str, tuple[Any, Any]] = {
+    CLASSIFY: (labelled_subset, disjoint_subset),
+    DETECT: (boxed_subset, disjoint_boxed_subset),
+}
 DISJOINT = ", disjoint"  # behind the amount where no two trials share a labelled image
 
 
@@ -127,13 +133,14 @@ class Cell:
             weights=None,
         )
 
-    def labelled_indices(self, data: Dataset) -> Tensor:
+    def labelled_indices(self, data: Dataset[Any]) -> Tensor:
         """Draw the labelled subset of the trial: [N] indices into the pool."""
         amount = {"frac": self.frac, "per_class": self.per_class}
+        nested, disjoint = _SUBSETS[self.task]
         if self.subset is None:
-            return labelled_subset(data.pool, **amount, seed=self.seed)
+            return nested(data.pool, **amount, seed=self.seed)
         units = linked_units(data.pool_groups or None, pixel_hashes(data.pool.images))
-        return disjoint_subset(data.pool, units, **amount, number=self.subset)
+        return disjoint(data.pool, units, **amount, number=self.subset)
 
 
 def expand(recipe: Recipe) -> list[Cell]:

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from augment.data.split import Dataset
-from augment.data.subset import unlabelled_rest
+from augment.data.subset import hide_labels, unlabelled_rest
 from augment.experiment.arms import ARMS, training_set
+from augment.experiment.cells import Cell
 from augment.experiment.context import Pictures, SyntheticSet, Trial
 from augment.experiment.mixing import MIXINGS
 from augment.experiment.progress import Progress
@@ -22,6 +23,11 @@ from augment.training.training_set import TrainingSet
 def as_they_are(trial: Trial) -> Trial:
     """Return the trial: its labelled images are what generators learn."""
     return trial
+
+
+def same_cell(cell: Cell) -> Cell:
+    """Return the cell."""
+    return cell
 
 
 def no_pictures(
@@ -44,6 +50,12 @@ def classifier_parts(
     if cell.use.mixing and synthetic:
         data = MIXINGS[cell.use.mixing](data, synthetic.probabilities)
     return data
+
+
+def timed_parts(trial: Trial) -> TrainingSet:
+    """Build a training set whose steps cost as much, without synthetic images."""
+    labelled = trial.labelled
+    return training_set(trial.cell.arm, labelled, None, trial.transform, 0.0, hide_labels(labelled))
 
 
 def score_classes(classifier: Any, trial: Trial, folder: Path) -> dict[str, float]:

@@ -20,6 +20,7 @@ from augment.data.crops import crop_boxes, crop_side
 from augment.data.grids import save_png
 from augment.data.split import Dataset
 from augment.experiment.arms import ARMS
+from augment.experiment.cells import Cell
 from augment.experiment.composing import (
     GENERATED,
     LABELLED,
@@ -91,15 +92,15 @@ def crop_trial(trial: Trial[BoxedImages]) -> Trial:
     nothing = crops.images.select([])
     objects = Dataset(data.name, crops.images, nothing, data.classic, pool_groups=own)
     indices = torch.isin(crops.pictures, trial.indices).nonzero().flatten()
-    cell = dataclasses.replace(
-        trial.cell,
-        task=CLASSIFY,
-        classifier=JUDGE,
-        classifier_settings=hyperparameters(CLASSIFIERS, JUDGE, trial.cell.preset, {}),
-    )
-    return Trial(
-        cell, objects, indices, crops.images.select(indices), trial.transform, trial.context
-    )
+    labelled = crops.images.select(indices)
+    cell = crop_cell(trial.cell)
+    return Trial(cell, objects, indices, labelled, trial.transform, trial.context)
+
+
+def crop_cell(cell: Cell) -> Cell:
+    """Return the cell of `crop_trial`: its classifier checks generated crops."""
+    settings = hyperparameters(CLASSIFIERS, JUDGE, cell.preset, {})
+    return dataclasses.replace(cell, task=CLASSIFY, classifier=JUDGE, classifier_settings=settings)
 
 
 def compose(
@@ -189,6 +190,11 @@ def detector_parts(
     if cell.use.mixing and synthetic:
         data = MIXINGS[cell.use.mixing](data, synthetic.probabilities)
     return data
+
+
+def timed_detector_parts(trial: Trial[BoxedImages]) -> TrainingSet:
+    """Build a training set whose steps cost as much, without composed pictures."""
+    return detector_parts(trial, None, None)
 
 
 def score_boxes(detector: Any, trial: Trial[BoxedImages], folder: Path) -> dict[str, float]:
