@@ -61,6 +61,11 @@ class BoxedImages:
         more[..., 0] = NO_BOX
         return BoxedImages(self.images, torch.cat([self.labels, more], 1), self.classes)
 
+    def label_text(self, index: int) -> str:
+        """Name the classes of a picture's boxes with their numbers: "2 cat, 1 dog"."""
+        counts = self.select([index]).counts().tolist()
+        return ", ".join(f"{n} {name}" for n, name in zip(counts, self.classes, strict=True) if n)
+
     def draw_order(self) -> Tensor:
         """Order in which draws pick pictures: as they stand. [N] int64."""
         return torch.arange(len(self))

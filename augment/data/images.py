@@ -50,6 +50,10 @@ class LabelledImages:
         """Copy the images to a device."""
         return LabelledImages(self.images.to(device), self.labels.to(device), self.classes)
 
+    def label_text(self, index: int) -> str:
+        """Name the class of an image."""
+        return self.classes[int(self.labels[index])]
+
     def draw_order(self) -> Tensor:
         """Order in which draws pick images: by class. [N] int64."""
         return self.labels.cpu().argsort(stable=True)
