@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from typing import Any, Protocol
 
 import torch
@@ -58,7 +59,7 @@ class Learner(Protocol):
         ...
 
 
-def steps_for(epochs: int, data: LabelledImages, batch: int) -> int:
+def steps_for(epochs: int, data: Sized, batch: int) -> int:
     """Return the number of steps in which every image is seen `epochs` times."""
     return math.ceil(epochs * len(data) / batch)
 
