@@ -77,7 +77,7 @@ class CenterNet:
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "smoke": dict(steps=60, batch=4, width=8),
+        "smoke": dict(steps=60, batch=4, width=16),
         "quick": dict(steps=600, epochs=60),
         "full": dict(steps=6000, batch=16, epochs=120, width=48),
     }
@@ -136,7 +136,7 @@ class CenterNet:
 
 def corners_of(sides: Tensor) -> Tensor:
     """Turn distances [B, 4, H, W] from the points of the map to boxes: [B, H, W, 4] pixels."""
-    x, y = points_of(*sides.shape[2:], STRIDE, sides.device)
+    x, y = points_of(sides.shape[2], sides.shape[3], STRIDE, sides.device)
     left, up, right, down = sides.unbind(1)  # [B, H, W]
     y = y[:, None]
     return torch.stack([x - left, y - up, x + right, y + down], -1)

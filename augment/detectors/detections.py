@@ -35,8 +35,13 @@ def suppressed(label: Tensor, score: Tensor, corners: Tensor, size: tuple[int, i
     large = ((corners[:, 2:] - corners[:, :2]) > 0).all(1) & (score >= _LEAST_SCORE)
     label, score, corners = label[large], score.float()[large], corners[large]
     kept = batched_nms(corners, score, label, _OVERLAP)[:MOST]
-    rows = torch.cat([label[kept, None].float(), score[kept, None], corners[kept]], 1)
-    padded = torch.zeros(MOST, 6)
-    padded[:, 0] = -1
-    padded[: len(rows)] = rows
-    return padded
+    return padded(label[kept], score[kept], corners[kept])
+
+
+def padded(label: Tensor, score: Tensor, corners: Tensor) -> Tensor:
+    """Make rows of at most 100 detections, best first: [n], [n], [n, 4] → [100, 6]."""
+    rows = torch.cat([label[:, None].float(), score[:, None].float(), corners.float()], 1)[:MOST]
+    full = torch.zeros(MOST, 6)
+    full[:, 0] = -1
+    full[: len(rows)] = rows
+    return full

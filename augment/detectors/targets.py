@@ -1,6 +1,6 @@
 """What each point of a detector's map should say, and the losses, after TTFNet (Liu et al. 2020).
 
-Boxes are rows (class, xmin, ymin, xmax, ymax) in pixels, [B, M, 5], padded with class -1. All shapes
+Boxes are rows (class, xmin, ymin, xmax, ymax) in pixels, [B, M, 5], padded with class -1. Shapes
 are static and nothing waits for the device, so that the whole step can be a CUDA graph.
 """
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from augment.data.boxed_images import AnyImages
 
 Metrics = dict[str, Tensor]  # scalars, detached, still on the device
 
@@ -58,7 +58,7 @@ class Learner(Protocol):
         ...
 
 
-def steps_for(epochs: int, data: AnyImages, batch: int) -> int:
+def steps_for(epochs: int, data: Sized, batch: int) -> int:
     """Return the number of steps in which every image is seen `epochs` times."""
     return math.ceil(epochs * len(data) / batch)
 

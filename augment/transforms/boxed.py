@@ -1,12 +1,14 @@
 """BOXED: transforms of pictures and their boxes together, batched, on the device.
 
-Each is a `BatchTransform`: float images [b, C, H, W] in [-1, 1], boxes [b, M, 5] (class, xmin, ymin,
-xmax, ymax in pixels; class -1 pads), the number of classes (not used) and a torch.Generator; of the
-same shapes it returns them. Named as `CLASSIC`: what keeps a label keeps a box's class too.
+Each is a `BatchTransform`: it takes float images [b, C, H, W] in [-1, 1], boxes [b, M, 5] (class,
+xmin, ymin, xmax, ymax in pixels; class -1 pads), the number of classes (not used) and a
+torch.Generator, and returns pictures and boxes of the same shapes. Its names are those of
+`CLASSIC`: what keeps a label keeps a box's class too.
 """
 
 from __future__ import annotations
 
+import math
 
 import torch
 import torch.nn.functional as F
@@ -20,33 +22,54 @@ _SCALES = 0.7, 1.4  # of both sides of a picture
 _STRETCH = 0.9, 1.1  # of its width alone
 
 
-def rescale(images: Tensor, boxes: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def rescale(
+    images: Tensor, boxes: Tensor, rng: torch.Generator, degrees: float = 0.0, shear: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Zoom by 0.7 to 1.4, stretch by ±10 %, and shift; beyond the border is the mean colour.
 
     Where the picture grows a random part of it is seen, where it shrinks it lies at a random place.
+    Turned by up to ±`degrees` and slanted by ±`shear`, a box is that of the ellipse in it: the box
+    of its corners would be too large for most things.
     """
     n, _, height, width = images.shape
     zoom, stretch = uniform(n, *_SCALES, rng), uniform(n, *_STRETCH, rng)
-    across, down = zoom * stretch, zoom  # output pixels per input pixel
-    left = uniform(n, 0, 1, rng) * (1 - across) * width  # where the input's corner comes to lie
-    top = uniform(n, 0, 1, rng) * (1 - down) * height
+    angle = uniform(n, -degrees, degrees, rng) * (math.pi / 180)  # radians
+    slant = uniform(n, -shear, shear, rng)
+    cos, sin = angle.cos(), angle.sin()
+    # input pixels, from the middle of the picture → output pixels
+    matrix = _matrices(
+        (zoom * stretch * cos, zoom * stretch * (slant * cos - sin)),
+        (zoom * sin, zoom * (slant * sin + cos)),
+    )
+    area = zoom.square() * stretch  # the determinant
+    inverse = _matrices((matrix[:, 1, 1], -matrix[:, 0, 1]), (-matrix[:, 1, 0], matrix[:, 0, 0]))
+    inverse = inverse / area[:, None, None]  # torch's own would wait for the GPU
+    half = torch.stack([torch.full_like(zoom, side / 2) for side in (width, height)], 1)  # [b, 2]
+    room = (torch.stack([zoom * stretch, zoom], 1) - 1).abs() * half
+    shift = (torch.rand(n, 2, generator=rng, device=rng.device) * 2 - 1) * room
     # affine_grid maps output to input, where a side runs from -1 to 1
-    theta = torch.zeros(n, 2, 3, device=images.device)
-    theta[:, 0, 0], theta[:, 1, 1] = 1 / across, 1 / down
-    theta[:, 0, 2] = (width - 2 * left) / (width * across) - 1
-    theta[:, 1, 2] = (height - 2 * top) / (height * down) - 1
+    back = torch.cat([inverse * half[:, None], -inverse @ shift[..., None]], 2)  # [b, 2, 3]
+    theta = back / half[..., None]
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     mean = images.mean((2, 3), keepdim=True)
     moved = F.grid_sample(images - mean, grid, padding_mode="zeros", align_corners=False) + mean
-    scale = torch.stack([across, down, across, down], 1)[:, None]  # [b, 1, 4]
-    offset = torch.stack([left, top, left, top], 1)[:, None]
-    corners = boxes[..., 1:] * scale + offset
+    low, high = boxes[..., 1:3], boxes[..., 3:]
+    middle = ((low + high) / 2 - half[:, None]) @ matrix.mT + (half + shift)[:, None]  # [b, M, 2]
+    radii = (((high - low) / 2).square() @ matrix.square().mT).sqrt()
+    corners = torch.cat([middle - radii, middle + radii], -1)
     return moved, clipped(boxes[..., :1], corners, width, height)
+
+
+def _matrices(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
+    """Stack the entries of 2×2 matrices, given row by row, each [b]: [b, 2, 2]."""
+    return torch.stack([torch.stack(row, 1) for row in (first, second)], 1)
 
 
 def clipped(label: Tensor, corners: Tensor, width: int, height: int) -> Tensor:
     """Clip boxes [b, M, 4] to the picture; those of which less than LEAST_LEFT is left get -1."""
-    limit = torch.stack([torch.full_like(corners[..., 0], side) for side in (width, height)] * 2, -1)
+    limit = torch.stack(
+        [torch.full_like(corners[..., 0], side) for side in (width, height)] * 2, -1
+    )
     inside = corners.clamp(min=0).minimum(limit)
     before, left = ((c[..., 2:] - c[..., :2]).prod(-1, keepdim=True) for c in (corners, inside))
     return torch.cat([torch.where(left >= LEAST_LEFT * before, label, -1.0), inside], -1)
@@ -96,8 +119,8 @@ def light(images: Tensor, rng: torch.Generator) -> Tensor:
 def boxed_document(
     images: Tensor, targets: Tensor, k: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rescale and change the light, never flip: digits, scans."""
-    images, targets = rescale(images, targets, rng)
+    """Rescale, turn by ±10°, slant by ±0.15 and change the light, never flip: digits, scans."""
+    images, targets = rescale(images, targets, rng, degrees=10, shear=0.15)
     return light(images, rng), targets
 
 
@@ -105,7 +128,8 @@ def boxed_natural(
     images: Tensor, targets: Tensor, k: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Mirror, rescale and change the light."""
-    return boxed_document(*flip(images, targets, rng), k, rng)
+    images, targets = rescale(*flip(images, targets, rng), rng)
+    return light(images, rng), targets
 
 
 def boxed_any_orientation(
