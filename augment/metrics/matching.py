@@ -27,6 +27,13 @@ class Matches:
     matched: np.ndarray  # [M, 10] bool: has a true box, by the threshold of IoU
     n_true: np.ndarray  # [N, K] int64: true boxes
 
+    def of_class(self, label: int) -> Matches:
+        """Select the detections and the true boxes of a class, in all pictures."""
+        rows = self.label == label
+        n_true = np.where(np.arange(self.n_true.shape[1]) == label, self.n_true, 0)
+        flat = (self.picture, self.label, self.score, self.corners, self.matched)
+        return Matches(*(each[rows] for each in flat), n_true)
+
     def save(self, file: Path) -> None:
         """Write all of it as safetensors."""
         from safetensors.numpy import save_file

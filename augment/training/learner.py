@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-
 Metrics = dict[str, Tensor]  # scalars, detached, still on the device
 
 # shares of a generator's training after which a grid of samples and its weights are saved
