@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from augment.data.boxed_images import BoxedImages
-from augment.data.subset import MOST_PARTS, wanted_of_each
+from augment.data.subset import MOST_DISJOINT, wanted_of_each
 from augment.errors import UsageError
 from augment.runtime.seeds import seed_for
 
@@ -142,7 +142,7 @@ def disjoint_boxed_subset(
     present = class_presence(pool.labels, len(pool.classes))
     wanted = np.array(_wanted_pictures(pool, present, frac, per_class))
     asked = wanted > 0
-    parts = min(MOST_PARTS, int((present.sum(0)[asked] // wanted[asked]).min()))
+    parts = min(MOST_DISJOINT, int((present.sum(0)[asked] // wanted[asked]).min()))
     while True:
         part_of = deal(present, units, [1.0] * parts, "disjoint")
         counts = np.array([present[part_of == part].sum(0) for part in range(parts)])

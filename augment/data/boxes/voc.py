@@ -26,7 +26,12 @@ from augment.data.listing import Listing
 from augment.errors import DataError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LISTS = ("train", "val", "trainval", "test")  # of ImageSets/Main; the last that names a picture
+SPLIT_LISTS = (
+    "train",
+    "val",
+    "trainval",
+    "test",
+)  # of ImageSets/Main; the last that names a picture
 
 
 def read_voc(listing: Listing) -> BoxLayout | None:
@@ -133,7 +138,7 @@ def _split(listing: Listing, layout: BoxLayout, index: FileIndex) -> None:
         if "ImageSets/" in f"/{name}" and name.endswith(".txt")
     }
     split_of: dict[str, str] = {}
-    for split in LISTS:
+    for split in SPLIT_LISTS:
         if split not in lists:
             continue
         for line in read_bytes(listing.root / lists[split]).decode(errors="replace").splitlines():
