@@ -8,10 +8,10 @@ from augment.data.boxes.layout import BoxLayout
 from augment.data.boxes.reading import find_boxes
 from augment.data.listing import list_files
 from augment.data.reading_flags import ReadingFlags
+from augment.data.table_search import METADATA
 from augment.errors import DataError, UsageError
 
 MIN_ANNOTATED = 0.9  # share of the pictures with boxes from which a set is one of boxes
-METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # tables of classes
 MIN_AGREEING = 0.9  # share of these whose folder names the class of a box
 
 
@@ -43,7 +43,7 @@ def _readable(root: Path) -> tuple[BoxLayout | None, int, list[str]]:
     """Read the annotation files; return the number of pictures and the metadata tables, too."""
     try:
         listing = list_files(root)
-        tables = [name for name in listing.others if name.rpartition("/")[2] in METADATA]
+        tables = [n for n in listing.others if METADATA.fullmatch(n.rpartition("/")[2])]
         return find_boxes(listing), len(listing.images), tables
     except OSError as error:
         raise DataError(
@@ -59,3 +59,16 @@ def _folders_agree(layout: BoxLayout) -> bool:
         for entry in with_boxes
     )
     return bool(with_boxes) and agreeing >= MIN_AGREEING * len(with_boxes)
+
+
+def note_of_boxes(root: Path, flags: ReadingFlags) -> str:
+    """Say that a folder which is read by classes has boxes, too; "" where it has none."""
+    if flags.task or flags:
+        return ""
+    layout, _, _ = _readable(root)
+    if layout is None:
+        return ""
+    return (
+        f"{layout.n_annotated} pictures have boxes, {layout.format} in {layout.where}: "
+        "--task detect learns these"
+    )

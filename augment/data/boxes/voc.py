@@ -26,12 +26,7 @@ from augment.data.listing import Listing
 from augment.errors import DataError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-SPLIT_LISTS = (
-    "train",
-    "val",
-    "trainval",
-    "test",
-)  # of ImageSets/Main; the last that names a picture
+SPLIT_LISTS = ("train", "val", "trainval", "test")  # in ImageSets/Main
 
 
 def read_voc(listing: Listing) -> BoxLayout | None:

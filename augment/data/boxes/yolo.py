@@ -50,7 +50,8 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
         first = next(iter(label_files.values()))
         raise DataError(
             f"{listing.root} has boxes in YOLO's layout (such as {first}) and nothing names the "
-            "classes: write their names, in order, into classes.txt"
+            "classes: write their names, in order, into classes.txt, or pass --labels folders if "
+            "these are the classes"
         )
     layout = BoxLayout("YOLO", f"{folders_of(label_files.values())}, names in {head.place}")
     layout.in_shares, layout.classes = True, list(dict.fromkeys(head.names))
