@@ -4,11 +4,12 @@ import json
 import shutil
 
 import pytest
-from boxed_digits import boxes_of, digits_on_canvas, write_coco, write_voc, write_yolo
+import torch
+from boxed_digits import digits_on_canvas, write_coco, write_voc, write_yolo
 from PIL import Image
+from test_cli import call
 from test_folder import noted
 
-from augment.cli import main
 from augment.data.boxed_images import NO_BOX
 from augment.data.datasets import load_dataset
 from augment.data.reading_flags import ReadingFlags
@@ -28,7 +29,7 @@ def sets(tmp_path_factory):
 
 
 @pytest.fixture
-def copied(sets, tmp_path):
+def copy_of(sets, tmp_path):
     return lambda name: shutil.copytree(sets[name], tmp_path / name)
 
 
@@ -264,16 +265,16 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_in_a_sentence_and_can_be_left_out(fault, copied):
+def test_a_fault_is_told_in_a_sentence_and_can_be_left_out(fault, copy_of):
     name, damage, said, left = FAULTS[fault]
-    root = copied(name)
+    root = copy_of(name)
     damage(root)
     with pytest.raises(DataError) as refused:
         load_dataset(str(root))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     if left is None:
-        with pytest.raises(DataError, match="."):
+        with pytest.raises(DataError):
             load_dataset(str(root), skip_bad=True)
     else:
         data = load_dataset(str(root), skip_bad=True)
@@ -282,26 +283,24 @@ def test_a_fault_is_told_in_a_sentence_and_can_be_left_out(fault, copied):
         assert noted(data.notes, "left out what is wrong")
 
 
-def test_the_command_returns_3(copied, capsys):
-    root = copied("VOC")
+def test_the_command_returns_3(copy_of, monkeypatch, capsys):
+    root = copy_of("VOC")
     corner(root, "ymax", "nan")
-    assert main(["check", str(root)]) == 3
-    assert "nan is no finite number" in capsys.readouterr().out
+    code, out, _ = call(monkeypatch, capsys, "check", str(root))
+    assert (code, "nan is no finite number" in out) == (3, True)
 
 
-def test_boxes_that_reach_beyond_the_border_are_cut_and_counted(copied):
-    root = copied("COCO")
+def test_boxes_that_reach_beyond_the_border_are_cut_and_counted(copy_of):
+    root = copy_of("COCO")
     edit_coco(root, lambda f: first_box(f, bbox=[-10, 100, 30, 60]))
     data = load_dataset(str(root))
     assert noted(data.notes, "1 boxes reach beyond the border and are cut there")
-    rows = [
-        r for part in (data.pool, data.test) for k in range(len(part)) for r in boxes_of(part, k)
-    ]
-    assert any(row[1:] == (0, 100, 20, 128) for row in rows)
+    rows = torch.cat([part.labels.flatten(0, 1) for part in (data.pool, data.test)])
+    assert [0, 100, 20, 128] in rows[:, 1:].tolist()
 
 
-def test_boxes_without_extent_and_doubled_ones_are_left_out_and_counted(copied):
-    root = copied("COCO")
+def test_boxes_without_extent_and_doubled_ones_are_left_out_and_counted(copy_of):
+    root = copy_of("COCO")
 
     def change(found):
         found["annotations"].append({**found["annotations"][3], "id": 998})
@@ -319,8 +318,8 @@ def test_boxes_without_extent_and_doubled_ones_are_left_out_and_counted(copied):
     assert "unused" not in data.pool.classes
 
 
-def test_pictures_without_annotation_are_negatives_or_left_out(copied):
-    yolo, voc, coco = map(copied, ("YOLO", "VOC", "COCO"))
+def test_pictures_without_annotation_are_negatives_or_left_out(copy_of):
+    yolo, voc, coco = map(copy_of, ("YOLO", "VOC", "COCO"))
     (yolo / TXT).unlink()
     (voc / XML).unlink()
     edit_coco(coco, lambda f: f["images"].append({"id": 99, "file_name": "empty.png"}))
@@ -328,41 +327,34 @@ def test_pictures_without_annotation_are_negatives_or_left_out(copied):
     found = {root: load_dataset(str(root)) for root in (yolo, voc, coco)}
     assert noted(found[yolo].notes, "1 pictures without a label file count as pictures without")
     assert noted(found[voc].notes, "left out pictures without an XML file (1)")
-    n_empty = {
-        root: int(
-            (d.pool.labels[:, 0, 0] == NO_BOX).sum() + (d.test.labels[:, 0, 0] == NO_BOX).sum()
-        )
-        for root, d in found.items()
-    }
-    assert [*n_empty.values()] == [1, 0, 1]
+    first = [torch.cat([d.pool.labels[:, 0, 0], d.test.labels[:, 0, 0]]) for d in found.values()]
+    assert [int((each == NO_BOX).sum()) for each in first] == [1, 0, 1]
     assert [len(d.pool) + len(d.test) for d in found.values()] == [N, N - 1, N + 1]
 
 
-def test_a_picture_turned_by_exif_is_told(copied):
-    root = copied("COCO")
+def test_a_picture_turned_by_exif_is_told(copy_of):
+    root = copy_of("COCO")
     file = root / "images/canvas000.png"
     picture = Image.open(file).resize((128, 64))
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.save(file, exif=exif)
     edit_coco(root, lambda f: f["images"][0].update(width=128, height=64))
-    with pytest.raises(
-        DataError, match="64×128 pixels, turned by its EXIF orientation, and 128×64"
-    ):
+    with pytest.raises(DataError, match="of 64×128 pixels, turned by its EXIF orientation, and"):
         load_dataset(str(root))
 
 
-def test_a_listed_picture_may_not_be_of_two_splits(copied):
-    root = copied("VOC")
+def test_a_listed_picture_may_not_be_of_two_splits(copy_of):
+    root = copy_of("VOC")
     (root / "ImageSets/Main").mkdir(parents=True)
     for split in ("train", "test"):
         (root / f"ImageSets/Main/{split}.txt").write_text("canvas001\ncanvas002\n")
-    with pytest.raises(DataError, match="canvas001.png is in train and in test"):
+    with pytest.raises(DataError, match=r"canvas001\.png is in train and in test"):
         load_dataset(str(root))
 
 
-def test_a_class_that_cannot_be_learnt_is_told_or_dropped(copied):
-    root = copied("COCO")
+def test_a_class_that_cannot_be_learnt_is_told_or_dropped(copy_of):
+    root = copy_of("COCO")
 
     def change(found):
         found["categories"].append({"id": 7, "name": "rare"})
@@ -377,8 +369,8 @@ def test_a_class_that_cannot_be_learnt_is_told_or_dropped(copied):
     assert len(data.pool) + len(data.test) == N
 
 
-def test_task_says_what_is_learnt(copied, tmp_path):
-    root = copied("YOLO")
+def test_task_says_what_is_learnt(copy_of, tmp_path):
+    root = copy_of("YOLO")
     with pytest.raises(DataError):
         load_dataset(str(root), reading=ReadingFlags(task="classify"))
     shutil.rmtree(root / "labels")

@@ -115,7 +115,9 @@ def _count_from_0(layout: BoxLayout) -> None:
     boxes = [box for entry in layout.entries for box in entry.boxes]
     if any(min(box.xmin, box.ymin) < 1 for box in boxes):
         layout.notes.append("corners are taken as counted from 0, since some lie at 0")
-    elif all(corner == int(corner) for box in boxes for corner in box[1:]):
+    elif any(corner != int(corner) for box in boxes for corner in box[1:]):
+        layout.notes.append("corners are taken as edges between pixels, since some have fractions")
+    else:
         for entry in layout.entries:
             entry.boxes = [
                 box._replace(xmin=box.xmin - 1, ymin=box.ymin - 1) for box in entry.boxes
