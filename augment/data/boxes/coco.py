@@ -62,10 +62,10 @@ def _split(layout: BoxLayout, files: dict[str, Any]) -> str:
     """Tell the splits by the names of the files, else by the pictures' folders; say by what."""
     if len(files) > 1 and all(split_in_name(name) for name in files):
         for entry in layout.entries:
-            entry.split = split_in_name(entry.place)
+            entry.split = entry.split or split_in_name(entry.place)
         return "splits by annotation file"
     for entry in layout.entries:
-        entry.split = split_of_folders(entry.name)
+        entry.split = entry.split or split_of_folders(entry.name)
     return "splits from folders" if any(entry.split for entry in layout.entries) else ""
 
 
@@ -108,7 +108,9 @@ def _entries(
         elif key in entries:
             layout.bad[files[0]] = f"has the id {key} of another picture in {place}"
         name = files[0] if len(files) == 1 else cell
-        entries.setdefault(key, BoxEntry(name, place, size=_size(each)))
+        entry = BoxEntry(name, place, size=_size(each), group=str(each.get("group") or ""))
+        entry.split = "synthetic" if each.get("source") == "synthetic" else ""
+        entries.setdefault(key, entry)
     crowds = 0
     for each in found["annotations"]:
         entry = entries.get(each.get("image_id"))

@@ -36,8 +36,9 @@ class BoxEntry:
     name: str  # relative to the root, with slashes
     place: str  # the annotation file, for messages
     boxes: list[Box] = field(default_factory=list)
-    split: str = ""  # "train", "val", "test", or "" where none is given
+    split: str = ""  # "train", "val", "test", "synthetic", or "" where none is given
     size: tuple[int, int] | None = None  # (W, H) as the annotation has it
+    group: str = ""  # e.g. the patient
 
 
 @dataclass

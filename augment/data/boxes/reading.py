@@ -101,7 +101,9 @@ def read_boxes(
     raw.bad = list(bad.items())
     if bad:
         raw.notes.append(f"left out what is wrong ({len(bad)}): {first_names(list(bad))}")
-    raw.groups, how = _groups_of(raw.files, flags)
+    how = "groups from the annotations"
+    if raw.groups is None or flags.group_by:
+        raw.groups, how = _groups_of(raw.files, flags)
     raw.layout = ", ".join(
         [
             f"{len(raw.files):,} pictures",
@@ -158,10 +160,14 @@ def _assemble(
     narrow = (boxes[..., 3:] - boxes[..., 1:3]).amin(-1)[boxes[..., 0] != NO_BOX] < MIN_SIDE_SEEN
     if n := int(narrow.sum()):
         notes.append(f"{n} boxes are narrower than {MIN_SIDE_SEEN:.0f} px at this size (--size)")
+    if n := sum(entry.split == "synthetic" for entry, _, _, _ in both):
+        notes.append(f"{n} synthetic pictures are learnt from and never held out")
     names = [entry.name for entry, _, _, _ in both]
     splits = [entry.split for entry, _, _, _ in both]
     first = boxes[:, 0, 0].long().tolist()  # -1 where there is none
-    return RawBoxes(images, first, classes, splits, names, notes=notes, boxes=boxes)
+    groups = [entry.group for entry, _, _, _ in both]
+    given = groups if any(groups) else None
+    return RawBoxes(images, first, classes, splits, names, given, notes=notes, boxes=boxes)
 
 
 def _class_counts(raw: RawBoxes) -> Counter[str]:

@@ -42,7 +42,10 @@ def _split(name: str, raw: RawBoxes, drop_small: bool) -> Dataset[BoxedImages]:
         units = linked_units(groups, hashes)
         present = class_presence(raw.boxes, len(raw.classes))
         key = BoxedImages(raw.images, raw.boxes, tuple(raw.classes)).sha
-        in_test = boxed_hold_out(present, units, TEST_SHARE, key)
+        real = np.array([each != "synthetic" for each in raw.splits])
+        chosen = boxed_hold_out(present[real], list(compress(units, real)), TEST_SHARE, key)
+        in_test = np.zeros(len(real), bool)
+        in_test[real] = chosen
     else:
         in_test = given.numpy()
     test_hashes = {h for h, test in zip(hashes, in_test, strict=True) if test}
