@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from augment.data.images import ImageShape
+from augment.data.images import ImageShape, LabelledImages
 
 NO_BOX = -1.0  # class of a row that pads
 
@@ -67,3 +67,6 @@ class BoxedImages:
         digest.update(self.images.cpu().contiguous().numpy().data)
         digest.update(self.labels.cpu().contiguous().numpy().data)
         return digest.hexdigest()
+
+
+AnyImages = LabelledImages | BoxedImages  # what a learner learns from

@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from augment.data.boxes.reading import read_boxes
+from augment.data.boxes.split import split_boxes
+from augment.data.boxes.task import boxes_to_learn, note_of_boxes
 from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
@@ -66,8 +69,8 @@ def load_dataset(
     skip_bad: bool = False,
     drop_small_classes: bool = False,
     reading: ReadingFlags = NO_FLAGS,
-) -> Dataset:
-    """Load by name (from the cache, else downloaded once) or by path.
+) -> Dataset[Any]:
+    """Load by name (from the cache, else downloaded once) or by path: `task` tells of what kind.
 
     `size` is the side in pixels to resize to; None keeps the native size where it is usable.
     Raises UsageError for an unknown name, DataError for unusable data, MachineError when offline.
@@ -86,7 +89,16 @@ def load_dataset(
         return split(name, raw, named.classic, TEST_SHARE, drop_small=drop_small_classes)
     if not name or not _looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
-    raw = _read_path(Path(os.path.expanduser(name)), size, skip_bad, reading)
+    path = Path(os.path.expanduser(name))
+    if path.is_dir() and (boxes := boxes_to_learn(path, reading)):
+        raw = read_boxes(path, boxes, size, skip_bad=skip_bad, flags=reading)
+        return split_boxes(name, raw, drop_small=drop_small_classes)
+    try:
+        raw = _read_path(path, size, skip_bad, reading)
+    except DataError as error:
+        if path.is_dir() and (note := note_of_boxes(path, reading)):
+            error.add_note(note)
+        raise
     # colour is taken for photographs, which may be mirrored; grey for scans, which may not
     classic = "natural" if raw.images.shape[1] == 3 else "document"
     with notes_on_error(raw.notes):

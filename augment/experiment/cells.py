@@ -71,7 +71,7 @@ class Cell:
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if each.name == "reading":
-                fields |= {"reading": dataclasses.asdict(value)} if value else {}
+                fields |= {"reading": value.record()} if value else {}
             elif each.name not in ("subset", "fold") or value is not None:
                 fields |= vars(value) if each.name == "use" else {each.name: value}
         return fields
