@@ -6,7 +6,6 @@ folder of images or an .npz. The test set is split off before anything else happ
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.data.boxes.load import boxes_to_learn, load_boxes
+from augment.data.boxes.reading import read_boxes
+from augment.data.boxes.split import split_boxes
+from augment.data.boxes.task import boxes_to_learn, note_of_boxes
 from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
@@ -90,9 +91,14 @@ def load_dataset(
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
     path = Path(os.path.expanduser(name))
     if path.is_dir() and (boxes := boxes_to_learn(path, reading)):
-        own = dict(skip_bad=skip_bad, drop_small_classes=drop_small_classes, flags=reading)
-        return dataclasses.replace(load_boxes(path, boxes, size, **own), name=name)
-    raw = _read_path(path, size, skip_bad, reading)
+        raw = read_boxes(path, boxes, size, skip_bad=skip_bad, flags=reading)
+        return split_boxes(name, raw, drop_small=drop_small_classes)
+    try:
+        raw = _read_path(path, size, skip_bad, reading)
+    except DataError as error:
+        if path.is_dir() and (note := note_of_boxes(path, reading)):
+            error.add_note(note)
+        raise
     # colour is taken for photographs, which may be mirrored; grey for scans, which may not
     classic = "natural" if raw.images.shape[1] == 3 else "document"
     with notes_on_error(raw.notes):

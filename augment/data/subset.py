@@ -17,7 +17,7 @@ from augment.data.images import LabelledImages
 from augment.errors import UsageError
 from augment.runtime.seeds import seed_for
 
-MOST_PARTS = 100  # that disjoint subsets are drawn from: dealing more takes long
+MOST_DISJOINT = 100  # that disjoint subsets are drawn from: dealing more takes long
 
 
 def labelled_subset(
@@ -87,7 +87,7 @@ def disjoint_subset(
     """
     wanted = wanted_of_each(_sizes(pool), frac, per_class)
     labels, room = tuple(pool.labels.tolist()), list(zip(pool.indices, wanted, strict=True))
-    parts = min(MOST_PARTS, *(len(indices) // n for indices, n in room))
+    parts = min(MOST_DISJOINT, *(len(indices) // n for indices, n in room))
     part_of = torch.tensor(_dealt(labels, tuple(units), parts))  # [N] of the pool
     while any((part_of[i].bincount(minlength=parts) < n).any() for i, n in room):
         parts -= max(1, parts // 10)  # a group was too large for so many

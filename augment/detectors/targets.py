@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SPREAD = 0.54  # α and β of TTFNet: part of a box that its points are drawn from
+SPREAD = 0.54  # α and β of TTFNet: the part of a box whose points answer for it
 _EPS = 1e-6
 
 

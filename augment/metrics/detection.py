@@ -58,33 +58,34 @@ def contributions(matches: Matches) -> np.ndarray:
     n_pictures = len(matches.n_true)
     influence, classes = np.zeros(n_pictures), np.flatnonzero(matches.n_true.sum(0)).tolist()
     for label in classes:
-        picture, matched = ranked(matches, label)
-        for right in matched.T:
-            influence += _influence(picture, right, matches.n_true[:, label])
+        influence += _influence(*ranked(matches, label), matches.n_true[:, label])
     influence *= n_pictures / (len(IOUS) * max(1, len(classes)))
     return mean_ap(matches) + influence
 
 
 def _influence(picture: np.ndarray, right: np.ndarray, n_true: np.ndarray) -> np.ndarray:
-    """Differentiate the area under the curve by the weights of the pictures: [N].
+    """Differentiate the area under the curve of a class by the weights of the pictures: [N].
 
-    area = Σ_i right_i P_m(i) / n_true, where P_m(i) = (right up to m) / m is the interpolated
-    precision at rank i, read at the rank m(i) ≥ i of its maximum.
+    Summed over the thresholds of IoU, the columns of `right` [m, 10]. At each of them
+    area = Σ_i right_i P_r(i) / n_true, where P_r = (right up to rank r) / r is the precision and
+    r(i) ≥ i the rank at which it is the highest.
     """
-    total, ranks = n_true.sum(), np.arange(1, len(right) + 1)
-    precision = right.cumsum() / ranks
+    m, ranks = len(right), np.arange(1, len(right) + 1)[:, None]
+    precision = right.cumsum(0) / ranks
     highest = np.maximum.accumulate(precision[::-1])[::-1]
-    # m(i): the next rank at which the precision is the highest from there on
-    is_highest = precision == highest
-    index = np.where(is_highest, ranks - 1, len(right))
-    reads_at = np.minimum.accumulate(index[::-1])[::-1]
-    n_reads = np.bincount(reads_at, right, len(right)) / ranks  # [m]: Σ right_i over i read there
+    # r(i): the next rank whose precision is not exceeded by a later one
+    index = np.where(precision == highest, ranks - 1, m)
+    reads_at = np.minimum.accumulate(index[::-1])[::-1] + m * np.arange(right.shape[1])
+    reads = np.bincount(reads_at.ravel(), right.ravel(), right.size)
+    reads = (
+        reads.reshape(len(IOUS), m).T / ranks
+    )  # [m, 10]: Σ right_i / r over the i that read there
     # rank j takes part in each precision that is read at j or later
-    later = n_reads[::-1].cumsum()[::-1]
-    later_p = (n_reads * precision)[::-1].cumsum()[::-1]
-    by_rank = right * highest + right * later - later_p
+    later, later_p = (x[::-1].cumsum(0)[::-1] for x in (reads, reads * precision))
+    by_rank = right * (highest + later) - later_p
+    total = n_true.sum()
     area = float((right * highest).sum()) / total
-    return (np.bincount(picture, by_rank, len(n_true)) - area * n_true) / total
+    return (np.bincount(picture, by_rank.sum(1), len(n_true)) - area * n_true) / total
 
 
 def mean_ap(matches: Matches) -> float:

@@ -13,8 +13,8 @@ from augment.data.boxes.layout import (
     BoxLayout,
     number,
     read_bytes,
+    split_in_name,
     split_of_folders,
-    split_word,
 )
 from augment.data.file_index import FileIndex
 from augment.data.listing import Listing
@@ -60,12 +60,12 @@ def read_coco(listing: Listing) -> BoxLayout | None:
 
 def _split(layout: BoxLayout, files: dict[str, Any]) -> str:
     """Tell the splits by the names of the files, else by the pictures' folders; say by what."""
-    if len(files) > 1 and all(split_word(name) for name in files):
+    if len(files) > 1 and all(split_in_name(name) for name in files):
         for entry in layout.entries:
-            entry.split = split_word(entry.place)
+            entry.split = entry.split or split_in_name(entry.place)
         return "splits by annotation file"
     for entry in layout.entries:
-        entry.split = split_of_folders(entry.name)
+        entry.split = entry.split or split_of_folders(entry.name)
     return "splits from folders" if any(entry.split for entry in layout.entries) else ""
 
 
@@ -95,7 +95,7 @@ def _entries(
     names = {each.get("id"): str(each.get("name", "")).strip() for each in found["categories"]}
     known = {*layout.classes, ""}
     layout.classes += [name for name in dict.fromkeys(names.values()) if name not in known]
-    word = split_word(place) if n_files > 1 else ""
+    word = split_in_name(place) if n_files > 1 else ""
     entries: dict[Any, BoxEntry] = {}
     for each in found["images"]:
         cell, key = str(each.get("file_name", "")), each.get("id")
@@ -108,7 +108,9 @@ def _entries(
         elif key in entries:
             layout.bad[files[0]] = f"has the id {key} of another picture in {place}"
         name = files[0] if len(files) == 1 else cell
-        entries.setdefault(key, BoxEntry(name, place, size=_size(each)))
+        entry = BoxEntry(name, place, size=_size(each), group=str(each.get("group") or ""))
+        entry.split = "synthetic" if each.get("source") == "synthetic" else ""
+        entries.setdefault(key, entry)
     crowds = 0
     for each in found["annotations"]:
         entry = entries.get(each.get("image_id"))
@@ -130,8 +132,10 @@ def _entries(
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     """Return the (W, H) that an image's record has, where it has both."""
-    size = image.get("width"), image.get("height")
-    return size if all(type(each) is int and each > 0 for each in size) else None
+    width, height = image.get("width"), image.get("height")
+    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+        return width, height
+    return None
 
 
 def _box(annotation: dict[str, Any], names: dict[Any, str]) -> Box:

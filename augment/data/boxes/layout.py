@@ -36,8 +36,9 @@ class BoxEntry:
     name: str  # relative to the root, with slashes
     place: str  # the annotation file, for messages
     boxes: list[Box] = field(default_factory=list)
-    split: str = ""  # "train", "val", "test", or "" where none is given
+    split: str = ""  # "train", "val", "test", "synthetic", or "" where none is given
     size: tuple[int, int] | None = None  # (W, H) as the annotation has it
+    group: str = ""  # e.g. the patient
 
 
 @dataclass
@@ -56,7 +57,7 @@ class BoxLayout:
     n_annotated: int = 0  # pictures that an annotation file is of
 
 
-def split_word(text: str) -> str:
+def split_in_name(text: str) -> str:
     """Find the split that a path names, the last one, "val" for valid/7.jpg; or ""."""
     for part in reversed(text.lower().split("/")):
         if found := _SPLIT_WORD.search(part):
@@ -66,7 +67,7 @@ def split_word(text: str) -> str:
 
 def split_of_folders(path: str) -> str:
     """Find the split that the folders on a path name; or ""."""
-    return split_word(path.rpartition("/")[0])
+    return split_in_name(path.rpartition("/")[0])
 
 
 def number(value: Any) -> float:

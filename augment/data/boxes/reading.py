@@ -21,11 +21,16 @@ from augment.data.boxes.pictures import (
     size_notes,
     stack_letterboxed,
 )
-from augment.data.boxes.validity import Counts, boxes_in_pixels, refuse_other_units, validity_notes
+from augment.data.boxes.validity import (
+    BoxChanges,
+    boxes_in_pixels,
+    refuse_other_units,
+    validity_notes,
+)
 from augment.data.boxes.voc import read_voc
 from augment.data.boxes.yolo import read_yolo
 from augment.data.decode import Header, Pixels
-from augment.data.listing import Listing, list_files
+from augment.data.listing import Listing
 from augment.data.name_groups import clear_groups, groups_by_name
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
 from augment.data.reading_flags import ReadingFlags
@@ -47,9 +52,8 @@ class RawBoxes(RawDataset):
     boxes: Tensor = field(default_factory=lambda: torch.empty(0, 0, 5))  # as of BoxedImages
 
 
-def find_boxes(root: Path) -> BoxLayout | None:
-    """Read the annotation files with boxes that a folder holds; None where there are none."""
-    listing = list_files(root)
+def find_boxes(listing: Listing) -> BoxLayout | None:
+    """Read the annotation files with boxes among these files; None where there are none."""
     for read in BOX_FORMATS.values():
         if layout := read(listing):
             return layout
@@ -73,7 +77,7 @@ def read_boxes(
         refuse_other_units(layout)
         entries = [entry for entry in layout.entries if entry.name not in layout.bad]
         files = [root / entry.name for entry in entries]
-        bad, counts = dict(layout.bad), Counts()
+        bad, counts = dict(layout.bad), BoxChanges()
         good: list[tuple[BoxEntry, Header, list[Box]]] = []
         for entry, header in zip(entries, read_headers(files), strict=True):
             try:
@@ -97,7 +101,9 @@ def read_boxes(
     raw.bad = list(bad.items())
     if bad:
         raw.notes.append(f"left out what is wrong ({len(bad)}): {first_names(list(bad))}")
-    raw.groups, how = _groups_of(raw.files, flags)
+    how = "groups from the annotations"
+    if raw.groups is None or flags.group_by:
+        raw.groups, how = _groups_of(raw.files, flags)
     raw.layout = ", ".join(
         [
             f"{len(raw.files):,} pictures",
@@ -154,10 +160,14 @@ def _assemble(
     narrow = (boxes[..., 3:] - boxes[..., 1:3]).amin(-1)[boxes[..., 0] != NO_BOX] < MIN_SIDE_SEEN
     if n := int(narrow.sum()):
         notes.append(f"{n} boxes are narrower than {MIN_SIDE_SEEN:.0f} px at this size (--size)")
+    if n := sum(entry.split == "synthetic" for entry, _, _, _ in both):
+        notes.append(f"{n} synthetic pictures are learnt from and never held out")
     names = [entry.name for entry, _, _, _ in both]
     splits = [entry.split for entry, _, _, _ in both]
     first = boxes[:, 0, 0].long().tolist()  # -1 where there is none
-    return RawBoxes(images, first, classes, splits, names, notes=notes, boxes=boxes)
+    groups = [entry.group for entry, _, _, _ in both]
+    given = groups if any(groups) else None
+    return RawBoxes(images, first, classes, splits, names, given, notes=notes, boxes=boxes)
 
 
 def _class_counts(raw: RawBoxes) -> Counter[str]:

@@ -12,21 +12,27 @@ from augment.data.boxes.reading import RawBoxes
 from augment.data.boxes.stratify import boxed_hold_out, class_presence
 from augment.data.copies_together import join_copies
 from augment.data.near_duplicates import near_copies
-from augment.data.raw import first_names
-from augment.data.split import Dataset, given_test_mask
+from augment.data.raw import first_names, notes_on_error
+from augment.data.split import TEST_SHARE, Dataset, given_test_mask
 from augment.data.subset import linked_units
 from augment.errors import DataError
 
 MIN_POOL = 2  # pictures of a class to learn from
 
 
-def split_boxes(
-    name: str, raw: RawBoxes, classic: str, test_share: float, *, drop_small: bool = False
-) -> Dataset[BoxedImages]:
+def split_boxes(name: str, raw: RawBoxes, *, drop_small: bool = False) -> Dataset[BoxedImages]:
     """Split raw pictures; one of them, its copies, and a group never stand on both sides.
 
     Raises DataError if a class is too small, unless `drop_small` drops its boxes.
     """
+    with notes_on_error(raw.notes):
+        return _split(name, raw, drop_small)
+
+
+def _split(name: str, raw: RawBoxes, drop_small: bool) -> Dataset[BoxedImages]:
+    """Split raw pictures."""
+    # as of images of one class each: colour may be mirrored, grey may not
+    classic = "natural" if raw.images.shape[1] == 3 else "document"
     notes, hashes = list(raw.notes), raw.hashes
     notes += _contradictions(raw)
     groups = raw.groups or [""] * len(raw.files)
@@ -36,7 +42,10 @@ def split_boxes(
         units = linked_units(groups, hashes)
         present = class_presence(raw.boxes, len(raw.classes))
         key = BoxedImages(raw.images, raw.boxes, tuple(raw.classes)).sha
-        in_test = boxed_hold_out(present, units, test_share, key)
+        real = np.array([each != "synthetic" for each in raw.splits])
+        chosen = boxed_hold_out(present[real], list(compress(units, real)), TEST_SHARE, key)
+        in_test = np.zeros(len(real), bool)
+        in_test[real] = chosen
     else:
         in_test = given.numpy()
     test_hashes = {h for h, test in zip(hashes, in_test, strict=True) if test}
@@ -66,8 +75,19 @@ def split_boxes(
         for part, of in ((pool, "to learn from"), (test, "to test on"))
         if (with_box := int((part.labels[:, 0, 0] != NO_BOX).sum())) < len(part)
     ]
-    return Dataset(
-        name, pool, test, classic, given is not None, *files, raw.bad, notes, *grouped, raw.layout
+    return Dataset[BoxedImages](
+        name,
+        pool,
+        test,
+        classic,
+        given is not None,
+        pool_files=files[0],
+        test_files=files[1],
+        bad=raw.bad,
+        notes=notes,
+        pool_groups=grouped[0],
+        test_groups=grouped[1],
+        layout=raw.layout,
     )
 
 

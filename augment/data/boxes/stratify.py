@@ -1,7 +1,8 @@
 """Which pictures with boxes go where: stratified as far as pictures of several classes allow.
 
-Iterative stratification (Sechidis et al. 2011): the class of the fewest units left is dealt first,
-each unit to the side that lacks most of that class. All choices are seeded by purpose.
+Iterative stratification (Sechidis et al. 2011): the class of the fewest units left is dealt first.
+A unit goes where it lessens the squared shortfalls of all its classes most, not of that class
+alone: sides then have their share of all pictures too. All choices are seeded by purpose.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from augment.data.boxed_images import BoxedImages
-from augment.data.subset import MOST_PARTS, wanted_of_each
+from augment.data.subset import MOST_DISJOINT, wanted_of_each
 from augment.errors import UsageError
 from augment.runtime.seeds import seed_for
 
@@ -39,48 +40,40 @@ def deal(
     """Deal pictures to sides that should have these shares of all: the side of each, [N] int.
 
     `present` is [N, K] bool, as of `class_presence`; pictures of one unit stay together. A class of
-    as many units as there are sides reaches each of them, the smaller ones first.
+    as many units as there are sides reaches each of them.
     """
     rows_of: dict[Hashable, list[int]] = defaultdict(list)
     for row, unit in enumerate(units):
         rows_of[unit].append(row)
     members = list(rows_of.values())
-    counts = np.array([present[rows].sum(0) for rows in members], float)  # [U, K]
-    parts = np.array(shares, float) / sum(shares)
-    lacking = np.outer(parts, counts.sum(0))  # [S, K] pictures of each class that a side wants
-    room = parts * len(units)  # [S] pictures
-    has = np.zeros_like(lacking, bool)
+    # pictures of each class that a unit has, and of all: [U, K + 1]
+    counts = np.array([[*present[rows].sum(0), len(rows)] for rows in members], float)
+    wanted = np.outer(np.array(shares, float) / sum(shares), counts.sum(0))  # [S, K + 1]
+    lacking, has = wanted.copy(), np.zeros(wanted.shape, bool)
+    weight = 1 / np.maximum(wanted * counts.sum(0), 1e-9)
     side_of = np.full(len(members), -1)
     rng = torch.Generator().manual_seed(seed_for(key, "deal"))
     order = torch.randperm(len(members), generator=rng).numpy()
     # large units first: the small ones even out what these leave
-    order = order[np.argsort([-len(members[unit]) for unit in order], kind="stable")]
-    left = (counts > 0).sum(0)  # units of each class not yet dealt
+    order = order[np.argsort(-counts[order, -1], kind="stable")]
+    shows = counts[:, :-1] > 0
+    left = shows.sum(0)  # units of each class not yet dealt
     while (side_of < 0).any():
         label = int(np.where(left > 0, left, np.inf).argmin())
-        for unit in order[(side_of[order] < 0) & (counts[order, label] > 0)]:
-            side = _side(lacking[:, label], room, has[:, label], int(left[label]))
-            side_of[unit] = side
+        for unit in order[(side_of[order] < 0) & shows[order, label]]:
+            # by how much the squared shortfalls shrink on each side
+            gain = ((2 * lacking - counts[unit]) * counts[unit] * weight).sum(1)  # [S]
+            bare = ~has[:, label]
+            if bare.any() and left[label] <= bare.sum():  # units for these sides alone
+                gain = np.where(bare, gain, -np.inf)
+            side = side_of[unit] = int(gain.round(9).argmax())
             lacking[side] -= counts[unit]
-            room[side] -= len(members[unit])
             has[side] |= counts[unit] > 0
-            left -= counts[unit] > 0
+            left -= shows[unit]
     sides = np.empty(len(units), int)
     for unit, rows in enumerate(members):
         sides[rows] = side_of[unit]
     return sides
-
-
-def _side(lacking: np.ndarray, room: np.ndarray, has: np.ndarray, n_left: int) -> int:
-    """Choose the side of a unit: that which lacks most of its class, then of all pictures.
-
-    Sides without the class come first as soon as there are units for these alone.
-    """
-    empty = ~has
-    if empty.any() and n_left <= empty.sum():
-        lacking = np.where(empty, lacking, -np.inf)
-    # ties within rounding are decided by the room
-    return int(np.lexsort((-room, -lacking.round(6)))[0])
 
 
 def boxed_hold_out(
@@ -142,7 +135,7 @@ def disjoint_boxed_subset(
     present = class_presence(pool.labels, len(pool.classes))
     wanted = np.array(_wanted_pictures(pool, present, frac, per_class))
     asked = wanted > 0
-    parts = min(MOST_PARTS, int((present.sum(0)[asked] // wanted[asked]).min()))
+    parts = min(MOST_DISJOINT, int((present.sum(0)[asked] // wanted[asked]).min()))
     while True:
         part_of = deal(present, units, [1.0] * parts, "disjoint")
         counts = np.array([present[part_of == part].sum(0) for part in range(parts)])

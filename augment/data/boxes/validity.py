@@ -12,11 +12,11 @@ MIN_CUT = 1.0  # pixels beyond the border from which a cut is told: less is a ma
 FAR = 100.0  # no percentage is above it
 FEW = 20  # boxes: fewer may lie in a corner by chance
 
-Counts = Counter[str]  # "cut", "empty", "doubled" → boxes
+BoxChanges = Counter[str]  # "cut", "empty", "doubled" → boxes
 
 
 def boxes_in_pixels(
-    entry: BoxEntry, size: tuple[int, int], in_shares: bool, counts: Counts
+    entry: BoxEntry, size: tuple[int, int], in_shares: bool, counts: BoxChanges
 ) -> list[Box]:
     """Return the boxes of a picture of (W, H) pixels, cut at its border; changes are counted.
 
@@ -77,7 +77,7 @@ def refuse_other_units(layout: BoxLayout) -> None:
         )
 
 
-def validity_notes(counts: Counts, layout: BoxLayout, kept: Counter[str]) -> list[str]:
+def validity_notes(counts: BoxChanges, layout: BoxLayout, kept: Counter[str]) -> list[str]:
     """Say what was changed; `kept` counts the boxes of each class that are left."""
     notes = []
     if counts["cut"]:

@@ -26,7 +26,7 @@ from augment.data.listing import Listing
 from augment.errors import DataError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LISTS = ("train", "val", "trainval", "test")  # of ImageSets/Main; the last that names a picture
+SPLIT_LISTS = ("train", "val", "trainval", "test")  # in ImageSets/Main
 
 
 def read_voc(listing: Listing) -> BoxLayout | None:
@@ -115,7 +115,9 @@ def _count_from_0(layout: BoxLayout) -> None:
     boxes = [box for entry in layout.entries for box in entry.boxes]
     if any(min(box.xmin, box.ymin) < 1 for box in boxes):
         layout.notes.append("corners are taken as counted from 0, since some lie at 0")
-    elif all(corner == int(corner) for box in boxes for corner in box[1:]):
+    elif any(corner != int(corner) for box in boxes for corner in box[1:]):
+        layout.notes.append("corners are taken as edges between pixels, since some have fractions")
+    else:
         for entry in layout.entries:
             entry.boxes = [
                 box._replace(xmin=box.xmin - 1, ymin=box.ymin - 1) for box in entry.boxes
@@ -133,7 +135,7 @@ def _split(listing: Listing, layout: BoxLayout, index: FileIndex) -> None:
         if "ImageSets/" in f"/{name}" and name.endswith(".txt")
     }
     split_of: dict[str, str] = {}
-    for split in LISTS:
+    for split in SPLIT_LISTS:
         if split not in lists:
             continue
         for line in read_bytes(listing.root / lists[split]).decode(errors="replace").splitlines():

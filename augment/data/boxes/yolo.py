@@ -24,7 +24,7 @@ from augment.data.listing import Listing
 from augment.data.raw import first_names
 from augment.errors import DataError
 
-OPENED = 50  # label files by which YOLO's form is told
+SAMPLED = 50  # label files by which YOLO's form is told
 MIN_LIKE = 0.9  # share of these that are of the form
 _LINES = re.compile(r"\s*(\d+(\.0*)?([ \t]+[\w.+\-]+){4,}[ \t]*(\r?\n\s*|$))*")
 _SLACK = 1e-3  # by which rounding may lead a coordinate out of 0 … 1
@@ -38,7 +38,7 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
     head = find_head(listing)
     texts = {name for name in listing.others if name.lower().endswith(".txt")} - head.files
     label_files = {image: found for image in listing.images if (found := _file_of(image, texts))}
-    sample = [read_bytes(listing.root / name) for name in [*label_files.values()][:OPENED]]
+    sample = [read_bytes(listing.root / name) for name in [*label_files.values()][:SAMPLED]]
     like = [bool(_LINES.fullmatch(content.decode(errors="replace"))) for content in sample]
     if not sample or (not any(map(bytes.strip, sample)) and not head.is_yaml):
         return None
@@ -50,7 +50,8 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
         first = next(iter(label_files.values()))
         raise DataError(
             f"{listing.root} has boxes in YOLO's layout (such as {first}) and nothing names the "
-            "classes: write their names, in order, into classes.txt"
+            "classes: write their names, in order, into classes.txt, or pass --labels folders if "
+            "these are the classes"
         )
     layout = BoxLayout("YOLO", f"{folders_of(label_files.values())}, names in {head.place}")
     layout.in_shares, layout.classes = True, list(dict.fromkeys(head.names))
