@@ -2,16 +2,23 @@
 
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
-from boxed_digits import digits_on_canvas, write_coco, write_voc, write_yolo
+from boxed_digits import coco_of, digits_on_canvas, write_coco, write_voc, write_yolo
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from test_cli import call
 from test_folder import noted
+from test_fuzz import mutated
 
 from augment.data.boxed_images import NO_BOX
+from augment.data.boxes.reading import find_boxes, read_boxes
 from augment.data.datasets import load_dataset
+from augment.data.listing import list_files
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError
 
@@ -376,3 +383,71 @@ def test_task_says_what_is_learnt(copy_of, tmp_path):
     shutil.rmtree(root / "labels")
     with pytest.raises(DataError, match="holds no boxes that are read"):
         load_dataset(str(root), reading=ReadingFlags(task="detect"))
+
+
+ANNOTATIONS = {
+    "set.json": json.dumps(coco_of(digits_on_canvas(2, side=64, classes=2), ["a.png", "b.png"])),
+    "a.xml": "<annotation><size><width>64</width><height>64</height></size><object><name>x</name>"
+    "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>"
+    "</annotation>",
+    "a.txt": "0 0.5 0.5 0.25 0.5\n1 0.25 0.25 0.125 0.2\n",
+    "data.yaml": "path: .\ntrain: a.png\nnames:\n  0: cat\n  1: dog\n",
+}
+
+
+@st.composite
+def damaged(draw):
+    """One of the annotation files, damaged, and those that it takes to be read."""
+    name = draw(st.sampled_from([*ANNOTATIONS]))
+    unit = st.text("{}[]<>/\"':,.-0129eEnN&!\0é\n ", max_size=8) | st.just("")
+    files = {name: draw(mutated(st.just(ANNOTATIONS[name]), unit))}
+    if name in ("a.txt", "data.yaml"):
+        files = {"a.txt": ANNOTATIONS["a.txt"], "data.yaml": ANNOTATIONS["data.yaml"]} | files
+    return files
+
+
+@pytest.mark.slow
+@given(files=damaged())
+@settings(max_examples=600, deadline=None)
+def test_damaged_annotations_are_read_or_refused(files):
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for k, name in enumerate("ab"):
+            Image.new("L", (64, 64), 90 + k).save(root / f"{name}.png")
+        for name, text in files.items():
+            (root / name).write_text(text, encoding="utf-8")
+        try:
+            layout = find_boxes(list_files(root))
+            if layout is None:
+                return
+            raw = read_boxes(root, layout, 64, skip_bad=True, flags=ReadingFlags())
+        except DataError as error:
+            assert "\n" not in str(error)
+            return
+    boxes = raw.boxes[raw.boxes[..., 0] != NO_BOX]
+    assert (boxes[:, 0] < len(raw.classes)).all()
+    assert (boxes[:, 1:] >= 0).all()
+    assert (boxes[:, 1:] <= 64).all()
+    assert (boxes[:, 3:] > boxes[:, 1:3]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "a.xml",
+            "<!DOCTYPE a [<!ENTITY b '" + "c" * 99 + "'>]><annotation>&b;<bndbox/></annotation>",
+        ),
+        ("set.json", '{"images": [], "annotations": [], "categories": [], "bbox":' + "[" * 200_000),
+        ("data.yaml", "names: " + "[" * 20_000 + "\ntrain: a\n"),
+        ("data.yaml", "train: a\na: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]\n"),
+    ],
+    ids=["entities", "nested JSON", "nested YAML", "YAML of references"],
+)
+def test_files_that_would_grow_or_nest_without_end_are_refused(name, text, tmp_path):
+    Image.new("L", (64, 64), 90).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text(ANNOTATIONS["a.txt"])
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError) as refused:
+        load_dataset(str(tmp_path))
+    assert "\n" not in str(refused.value)

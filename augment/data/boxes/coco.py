@@ -92,13 +92,13 @@ def _entries(
     place: str, found: dict[str, Any], index: FileIndex, layout: BoxLayout, n_files: int
 ) -> list[BoxEntry]:
     """Read the pictures of one file, faults into `layout.bad`."""
-    names = {each.get("id"): str(each.get("name", "")).strip() for each in found["categories"]}
+    names = {_id(each, "id"): str(each.get("name", "")).strip() for each in found["categories"]}
     known = {*layout.classes, ""}
     layout.classes += [name for name in dict.fromkeys(names.values()) if name not in known]
     word = split_in_name(place) if n_files > 1 else ""
     entries: dict[Any, BoxEntry] = {}
     for each in found["images"]:
-        cell, key = str(each.get("file_name", "")), each.get("id")
+        cell, key = str(each.get("file_name", "")), _id(each, "id")
         files = index.find(cell, f"{place.rpartition('/')[0]}/" if "/" in place else "")
         if len(files) > 1 and word:  # 1.jpg of both images/train and images/val
             files = [file for file in files if split_of_folders(file) == word] or files
@@ -113,7 +113,7 @@ def _entries(
         entries.setdefault(key, entry)
     crowds = 0
     for each in found["annotations"]:
-        entry = entries.get(each.get("image_id"))
+        entry = entries.get(_id(each, "image_id"))
         if each.get("iscrowd"):
             crowds += 1
         elif entry is None:
@@ -130,6 +130,12 @@ def _entries(
     return list(entries.values())
 
 
+def _id(record: dict[str, Any], key: str) -> Any:
+    """Return an id of a record; what is neither number nor text can be no id, and is None."""
+    value = record.get(key)
+    return value if isinstance(value, (int, float, str)) else None
+
+
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     """Return the (W, H) that an image's record has, where it has both."""
     width, height = image.get("width"), image.get("height")
@@ -140,7 +146,7 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
 
 def _box(annotation: dict[str, Any], names: dict[Any, str]) -> Box:
     """Read one annotation; ValueError if it is no box of a known class."""
-    label, bbox = names.get(annotation.get("category_id")), annotation.get("bbox")
+    label, bbox = names.get(_id(annotation, "category_id")), annotation.get("bbox")
     if not label:
         raise ValueError(f"its class {annotation.get('category_id')} is none of the categories")
     if not isinstance(bbox, list) or len(bbox) != 4:

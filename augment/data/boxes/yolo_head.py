@@ -16,6 +16,7 @@ from augment.data.raw import first_names
 from augment.errors import DataError
 
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "names.txt")
+NOTHING = ("", "~", "null", "None")  # an entry that names no pictures
 MAX_YAML_BYTES = 1_000_000
 
 
@@ -78,7 +79,8 @@ def _settings(listing: Listing, name: str) -> dict[str, Any] | None:
     if len(content) > MAX_YAML_BYTES:
         raise DataError(f"{file} is larger than {MAX_YAML_BYTES // 10**6} MB, and no data.yaml")
     try:
-        found = yaml.safe_load(content)
+        # all as text: a class called no would become false, and 01 the number 1
+        found = yaml.load(content, yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{file} is no YAML: {reason}") from None
@@ -88,8 +90,8 @@ def _settings(listing: Listing, name: str) -> dict[str, Any] | None:
 def _names(settings: dict[str, Any], listing: Listing, place: str) -> list[str]:
     """Return the names of the classes in order; DataError if they are no names."""
     names = settings["names"]
-    if isinstance(names, dict) and {*names} == {*range(len(names))}:  # else it has gaps
-        names = [names[k] for k in range(len(names))]
+    if isinstance(names, dict) and {*names} == {*map(str, range(len(names)))}:  # else it has gaps
+        names = [names[str(k)] for k in range(len(names))]
     if not isinstance(names, list) or not names or any(isinstance(e, (list, dict)) for e in names):
         raise DataError(
             f"{listing.root / place}: 'names' is neither a list of names nor 0: NAME, 1: NAME …"
@@ -101,7 +103,9 @@ def head_splits(listing: Listing, head: YoloHead, notes: list[str]) -> tuple[dic
     """Tell the split of each picture that data.yaml, train.txt and the like name; say by what."""
     index = FileIndex(listing.images)
     given = {
-        key: [path for path in (value if isinstance(value, list) else [value]) if path]
+        key: [
+            path for path in (value if isinstance(value, list) else [value]) if path not in NOTHING
+        ]
         for key, value in head.settings.items()
         if key in SPLITS
     }
