@@ -1,133 +1,206 @@
-"""Scores of a detector: equal to the reference; what a picture adds; precision and recall."""
+"""Detection end to end: one command on pictures with boxes, with the engine of classification."""
+
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
-from random_boxes import random_case, reference_precision
+from boxed_digits import digits_on_canvas, write_voc
+from typer.testing import CliRunner
 
-from augment.metrics.detection import (
-    average_precisions,
-    best_threshold,
-    contributions,
-    detection_per_class,
-    detection_scores,
-    mean_ap,
-    precision_recall,
-)
-from augment.metrics.intervals import unit_variance
-from augment.metrics.matching import Matches, iou_matrix, match
+import augment
+from augment.cli.app import app
+from augment.engine.estimate import plan
+from augment.errors import UsageError
+from augment.experiment.cells import expand
+from augment.experiment.context import RunContext, Trial
+from augment.experiment.dataset_cache import DatasetCache
+from augment.experiment.detection import crop_trial, load_pictures
+from augment.experiment.recipe import DETECTION_ARMS
+from augment.experiment.records import ScoreResult
+from augment.experiment.results_table import BOX_SCORES, SCORES, read_results
+from augment.experiment.task_choice import with_task
+from augment.experiment.validation import make_recipe
+from augment.metrics.matching import Matches
+from augment.report.export import ExportRequest, export_images
+from augment.runtime.device import pick_device
+from augment.storage.artifacts import Store
 
-
-@pytest.mark.parametrize("whole", [False, True])
-def test_average_precision_equals_that_of_pycocotools(whole):
-    """200 random cases, half of them with equal scores, and overlaps equal or on a threshold."""
-    for seed in range(100):
-        boxes, detections = random_case(np.random.default_rng(seed), whole=whole)
-        found = average_precisions(match(detections, boxes, 3))
-        expected = reference_precision(boxes, detections, 3)
-        assert np.nan_to_num(found, nan=-1.0) == pytest.approx(expected, abs=1e-6)
-
-
-def perfect(boxes):
-    """A detection for each box, of score 0.9."""
-    shape = boxes.shape[:2]
-    return np.concatenate([boxes[..., :1], np.full((*shape, 1), 0.9), boxes[..., 1:]], 2)
+FEW_STEPS = {
+    "generator": {"steps": 3},
+    "classifier": {"steps": 4, "epochs": 0},
+    "detector": {"steps": 4, "epochs": 0},
+}
 
 
-def test_perfect_detections_score_one():
-    boxes, _ = random_case(np.random.default_rng(1))
-    matches = match(perfect(boxes), boxes, 3)
-    assert set(detection_scores(matches, 0.5).values()) == {1.0}
-    assert contributions(matches) == pytest.approx(np.ones(len(boxes)))
-    assert detection_scores(matches, 0.95)["recall"] == 0
-
-
-def test_no_detection_scores_zero_and_no_box_is_unknown():
-    boxes, detections = random_case(np.random.default_rng(2))
-    nothing = np.full_like(detections, -1.0)
-    assert mean_ap(match(nothing, boxes, 3)) == 0
-    assert contributions(match(nothing, boxes, 3)) == pytest.approx(0)
-    assert best_threshold(match(nothing, boxes, 3)) == 0.5
-    empty = match(detections, np.full_like(boxes, -1.0), 3)
-    assert np.isnan(mean_ap(empty))
-    assert np.isnan(detection_scores(empty, 0.5)["precision"])
-
-
-def test_contributions_are_the_derivative_of_the_area_by_the_weights_of_pictures():
-    """Each picture in turn counts a little more, and a little less."""
-    boxes, detections = random_case(np.random.default_rng(3), n=30)
-    matches = match(detections, boxes, 3)
-
-    def area(weights):
-        total = []
-        for label in range(3):
-            rows = np.flatnonzero(matches.label == label)
-            rows = rows[np.argsort(-matches.score[rows], kind="stable")]
-            weight = weights[matches.picture[rows]][:, None]
-            right = matches.matched[rows] * weight
-            precision = right.cumsum(0) / weight.cumsum(0)
-            highest = np.maximum.accumulate(precision[::-1])[::-1]
-            total.append((right * highest).sum(0) / (weights @ matches.n_true[:, label]))
-        return np.mean(total)
-
-    steps = 1e-6 * np.eye(30)
-    fewer, same, more = np.array([[area(1 - s), area(np.ones(30)), area(1 + s)] for s in steps]).T
-    slopes = (contributions(matches) - mean_ap(matches)) / 30
-    # where two precisions tie the area has a kink, and any slope between both sides is right
-    assert (slopes >= (same - fewer) / 1e-6 - 1e-5).all()
-    assert (slopes <= (more - same) / 1e-6 + 1e-5).all()
-    assert np.ptp(slopes) > 1e-3
-
-
-def test_contributions_give_the_standard_error_of_the_map():
-    """Beside that of the bootstrap over pictures, which draws them anew and scores them."""
-    rng = np.random.default_rng(4)
-    boxes, detections = random_case(rng, n=120)
-    values = contributions(match(detections, boxes, 3))
-    assert values.mean() == pytest.approx(mean_ap(match(detections, boxes, 3)))
-    drawn = [rng.integers(0, 120, 120) for _ in range(60)]
-    scores = [mean_ap(match(detections[rows], boxes[rows], 3)) for rows in drawn]
-    assert values.std(ddof=1) / 120**0.5 == pytest.approx(np.std(scores), rel=0.3)
-    units = unit_variance(np.stack([values - 0.5, values - 0.5]))  # two trials that agree
-    assert units.se == pytest.approx(values.std(ddof=1) / 120**0.5)
-
-
-def test_precision_and_recall_at_a_threshold():
-    boxes = np.array([[[0, 0, 0, 10, 10], [1, 20, 20, 30, 30], [1, 40, 40, 50, 50]]], np.float32)
-    detections = np.array(
-        [
-            [
-                [0, 0.9, 0, 0, 10, 10],
-                [0, 0.8, 60, 60, 70, 70],  # nothing is there
-                [0, 0.7, 0, 0, 10, 10],  # found already
-                [1, 0.6, 20, 20, 30, 31],
-                [1, 0.2, 40, 40, 50, 50],
-            ]
-        ],
-        np.float32,
+@pytest.fixture(scope="module")
+def boxed_folder(tmp_path_factory):
+    """40 canvases as Pascal VOC, 24 of them to learn from."""
+    data = digits_on_canvas(40, side=64, seed=3, classes=2)
+    return write_voc(
+        data, tmp_path_factory.mktemp("boxed") / "set", ["trainval"] * 24 + ["test"] * 16
     )
-    matches = match(detections, boxes, 3)
-    precision, recall = precision_recall(matches, 0.5)
-    assert precision.tolist()[:2] == pytest.approx([1 / 3, 1.0])
-    assert recall.tolist()[:2] == pytest.approx([1.0, 0.5])
-    assert np.isnan([precision[2], recall[2]]).all()
-    table = detection_per_class(matches, 0.5, ("a", "b", "c"))
-    assert table["n_test"].tolist() == [1, 2, 0]
-    assert table["ap50"].tolist()[:2] == pytest.approx([1.0, 1.0])
-    # at 0.9 the first class is right alone and the second is not found; at 0.2 F1 is 0.5 and 1
-    assert best_threshold(matches) == pytest.approx(0.2)
 
 
-def test_matches_are_stored_whole(tmp_path):
-    boxes, detections = random_case(np.random.default_rng(5))
-    matches = match(detections, boxes, 3)
-    matches.save(tmp_path / "matches.safetensors")
-    read = Matches.load(tmp_path / "matches.safetensors")
-    for name, array in vars(matches).items():
-        assert np.array_equal(vars(read)[name], array), name
-        assert vars(read)[name].dtype == array.dtype
+@pytest.fixture(scope="module")
+def settings(boxed_folder):
+    return dict(
+        dataset=str(boxed_folder),
+        frac=0.5,
+        preset="smoke",
+        precision="fp32",
+        ratio=2,
+        generator="ddpm",
+        set=FEW_STEPS,
+    )
 
 
-def test_overlap_of_boxes():
-    a = np.array([[0, 0, 10, 10], [5, 5, 5, 9]], np.float32)
-    b = np.array([[0, 0, 10, 20], [10, 0, 20, 10]], np.float32)
-    assert iou_matrix(a, b).tolist() == [[0.5, 0], [0, 0]]
+@pytest.fixture(scope="module")
+def finished(settings, tmp_path_factory):
+    """A run of the usual arms in two trials."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    return augment.run(**settings, seeds=2, out=out, jobs=1, device="cpu")
+
+
+def test_a_folder_with_boxes_is_run_in_the_arms_of_detection(finished):
+    table = finished.table
+    assert finished.failed == 0
+    assert table["arm"].tolist() == 2 * list(DETECTION_ARMS)
+    assert table["measure"].eq("mAP").all()
+    assert table[list(SCORES)].isna().all().all()
+    assert table[list(BOX_SCORES)].notna().all().all()
+    assert table["map"].between(0, 1).all()
+    assert table["steps"].nunique() == 1  # equal budget
+    pd.testing.assert_frame_equal(
+        read_results(finished.path / "results.csv")[["arm", "map"]], table[["arm", "map"]]
+    )
+
+
+def test_arms_are_paired_with_what_costs_nothing(finished):
+    summary = finished.summary.set_index("arm")
+    assert summary["against"].to_dict() == {
+        "real": "",
+        "real+classic": "real",
+        "real+copypaste": "real+classic",
+        "real+classic+synth": "real+classic",
+        "real+copypaste+synth": "real+copypaste",
+    }
+    assert summary["se_test_images"].notna().sum() == 4
+
+
+def test_scores_follow_from_the_stored_detections(finished):
+    row = finished.table.iloc[0]
+    score = Store(finished.path).path("score", row["signature"])
+    matches = Matches.load(score / "predictions.safetensors")
+    assert matches.n_true.sum() == sum(
+        int(n.split()[0])
+        for label in pd.read_csv(finished.path / "manifest.csv").query("split == 'test'")["label"]
+        for n in label.split(", ")
+    )
+    assert ScoreResult.read(score).map == row["map"]
+
+
+def test_a_run_leaves_table_report_and_sheets_in_words_of_detection(finished):
+    text = (finished.path / "table.md").read_text()
+    assert "mAP %" in text
+    assert "accuracy %" not in text
+    page = (finished.path / "report.html").read_text()
+    assert "The same detector was trained" in page
+    assert "The pictures with their boxes" in page
+    assert "Confusion" not in page
+    names = [file.name for file in (finished.path / "samples").iterdir()]
+    for sheet in ("boxes-", "composed-", "worst-", "real-"):
+        assert any(name.startswith(sheet) for name in names), sheet
+    classes = pd.read_csv(finished.path / "per_class.csv")
+    assert {"ap", "ap50", "precision", "recall"} <= set(classes.columns)
+    assert set(pd.read_csv(finished.path / "class_changes.csv")["class"].astype(str)) == {"0", "1"}
+
+
+def test_arms_of_a_trial_add_equally_many_pictures_of_the_labelled_ones(finished):
+    store = Store(finished.path)
+    made = {
+        row["arm"]: load_pictures(store.path("pictures", result.pictures))
+        for row in finished.table.query("seed == 0").to_dict("records")
+        if (result := ScoreResult.read(store.path("score", row["signature"]))).pictures
+    }
+    assert sorted(made) == ["real+classic+synth", "real+copypaste", "real+copypaste+synth"]
+    n = int(finished.table["n_labelled"].iloc[0])
+    assert len(made["real+classic+synth"].images) == 2 * n
+    origins = {arm: set(m.origins.unique().tolist()) for arm, m in made.items()}
+    assert origins["real+copypaste"] <= {0, 1}
+    assert origins["real+classic+synth"] <= {0, 2}
+
+
+def test_a_finished_run_is_resumed_without_work_and_exported_with_boxes(finished, tmp_path):
+    before = {f: f.stat().st_mtime_ns for f in (finished.path / "artefacts").rglob("about.json")}
+    done = CliRunner().invoke(app, ["resume", str(finished.path), "--jobs", "1"])
+    assert done.exit_code == 0, done.output
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+    found = export_images(finished.path, tmp_path / "out", ExportRequest(), None)
+    coco = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
+    assert len(coco["images"]) == found["real"] + found["synthetic"]
+    synthetic = [box["synthetic"] for box in coco["annotations"]]
+    assert any(synthetic)
+    assert not all(synthetic)
+    with pytest.raises(UsageError, match="--format is for images with classes"):
+        export_images(finished.path, tmp_path / "npz", ExportRequest(format="npz"), None)
+
+
+def test_no_test_picture_reaches_the_generators_trial(settings, tmp_path):
+    data = DatasetCache(None)
+    recipe = with_task(make_recipe(**settings, seeds=1).resolved("cpu"), data)
+    cell = next(c for c in expand(recipe) if c.generator)
+    context = RunContext(Store(tmp_path), pick_device("cpu"), "fp32", 0)
+    trial = Trial.prepare(cell, data.of(cell), context)
+    objects = crop_trial(trial)
+    assert len(objects.data.test) == 0
+    assert len(objects.labelled) == int(trial.labelled.counts().sum())
+    groups = np.array(objects.data.pool_groups)
+    labelled = set(groups[objects.indices.numpy()])
+    rest = np.delete(groups, objects.indices.numpy())
+    assert not labelled & set(rest)  # crops of one picture stay on one side
+
+
+@pytest.mark.parametrize("placing", ["paste", "vary"])
+def test_placing_is_a_dimension_of_the_matrix(settings, placing):
+    recipe = with_task(make_recipe(**settings, placing=placing).resolved("cpu"), DatasetCache(None))
+    placed = {cell.use.placing for cell in expand(recipe) if cell.generator}
+    assert placed == {placing}
+
+
+def test_dry_run_estimates_a_detection_without_writing(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = plan(make_recipe(**settings, seeds=1), data_dir=None, device="cpu", jobs=1)
+    assert len(found["cells"]) == len(DETECTION_ARMS)
+    assert found["estimated_seconds"] >= 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (dict(arm="real+mixup"), "unknown arm for a data set with boxes"),
+        (dict(mixing="soft"), "unknown --mixing for a data set with boxes"),
+        (dict(select=True), "--select chooses by classes"),
+        (dict(detector="yolo"), "unknown detector"),
+        (dict(placing="glue"), "unknown placing"),
+        (dict(task="segment"), "unknown --task"),
+    ],
+)
+def test_settings_that_do_not_suit_boxes_are_refused(settings, given, words):
+    with pytest.raises(UsageError, match=words):
+        with_task(make_recipe(**{**settings, **given}).resolved("cpu"), DatasetCache(None))
+
+
+@pytest.mark.parametrize(
+    "given", [dict(arm="real+copypaste"), dict(placing="vary"), dict(detector="centernet")]
+)
+def test_settings_of_detection_are_refused_where_classes_are_learnt(given):
+    with pytest.raises(UsageError, match="is for data sets with boxes"):
+        with_task(make_recipe(**given).resolved("cpu"), DatasetCache(None))
+
+
+def test_boxes_and_classes_are_not_compared_in_one_run(boxed_folder):
+    recipe = make_recipe(dataset=["digits", str(boxed_folder)])
+    with pytest.raises(UsageError, match="compare them in two runs"):
+        with_task(recipe.resolved("cpu"), DatasetCache(None))

@@ -60,6 +60,9 @@ class Cell:
     # number from 1, and count: this fold of the labelled images takes the place of the test set
     fold: tuple[int, int] | None = None
     task: str = CLASSIFY
+    # classifier that checks generated images of one object, where another learner is scored
+    judge: str = ""
+    judge_settings: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Format all fields in order, those of `use` inline: selections are signed by this text."""
@@ -75,6 +78,8 @@ class Cell:
         silent = {"subset": None, "fold": None, "task": CLASSIFY, "placing": None}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
+            if each.name.startswith("judge"):  # signed by what it makes
+                continue
             if each.name == "reading":
                 fields |= {"reading": value.record()} if value else {}
             else:
@@ -148,7 +153,7 @@ def expand(recipe: Recipe) -> list[Cell]:
     if recipe.preset == "auto":
         raise ValueError("resolve the recipe first")
     task, name = recipe.task or CLASSIFY, learner_of(recipe)
-    learner = hyperparameters(LEARNERS[task], name, recipe.preset, overrides(recipe, name))
+    learner = settings_of(recipe, task, name)
     uses = [use for use, _ in combinations(recipe.use_values(), {}, mixes=True)]
     check_batches(uses, learner["batch"])
     settings = {
@@ -175,6 +180,8 @@ def expand(recipe: Recipe) -> list[Cell]:
             # by place, not by seed: fresh trials 100 to 105 take the first six
             subset=recipe.seeds.index(seed) if recipe.subsets == "disjoint" else None,
             task=task,
+            judge=recipe.classifier,
+            judge_settings=settings_of(recipe, CLASSIFY, recipe.classifier),
         )
         common["frac"], common["per_class"] = frac, per_class
         if (frac, per_class) == (
@@ -187,6 +194,11 @@ def expand(recipe: Recipe) -> list[Cell]:
             for cell in _arm_cells(recipe, settings, arm, common):
                 cells.setdefault(repr(cell), cell)
     return list(cells.values())
+
+
+def settings_of(recipe: Recipe, task: str, name: str) -> dict[str, Any]:
+    """Resolve the hyperparameters of a learner of a task."""
+    return hyperparameters(LEARNERS[task], name, recipe.preset, overrides(recipe, name))
 
 
 def _amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:

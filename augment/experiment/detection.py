@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from augment.classifiers import CLASSIFIERS
 from augment.data.box_sheets import box_sheet
 from augment.data.boxed_images import NO_BOX, BoxedImages
 from augment.data.crops import crop_boxes, crop_side
@@ -32,7 +31,6 @@ from augment.experiment.composing import (
     vary_in_place,
 )
 from augment.experiment.context import Pictures, SyntheticSet, Trial
-from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.mixing import MIXINGS
 from augment.experiment.progress import Progress
 from augment.experiment.recipe import CLASSIFY
@@ -44,7 +42,6 @@ from augment.training.training_set import TrainingSet
 from augment.transforms.boxed import BOXED
 from augment.transforms.geometric import CLASSIC
 
-JUDGE = "airbench"  # classifier of crops that checks generated ones
 PICTURES_FILE = "pictures.safetensors"
 PASTED_SHARE = 0.5  # of each batch, of arms that paste labelled objects
 PASTED_RATIO = 5.0  # pictures composed for each labelled one, where no generator says
@@ -99,8 +96,9 @@ def crop_trial(trial: Trial[BoxedImages]) -> Trial:
 
 def crop_cell(cell: Cell) -> Cell:
     """Return the cell of `crop_trial`: its classifier checks generated crops."""
-    settings = hyperparameters(CLASSIFIERS, JUDGE, cell.preset, {})
-    return dataclasses.replace(cell, task=CLASSIFY, classifier=JUDGE, classifier_settings=settings)
+    return dataclasses.replace(
+        cell, task=CLASSIFY, classifier=cell.judge, classifier_settings=cell.judge_settings
+    )
 
 
 def compose(

@@ -21,9 +21,9 @@ from augment.storage.artifacts import Store
 def class_changes(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """Tabulate the score of each class before and after synthetic images: recall, or precision.
 
-    A row a set and class with test images, paired over trials; `low` and `high` allow for other test images, and all intervals of a set
-    hold together with 95 %. Empty bounds below LEAST_TRIALS trials. `summary` says which arm is the
-    one without synthetic images.
+    A row a set and class with test images, paired over trials. `low` and `high` allow for other
+    test images, and all intervals of a set hold together with 95 %. Empty bounds below
+    LEAST_TRIALS trials. `summary` says which arm is the one without synthetic images.
     """
     done, units = table.assign(variant=variant_names(table)), units_of_test_set(folder)
     done = done[done["status"] == "ok"]
