@@ -153,7 +153,9 @@ def test_class_folders_with_boxes_of_the_same_classes_are_classes(tmp_path):
             f"<annotation><object><name>{kind}</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
             "<xmax>40</xmax><ymax>50</ymax></bndbox></object></annotation>"
         )
-    assert load_dataset(str(tmp_path)).task == "classify"
+    data = load_dataset(str(tmp_path))
+    assert data.task == "classify"
+    assert noted(data.notes, "12 pictures have boxes, Pascal VOC in", "--task detect learns these")
     data = load_dataset(str(tmp_path), reading=ReadingFlags(task="detect"))
     assert (data.task, n_boxes(data)) == ("detect", 12)
 

@@ -17,7 +17,7 @@ import torch
 
 from augment.data.boxes.reading import read_boxes
 from augment.data.boxes.split import split_boxes
-from augment.data.boxes.task import boxes_to_learn, note_of_boxes
+from augment.data.boxes.task import boxes_to_learn
 from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
@@ -90,15 +90,13 @@ def load_dataset(
     if not name or not _looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
     path = Path(os.path.expanduser(name))
-    if path.is_dir() and (boxes := boxes_to_learn(path, reading)):
+    boxes, note = boxes_to_learn(path, reading) if path.is_dir() else (None, "")
+    if boxes:
         raw = read_boxes(path, boxes, size, skip_bad=skip_bad, flags=reading)
         return split_boxes(name, raw, drop_small=drop_small_classes)
-    try:
+    with notes_on_error([note] if note else []):
         raw = _read_path(path, size, skip_bad, reading)
-    except DataError as error:
-        if path.is_dir() and (note := note_of_boxes(path, reading)):
-            error.add_note(note)
-        raise
+    raw.notes += [note] if note else []
     # colour is taken for photographs, which may be mirrored; grey for scans, which may not
     classic = "natural" if raw.images.shape[1] == 3 else "document"
     with notes_on_error(raw.notes):

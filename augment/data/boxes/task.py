@@ -15,28 +15,31 @@ MIN_ANNOTATED = 0.9  # share of the pictures with boxes from which a set is one 
 MIN_AGREEING = 0.9  # share of these whose folder names the class of a box
 
 
-def boxes_to_learn(root: Path, flags: ReadingFlags) -> BoxLayout | None:
-    """Return the boxes of a folder if these are what it is to be learnt by, else None.
+def boxes_to_learn(root: Path, flags: ReadingFlags) -> tuple[BoxLayout | None, str]:
+    """Return the boxes of a folder if these are what it is to be learnt by, else a note of them.
 
     That is as --task says; without it, where nearly all pictures have boxes and neither a table
     nor the folders tell a class. Raises UsageError for --task detect where there are no boxes.
     """
-    of_classes = [flags.labels, flags.class_level, *flags.columns().values()]
-    if flags.task == "classify" or (any(of_classes) and not flags.task):
-        return None
-    if any(of_classes):
+    of_classes = any([flags.labels, flags.class_level, *flags.columns().values()])
+    if flags.task == "classify" or (of_classes and not flags.task):
+        return None, ""
+    if of_classes:
         raise UsageError("--task detect reads annotation files: flags on tables are for classes")
     layout, n_images, tables = _readable(root)
-    if flags.task == "detect":
-        if layout is None:
-            raise DataError(
-                f"{root} holds no boxes that are read: COCO's JSON, Pascal VOC's XML or YOLO's "
-                "text files with data.yaml or classes.txt"
-            )
-        return layout
-    if layout is None or tables or layout.n_annotated < MIN_ANNOTATED * n_images:
-        return None
-    return None if _folders_agree(layout) else layout
+    if flags.task == "detect" and layout is None:
+        raise DataError(
+            f"{root} holds no boxes that are read: COCO's JSON, Pascal VOC's XML or YOLO's text "
+            "files with data.yaml or classes.txt"
+        )
+    if layout is None or flags.task == "detect":
+        return layout, ""
+    if tables or layout.n_annotated < MIN_ANNOTATED * n_images or _folders_agree(layout):
+        return None, (
+            f"{layout.n_annotated} pictures have boxes, {layout.format} in {layout.where}: "
+            "--task detect learns these"
+        )
+    return layout, ""
 
 
 def _readable(root: Path) -> tuple[BoxLayout | None, int, list[str]]:
@@ -59,16 +62,3 @@ def _folders_agree(layout: BoxLayout) -> bool:
         for entry in with_boxes
     )
     return bool(with_boxes) and agreeing >= MIN_AGREEING * len(with_boxes)
-
-
-def note_of_boxes(root: Path, flags: ReadingFlags) -> str:
-    """Say that a folder which is read by classes has boxes, too; "" where it has none."""
-    if flags.task or flags:
-        return ""
-    layout, _, _ = _readable(root)
-    if layout is None:
-        return ""
-    return (
-        f"{layout.n_annotated} pictures have boxes, {layout.format} in {layout.where}: "
-        "--task detect learns these"
-    )

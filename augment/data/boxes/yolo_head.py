@@ -99,13 +99,16 @@ def _names(settings: dict[str, Any], listing: Listing, place: str) -> list[str]:
     return [str(name).strip() for name in names]
 
 
+def _texts(value: Any) -> list[str]:
+    """Return the texts of an entry that is one or a list of them."""
+    return [each for each in (value if isinstance(value, list) else [value]) if type(each) is str]
+
+
 def head_splits(listing: Listing, head: YoloHead, notes: list[str]) -> tuple[dict[str, str], str]:
     """Tell the split of each picture that data.yaml, train.txt and the like name; say by what."""
     index = FileIndex(listing.images)
     given = {
-        key: [
-            path for path in (value if isinstance(value, list) else [value]) if path not in NOTHING
-        ]
+        key: [path for path in _texts(value) if path not in NOTHING]
         for key, value in head.settings.items()
         if key in SPLITS
     }
@@ -119,11 +122,10 @@ def head_splits(listing: Listing, head: YoloHead, notes: list[str]) -> tuple[dic
         }
         place = first_names([path for paths in given.values() for path in paths])
     images_of: dict[str, set[str]] = {}
+    base = "/".join(_texts(head.settings.get("path")))
     for key, paths in given.items():
         for path in paths:
-            if images := set(
-                _images_of(str(path), str(head.settings.get("path") or ""), listing, index)
-            ):
+            if images := set(_images_of(f"{base}/{path}", listing, index)):
                 images_of[SPLITS[key]] = images_of.get(SPLITS[key], set()) | images
             else:
                 notes.append(f"{place}: {key}: {path} names no pictures here")
@@ -136,13 +138,12 @@ def head_splits(listing: Listing, head: YoloHead, notes: list[str]) -> tuple[dic
     return (found, f"splits from {place}") if len(images_of) > 1 else ({}, "")
 
 
-def _images_of(path: str, base: str, listing: Listing, index: FileIndex) -> Iterator[str]:
+def _images_of(path: str, listing: Listing, index: FileIndex) -> Iterator[str]:
     """Yield the pictures that an entry of data.yaml means: a folder's, or those of a list.
 
     Entries are often relative to where the set once was: the longest end that is here counts.
     """
-    joined = f"{base}/{path}".replace("\\", "/")
-    parts = [part for part in joined.split("/") if part not in ("", ".", "..")]
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     folders, others = set(listing.folders), set(listing.others)
     for k in range(len(parts) + 1):
         end = "/".join(parts[k:])
