@@ -7,7 +7,7 @@ from boxed_digits import digits_on_canvas
 from augment.data.boxed_images import BoxedImages
 from augment.detectors import DETECTORS
 from augment.detectors.centernet import STRIDE, CenterNet, corners_of
-from augment.detectors.detections import MOST, keep_best, padded
+from augment.detectors.detections import MOST_DETECTIONS, keep_best, padded
 from augment.detectors.targets import focal_loss, giou, make_targets, points_of
 from augment.errors import UsageError
 from augment.metrics.detection import detection_scores
@@ -97,7 +97,7 @@ def test_of_overlapping_detections_of_a_class_the_best_is_kept():
     scores[0, :, 0, 0] = torch.tensor([0.9, 0.3])
     scores[0, 0, 0, 1], scores[0, 0, 1, 1] = 0.8, 0.7
     found = keep_best(scores, boxes, (32, 32))
-    assert found.shape == (1, MOST, 6)
+    assert found.shape == (1, MOST_DETECTIONS, 6)
     kept = found[0][found[0, :, 0] >= 0]
     assert kept[:, 0].tolist() == [0, 0, 1]
     assert kept[:, 1].tolist() == pytest.approx([0.9, 0.7, 0.3])
@@ -107,7 +107,7 @@ def test_of_overlapping_detections_of_a_class_the_best_is_kept():
 def test_no_more_than_a_hundred_detections_are_kept():
     many = torch.arange(120.0)
     rows = padded(torch.zeros(120), 1 - many / 200, torch.zeros(120, 4))
-    assert rows.shape == (MOST, 6)
+    assert rows.shape == (MOST_DETECTIONS, 6)
     assert float(rows[-1, 1]) == pytest.approx(1 - 99 / 200)
 
 
@@ -130,22 +130,21 @@ def test_a_detector_keeps_the_contract(name, tmp_path):
     assert len(taken) == 3
     assert all(value.isfinite() for metrics in taken for value in metrics.values())
     found = learner.predict(data.images, chunk=3)
-    assert found.shape == (4, MOST, 6)
+    assert found.shape == (4, MOST_DETECTIONS, 6)
     assert found.dtype == torch.float32
     real = found[found[..., 0] >= 0]
     assert ((real[:, 0] < 10) & (real[:, 1] > 0) & (real[:, 1] <= 1)).all()
     assert ((real[:, 2:] >= 0) & (real[:, 2:] <= 64)).all()
     assert (found[:, 1:, 1] <= found[:, :-1, 1]).all()
-    assert learner.predict(data.images[:0]).shape == (0, MOST, 6)
+    assert learner.predict(data.images[:0]).shape == (0, MOST_DETECTIONS, 6)
     save_learner(learner, name, data, tmp_path)
     read = load_learner(DETECTORS, tmp_path, CPU)
     assert torch.equal(read.predict(data.images, chunk=3), found)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
-def test_a_resumed_detector_equals_an_unbroken_one(name):
+def test_a_resumed_detector_equals_an_unbroken_one():
     data = learnt(digits_on_canvas(4, side=64, seed=1))
-    whole, half, resumed = (small(name) for _ in range(3))
+    whole, half, resumed = (small("centernet") for _ in range(3))
     fit(whole, data, seed=1, device=CPU)
     half.prepare(data.parts[0], seed=1, device=CPU)
     for step, _ in train(half, data, seed=1, device=CPU):
