@@ -191,7 +191,7 @@ def test_weights_of_resnet50_are_taken_and_others_refused():
     backbone = learner.modules["ema"].backbone.body
     assert torch.equal(backbone.layer4[2].conv3.weight, tensors["layer4.2.conv3.weight"])
     assert not any(p.requires_grad for p in learner.modules["net"].backbone.body.parameters())
-    with pytest.raises(UsageError, match="'conv1.weight' is missing there"):
+    with pytest.raises(UsageError, match=r"'conv1\.weight' is missing there"):
         learner.load_backbone({}, source="there", frozen=False)
     with pytest.raises(UsageError, match="takes none"):
         small("ssdlite320").load_backbone(tensors, source="there", frozen=False)
