@@ -3,8 +3,8 @@
     python tests/bench/detectors.py [--dataset FOLDER_WITH_BOXES] [--labelled 50] [--steps 1200]
                                     [--out results/bench/detectors.csv]
 
-One thread; seconds are the processor's own, so that other work on the machine costs nothing. Rows are
-added to those of other data sets; `--out` of `.csv` writes the `.md` beside it.
+One thread; seconds are the processor's own, so that other work on the machine costs nothing. Rows
+are added to those of other data sets; the table in Markdown stands beside it.
 """
 
 from __future__ import annotations
