@@ -113,7 +113,7 @@ def test_no_more_than_a_hundred_detections_are_kept():
 
 def test_a_detector_learns_where_digits_are_and_which():
     data = digits_on_canvas(12, side=64, seed=3, classes=2)
-    learner = CenterNet(steps=150, batch=4, width=8)
+    learner = CenterNet(steps=150, batch=4, width=16)
     fit(learner, learnt(data, "none"), seed=1, device=CPU)
     found = match(learner.predict(data.images).numpy(), data.labels.numpy(), 2)
     scores = detection_scores(found, 0.3)
@@ -160,7 +160,7 @@ def test_a_resumed_detector_equals_an_unbroken_one():
 
 def test_a_batch_in_parts_is_learnt_too():
     data = digits_on_canvas(4, side=64, seed=1)
-    learner = CenterNet(steps=3, batch=4, width=8)
+    learner = CenterNet(steps=3, batch=4, width=16)
     learner.prepare(data, seed=1, device=CPU)
     images = data.images.float() / 127.5 - 1
     rng = torch.Generator().manual_seed(0)
@@ -173,7 +173,7 @@ def test_pictures_of_any_shape_are_taken(shape):
     images = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
     labels = torch.tensor([[[0.0, 4, 4, 20, 20]]]).expand(3, 1, 5).contiguous()
     data = BoxedImages(images, labels, ("thing",))
-    learner = CenterNet(steps=2, batch=2, width=8)
+    learner = CenterNet(steps=2, batch=2, width=16)
     fit(learner, learnt(data, "any-orientation"), seed=1, device=CPU)
     found = learner.predict(images)
     height, width = shape[1:]
