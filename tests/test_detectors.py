@@ -7,7 +7,7 @@ from boxed_digits import digits_on_canvas
 from augment.data.boxed_images import BoxedImages
 from augment.detectors import DETECTORS
 from augment.detectors.centernet import STRIDE, CenterNet, corners_of
-from augment.detectors.detections import MOST, keep_best, padded
+from augment.detectors.detections import MOST_DETECTIONS, keep_best, padded
 from augment.detectors.targets import focal_loss, giou, make_targets, points_of
 from augment.errors import UsageError
 from augment.metrics.detection import detection_scores
@@ -97,7 +97,7 @@ def test_of_overlapping_detections_of_a_class_the_best_is_kept():
     scores[0, :, 0, 0] = torch.tensor([0.9, 0.3])
     scores[0, 0, 0, 1], scores[0, 0, 1, 1] = 0.8, 0.7
     found = keep_best(scores, boxes, (32, 32))
-    assert found.shape == (1, MOST, 6)
+    assert found.shape == (1, MOST_DETECTIONS, 6)
     kept = found[0][found[0, :, 0] >= 0]
     assert kept[:, 0].tolist() == [0, 0, 1]
     assert kept[:, 1].tolist() == pytest.approx([0.9, 0.7, 0.3])
@@ -107,13 +107,13 @@ def test_of_overlapping_detections_of_a_class_the_best_is_kept():
 def test_no_more_than_a_hundred_detections_are_kept():
     many = torch.arange(120.0)
     rows = padded(torch.zeros(120), 1 - many / 200, torch.zeros(120, 4))
-    assert rows.shape == (MOST, 6)
+    assert rows.shape == (MOST_DETECTIONS, 6)
     assert float(rows[-1, 1]) == pytest.approx(1 - 99 / 200)
 
 
 def test_a_detector_learns_where_digits_are_and_which():
     data = digits_on_canvas(12, side=64, seed=3, classes=2)
-    learner = CenterNet(steps=150, batch=4, width=8)
+    learner = CenterNet(steps=150, batch=4, width=16)
     fit(learner, learnt(data, "none"), seed=1, device=CPU)
     found = match(learner.predict(data.images).numpy(), data.labels.numpy(), 2)
     scores = detection_scores(found, 0.3)
@@ -130,22 +130,21 @@ def test_a_detector_keeps_the_contract(name, tmp_path):
     assert len(taken) == 3
     assert all(value.isfinite() for metrics in taken for value in metrics.values())
     found = learner.predict(data.images, chunk=3)
-    assert found.shape == (4, MOST, 6)
+    assert found.shape == (4, MOST_DETECTIONS, 6)
     assert found.dtype == torch.float32
     real = found[found[..., 0] >= 0]
     assert ((real[:, 0] < 10) & (real[:, 1] > 0) & (real[:, 1] <= 1)).all()
     assert ((real[:, 2:] >= 0) & (real[:, 2:] <= 64)).all()
     assert (found[:, 1:, 1] <= found[:, :-1, 1]).all()
-    assert learner.predict(data.images[:0]).shape == (0, MOST, 6)
+    assert learner.predict(data.images[:0]).shape == (0, MOST_DETECTIONS, 6)
     save_learner(learner, name, data, tmp_path)
     read = load_learner(DETECTORS, tmp_path, CPU)
     assert torch.equal(read.predict(data.images, chunk=3), found)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
-def test_a_resumed_detector_equals_an_unbroken_one(name):
+def test_a_resumed_detector_equals_an_unbroken_one():
     data = learnt(digits_on_canvas(4, side=64, seed=1))
-    whole, half, resumed = (small(name) for _ in range(3))
+    whole, half, resumed = (small("centernet") for _ in range(3))
     fit(whole, data, seed=1, device=CPU)
     half.prepare(data.parts[0], seed=1, device=CPU)
     for step, _ in train(half, data, seed=1, device=CPU):
@@ -161,7 +160,7 @@ def test_a_resumed_detector_equals_an_unbroken_one(name):
 
 def test_a_batch_in_parts_is_learnt_too():
     data = digits_on_canvas(4, side=64, seed=1)
-    learner = CenterNet(steps=3, batch=4, width=8)
+    learner = CenterNet(steps=3, batch=4, width=16)
     learner.prepare(data, seed=1, device=CPU)
     images = data.images.float() / 127.5 - 1
     rng = torch.Generator().manual_seed(0)
@@ -174,7 +173,7 @@ def test_pictures_of_any_shape_are_taken(shape):
     images = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
     labels = torch.tensor([[[0.0, 4, 4, 20, 20]]]).expand(3, 1, 5).contiguous()
     data = BoxedImages(images, labels, ("thing",))
-    learner = CenterNet(steps=2, batch=2, width=8)
+    learner = CenterNet(steps=2, batch=2, width=16)
     fit(learner, learnt(data, "any-orientation"), seed=1, device=CPU)
     found = learner.predict(images)
     height, width = shape[1:]
@@ -192,7 +191,7 @@ def test_weights_of_resnet50_are_taken_and_others_refused():
     backbone = learner.modules["ema"].backbone.body
     assert torch.equal(backbone.layer4[2].conv3.weight, tensors["layer4.2.conv3.weight"])
     assert not any(p.requires_grad for p in learner.modules["net"].backbone.body.parameters())
-    with pytest.raises(UsageError, match="'conv1.weight' is missing there"):
+    with pytest.raises(UsageError, match=r"'conv1\.weight' is missing there"):
         learner.load_backbone({}, source="there", frozen=False)
     with pytest.raises(UsageError, match="takes none"):
         small("ssdlite320").load_backbone(tensors, source="there", frozen=False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from augment.classifiers.blocks import Residual, conv_norm_relu
 from augment.data.boxed_images import BoxedImages
 from augment.data.images import pad_sides, to_float
-from augment.detectors.detections import MOST, keep_best
+from augment.detectors.detections import MOST_DETECTIONS, keep_best
 from augment.detectors.targets import focal_loss, giou, make_targets, points_of
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
@@ -123,8 +123,8 @@ class CenterNet:
         A row is (class, score, xmin, ymin, xmax, ymax), best first; class -1 pads.
         """
         net = in_mode(self.modules["ema"], False)
-        found = [torch.zeros(0, MOST, 6)]
-        for part in images.split(chunk):
+        found = [torch.zeros(0, MOST_DETECTIONS, 6)]
+        for part in images.split(chunk) if len(images) else ():
             batch = to_float(part.to(self.device)).contiguous(memory_format=torch.channels_last)
             with torch.inference_mode(), autocast(self.precision, self.device):
                 logits, sides = net(batch)

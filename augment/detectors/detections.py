@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MOST = 100  # detections of a picture, as COCO counts them
+MOST_DETECTIONS = 100  # detections of a picture, as COCO counts them
 _CANDIDATES = 300  # of a picture, before overlapping ones are dropped
 _OVERLAP = 0.6  # IoU from which the lesser of two boxes of a class is dropped
 _LEAST_SCORE = 0.01
@@ -34,14 +34,16 @@ def suppressed(label: Tensor, score: Tensor, corners: Tensor, size: tuple[int, i
     corners = corners.float().clamp(low, corners.new_tensor([width, height, width, height]))
     large = ((corners[:, 2:] - corners[:, :2]) > 0).all(1) & (score >= _LEAST_SCORE)
     label, score, corners = label[large], score.float()[large], corners[large]
-    kept = batched_nms(corners, score, label, _OVERLAP)[:MOST]
+    kept = batched_nms(corners, score, label, _OVERLAP)[:MOST_DETECTIONS]
     return padded(label[kept], score[kept], corners[kept])
 
 
 def padded(label: Tensor, score: Tensor, corners: Tensor) -> Tensor:
     """Make rows of at most 100 detections, best first: [n], [n], [n, 4] → [100, 6]."""
-    rows = torch.cat([label[:, None].float(), score[:, None].float(), corners.float()], 1)[:MOST]
-    full = torch.zeros(MOST, 6)
+    rows = torch.cat([label[:, None].float(), score[:, None].float(), corners.float()], 1)[
+        :MOST_DETECTIONS
+    ]
+    full = torch.zeros(MOST_DETECTIONS, 6)
     full[:, 0] = -1
     full[: len(rows)] = rows
     return full

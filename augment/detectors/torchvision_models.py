@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from augment.data.boxed_images import BoxedImages
 from augment.data.images import to_float
-from augment.detectors.detections import MOST, padded
+from augment.detectors.detections import MOST_DETECTIONS, padded
 from augment.errors import UsageError
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
@@ -83,8 +83,8 @@ class TorchvisionDetector:
     def predict(self, images: Tensor, chunk: int = 16) -> Tensor:
         """Detect in uint8 images [N, C, H, W]: [N, 100, 6] float32 on the CPU, as `CenterNet`."""
         net = in_mode(self.modules["ema"], False)
-        found = [torch.zeros(0, MOST, 6)]
-        for part in images.split(chunk):
+        found = [torch.zeros(0, MOST_DETECTIONS, 6)]
+        for part in images.split(chunk) if len(images) else ():
             with torch.inference_mode(), autocast(self.precision, self.device):
                 detected = net(list(colour(to_float(part.to(self.device)))))
             rows = [(d["labels"] - 1, d["scores"], d["boxes"]) for d in detected]
