@@ -14,7 +14,7 @@ from augment.errors import MachineError, UsageError
 from augment.generators import GENERATORS
 from augment.generators.finetune import Finetune
 from augment.training.loop import fit
-from augment.training.serialization import kept_state, load_learner, save_learner
+from augment.training.serialization import load_learner, save_learner
 from augment.training.training_set import TrainingSet
 from augment.transforms.geometric import CLASSIC
 

@@ -61,6 +61,7 @@ def list_command(as_json: Json = False) -> None:
     """
     from augment.classifiers import CLASSIFIERS
     from augment.data.datasets import DATASETS
+    from augment.detectors import DETECTORS
     from augment.experiment.arms import ARMS
     from augment.experiment.filters import FILTERS
     from augment.experiment.mixing import MIXINGS
@@ -74,6 +75,7 @@ def list_command(as_json: Json = False) -> None:
         "dataset": {k: v.about for k, v in DATASETS.items()},
         "generator": {k: first_line(v) for k, v in GENERATORS.items()},
         "classifier": {k: first_line(v) for k, v in CLASSIFIERS.items()},
+        "detector": {k: first_line(v) for k, v in DETECTORS.items()},
         "arm": {k: v.about for k, v in ARMS.items()},
         "classic": {k: first_line(v) for k, v in CLASSIC.items()},
         "mixing": {k: first_line(v) for k, v in MIXINGS.items()},

@@ -11,11 +11,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from augment.data.boxed_images import AnyImages
+from augment.data.boxes.summary import box_findings, box_summary
 from augment.data.datasets import DATASETS, load_dataset
 from augment.data.direction_names import guess_notes
 from augment.data.folder import NO_FLAGS
 from augment.data.framing import Framing
-from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.images import pixel_hashes
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.errors import DataError
@@ -63,9 +65,9 @@ def inspect(
         "images": f"{'×'.join(map(str, data.pool.shape))} (channels, height, width)",
         "pool": len(data.pool),
         "test": f"{len(data.test)} ({_test_set_origin(data)})",
-        "one_test_image": f"{100 / len(data.test):.2g} points of accuracy",
+        **_of_task(data),
         "classes": len(counts),
-        "pool_by_class": counts,
+        f"pool_{'boxes_' if data.task == 'detect' else ''}by_class": counts,
         "classic_transforms": data.classic,
         "unreadable": [f"{file}: {reason}" for file, reason in data.bad],
         "warnings": [note for note in findings(data) if note != data.layout],
@@ -74,7 +76,7 @@ def inspect(
     }
 
 
-def findings(data: Dataset, *, classic_given: bool = False) -> list[str]:
+def findings(data: Dataset[Any], *, classic_given: bool = False) -> list[str]:
     """List what is to be known before a run: how the set was read, and what is odd about it.
 
     Unless classic transforms were given, also that those which mirror own pictures are a guess.
@@ -82,6 +84,8 @@ def findings(data: Dataset, *, classic_given: bool = False) -> list[str]:
     found = list(data.notes)
     if n_repeats := _count_repeats(data.pool):
         found.append(f"{n_repeats} images of the pool repeat another one of it, pixel by pixel")
+    if data.task == "detect":
+        return found + box_findings(data)
     few = [f"{label} ({n})" for label, n in _counts(data).items() if n < FEW_IMAGES]
     if few:
         listed = ", ".join(few[:MAX_CLASSES_LISTED])
@@ -93,8 +97,15 @@ def findings(data: Dataset, *, classic_given: bool = False) -> list[str]:
     return found
 
 
-def _counts(data: Dataset) -> dict[str, int]:
-    """Count the images of each class in the pool."""
+def _of_task(data: Dataset[Any]) -> dict[str, Any]:
+    """Say what a test image of one class each weighs, or count the boxes."""
+    if data.task == "detect":
+        return {"task": data.task, **box_summary(data)}
+    return {"one_test_image": f"{100 / len(data.test):.2g} points of accuracy"}
+
+
+def _counts(data: Dataset[Any]) -> dict[str, int]:
+    """Count the images, or the boxes, of each class in the pool."""
     return dict(zip(data.pool.classes, data.pool.counts().tolist(), strict=True))
 
 
@@ -103,11 +114,11 @@ def _is_own(name: str) -> bool:
     return Path(name).expanduser().is_dir()
 
 
-def _test_set_origin(data: Dataset) -> str:
+def _test_set_origin(data: Dataset[Any]) -> str:
     """Say where the test set comes from."""
     return "given" if data.official_test else "held out, stratified, fixed by the data's hash"
 
 
-def _count_repeats(pool: LabelledImages) -> int:
+def _count_repeats(pool: AnyImages) -> int:
     """Count the images whose pixels equal those of an earlier one."""
     return len(pool) - len(set(pixel_hashes(pool.images)))

@@ -16,6 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from augment.data.boxes.pictures import boxed_side
+from augment.data.boxes.reading import read_boxes
+from augment.data.boxes.split import split_boxes
+from augment.data.boxes.task import boxes_to_learn
 from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
@@ -82,8 +86,8 @@ def load_dataset(
     skip_bad: bool = False,
     drop_small_classes: bool = False,
     reading: ReadingFlags = NO_FLAGS,
-) -> Dataset:
-    """Load by name (from the cache, else downloaded once) or by path.
+) -> Dataset[Any]:
+    """Load by name (from the cache, else downloaded once) or by path: `task` tells of what kind.
 
     `size` is the longer side in pixels, or a Framing that says more; None keeps the native size
     where it is small, else chooses one.
@@ -102,7 +106,15 @@ def load_dataset(
     if not name or not _looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
     path = Path(os.path.expanduser(name))
-    raw = _read_path(path, size, skip_bad, reading, data_dir)
+    boxes, note = boxes_to_learn(path, reading) if path.is_dir() else (None, "")
+    if boxes:
+        raw = read_boxes(
+            path, boxes, boxed_side(Framing.of(size)), skip_bad=skip_bad, flags=reading
+        )
+        return split_boxes(name, raw, drop_small=drop_small_classes)
+    with notes_on_error([note] if note else []):
+        raw = _read_path(path, size, skip_bad, reading, data_dir)
+    raw.notes += [note] if note else []
     # colour is taken for photographs, which may be mirrored; grey for scans, which may not
     classic = "natural" if raw.images.shape[1] == 3 else "document"
     with notes_on_error(raw.notes):

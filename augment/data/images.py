@@ -67,6 +67,18 @@ class LabelledImages:
             return self
         return LabelledImages(self.images.to(device), self.labels.to(device), self.classes)
 
+    def label_text(self, index: int) -> str:
+        """Name the class of an image."""
+        return self.classes[int(self.labels[index])]
+
+    def draw_order(self) -> Tensor:
+        """Order in which draws pick images: by class. [N] int64."""
+        return self.labels.cpu().argsort(stable=True)
+
+    def example_labels(self, n: int) -> Tensor:
+        """Make labels of n images: pairs, so that a generator with a model a class meets two."""
+        return torch.arange(n) // 2 % len(self.classes)
+
     def counts(self) -> Tensor:
         """Count the images of each class: [K] int64."""
         return torch.bincount(self.labels.cpu(), minlength=len(self.classes))

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from augment.data.boxed_images import AnyImages
 from augment.data.close_pairs import close_pairs
-from augment.data.images import LabelledImages
 
 COARSE_SIDE = 16  # pixels a side of the pattern
 MIN_COARSE = 0.97  # correlation of the patterns from which a pair is a candidate
@@ -50,7 +50,7 @@ class TooManyImages(Exception):
 
 
 def near_copies(
-    pool: LabelledImages, test: LabelledImages, pool_files: list[str], test_files: list[str]
+    pool: AnyImages, test: AnyImages, pool_files: list[str], test_files: list[str]
 ) -> list[str]:
     """Return a note with the closest pairs of (test, pool) images that are one image, or none."""
     try:

@@ -35,6 +35,7 @@ from augment.experiment.recipe import Recipe
 from augment.experiment.records import ScoreResult
 from augment.experiment.results_table import write_results
 from augment.experiment.sampling import load_synthetic
+from augment.experiment.task_choice import with_task
 from augment.experiment.validation import make_recipe
 from augment.experiment.weights import check_weights
 from augment.generators import GENERATORS
@@ -121,9 +122,9 @@ def execute(
     `until` is half the width of the interval, in points, up to which its trials are added.
     """
     with executor:
-        recipe = executor.resolved(recipe)
-        cells = shard_of(expand(recipe), shard)
         data = DatasetCache(data_dir, kept_side(out, affordable_side(executor.device.type)))
+        recipe = with_task(executor.resolved(recipe), data)
+        cells = shard_of(expand(recipe), shard)
         check_data(cells, data)
         shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
         settings = {**recipe_settings(recipe, data), "data": shas}

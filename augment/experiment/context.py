@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
+from augment.data.boxed_images import BoxedImages
 from augment.data.images import LabelledImages
-from augment.data.split import Dataset
+from augment.data.split import Dataset, Images
 from augment.experiment.cells import Cell
 from augment.experiment.folds import hold_out_fold
 from augment.experiment.progress import Progress
@@ -33,21 +35,21 @@ class RunContext:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Generic[Images]):
     """A cell with all that its stages share, each resolved once."""
 
     cell: Cell
-    data: Dataset
+    data: Dataset[Images]
     indices: Tensor  # [N] of the labelled images in the pool
-    labelled: LabelledImages
+    labelled: Images
     transform: str  # the classic one: a key of CLASSIC
     context: RunContext
     n_kinds: int | None = None  # of classic transforms that it was chosen among; None: given
 
     @classmethod
     def prepare(
-        cls, cell: Cell, data: Dataset, context: RunContext, indices: Tensor | None = None
-    ) -> Trial:
+        cls, cell: Cell, data: Dataset[Any], context: RunContext, indices: Tensor | None = None
+    ) -> Trial[Any]:
         """Resolve the labelled subset (unless given) and the classic transform.
 
         Where that is yet to be chosen it is the one that `auto` takes.
@@ -68,11 +70,11 @@ class Trial:
         )
 
     @property
-    def baseline(self) -> Trial:
+    def baseline(self) -> Trial[Images]:
         """The same trial for the cell that the decisive arm is compared with."""
         return self.of(self.cell.baseline)
 
-    def of(self, cell: Cell) -> Trial:
+    def of(self, cell: Cell) -> Trial[Images]:
         """Return the trial for another of its cells, with the same subset and classic transform."""
         return dataclasses.replace(self, cell=cell)
 
@@ -90,6 +92,14 @@ class SyntheticSet:
     images: LabelledImages  # that passed the filter
     probabilities: Tensor  # [N, K] of each class, by the judge
     n_sampled: int  # before the filter
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures with boxes that an arm adds to the labelled ones, where boxes are learnt."""
+
+    path: Path  # artefact
+    images: BoxedImages
 
 
 @dataclass(frozen=True)

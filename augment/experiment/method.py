@@ -17,6 +17,7 @@ from augment.experiment.sampling import synthesise
 from augment.experiment.selection import Choice, choose
 from augment.experiment.setting_types import SELECT
 from augment.experiment.stages import fit_generator, train_and_score
+from augment.experiment.tasks import TASKS
 
 
 def run_cell(
@@ -40,14 +41,17 @@ def run_cell(
 
 def learn_and_score(trial: Trial) -> Generator[Progress, None, CellArtifacts]:
     """Run the stages of a cell whose settings are decided, from labelled images to the score."""
-    synthetic = None
+    task, synthetic = TASKS[trial.cell.task], None
     if trial.cell.generator:
         # generate
-        model = yield from fit_generator(trial)
-        sampled = yield from synthesise(trial, model)
+        objects = task.objects(trial)
+        model = yield from fit_generator(objects)
+        sampled = yield from synthesise(objects, model)
         # check
-        quality = yield from assess(trial, sampled)
-        synthetic = synthetic_set(trial, sampled, quality)
-    # classify
-    score = yield from train_and_score(trial, synthetic)
+        quality = yield from assess(objects, sampled)
+        synthetic = synthetic_set(objects, sampled, quality)
+    # compose
+    pictures = yield from task.compose(trial, synthetic)
+    # classify, or detect
+    score = yield from train_and_score(trial, synthetic, pictures)
     return CellArtifacts(score, synthetic)

@@ -38,6 +38,14 @@ USUAL_ARMS = (
 USUAL_WITH_WEIGHTS = ("transfer", "transfer+synth")
 
 
+CLASSIFY, DETECT = TASK_NAMES = ("classify", "detect")
+# of a detector; `real+copypaste` needs no generator either
+DETECTION_ARMS = (
+    *("real", "real+classic", "real+copypaste"),
+    *("real+classic+synth", "real+copypaste+synth"),
+)
+
+
 class RecipeBase(BaseModel):
     """Settings that are not fields of SyntheticUse."""
 
@@ -50,6 +58,13 @@ class RecipeBase(BaseModel):
         "Data sets, by name or by path of your own images.",
         metavar="NAME|PATH[,…]",
         listed=True,
+    )
+    task: str | None = setting(
+        None,
+        "data",
+        "What is learnt: the class of each image, or boxes.",
+        choices=TASK_NAMES,
+        unset="boxes where the data set has them",
     )
     frac: Shares = setting([], "data", "Share of the pool that is labelled.")
     per_class: Counts = setting(
@@ -113,6 +128,14 @@ class RecipeBase(BaseModel):
     )
     classifier: str = setting(
         "airbench", "comparison", "Classifier to train.", metavar="NAME", listed=True
+    )
+    detector: str | None = setting(
+        None,
+        "comparison",
+        "Detector to train, where boxes are learnt.",
+        metavar="NAME",
+        listed=True,
+        unset="centernet",
     )
     classic: str = setting(
         AUTO,
@@ -193,14 +216,14 @@ class RecipeBase(BaseModel):
 
     def reading(self) -> ReadingFlags:
         """Return what is said of the layout of the user's images."""
-        return ReadingFlags(**{name: getattr(self, name) for name in READING_FLAGS})
+        return ReadingFlags(**{name: getattr(self, name) for name in READING_FLAGS}, task=self.task)
 
     def resolved(self, device_type: str) -> Self:
         """Replace `auto` by its value on this kind of device."""
-        preset = self.preset
-        if preset == "auto":
-            preset = "full" if device_type == "cuda" else "quick"
-        return self.model_copy(update={"preset": preset})
+        changed: dict[str, Any] = {}
+        if self.preset == "auto":
+            changed["preset"] = "full" if device_type == "cuda" else "quick"
+        return self.model_copy(update=changed)
 
 
 if TYPE_CHECKING:

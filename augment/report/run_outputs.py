@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.numpy import load_file
 
 from augment.experiment.classic_choice import ClassicResult
 from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult, classifier_path
 from augment.experiment.results_table import ARM_COLUMNS, KEY_COLUMNS
 from augment.experiment.selection import SelectionResult
-from augment.metrics.classification import per_class
+from augment.report.measured import the_measure
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic
 from augment.storage.tables import read_csv, write_csv
@@ -69,12 +68,11 @@ def _write_details(folder: Path, done: pd.DataFrame) -> None:
     for line in done.to_dict("records"):
         score = store.path("score", line["signature"])
         result = ScoreResult.read(score)
-        tensors = load_file(score / "predictions.safetensors")
         keys = {k: line[k] for k in KEY_COLUMNS}
-        scores = per_class(tensors["labels"], tensors["predicted"], result.classes)
-        classes.append(scores.assign(**keys))
+        classes.append(the_measure([line["measure"]]).per_class(score).assign(**keys))
         training = classifier_path(store, score)
         histories.append(_history(training, "score", artefact=score.name, **keys))
+        _copy_boxes(folder, score, result, line)
         if result.synthetic:
             synthetic = store.path("synthetic", result.synthetic)
             model = store.path("generator", SyntheticResult.read(synthetic).model)
@@ -125,6 +123,23 @@ def _quality_rows(artefact: Path, **keys: Any) -> pd.DataFrame:
 def _history(training: Path, stage: str, **keys: Any) -> pd.DataFrame:
     """Return the log of a training with the cell it belongs to."""
     return read_csv(training / "history.csv").assign(stage=stage, **keys)
+
+
+def _copy_boxes(folder: Path, score: Path, result: ScoreResult, line: dict[str, Any]) -> None:
+    """Copy sheets of pictures with boxes into samples/, where the run has some."""
+    data = f"{Path(line['dataset']).name}-{line['n_labelled']}"
+    arm = f"{data}-{line['arm']}".replace("+", "-")
+    if isinstance(line["generator"], str):
+        arm += f"-{line['generator']}".replace("/", "_")[:100]
+    sources = {f"worst-{arm}-seed{line['seed']}-{score.name[:6]}.png": score / "worst.png"}
+    if result.pictures:
+        made = Store(folder).path("pictures", result.pictures)
+        sources[f"boxes-{data}-seed{line['seed']}.png"] = made / "labelled.png"
+        sources[f"composed-{arm}-seed{line['seed']}-{made.name[:6]}.png"] = made / "pictures.png"
+    for target, source in sources.items():
+        if source.is_file():
+            (folder / "samples").mkdir(exist_ok=True)
+            write_atomic(folder / "samples" / target, source.read_bytes())
 
 
 def _copy_samples(

@@ -13,6 +13,7 @@ from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE
 from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
 from augment.report.baselines import alpha_of, units_of
 from augment.report.format import percent, probability
+from augment.report.measured import the_measure
 
 _BLOCK = ["dataset", "asked"]  # columns of what one table is about
 _PLAN_FROM = 6  # trials: the variance of fewer is too uncertain to plan with
@@ -231,9 +232,8 @@ def arm_mark(line: dict[str, Any]) -> str:
 def table_foot(summary: pd.DataFrame) -> str:
     """Explain the columns of the table in one paragraph."""
     return (
-        "Accuracy: mean ± standard deviation over n trials on the test set, in percent (balanced "
-        "accuracy, the mean recall of the classes, where the title says so). Gain: mean of the "
-        "paired differences to the arm in the column *against*, in percentage points. Interval: "
+        f"{the_measure(summary['measure']).meaning} Gain: mean of the paired differences to the "
+        "arm in the column *against*, in percentage points. Interval: "
         f"{interval_description(summary)}; from 10 trials on the BCa bootstrap interval over "
         "trials is given too. Verdict: *helps* or *hurts* if the interval excludes 0, otherwise "
         f"*can't tell*; none below {LEAST_TRIALS} trials. p: two-sided, of the same t statistic as "
