@@ -388,7 +388,7 @@ def stages(**changed):
 
 def records(cell, labelled="data", test="test", synthetic=None, precision="fp32"):
     """Signatures of the generator, the synthetic set and the score of a cell."""
-    images = SimpleNamespace(sha=labelled)
+    images = SimpleNamespace(sha=labelled, shape=(1, 8, 8))
     trial = SimpleNamespace(cell=cell, labelled=images, transform=cell.classic)
     model = generator_record(trial, precision).signature
     sampled = synthetic_record(cell, model).signature

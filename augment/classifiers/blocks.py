@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from augment.data.images import ImageShape, to_float
 
 
-def doublings(shape: ImageShape) -> int:
+def extra_halvings(shape: ImageShape) -> int:
     """Count how often 64 px must be doubled to reach the longer side of images [C, H, W]."""
     return max(0, math.ceil(math.log2(max(shape[1:]) / 64)))
 
@@ -23,7 +23,7 @@ def network_edition(shape: ImageShape) -> int | None:
 
     Raised when a network changes, so that artefacts of before are made anew.
     """
-    return 2 if doublings(shape) or shape[1] != shape[2] else None
+    return 2 if extra_halvings(shape) or shape[1] != shape[2] else None
 
 
 class ImageNetInput(nn.Module):

@@ -18,7 +18,7 @@ from augment.classifiers.blocks import (
     ImageNetInput,
     Residual,
     conv_norm_relu,
-    doublings,
+    extra_halvings,
     forward_apart,
     pooled_stage,
     whitening_conv,
@@ -172,7 +172,7 @@ class ResNet(Classifier):
         w = self.width
         return nn.Sequential(
             conv_norm_relu(channels, w, stride=2 if large else 1),
-            *(conv_norm_relu(w, w, stride=2) for _ in range(doublings(data.shape))),
+            *(conv_norm_relu(w, w, stride=2) for _ in range(extra_halvings(data.shape))),
             Residual(w, w),
             Residual(w, 2 * w, stride=2),
             Residual(2 * w, 4 * w, stride=2),
