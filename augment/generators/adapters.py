@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from augment.errors import UsageError
 from augment.training.learner import seeded_init
 
-# diffusers' names of the layers of attention, and of residual blocks: small networks have little else
+# diffusers' names of the layers of attention and, as small networks have little, residual blocks
 ADAPTED = ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2")
 
 
