@@ -198,6 +198,19 @@ def pixel_folder(tmp_path_factory):
 
 
 @pytest.fixture
+def own_pipelines(pipeline_folder, monkeypatch, request):
+    """Gives the generators that need a folder one; skips those whose extra is missing."""
+    from augment.generators.finetune import Finetune
+    from augment.generators.pretrained import Pretrained
+
+    monkeypatch.setitem(Pretrained.presets["smoke"], "folder", str(pipeline_folder))
+    if "finetune" in request.node.name:
+        pytest.importorskip("peft", reason="needs the extra finetune")
+        folder = request.getfixturevalue("text_folder")
+        monkeypatch.setitem(Finetune.presets["smoke"], "folder", str(folder))
+
+
+@pytest.fixture
 def tiny():
     """Twelve grey 8×8 pictures of two classes."""
     return bars()

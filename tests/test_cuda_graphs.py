@@ -24,7 +24,8 @@ from augment.transforms.batch_mixing import BATCH_TRANSFORMS
 from augment.transforms.geometric import CLASSIC
 
 STEPS, BATCH, SHAPE = 6, 8, (3, 16, 16)
-TRAINED = [n for n in GENERATORS if GENERATORS[n].presets["smoke"] and n != "pretrained"]
+OF_A_FOLDER = ("pretrained", "finetune")  # networks of the user's own, never recorded
+TRAINED = [n for n in GENERATORS if GENERATORS[n].presets["smoke"] and n not in OF_A_FOLDER]
 LEARNERS = [(CLASSIFIERS, name) for name in CLASSIFIERS] + [(GENERATORS, n) for n in TRAINED]
 CPU = torch.device("cpu")
 FRESH = {"seed": 0, "device": CPU}

@@ -16,7 +16,7 @@ from torch import Tensor
 from augment.data.near_duplicates import shrink_grey
 
 PIXELS_SIDE = 32  # images up to so many pixels a side are compared pixel by pixel
-COARSE_SIDE = 16  # pixels a side at which all pairs are compared
+SEARCH_SIDE = 16  # pixels a side at which all pairs are compared
 FINE_SIDE = 64  # and at which the nearest ones of these are
 CANDIDATES = 8  # of them; of shifted or brightened copies of NEU and cells 99 % were among eight
 REACH = 8  # the middle leaves out an 8th of a side on each side: as far may an image be shifted
@@ -37,7 +37,7 @@ def aligned_search(targets: Tensor, *, mirrored: bool) -> Search:
 
     Where `mirrored`, the mirrored image is tried too. Of M targets 1 kB each is held.
     """
-    coarse_targets = shrink_grey(targets, COARSE_SIDE)
+    coarse_targets = shrink_grey(targets, SEARCH_SIDE)
 
     def search(images: Tensor) -> tuple[Tensor, Tensor]:
         found = [part_search(part) for part in images.split(IMAGES)]
@@ -46,7 +46,7 @@ def aligned_search(targets: Tensor, *, mirrored: bool) -> Search:
 
     def part_search(images: Tensor) -> tuple[Tensor, Tensor]:
         views = [images, images.flip(-1)] if mirrored else [images]
-        coarse = [_coarse_agreement(shrink_grey(v, COARSE_SIDE), coarse_targets) for v in views]
+        coarse = [_coarse_agreement(shrink_grey(v, SEARCH_SIDE), coarse_targets) for v in views]
         scores = torch.stack(coarse).amax(0)  # [n, M]
         candidates = scores.topk(min(CANDIDATES, len(targets))).indices  # [n, k]
         some, column = candidates.unique(return_inverse=True)

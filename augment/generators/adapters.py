@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from augment.errors import UsageError
 from augment.training.learner import seeded_init
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")  # diffusers' names of the layers
-CONVOLUTIONS = ("conv1", "conv2")  # of residual blocks: small networks have little attention
+# diffusers' names of the layers of attention and, as small networks have little, residual blocks
+ADAPTED = ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2")
 
 
 def add_adapters(network: nn.Module, layers: tuple[str, ...], rank: int, seed: int) -> None:
@@ -48,18 +48,20 @@ def teach_classes(network: nn.Module, numbers: list[int | None]) -> None:
     is None; the last one, no class, as the pipeline's own or that mean; a network without labels
     starts as if it were told nothing.
     """
-    holders = [m for m in network.modules() if hasattr(m, "embedding_table")]  # DiT: one a block
-    for holder in holders:
-        known, last = holder.embedding_table.weight.tensor_split([holder.num_classes])
-        holder.embedding_table = _embedding(known, numbers, last)
-    if not holders:
-        unet: Any = network  # UNet2DModel adds the embedding to that of the time
-        known = getattr(unet.class_embedding, "weight", None)
-        if not isinstance(unet.class_embedding, nn.Embedding):
-            known = torch.zeros(1, unet.time_embedding.linear_2.out_features)
-            numbers = [None] * len(numbers)
-            unet.register_to_config(class_embed_type=None)
-        unet.class_embedding = _embedding(known, numbers, known[:0])
+    of_blocks: list[Any] = [m for m in network.modules() if hasattr(m, "embedding_table")]  # DiT
+    for block in of_blocks:
+        known, last = block.embedding_table.weight.tensor_split([block.num_classes])
+        block.embedding_table = _embedding(known, numbers, last)
+    if of_blocks:
+        return
+    unet: Any = network  # UNet2DModel adds the embedding to that of the time
+    if isinstance(unet.class_embedding, nn.Embedding):
+        known = unet.class_embedding.weight
+    else:
+        known = torch.zeros(1, unet.time_embedding.linear_2.out_features)
+        numbers = [None] * len(numbers)
+        unet.register_to_config(class_embed_type=None)
+    unet.class_embedding = _embedding(known, numbers, known[:0])
 
 
 def _embedding(known: Tensor, numbers: list[int | None], last: Tensor) -> nn.Embedding:

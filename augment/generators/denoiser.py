@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from augment.data.images import ImageShape, LabelledImages
 from augment.errors import UsageError
-from augment.generators.adapters import ATTENTION, CONVOLUTIONS, add_adapters, teach_classes
+from augment.generators.adapters import add_adapters, teach_classes
 from augment.generators.pipelines import label_names, load_pipeline, need_extra, prompts
 
 
-class Settings(Protocol):
+class PipelineSettings(Protocol):
     """What of the generator's settings a denoiser depends on."""
 
     folder: str
@@ -48,7 +48,8 @@ class Denoiser:
     def noise_shape(self) -> tuple[int, int, int]:
         """Shape of what noise is added to."""
         factor = _shrinking(self.autoencoder)
-        return (self.network.config.in_channels, *(side // factor for side in self.sides))
+        height, width = self.sides
+        return self.network.config.in_channels, height // factor, width // factor
 
     def to(self, device: torch.device) -> None:
         """Move all parts to a device."""
@@ -118,7 +119,7 @@ class Denoiser:
 
 
 def fine_tuned_denoiser(
-    settings: Settings, index: dict[str, Any], data: LabelledImages, seed: int
+    settings: PipelineSettings, index: dict[str, Any], data: LabelledImages, seed: int
 ) -> Denoiser:
     """Load the pipeline of a folder and add what is trained; UsageError if they do not fit."""
     flag, kind = f"finetune.folder '{settings.folder}'", index["_class_name"]
@@ -131,8 +132,7 @@ def fine_tuned_denoiser(
     pipe = load_pipeline("finetune", settings.folder, kind, **beside)
     network = getattr(pipe, "unet", None) or pipe.transformer
     autoencoder = getattr(pipe, "vae", None)
-    layers = settings.layers or ATTENTION + (CONVOLUTIONS if autoencoder is None else ())
-    add_adapters(network, layers, settings.rank, seed)
+    add_adapters(network, settings.layers, settings.rank, seed)
     if conditions:
         with torch.no_grad():
             texts = pipe.encode_prompt(conditions, "cpu", 1, False)[0]
@@ -158,7 +158,7 @@ def _schedule(flag: str, pipe: Any) -> Any:
 
 
 def _numbers(
-    settings: Settings, index: dict[str, Any], network: nn.Module, classes: tuple[str, ...]
+    settings: PipelineSettings, index: dict[str, Any], network: nn.Module, classes: tuple[str, ...]
 ) -> list[int | None]:
     """Return the pipeline's label that each class starts as; None where it knows none.
 
@@ -178,7 +178,9 @@ def _numbers(
     return [*numbers]
 
 
-def _sides(settings: Settings, network: Any, shrinking: int, shape: ImageShape) -> tuple[int, int]:
+def _sides(
+    settings: PipelineSettings, network: Any, shrinking: int, shape: ImageShape
+) -> tuple[int, int]:
     """Choose height and width in pixels: the longer one as set, the shape that of the images."""
     size = network.config.sample_size  # of what noise is added to
     own = (size if isinstance(size, int) else max(size)) * shrinking

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_uint8
 from augment.errors import UsageError
-from augment.generators.adapters import trainable
+from augment.generators.adapters import ADAPTED, trainable
 from augment.generators.blocks import images_per_call, in_chunks
 from augment.generators.controls import Memory
 from augment.generators.denoiser import fine_tuned_denoiser
@@ -27,8 +27,7 @@ from augment.training.learner import Metrics
 from augment.training.optim import optimizer_step, set_rate, warmup_cosine
 from augment.training.precision import autocast
 
-TEXT_PIPELINE = "StableDiffusionPipeline"
-PIPELINES = (TEXT_PIPELINE, "DiTPipeline", "DDPMPipeline", "DDIMPipeline")
+TUNABLE = ("StableDiffusionPipeline", "DiTPipeline", "DDPMPipeline", "DDIMPipeline")
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Finetune:
     batch: int = 8
     size: int = 0  # longer side in pixels at which the pipeline works; 0: its own
     rank: int = 8  # of the adapters
-    layers: tuple[str, ...] = ()  # that get one; (): attention, and convolutions of pixel networks
+    layers: tuple[str, ...] = ADAPTED  # that get one
     lr: float = 3e-4
     label_dropout: float = 0.1  # how often the class is left out, which guidance needs
     prompt: str = "a photo of a {label}"  # of pipelines that take a text
@@ -71,7 +70,7 @@ class Finetune:
         """
         self.shape, self.null = data.shape, len(data.classes)
         self.device, self.precision = device, precision
-        index = pipeline_index("finetune", self.folder, PIPELINES)
+        index = pipeline_index("finetune", self.folder, TUNABLE)
         need_extra(f"finetune.folder '{self.folder}'", index["_class_name"], "finetune", "peft")
         if self.rank < 1:
             raise UsageError(f"finetune.rank = {self.rank}: give 1 or more")
