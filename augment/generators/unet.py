@@ -176,6 +176,11 @@ def diffusers_unet(
     return net
 
 
+def velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    """Call a network: v [B, C, H, W] of noisy images at noise levels [B] of classes [B]."""
+    return net(x, t, class_labels=labels, return_dict=False)[0]
+
+
 NETWORKS = {"lean": LeanUNet, "unet2d": diffusers_unet}
 
 
