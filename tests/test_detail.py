@@ -103,11 +103,15 @@ def test_a_class_is_drawn_with_its_own_detail(model):
 
 def test_the_network_of_the_detail_learns(model):
     data, ddpm = model
-    waves = ddpm.cascade.waves.of_images(to_float(data.images))
+    waves = ddpm.reduction.cascade.waves.of_images(to_float(data.images))
     untrained = DDPM(**TINY)
     untrained.prepare(data, seed=0, device=torch.device("cpu"))
     losses = [
-        float(m.cascade.loss(net, waves, data.labels, torch.Generator().manual_seed(1)).detach())
+        float(
+            m.reduction.cascade.loss(
+                net, waves, data.labels, torch.Generator().manual_seed(1)
+            ).detach()
+        )
         for m, net in (
             (untrained, untrained.modules["ema"].detail),
             (ddpm, ddpm.modules["ema"].detail),
@@ -162,12 +166,12 @@ def test_the_networks_cost_no_more_for_larger_images(side, cpu):
     ddpm = DDPM(**TINY)
     ddpm.prepare(data, seed=0, device=cpu)
     assert ddpm.shape == (1, 32, 32)
-    waves = ddpm.cascade.waves
+    waves = ddpm.reduction.cascade.waves
     assert (waves.shape[1] // waves.fold, waves.shape[2] // waves.fold) == (16, 16)
 
 
 def test_images_up_to_32_pixels_have_no_cascade(cpu):
     ddpm = DDPM(**TINY)
     ddpm.prepare(LabelledImages.blank(4, (3, 32, 20), ("a", "b")), seed=0, device=cpu)
-    assert ddpm.cascade is None
+    assert ddpm.reduction.cascade is None
     assert not hasattr(ddpm.modules["net"], "detail")

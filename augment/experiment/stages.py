@@ -51,8 +51,12 @@ class ClassifierPlan:
 def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
     """Name all that the trial's generator depends on."""
     cell, settings = trial.cell, trial.cell.training_settings
-    if not GENERATORS[cell.entry].closed_set:  # signed by content, not by path
+    if "folder" in settings:  # signed by content, not by path
         settings["folder"] = folder_sha(Path(settings["folder"]))
+    # left out where none is given, so that artefacts of before stay valid
+    if folder := settings.pop("autoencoder", ""):
+        settings["autoencoder"] = folder_sha(Path(folder))
+    settings.pop("autoencoder_sha", None)
     return GeneratorRecord(
         labelled=trial.labelled.sha,
         seed=cell.seed,

@@ -9,13 +9,22 @@ not grow with the size of the images.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augment.data.images import ImageShape, LabelledImages
+from augment.data.images import LabelledImages
 from augment.generators.detail import Waves
-from augment.generators.solvers import LEVELS, Course, first_level, follow_scheduler, noisy
+from augment.generators.solvers import (
+    LEVELS,
+    Course,
+    first_level,
+    follow_scheduler,
+    noisy,
+    scheduler,
+)
 from augment.generators.unet import LeanUNet, UNetSettings, velocity_of
 from augment.runtime.seeds import noise_for, seed_for
 from augment.training.precision import autocast
@@ -27,30 +36,19 @@ BLUR = 0.2  # deviation of the noise on a small image in view, whose waves have 
 class Cascade(nn.Module):
     """Images [B, C, H, W] ↔ small images [B, C, h, w], whose detail `loss` learns, `draw` draws."""
 
-    def __init__(
-        self, data: LabelledImages, settings: UNetSettings, alpha_bar: Tensor, precision: str
-    ) -> None:
+    def __init__(self, data: LabelledImages, settings: UNetSettings) -> None:
         super().__init__()
-        self.settings, self.precision = settings, precision
+        self.settings = settings
         self.waves = Waves(data, len(settings.widths))
         self.alpha_bar: Tensor  # [LEVELS]
-        self.register_buffer("alpha_bar", alpha_bar, persistent=False)
-
-    @property
-    def shape(self) -> ImageShape:
-        """(C, h, w) of small images."""
-        return self.waves.small
+        self.register_buffer("alpha_bar", scheduler("ddpm").alphas_cumprod, persistent=False)
 
     def network(self, n_classes: int) -> nn.Module:
         """Build the network of the detail. It looks at neighbourhoods: the whole is in view."""
         channels, height, width = self.waves.shape
         fold, settings = self.waves.fold, self.settings
-        local = UNetSettings(settings.widths, hub=0, attention=False, dropout=settings.dropout)
+        local = dataclasses.replace(settings, hub=0, attention=False)
         return LeanUNet(channels * fold**2, (height // fold, width // fold), n_classes, local)
-
-    def small_images(self, data: LabelledImages) -> LabelledImages:
-        """Return the small images of a set."""
-        return self.waves.small_images(data)
 
     def split(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return small images, and the waves [B, C, H', W'] of the images."""
@@ -62,7 +60,7 @@ class Cascade(nn.Module):
     ) -> Tensor:
         """Predict v of noisy detail x [B, C, H', W'], t and labels [B], with small images seen."""
         high = self.waves.high
-        with autocast(self.precision, x.device):
+        with autocast(self.settings.precision, x.device):
             v = velocity_of(net, self.waves.fold_up(seen + x * high), t, labels)
         return self.waves.unfold(v.float()) * high
 

@@ -3,8 +3,8 @@
 x0 is an image, xt the same with noise eps at level t: xt = alpha x0 + sigma eps, where alpha² is
 alpha_bar[t] and sigma² = 1 - alpha² (Ho et al. 2020, eq. 4). The network sees images with padded
 sides, with a spectrum that `whitening` evens out (see `spectrum`) and with patches folded into
-channels; `unet` has the networks to choose from. Above 32 pixels a side it learns small images, and
-a second network their detail (see `cascade`).
+channels; `unet` has the networks to choose from. Images above 32 pixels a side are learnt as small
+ones, and a second network learns their detail (see `cascade`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from augment.data.images import LabelledImages, to_uint8
 from augment.errors import UsageError
+from augment.generators.autoencoder import sha_of_autoencoder
 from augment.generators.blocks import images_per_call, in_chunks
-from augment.generators.cascade import Cascade
 from augment.generators.controls import Memory
-from augment.generators.detail import SMALL_SIDE
+from augment.generators.reduction import Reduction
 from augment.generators.solvers import (
     LEVELS,
     Course,
@@ -54,9 +55,11 @@ class DDPM:
     batch: int = 64
     network: str = "lean"  # or "unet2d", diffusers' UNet2DModel
     widths: tuple[int, ...] = (32, 64)
-    patch: int = 0  # pixels a side folded into channels; 0: 2
+    patch: int = 0  # pixels a side folded into channels; 0: 2, of latents 1
     attention: bool = True  # at the lowest resolution only
     whitening: float = 0.0  # how far colours and frequencies are made alike; 0: pixels as they are
+    autoencoder: str = ""  # folder of one trained elsewhere, whose latents are learnt; "": pixels
+    autoencoder_sha: str = ""  # of all that lies there; if given, it must still be so
     hub: int = 256  # hidden units of the MLP on the whole lowest grid (lean); 0: none
     lr: float = 2e-3
     weight_decay: float = 0.01
@@ -76,7 +79,6 @@ class DDPM:
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     graphs: dict[Any, GraphedFunction] = field(default_factory=dict, init=False, repr=False)
-    closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = (
         "sampler",
         "calls",
@@ -110,28 +112,30 @@ class DDPM:
         self.null, self.graphs = len(data.classes), {}
         self.device, self.precision = device, precision
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
-        self.memory, self.image_shape, self.cascade = Memory(data), data.shape, None
-        if max(data.shape[1:]) > SMALL_SIDE:
-            self.cascade = Cascade(data, self.network_settings, self.alpha_bar, precision)
-            self.memory.add_module("cascade", self.cascade)  # so that it is saved
-            data = self.cascade.small_images(data)
-        self.shape = data.shape  # that the network learns
+        self.autoencoder_sha = sha_of_autoencoder(self.autoencoder, self.autoencoder_sha)
+        self.reduction = Reduction(data, self.autoencoder, self.network_settings, device)
+        self.memory, self.image_shape = Memory(data), data.shape
+        self.shape = self.reduction.small.shape  # that the network learns
         net = seeded_init(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
-        self.spectrum = Spectrum(data, self.fold, self.multiple, self.whitening)
+        self.spectrum = Spectrum(self.reduction.small, self.fold, self.multiple, self.whitening)
+        self.memory.add_module("reduction", self.reduction)  # so that they are saved
         self.memory.add_module("spectrum", self.spectrum)
         self.modules = {"net": net, "ema": ema_copy(net), "memory": self.memory.to(device)}
-        optimiser = torch.optim.AdamW(
-            net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
-        )
+        optimiser = AdamW(net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True)
         if self.clip:  # at the step itself: a batch in parts has its whole gradient only then
             optimiser.register_step_pre_hook(self.clip_gradients)
         self.optimisers = {"net": optimiser}
 
     @property
+    def closed_set(self) -> bool:
+        """Whether it learnt from labelled images alone: no autoencoder saw others."""
+        return not self.autoencoder
+
+    @property
     def fold(self) -> int:
         """Side in pixels of the patches that become channels: each doubling quarters the cost."""
-        return self.patch or 2
+        return self.patch or (1 if self.autoencoder else 2)
 
     @property
     def multiple(self) -> int:
@@ -141,20 +145,21 @@ class DDPM:
     @property
     def network_settings(self) -> UNetSettings:
         """What shapes the network besides the images."""
-        on_gpu = self.device.type != "cpu"
-        return UNetSettings(self.widths, self.hub, self.attention, self.dropout, on_gpu)
+        gpu = self.device.type != "cpu"
+        return UNetSettings(
+            self.widths, self.hub, self.attention, self.dropout, gpu, self.precision
+        )
 
     def build(self, n_classes: int) -> nn.Module:
         """Build the network for images of this shape; one class more, the null class."""
         channels, height, width = self.shape
-        sides = (  # as `to_network` pads and folds them
+        sides = (  # as `Spectrum` pads and folds them
             -(-height // self.multiple) * self.multiple // self.fold,
             -(-width // self.multiple) * self.multiple // self.fold,
         )
         channels *= self.fold**2
         net = NETWORKS[self.network](channels, sides, n_classes + 1, self.network_settings)
-        if self.cascade:  # a part of the network: trained, averaged and saved with it
-            net.add_module("detail", self.cascade.network(n_classes))
+        self.reduction.add_networks(net, n_classes)
         return net
 
     def update(
@@ -166,10 +171,9 @@ class DDPM:
         optimiser = self.optimisers["net"]
         set_rate(optimiser, self.lr * warmup_cosine(step, self.steps))
         with seeded(rng, only_if=self.dropout > 0):
-            small, waves = self.cascade.split(images) if self.cascade else (images, None)
+            small, waves = self.reduction.split(images)
             loss = self.loss(net, small, labels, rng)
-            if self.cascade:
-                loss = loss + self.cascade.loss(net.detail, waves, labels, rng)
+            loss = loss + self.reduction.loss(net, waves, labels, rng)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -212,19 +216,15 @@ class DDPM:
         waves = None
         if self.strength < 1:  # as SDEdit (Meng et al. 2022), from a labelled image of the class
             start = self.memory.start_images(labels, seeds, self.interpolate)
-            if self.cascade:
-                start, waves = self.cascade.split(start)
+            start, waves = self.reduction.split(start)
             x0 = self.spectrum.to_components(start)
             x, _ = noisy(x0, x, self.alpha_bar[first_level(course)])
         if self.device.type == "cpu" or self.sampler == "ddpm":
             x = follow_scheduler(course, x, partial(self.velocity, labels=labels), seeds)
         else:
             x = follow_table(course, x, partial(self.graphed_step(), labels))
-        images = self.spectrum.to_images(x)[..., :height, :width]
-        if self.cascade:
-            net, course = self.modules["ema"].detail, course._replace(clipped=False)
-            images = self.cascade.draw(net, images, labels, seeds, course, waves)
-        return to_uint8(images)
+        x = self.spectrum.to_images(x)[..., :height, :width]
+        return to_uint8(self.reduction.draw(self.modules["ema"], x, labels, seeds, course, waves))
 
     def graphed_step(self) -> GraphedFunction:
         """Return a step of the sampler, which a GPU replays as a CUDA graph: see `next_image`."""

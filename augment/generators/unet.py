@@ -31,6 +31,7 @@ class UNetSettings:
     attention: bool  # at the lowest resolution
     dropout: float
     fused_attention: bool = True  # torch's kernel in UNet2DModel; slow in bf16 on a CPU
+    precision: str = "fp32"
 
 
 class ResidualBlock(nn.Module):
