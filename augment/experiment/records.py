@@ -33,6 +33,8 @@ class Record:
         # flat, as in 0.3.0, before SyntheticUse existed: old artefacts stay valid
         fields = vars(self).copy()
         use = fields.pop("use", {})
+        if fields.get("edition") is None:  # nothing has changed since 0.3.0, which had no editions
+            fields.pop("edition", None)
         return signature(fields | use)
 
     def path(self, store: Store) -> Path:
@@ -52,6 +54,7 @@ class GeneratorRecord(Record):
     classic: str
     precision: str
     version: str = __version__
+    edition: int | None = None  # `generator_edition`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from augment.experiment.records import (
 )
 from augment.experiment.weights import read_weights, weights_file
 from augment.generators import GENERATORS
+from augment.generators.blocks import generator_edition
 from augment.metrics.classification import scores
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.seeds import seed_for
@@ -64,6 +65,7 @@ def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
         settings=settings,
         classic=trial.transform,
         precision=precision,
+        edition=generator_edition(trial.labelled.shape),
     )
 
 

@@ -22,6 +22,14 @@ from augment.training.precision import autocast
 LN2 = math.log(2)  # `binary_loss` of a discriminator that cannot tell
 
 
+def generator_edition(shape: ImageShape) -> int | None:
+    """Return the edition of the generators of images [C, H, W]; None: as they were in 0.3.0.
+
+    Raised when they change for images of some sizes, so that those are trained again.
+    """
+    return 2 if max(shape[1:]) > 32 else None  # 2: `cascade`, and more doublings above 64
+
+
 def doublings(height: int, width: int) -> int:
     """Count how often the decoder doubles its grid: from 2×2 for 8×8, 7×7 for 28×28, 8×8 for 64×64.
 
