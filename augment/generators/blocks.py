@@ -27,10 +27,10 @@ def generator_edition(shape: ImageShape) -> int | None:
 
     Raised when they change for images of some sizes, so that those are trained again.
     """
-    return 2 if max(shape[1:]) > 32 else None  # 2: `cascade`, and more doublings above 64
+    return 2 if max(shape[1:]) > 32 else None  # 2: `cascade`, and more grid_doublings above 64
 
 
-def doublings(height: int, width: int) -> int:
+def grid_doublings(height: int, width: int) -> int:
     """Count how often the decoder doubles its grid: from 2×2 for 8×8, 7×7 for 28×28, 8×8 for 64×64.
 
     Encoders and discriminators halve the sides as often, so that no lowest grid is above 8×8.
@@ -103,7 +103,7 @@ class Decoder(nn.Module):
     def __init__(self, z: int, width: int, shape: ImageShape, n_classes: int) -> None:
         super().__init__()
         channels, *self.sides = shape
-        ups = doublings(*self.sides)
+        ups = grid_doublings(*self.sides)
         # the lowest grid, rounded up, so that the doubled sides reach H and W
         self.base = (-(-self.sides[0] // 2**ups), -(-self.sides[1] // 2**ups))
         widths = level_widths(width, ups)

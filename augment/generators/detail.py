@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from augment.data.images import ImageShape, LabelledImages, pad_sides, to_float, to_uint8
 from augment.generators.spectrum import (
     IMAGES_AT_ONCE,
-    LEAST_DEVIATION,
     colour_components,
     cosines,
     distances,
@@ -21,6 +20,7 @@ from augment.generators.spectrum import (
 )
 
 SMALL_SIDE = 32  # pixels of the longer side of a small image
+ROUNDING = 1 / 127.5 / 12**0.5  # deviation of what rounding to grey levels adds to a wave
 GRID = 16  # patches at most that the longer side is folded into
 
 
@@ -76,9 +76,9 @@ class Waves(nn.Module):
         for part, own in zip(data.images.cpu().split(IMAGES_AT_ONCE), labels, strict=True):
             waves = self.of_images(to_float(part)).double().square()
             power.index_add_(0, own, mean_by_distance(waves))
-        together = (power.sum(0) / len(data)).sqrt().clamp(min=LEAST_DEVIATION)
+        together = (power.sum(0) / len(data)).sqrt().clamp(min=ROUNDING)
         counts = data.labels.cpu().bincount(minlength=n).clamp(min=1)
-        alone = (power / counts[:, None, None]).sqrt().clamp(min=LEAST_DEVIATION)
+        alone = (power / counts[:, None, None]).sqrt().clamp(min=ROUNDING)
         # classes without images are those of transformed ones: k + n is k
         return alone[torch.arange(k) % n], together
 
