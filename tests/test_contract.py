@@ -30,7 +30,8 @@ from augment.transforms.autoaugment import POLICIES
 from augment.transforms.geometric import CLASSIC
 
 SHAPES = {"grey 8×8": (1, 8, 8), "grey 28×28": (1, 28, 28), "colour 13×20": (3, 13, 20)}
-GENERATOR_CASES = [(name, shape) for name in GENERATORS for shape in SHAPES.values()]
+LARGE = [(3, 70, 40), (1, 130, 257)]
+GENERATOR_CASES = [(name, shape) for name in GENERATORS for shape in [*SHAPES.values(), *LARGE]]
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ def test_a_variation_starts_from_as_much_noise_as_its_strength_says(model, monke
     plan = scheduler("dpm++")
     plan.set_timesteps(10)
     assert asked[0][0] == int(plan.timesteps[5])
-    started = ddpm.to_network(ddpm.start_images(LABELS, SEEDS))
+    started = ddpm.spectrum.to_components(ddpm.memory.start_images(LABELS, SEEDS, ddpm.interpolate))
     alpha_bar = ddpm.alpha_bar[asked[0][0]]
     expected = (alpha_bar * started.var() + 1 - alpha_bar).sqrt()
     assert asked[0][1] == pytest.approx(float(expected), rel=0.05)
@@ -78,9 +78,9 @@ def test_a_variation_starts_from_as_much_noise_as_its_strength_says(model, monke
 
 def test_interpolation_starts_between_two_images_of_the_class(model):
     data, ddpm = model
-    single = ddpm.start_images(LABELS, SEEDS)
+    single = ddpm.memory.start_images(LABELS, SEEDS, ddpm.interpolate)
     ddpm.interpolate = True
-    between = ddpm.start_images(LABELS, SEEDS)
+    between = ddpm.memory.start_images(LABELS, SEEDS, ddpm.interpolate)
     ddpm.interpolate = False
     known = data.images.float() / 127.5 - 1
     assert all((known == image).all((1, 2, 3)).any() for image in single)

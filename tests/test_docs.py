@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import ClassVar
 
+import pandas as pd
 import pytest
 from typer.main import get_command
 
@@ -287,3 +288,18 @@ def test_constraints_pin_every_dependency_without_addresses():
 
 def test_contributing_is_short():
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 40
+
+
+def test_table_of_sizes_is_that_of_its_csv():
+    document = (ROOT / "results/bench/sizes.md").read_text()
+    lines = [line for line in document.splitlines() if re.match(r"\| (steel|blood cells) ", line)]
+    rows = pd.read_csv(ROOT / "results/bench/sizes.csv", dtype=str).to_dict("records")
+    assert [line.strip("| ").split(" | ") for line in lines] == [
+        [
+            *(row["images"], row["side"], f"{int(row['steps']):,}", row["way"]),
+            f"{row['agreement']} ({row['floor']})",
+            f"{row['detail']} ({row['detail_real']})",
+            *(row["kid"], row["precision"], row["train_seconds"]),
+        ]
+        for row in rows
+    ]

@@ -6,6 +6,7 @@ setting `whitening` it draws other images, and trains again.
 Only those that hang on settings and data alone: others follow from the bits of a processor.
 """
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ import pytest
 from augment.data.datasets import load_dataset
 from augment.experiment.cells import expand
 from augment.experiment.context import RunContext, Trial
-from augment.experiment.records import QualityRecord
+from augment.experiment.records import GeneratorRecord, QualityRecord
 from augment.experiment.sampling import synthetic_record
 from augment.experiment.stages import classifier_record, classifier_set, generator_record
 from augment.experiment.validation import make_recipe, read_recipe
+from augment.generators.blocks import generator_edition
 from augment.storage.artifacts import Store
 
 SMOKE = Path(__file__).resolve().parents[1] / "pipelines/smoke.toml"
@@ -70,3 +72,13 @@ def test_generators_synthetic_sets_and_measures_keep_their_signatures(trials):
         )
         found[trial.cell.seed, trial.cell.generator] = model, synthetic, quality.signature
     assert found == KNOWN
+
+
+@pytest.mark.parametrize(("side", "edition"), [(32, None), (33, 2), (128, 2)])
+def test_generators_of_larger_images_are_trained_again(side, edition):
+    assert generator_edition((1, side, 20)) == edition
+    record = GeneratorRecord(
+        labelled="a", seed=0, generator="ddpm", settings={}, classic="none", precision="fp32"
+    )
+    newer = dataclasses.replace(record, edition=edition)
+    assert (newer.signature == record.signature) == (edition is None)

@@ -178,10 +178,12 @@ def check_data(cells: list[Cell], data: DatasetCache) -> None:
             opened.add(weights)
             check_weights(cell, pool.select(labelled[subset]))
         inputs = (cell.dataset, cell.size, repr(cell.generator_settings))
-        if cell.generator and not GENERATORS[cell.entry].closed_set and inputs not in opened:
+        if cell.generator and inputs not in opened:
             opened.add(inputs)
             generator = GENERATORS[cell.entry](**cell.generator_settings)
-            generator.prepare(pool, seed=0, device=torch.device("cpu"))
+            if not generator.closed_set:
+                learnt = pool.select(labelled[subset])
+                generator.prepare(learnt, seed=0, device=torch.device("cpu"))
 
 
 def refuse_inside_data(target: Path, datasets: list[str]) -> None:

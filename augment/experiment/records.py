@@ -54,6 +54,7 @@ class GeneratorRecord(Record):
     classic: str
     precision: str
     version: str = __version__
+    edition: int | None = None  # `generator_edition`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from augment.experiment.records import (
 from augment.experiment.tasks import TASKS
 from augment.experiment.weights import read_weights, weights_file
 from augment.generators import GENERATORS
+from augment.generators.blocks import generator_edition
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import file_sha, folder_sha
@@ -51,8 +52,12 @@ class ClassifierPlan:
 def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
     """Name all that the trial's generator depends on."""
     cell, settings = trial.cell, trial.cell.training_settings
-    if not GENERATORS[cell.entry].closed_set:  # signed by content, not by path
+    if "folder" in settings:  # signed by content, not by path
         settings["folder"] = folder_sha(Path(settings["folder"]))
+    # left out where none is given, so that artefacts of before stay valid
+    if folder := settings.pop("autoencoder", ""):
+        settings["autoencoder"] = folder_sha(Path(folder))
+    settings.pop("autoencoder_sha", None)
     return GeneratorRecord(
         labelled=trial.labelled.sha,
         seed=cell.seed,
@@ -60,6 +65,7 @@ def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
         settings=settings,
         classic=trial.transform,
         precision=precision,
+        edition=generator_edition(trial.labelled.shape),
     )
 
 

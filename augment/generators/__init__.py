@@ -24,8 +24,12 @@ from augment.training.learner import Learner
 class Generator(Learner, Protocol):
     """A Learner (steps, batch, prepare, update, modules, optimisers) that can also be sampled."""
 
-    closed_set: ClassVar[bool]  # saw nothing but the labelled images; else it came in a `folder`
     sampling: ClassVar[tuple[str, ...]]  # settings that matter only when sampling
+
+    @property
+    def closed_set(self) -> bool:
+        """Whether it saw nothing but the labelled images; else a folder holds what saw others."""
+        ...
 
     @property
     def transformed(self) -> float:

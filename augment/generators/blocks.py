@@ -22,12 +22,28 @@ from augment.training.precision import autocast
 LN2 = math.log(2)  # `binary_loss` of a discriminator that cannot tell
 
 
-def doublings(height: int, width: int) -> int:
+def generator_edition(shape: ImageShape) -> int | None:
+    """Return the edition of the generators of images [C, H, W]; None: as they were in 0.3.0.
+
+    Raised when they change for images of some sizes, so that those are trained again.
+    """
+    return 2 if max(shape[1:]) > 32 else None  # 2: `cascade`, and more grid_doublings above 64
+
+
+def grid_doublings(height: int, width: int) -> int:
     """Count how often the decoder doubles its grid: from 2×2 for 8×8, 7×7 for 28×28, 8×8 for 64×64.
 
-    Encoders and discriminators halve the sides as often.
+    Encoders and discriminators halve the sides as often, so that no lowest grid is above 8×8.
     """
-    return 2 if max(height, width) <= 32 else 3
+    return max(2, (max(height, width) - 1).bit_length() - 3)
+
+
+def level_widths(width: int, ups: int) -> list[int]:
+    """Return the channels of the decoder's grids, the lowest first: e.g. 4w, 2w, w.
+
+    Above 64 pixels each doubling halves them, so that a grid of 128 costs as much as one of 64.
+    """
+    return [max(8, int(width * 2.0 ** min(2, min(ups, 3) - i))) for i in range(ups + 1)]
 
 
 def normalise(x: Tensor, groups: int = 1) -> Tensor:
@@ -87,10 +103,10 @@ class Decoder(nn.Module):
     def __init__(self, z: int, width: int, shape: ImageShape, n_classes: int) -> None:
         super().__init__()
         channels, *self.sides = shape
-        ups = doublings(*self.sides)
+        ups = grid_doublings(*self.sides)
         # the lowest grid, rounded up, so that the doubled sides reach H and W
         self.base = (-(-self.sides[0] // 2**ups), -(-self.sides[1] // 2**ups))
-        widths = [width * 2 ** min(2, ups - i) for i in range(ups + 1)]  # e.g. 4w, 2w, w
+        widths = level_widths(width, ups)
         self.label = nn.Embedding(n_classes, z)
         self.enter = nn.Linear(2 * z, widths[0] * self.base[0] * self.base[1])
         pairs = itertools.pairwise(widths)

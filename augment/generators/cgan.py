@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from augment.data.images import ImageShape, LabelledImages, pad_sides
-from augment.generators.blocks import Decoder, doublings, sample_decoder
+from augment.generators.blocks import Decoder, grid_doublings, level_widths, sample_decoder
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, seeded_init
 from augment.training.optim import set_rate, warmup_cosine
@@ -29,9 +29,9 @@ class Critic(nn.Module):
     def __init__(self, width: int, shape: ImageShape, n_classes: int) -> None:
         super().__init__()
         channels, *sides = shape
-        self.halvings = doublings(*sides)
-        widths = [width * 2 ** min(2, i) for i in range(self.halvings + 1)]  # e.g. w, 2w, 4w
-        layers: list[nn.Module] = [spectral_norm(nn.Conv2d(channels, width, 3, padding=1))]
+        self.halvings = grid_doublings(*sides)
+        widths = level_widths(width, self.halvings)[::-1]
+        layers: list[nn.Module] = [spectral_norm(nn.Conv2d(channels, widths[0], 3, padding=1))]
         for a, b in itertools.pairwise(widths):
             layers += [nn.LeakyReLU(0.1), spectral_norm(nn.Conv2d(a, b, 4, 2, 1))]
         layers += [

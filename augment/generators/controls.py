@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float, to_uint8
-from augment.runtime.seeds import noise_for
+from augment.runtime.seeds import noise_for, seed_for
 from augment.training.learner import Metrics
 
 
@@ -36,6 +36,17 @@ class Memory(nn.Module):
         # u close to 1 may round up to the count
         indices = (u * counts[labels]).long().minimum(counts[labels] - 1)
         return to_float(self.images[order[starts[labels] + indices]])
+
+    def start_images(self, labels: Tensor, seeds: Tensor, interpolate: bool) -> Tensor:
+        """Choose a labelled image of each label, or blend two: [B, C, H, W] in [-1, 1]."""
+        start_seeds = torch.tensor([seed_for(s, "start") for s in seeds.tolist()])
+        # ndtr, the normal distribution function, makes uniform numbers of normal ones
+        uniform = torch.special.ndtr(noise_for(start_seeds, (3,), self.images.device))
+        first, second, weight = uniform.unbind(1)
+        images = self.choose(labels, first)
+        if interpolate:
+            images = images.lerp(self.choose(labels, second), weight[:, None, None, None])
+        return images
 
 
 @dataclass

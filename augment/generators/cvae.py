@@ -14,7 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.data.images import ImageShape, LabelledImages, pad_sides
-from augment.generators.blocks import Decoder, Normalise, doublings, sample_decoder
+from augment.generators.blocks import (
+    Decoder,
+    Normalise,
+    grid_doublings,
+    level_widths,
+    sample_decoder,
+)
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, seeded_init
 from augment.training.optim import set_rate, warmup_cosine
@@ -27,9 +33,9 @@ class Encoder(nn.Module):
     def __init__(self, z: int, width: int, shape: ImageShape, n_classes: int) -> None:
         super().__init__()
         channels, *sides = shape
-        self.halvings = doublings(*sides)
+        self.halvings = grid_doublings(*sides)
         rows, columns = (-(-side // 2**self.halvings) for side in sides)  # of the lowest grid
-        widths = [channels + 1, *(width * 2 ** min(2, i) for i in range(self.halvings))]
+        widths = [channels + 1, *level_widths(width, self.halvings)[:0:-1]]
         self.label = nn.Embedding(n_classes, 1)
         self.body = nn.Sequential(
             *(

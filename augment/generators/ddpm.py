@@ -3,7 +3,8 @@
 x0 is an image, xt the same with noise eps at level t: xt = alpha x0 + sigma eps, where alpha² is
 alpha_bar[t] and sigma² = 1 - alpha² (Ho et al. 2020, eq. 4). The network sees images with padded
 sides, with a spectrum that `whitening` evens out (see `spectrum`) and with patches folded into
-channels; `unet` has the networks to choose from.
+channels; `unet` has the networks to choose from. Images above 32 pixels a side are learnt as small
+ones, and a second network learns their detail (see `cascade`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from augment.data.images import LabelledImages, to_uint8
 from augment.errors import UsageError
+from augment.generators.autoencoder import sha_of_autoencoder
 from augment.generators.blocks import images_per_call, in_chunks
 from augment.generators.controls import Memory
+from augment.generators.reduction import Reduction
 from augment.generators.solvers import (
     LEVELS,
     Course,
@@ -27,12 +31,13 @@ from augment.generators.solvers import (
     follow_scheduler,
     follow_table,
     next_image,
+    noisy,
     scheduler,
 )
 from augment.generators.spectrum import Spectrum
-from augment.generators.unet import NETWORKS, UNetSettings
+from augment.generators.unet import NETWORKS, UNetSettings, velocity_of
 from augment.runtime.device import to_device
-from augment.runtime.seeds import noise_for, seed_for, seeded
+from augment.runtime.seeds import noise_for, seeded
 from augment.training.cuda_graphs import GraphedFunction
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import SNAPSHOTS, Metrics, in_mode, seeded_init
@@ -50,9 +55,11 @@ class DDPM:
     batch: int = 64
     network: str = "lean"  # or "unet2d", diffusers' UNet2DModel
     widths: tuple[int, ...] = (32, 64)
-    patch: int = 0  # pixels a side folded into channels; 0: 2 for images up to 32 a side, else 4
+    patch: int = 0  # pixels a side folded into channels; 0: 2, of latents 1
     attention: bool = True  # at the lowest resolution only
     whitening: float = 0.0  # how far colours and frequencies are made alike; 0: pixels as they are
+    autoencoder: str = ""  # folder of one trained elsewhere, whose latents are learnt; "": pixels
+    autoencoder_sha: str = ""  # of all that lies there; if given, it must still be so
     hub: int = 256  # hidden units of the MLP on the whole lowest grid (lean); 0: none
     lr: float = 2e-3
     weight_decay: float = 0.01
@@ -72,7 +79,6 @@ class DDPM:
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     graphs: dict[Any, GraphedFunction] = field(default_factory=dict, init=False, repr=False)
-    closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = (
         "sampler",
         "calls",
@@ -103,47 +109,58 @@ class DDPM:
         for key, known in (("sampler", SAMPLERS), ("network", NETWORKS), ("snapshot", SNAPSHOTS)):
             if (value := getattr(self, key)) not in known:
                 raise UsageError(f"ddpm.{key} '{value}' is none of {', '.join(map(str, known))}")
-        self.shape, self.null, self.graphs = data.shape, len(data.classes), {}
+        self.null, self.graphs = len(data.classes), {}
         self.device, self.precision = device, precision
+        self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
+        self.autoencoder_sha = sha_of_autoencoder(self.autoencoder, self.autoencoder_sha)
+        self.reduction = Reduction(data, self.autoencoder, self.network_settings, device)
+        self.memory, self.image_shape = Memory(data), data.shape
+        self.shape = self.reduction.small.shape  # that the network learns
         net = seeded_init(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
-        self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
-        self.spectrum = Spectrum(data, self.fold, self.multiple, self.whitening)
-        memory = Memory(data)
-        memory.add_module("spectrum", self.spectrum)  # so that it is saved
-        self.modules = {"net": net, "ema": ema_copy(net), "memory": memory.to(device)}
-        optimiser = torch.optim.AdamW(
-            net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True
-        )
+        self.spectrum = Spectrum(self.reduction.small, self.fold, self.multiple, self.whitening)
+        self.memory.add_module("reduction", self.reduction)  # so that they are saved
+        self.memory.add_module("spectrum", self.spectrum)
+        self.modules = {"net": net, "ema": ema_copy(net), "memory": self.memory.to(device)}
+        optimiser = AdamW(net.parameters(), self.lr, weight_decay=self.weight_decay, fused=True)
         if self.clip:  # at the step itself: a batch in parts has its whole gradient only then
             optimiser.register_step_pre_hook(self.clip_gradients)
         self.optimisers = {"net": optimiser}
 
     @property
+    def closed_set(self) -> bool:
+        """Whether it learnt from labelled images alone: no autoencoder saw others."""
+        return not self.autoencoder
+
+    @property
     def fold(self) -> int:
         """Side in pixels of the patches that become channels: each doubling quarters the cost."""
-        return self.patch or (2 if max(self.shape[1:]) <= 32 else 4)
+        return self.patch or (1 if self.autoencoder else 2)
 
     @property
     def multiple(self) -> int:
         """Number of pixels that both sides are padded to a multiple of."""
         return self.fold * 2 ** (len(self.widths) - 1)
 
+    @property
+    def network_settings(self) -> UNetSettings:
+        """What shapes the network besides the images."""
+        gpu = self.device.type != "cpu"
+        return UNetSettings(
+            self.widths, self.hub, self.attention, self.dropout, gpu, self.precision
+        )
+
     def build(self, n_classes: int) -> nn.Module:
         """Build the network for images of this shape; one class more, the null class."""
         channels, height, width = self.shape
-        sides = (  # as `to_network` pads and folds them
+        sides = (  # as `Spectrum` pads and folds them
             -(-height // self.multiple) * self.multiple // self.fold,
             -(-width // self.multiple) * self.multiple // self.fold,
         )
-        settings = UNetSettings(
-            self.widths,
-            self.hub,
-            self.attention,
-            self.dropout,
-            fused_attention=self.device.type != "cpu",
-        )
-        return NETWORKS[self.network](channels * self.fold**2, sides, n_classes + 1, settings)
+        channels *= self.fold**2
+        net = NETWORKS[self.network](channels, sides, n_classes + 1, self.network_settings)
+        self.reduction.add_networks(net, n_classes)
+        return net
 
     def update(
         self, images: Tensor, labels: Tensor, *, step: int | Tensor, rng: torch.Generator
@@ -153,25 +170,30 @@ class DDPM:
         net = in_mode(self.modules["net"], self.dropout > 0)
         optimiser = self.optimisers["net"]
         set_rate(optimiser, self.lr * warmup_cosine(step, self.steps))
-        x0 = self.to_network(images)  # [B, C × fold², H / fold, W / fold]
-        n = len(x0)
-        u = torch.rand(n, generator=rng, device=self.device)
-        t = (LEVELS * u**self.noise_power).long().clamp_(max=LEVELS - 1)
-        eps = torch.randn(x0.shape, generator=rng, device=self.device)
-        # label dropout trains the null class too (Ho & Salimans 2021, algorithm 1)
-        dropped = torch.rand(n, generator=rng, device=self.device) < self.label_dropout
-        labels = torch.where(dropped, self.null, labels)
-        alpha = self.alpha_bar[t].sqrt()[:, None, None, None]
-        sigma = (1 - self.alpha_bar[t]).sqrt()[:, None, None, None]
-        xt = (alpha * x0 + sigma * eps).contiguous(memory_format=torch.channels_last)
-        with autocast(self.precision, self.device), seeded(rng, only_if=self.dropout > 0):
-            v = _velocity_of(net, xt, t, labels)
-        loss = F.mse_loss(v.float(), alpha * eps - sigma * x0)
+        with seeded(rng, only_if=self.dropout > 0):
+            small, waves = self.reduction.split(images)
+            loss = self.loss(net, small, labels, rng)
+            loss = loss + self.reduction.loss(net, waves, labels, rng)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         ema_update(self.modules["ema"], net, step, self.ema)
         return {"loss": loss.detach()}
+
+    def loss(self, net: nn.Module, images: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+        """Return the loss of (small) images [B, C, H, W]."""
+        x0 = self.spectrum.to_components(images)  # [B, C × fold², H / fold, W / fold]
+        u = torch.rand(len(x0), generator=rng, device=self.device)
+        t = (LEVELS * u**self.noise_power).long().clamp_(max=LEVELS - 1)
+        eps = torch.randn(x0.shape, generator=rng, device=self.device)
+        # label dropout trains the null class too (Ho & Salimans 2021, algorithm 1)
+        dropped = torch.rand(len(x0), generator=rng, device=self.device) < self.label_dropout
+        labels = torch.where(dropped, self.null, labels)
+        xt, v = noisy(x0, eps, self.alpha_bar[t])
+        xt = xt.contiguous(memory_format=torch.channels_last)
+        with autocast(self.precision, self.device):
+            predicted = velocity_of(net, xt, t, labels)
+        return F.mse_loss(predicted.float(), v)
 
     def clip_gradients(self, *_: Any) -> None:
         """Scale the gradient down to the norm `clip` at most."""
@@ -180,7 +202,7 @@ class DDPM:
     @torch.inference_mode()
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
         """Sample an image for each label and seed: [N], [N] → [N, C, H, W] uint8 on the CPU."""
-        rows = images_per_call(self.shape, self.device)
+        rows = images_per_call(self.image_shape, self.device)
         return in_chunks(self.sample_chunk, labels, seeds, rows)
 
     def sample_chunk(self, labels: Tensor, seeds: Tensor) -> Tensor:
@@ -191,15 +213,18 @@ class DDPM:
         labels = to_device(labels, self.device)
         x = x.contiguous(memory_format=torch.channels_last)
         course = Course(self.sampler, self.calls, self.strength, clipped=not self.whitening)
+        waves = None
         if self.strength < 1:  # as SDEdit (Meng et al. 2022), from a labelled image of the class
-            x0 = self.to_network(self.start_images(labels, seeds))
-            alpha_bar = self.alpha_bar[first_level(course)]
-            x = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * x
+            start = self.memory.start_images(labels, seeds, self.interpolate)
+            start, waves = self.reduction.split(start)
+            x0 = self.spectrum.to_components(start)
+            x, _ = noisy(x0, x, self.alpha_bar[first_level(course)])
         if self.device.type == "cpu" or self.sampler == "ddpm":
             x = follow_scheduler(course, x, partial(self.velocity, labels=labels), seeds)
         else:
             x = follow_table(course, x, partial(self.graphed_step(), labels))
-        return to_uint8(self.spectrum.to_images(x))[..., :height, :width]
+        x = self.spectrum.to_images(x)[..., :height, :width]
+        return to_uint8(self.reduction.draw(self.modules["ema"], x, labels, seeds, course, waves))
 
     def graphed_step(self) -> GraphedFunction:
         """Return a step of the sampler, which a GPU replays as a CUDA graph: see `next_image`."""
@@ -213,35 +238,13 @@ class DDPM:
             self.graphs[key] = GraphedFunction(step, self.device, None)
         return self.graphs[key]
 
-    def start_images(self, labels: Tensor, seeds: Tensor) -> Tensor:
-        """Choose a labelled image of each label, or blend two: [B, C, H, W] in [-1, 1]."""
-        memory = self.modules["memory"]
-        assert isinstance(memory, Memory)
-        start_seeds = torch.tensor([seed_for(s, "start") for s in seeds.tolist()])
-        # ndtr, the normal distribution function, makes uniform numbers of normal ones
-        uniform = torch.special.ndtr(noise_for(start_seeds, (3,), self.device))
-        first, second, weight = uniform.unbind(1)
-        images = memory.choose(labels, first)
-        if self.interpolate:
-            images = images.lerp(memory.choose(labels, second), weight[:, None, None, None])
-        return images
-
     def velocity(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """Predict v with classifier-free guidance, conditional and null class as one batch."""
         net, times = self.modules["ema"], t.expand(len(x))
         with autocast(self.precision, self.device):
             if self.guidance == 1:
-                return _velocity_of(net, x, times, labels).float()
+                return velocity_of(net, x, times, labels).float()
             both = torch.cat([labels, torch.full_like(labels, self.null)])
-            v = _velocity_of(net, x.repeat(2, 1, 1, 1), times.repeat(2), both)
+            v = velocity_of(net, x.repeat(2, 1, 1, 1), times.repeat(2), both)
         conditional, unconditional = v.float().chunk(2)
         return unconditional + self.guidance * (conditional - unconditional)
-
-    def to_network(self, images: Tensor) -> Tensor:
-        """Pad the sides, even out the spectrum, fold patches: images as the network sees them."""
-        return self.spectrum.to_components(images)
-
-
-def _velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-    """Call the network: v [B, C, H, W] of noisy images at noise levels [B] of classes [B]."""
-    return net(x, t, class_labels=labels, return_dict=False)[0]

@@ -24,6 +24,7 @@ from augment.training.learner import Metrics, seeded_init
 from augment.training.optim import set_rate, warmup_cosine
 from augment.training.precision import autocast
 
+SEEN_SIDE = 64  # pixels at most of the longer side that the network sees
 POOLED_SIDE = 8  # of the map that the fully connected part sees
 
 
@@ -36,8 +37,11 @@ class DisplacementNet(nn.Module):
     def __init__(self, width: int, shape: ImageShape, knots: int) -> None:
         super().__init__()
         channels, *self.sides = shape
+        # what is larger is seen smaller: the knots are far apart
+        self.shrinking = -(-max(self.sides) // SEEN_SIDE)
+        longest = -(-max(self.sides) // self.shrinking)
         # until no side is above POOLED_SIDE; pooling then makes both exactly that
-        halvings = max(0, (max(self.sides) - 1).bit_length() - POOLED_SIDE.bit_length() + 1)
+        halvings = max(0, (longest - 1).bit_length() - POOLED_SIDE.bit_length() + 1)
         layers: list[nn.Module] = [nn.Conv2d(2 * channels, width, 3, padding=1), nn.SiLU()]
         for _ in range(halvings):
             layers += [nn.Conv2d(width, width, 3, 2, 1), nn.SiLU()]
@@ -51,7 +55,10 @@ class DisplacementNet(nn.Module):
         self.knots = knots
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
-        x = torch.cat([image, target], 1).contiguous(memory_format=torch.channels_last)
+        x = torch.cat([image, target], 1)
+        if self.shrinking > 1:
+            x = F.avg_pool2d(x, self.shrinking, ceil_mode=True)
+        x = x.contiguous(memory_format=torch.channels_last)
         x = normalise(self.pool(self.convolve(x))).flatten(1)
         return self.leave(F.silu(self.hidden(x))).unflatten(1, (2, self.knots, self.knots))
 

@@ -94,6 +94,16 @@ def follow_table(course: Course, x: Tensor, step: Callable[..., dict[str, Tensor
     return x
 
 
+def noisy(x0: Tensor, eps: Tensor, alpha_bar: Tensor) -> tuple[Tensor, Tensor]:
+    """Return xt and v of images x0 and noise eps, [B, C, H, W] each; `alpha_bar` is [B] or [].
+
+    v = alpha eps - sigma x0 (Salimans & Ho 2022, appendix D).
+    """
+    shape = (-1, 1, 1, 1) if alpha_bar.ndim else ()
+    alpha, sigma = alpha_bar.sqrt().view(shape), (1 - alpha_bar).sqrt().view(shape)
+    return alpha * x0 + sigma * eps, alpha * eps - sigma * x0
+
+
 @functools.lru_cache(maxsize=32)
 def first_level(course: Course) -> int:
     """Return the noise level that sampling starts at, 0…999."""

@@ -94,12 +94,21 @@ def colour_components(data: LabelledImages) -> tuple[Tensor, Tensor]:
     return total / 127.5 - 1, torch.linalg.eigh(covariance)[1]
 
 
-def even_out(power: Tensor) -> Tensor:
-    """Replace the power [C, H, W] of each frequency by the mean of those as far from zero."""
-    _, height, width = power.shape
+def distances(height: int, width: int) -> Tensor:
+    """Return how far each frequency is from zero, in bins: [H, W] int64."""
     down, across = torch.arange(height) / height, torch.arange(width) / width
     distance = (down[:, None].square() + across.square()).sqrt() * max(height, width)
-    bins = distance.round().long().flatten()  # [H × W]
-    sums = torch.zeros(len(power), int(bins.max()) + 1, dtype=power.dtype)
-    sums.index_add_(1, bins, power.flatten(1))
-    return (sums / bins.bincount().clamp(min=1))[:, bins].view_as(power)
+    return distance.round().long()
+
+
+def mean_by_distance(power: Tensor) -> Tensor:
+    """Return the mean power [..., H, W] of the frequencies in each bin of `distances`: [..., R]."""
+    bins = distances(*power.shape[-2:]).flatten()  # [H × W]
+    sums = torch.zeros(*power.shape[:-2], int(bins.max()) + 1, dtype=power.dtype)
+    sums.index_add_(-1, bins, power.flatten(-2))
+    return sums / bins.bincount().clamp(min=1)
+
+
+def even_out(power: Tensor) -> Tensor:
+    """Replace the power [C, H, W] of each frequency by the mean of those as far from zero."""
+    return mean_by_distance(power)[:, distances(*power.shape[1:])]

@@ -31,6 +31,7 @@ class UNetSettings:
     attention: bool  # at the lowest resolution
     dropout: float
     fused_attention: bool = True  # torch's kernel in UNet2DModel; slow in bf16 on a CPU
+    precision: str = "fp32"
 
 
 class ResidualBlock(nn.Module):
@@ -174,6 +175,11 @@ def diffusers_unet(
     assert isinstance(net.class_embedding, nn.Embedding)
     nn.init.normal_(net.class_embedding.weight, std=0.14)
     return net
+
+
+def velocity_of(net: nn.Module, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    """Call a network: v [B, C, H, W] of noisy images at noise levels [B] of classes [B]."""
+    return net(x, t, class_labels=labels, return_dict=False)[0]
 
 
 NETWORKS = {"lean": LeanUNet, "unet2d": diffusers_unet}

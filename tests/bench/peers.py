@@ -104,7 +104,9 @@ class Ours:
     def forward(self, n: int) -> None:
         image = torch.zeros(n, *self.data.shape, device=DEVICE)
         zeros = torch.zeros(n, dtype=torch.int64, device=DEVICE)
-        self.model.velocity(self.model.to_network(image), torch.tensor(1, device=DEVICE), zeros)
+        self.model.velocity(
+            self.model.spectrum.to_components(image), torch.tensor(1, device=DEVICE), zeros
+        )
 
 
 class DiffusersLoop:

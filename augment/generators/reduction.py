@@ -1,0 +1,71 @@
+"""What a diffusion model learns of images: latents, small images, or the images themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from augment.data.images import LabelledImages
+from augment.generators.autoencoder import Latents, lost_by, open_autoencoder
+from augment.generators.cascade import Cascade
+from augment.generators.detail import SMALL_SIDE
+from augment.generators.solvers import Course
+from augment.generators.unet import UNetSettings
+
+
+class Reduction(nn.Module):
+    """Images [B, C, H, W] ↔ what the network learns, [B, c, h, w]; both in [-1, 1].
+
+    First the latents of an autoencoder, if one is given; then small images of what is above 32
+    pixels a side. `small` is the reduced set.
+    """
+
+    def __init__(
+        self, data: LabelledImages, folder: str, settings: UNetSettings, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.latents: Latents | None = None
+        self.cascade: Cascade | None = None
+        if folder:
+            if not data.images.any():  # blank images, of which a saved model is built
+                data = data.select([0])
+            self.latents = Latents(data, open_autoencoder(folder).to(device))
+            lost_by(self.latents, data, folder)
+            data = self.latents.of_set(data)
+        if max(data.shape[1:]) > SMALL_SIDE:
+            self.cascade = Cascade(data, settings)
+            data = self.cascade.waves.small_images(data)
+        self.small = data
+
+    def add_networks(self, net: nn.Module, n_classes: int) -> None:
+        """Make the network of the detail a part of the network: both are trained and saved."""
+        if self.cascade:
+            net.add_module("detail", self.cascade.network(n_classes))
+
+    def split(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the network learns of images, and the waves that `loss` and `draw` take."""
+        images = self.latents.encode(images) if self.latents else images
+        return self.cascade.split(images) if self.cascade else (images, None)
+
+    def loss(
+        self, net: nn.Module, waves: Tensor | None, labels: Tensor, rng: torch.Generator
+    ) -> Tensor | float:
+        """Return the loss of the detail, 0 where there is none."""
+        if waves is None or self.cascade is None:
+            return 0.0
+        return self.cascade.loss(net.detail, waves, labels, rng)
+
+    def draw(
+        self,
+        net: nn.Module,
+        small: Tensor,
+        labels: Tensor,
+        seeds: Tensor,
+        course: Course,
+        waves: Tensor | None,
+    ) -> Tensor:
+        """Return the images of what was drawn; `waves` are those of the images started from."""
+        if self.cascade:
+            course = course._replace(clipped=False)
+            small = self.cascade.draw(net.detail, small, labels, seeds, course, waves)
+        return self.latents.decode(small) if self.latents else small
