@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +116,7 @@ _ACCURACY = Measured(
 )
 MEASURED: dict[str, Measured] = {
     "accuracy": _ACCURACY,
-    BALANCED: Measured(**vars(_ACCURACY) | {"by_image": _right_balanced}),
+    BALANCED: replace(_ACCURACY, by_image=_right_balanced),
     MAP: Measured(
         head="mAP %",
         meaning=(
