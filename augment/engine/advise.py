@@ -28,6 +28,7 @@ from augment.experiment.progress import Progress
 from augment.experiment.race import Heat, Outcome, Race, planned_cells, run_race
 from augment.experiment.recipe import Recipe
 from augment.experiment.results_table import write_results
+from augment.experiment.task_choice import refuse_boxes
 from augment.experiment.ways import (
     LEAST_TRIALS,
     MOST_TRIALS_MEASURED,
@@ -65,6 +66,7 @@ def execute_advice(
     with executor:
         recipe = executor.resolved(recipe)
         data = DatasetCache(data_dir)
+        refuse_boxes(recipe, data, "augment advise")
         usual, *_ = (way.cell for way in free_ways(recipe, unlabelled=False))
         trials = [dataclasses.replace(usual, seed=seed) for seed in recipe.seeds]
         check_data(trials, data)
