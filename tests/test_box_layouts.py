@@ -144,6 +144,15 @@ def test_corners_of_voc_are_counted_from_1_unless_they_cannot_be(corner, shift, 
     assert found.tolist() == (digits.labels[1, 0] + torch.tensor([0, shift, shift, 0, 0])).tolist()
 
 
+def test_equal_names_in_folders_of_splits_keep_their_xml(digits, tmp_path):
+    for split, rows in (("train", range(8)), ("test", range(8, N))):
+        write_voc(digits.select(list(rows)), tmp_path / split)  # canvas000 in both
+    data = load_dataset(str(tmp_path))
+    assert (len(data.pool), len(data.test)) == (8, 4)
+    assert torch.equal(data.test.images, digits.images[8:])
+    assert torch.equal(data.test.labels[:, 0], digits.labels[8:, 0])
+
+
 def test_class_folders_with_boxes_of_the_same_classes_are_classes(tmp_path):
     names = [f"{kind}/{k}.png" for kind in ("cat", "dog") for k in range(6)]
     save(tmp_path, *names)
