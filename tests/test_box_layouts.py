@@ -11,6 +11,7 @@ from boxed_digits import NO_BOX, coco_of, digits_on_canvas, write_coco, write_vo
 from PIL import Image, ImageDraw
 from test_folder import noted
 
+from augment.data.boxed_images import BoxedImages
 from augment.data.boxes.layout import split_in_name
 from augment.data.boxes.pictures import choose_letterbox
 from augment.data.datasets import load_dataset
@@ -144,6 +145,15 @@ def test_corners_of_voc_are_counted_from_1_unless_they_cannot_be(corner, shift, 
     assert found.tolist() == (digits.labels[1, 0] + torch.tensor([0, shift, shift, 0, 0])).tolist()
 
 
+def test_equal_names_in_folders_of_splits_keep_their_xml(digits, tmp_path):
+    for split, rows in (("train", range(8)), ("test", range(8, N))):
+        write_voc(digits.select(list(rows)), tmp_path / split)  # canvas000 in both
+    data = load_dataset(str(tmp_path))
+    assert (len(data.pool), len(data.test)) == (8, 4)
+    assert torch.equal(data.test.images, digits.images[8:])
+    assert torch.equal(data.test.labels[:, 0], digits.labels[8:, 0])
+
+
 def test_class_folders_with_boxes_of_the_same_classes_are_classes(tmp_path):
     names = [f"{kind}/{k}.png" for kind in ("cat", "dog") for k in range(6)]
     save(tmp_path, *names)
@@ -238,6 +248,21 @@ def test_groups_and_copies_stay_on_one_side(digits, tmp_path):
     assert noted(data.notes, "left out pictures that the annotations do not name (1)")
     apart = load_dataset(str(root), reading=ReadingFlags(group_by="none"))
     assert "groups" not in apart.layout
+
+
+def test_mirrored_and_brightened_copies_stay_on_one_side(digits, tmp_path):
+    images = torch.cat([digits.images, digits.images.flip(3), (digits.images * 0.9).byte()])
+    data = BoxedImages(images, digits.labels.repeat(3, 1, 1), digits.classes)
+    found = load_dataset(str(write_coco(data, tmp_path / "set")))
+    sides = [
+        {int(file[-7:-4]) % N for file in files} for files in (found.pool_files, found.test_files)
+    ]
+    assert sides[0] | sides[1] == set(range(N))
+    assert not sides[0] & sides[1]
+    assert noted(found.notes, "24 images look like copies of others")
+    split = ["train"] * 24 + ["test"] * 12
+    given = load_dataset(str(write_coco(data, tmp_path / "split", split)))
+    assert noted(given.notes, "12 test images look like copies of training images")
 
 
 def test_padding_is_last_and_empty(digits, tmp_path):

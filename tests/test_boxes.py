@@ -11,7 +11,9 @@ from boxed_digits import (
     write_voc,
     write_yolo,
 )
+from test_folder import noted
 
+from augment.data.check import inspect
 from augment.data.datasets import load_dataset
 
 SPLITS = ["train"] * 14 + ["val"] * 4 + ["test"] * 6
@@ -62,6 +64,21 @@ def test_formats_read_alike_with_their_splits(write, digits, tmp_path):
             assert torch.equal(part.images[row], digits.images[k])
             assert same_boxes(part, row, digits, k)
     assert "24 pictures" in data.layout
+
+
+def test_check_counts_boxes(digits, tmp_path):
+    found = inspect(str(write_coco(digits, tmp_path / "set", SPLITS)))
+    assert (found["task"], found["pool"], found["test"]) == ("detect", 18, "6 (given)")
+    n = sum(len(boxes_of(digits, k)) for k in range(18))
+    assert found["boxes"].startswith(f"pool {n}, test ")
+    assert sum(found["pool_boxes_by_class"].values()) == n
+    assert found["without_boxes"] == "pool 0, test 2"
+    assert found["boxes_by_size"].endswith("0 from 96×96 on")
+    assert found["problems"] == []
+    assert noted(found["warnings"], "2 of 6 pictures to test on are without boxes")
+    held = [{label for label, *_ in boxes_of(digits, k)} for k in range(18)]
+    shown = [sum(label in each for each in held) for label in range(3)]
+    assert [*found["pool_pictures_by_class"].values()] == shown
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)

@@ -204,3 +204,13 @@ def test_boxes_and_classes_are_not_compared_in_one_run(boxed_folder):
     recipe = make_recipe(dataset=["digits", str(boxed_folder)])
     with pytest.raises(UsageError, match="compare them in two runs"):
         with_task(recipe.resolved("cpu"), DatasetCache(None))
+
+
+def test_advise_and_check_tell_of_boxes(boxed_folder, tmp_path):
+    refused = CliRunner().invoke(
+        app, ["advise", str(boxed_folder), "--budget", "1m", "--out", str(tmp_path / "run")]
+    )
+    assert isinstance(refused.exception, UsageError)
+    assert "has boxes: take augment run" in str(refused.exception)
+    checked = CliRunner().invoke(app, ["check", str(boxed_folder), "--task", "detect", "--json"])
+    assert json.loads(checked.output)["pool_boxes_by_class"]

@@ -193,5 +193,6 @@ def test_weights_of_resnet50_are_taken_and_others_refused():
     assert not any(p.requires_grad for p in learner.modules["net"].backbone.body.parameters())
     with pytest.raises(UsageError, match=r"'conv1\.weight' is missing there"):
         learner.load_backbone({}, source="there", frozen=False)
-    with pytest.raises(UsageError, match="takes none"):
-        small("ssdlite320").load_backbone(tensors, source="there", frozen=False)
+    for name in ("ssdlite320", "centernet"):
+        with pytest.raises(UsageError, match="takes none"):
+            small(name).load_backbone(tensors, source="there", frozen=False)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from augment.data.grids import class_grid
 
-COLOURS = ((0, 190, 0), (40, 110, 255), (255, 80, 0))  # green, blue, orange
+BOX_COLOURS = ((0, 190, 0), (40, 110, 255), (255, 80, 0))  # green, blue, orange
 _LEAST_SIDE = 256  # pixels that pictures are enlarged to, by a whole factor, before lines are drawn
 
 
 def with_boxes(image: Tensor, boxes: Tensor, colours: Sequence[int]) -> Tensor:
-    """Draw boxes [B, 4] into an image [C, H, W] uint8, in these of COLOURS: [3, H', W'] uint8."""
+    """Draw boxes [B, 4] into an image [C, H, W] uint8, in BOX_COLOURS: [3, H', W'] uint8."""
     factor = max(1, _LEAST_SIDE // max(image.shape[1:]))
     drawn = image[:3].expand(3, -1, -1) if len(image) < 3 else image[:3]
     drawn = drawn.repeat_interleave(factor, 1).repeat_interleave(factor, 2).clone()
@@ -23,7 +23,7 @@ def with_boxes(image: Tensor, boxes: Tensor, colours: Sequence[int]) -> Tensor:
         left, top, right, bottom = box
         left, right = max(0, left), min(width, right) - 1
         top, bottom = max(0, top), min(height, bottom) - 1
-        paint = torch.tensor(COLOURS[colour], dtype=torch.uint8)[:, None]
+        paint = torch.tensor(BOX_COLOURS[colour], dtype=torch.uint8)[:, None]
         for row in (top, bottom):
             drawn[:, row, left : right + 1] = paint
         for column in (left, right):

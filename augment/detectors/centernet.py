@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from augment.classifiers.blocks import Residual, conv_norm_relu
 from augment.data.boxed_images import BoxedImages
 from augment.data.images import pad_sides, to_float
-from augment.detectors.detections import MOST_DETECTIONS, keep_best
+from augment.detectors.detections import MOST_DETECTIONS, keep_best, refuse_weights
 from augment.detectors.targets import focal_loss, giou, make_targets, points_of
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
@@ -99,6 +99,10 @@ class CenterNet:
             {"params": undecayed, "weight_decay": 0.0},
         ]
         self.optimisers = {"net": torch.optim.AdamW(groups, lr=self.lr, fused=True)}
+
+    def load_backbone(self, tensors: dict[str, Tensor], *, source: str, frozen: bool) -> None:
+        """Refuse weights: it learns from scratch."""
+        refuse_weights(source)
 
     def update(
         self, images: Tensor, targets: Tensor, *, step: int | Tensor, rng: torch.Generator

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor
+
+from augment.errors import UsageError
 
 MOST_DETECTIONS = 100  # detections of a picture, as COCO counts them
 _CANDIDATES = 300  # of a picture, before overlapping ones are dropped
@@ -36,6 +40,14 @@ def suppressed(label: Tensor, score: Tensor, corners: Tensor, size: tuple[int, i
     label, score, corners = label[large], score.float()[large], corners[large]
     kept = batched_nms(corners, score, label, _OVERLAP)[:MOST_DETECTIONS]
     return padded(label[kept], score[kept], corners[kept])
+
+
+def refuse_weights(source: str) -> NoReturn:
+    """Say which detector takes the weights of `--weights`."""
+    raise UsageError(
+        f"--weights {source}: this detector takes none; fcos_resnet50_fpn takes those of "
+        "torchvision's resnet50"
+    )
 
 
 def padded(label: Tensor, score: Tensor, corners: Tensor) -> Tensor:

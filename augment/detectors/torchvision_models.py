@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from augment.data.boxed_images import BoxedImages
 from augment.data.images import to_float
-from augment.detectors.detections import MOST_DETECTIONS, padded
+from augment.detectors.detections import MOST_DETECTIONS, padded, refuse_weights
 from augment.errors import UsageError
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
@@ -58,10 +58,7 @@ class TorchvisionDetector:
 
     def load_backbone(self, tensors: dict[str, Tensor], *, source: str, frozen: bool) -> None:
         """Load weights of the backbone; UsageError where it takes none, or others."""
-        raise UsageError(
-            f"--weights {source}: this detector takes none; fcos_resnet50_fpn takes those of "
-            "torchvision's resnet50"
-        )
+        refuse_weights(source)
 
     def update(
         self, images: Tensor, targets: Tensor, *, step: int | Tensor, rng: torch.Generator

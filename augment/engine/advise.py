@@ -29,6 +29,7 @@ from augment.experiment.progress import Progress
 from augment.experiment.race import Heat, Outcome, Race, planned_cells, run_race
 from augment.experiment.recipe import Recipe
 from augment.experiment.results_table import write_results
+from augment.experiment.task_choice import refuse_boxes
 from augment.experiment.ways import (
     LEAST_TRIALS,
     MOST_TRIALS_MEASURED,
@@ -66,6 +67,7 @@ def execute_advice(
     with executor:
         recipe = executor.resolved(recipe)
         data = DatasetCache(data_dir, kept_side(out, affordable_side(executor.device.type)))
+        refuse_boxes(recipe, data, "augment advise")
         usual, *_ = (way.cell for way in free_ways(recipe, unlabelled=False))
         trials = [dataclasses.replace(usual, seed=seed) for seed in recipe.seeds]
         check_data(trials, data)

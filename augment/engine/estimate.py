@@ -120,10 +120,10 @@ def tasks_of(
     return tasks, len(finished), sum(cost.mb for *_, cost in tasks)
 
 
-Task = tuple[Any, bool, float]  # synthetic set, whether the cell makes it, seconds of the cell
+TimedCell = tuple[Any, bool, float]  # synthetic set, whether the cell makes it, seconds of the cell
 
 
-def makespan(tasks: list[Task], jobs: int) -> float:
+def makespan(tasks: list[TimedCell], jobs: int) -> float:
     """Simulate the schedule of `jobs` processes: cells that make images first; return seconds."""
     free, image_times = [0.0] * jobs, {}  # when each process is idle, when each set is ready
     for images, makes_images, seconds in tasks:

@@ -11,7 +11,7 @@ from augment.generators import GENERATORS
 
 LEARNERS: dict[str, dict[str, Any]] = {CLASSIFY: CLASSIFIERS, DETECT: DETECTORS}
 # sections of a recipe's `set`: each holds for all entries of its registry
-KINDS: dict[str, dict[str, Any]] = {
+SECTIONS: dict[str, dict[str, Any]] = {
     "generator": GENERATORS,
     "classifier": CLASSIFIERS,
     "detector": DETECTORS,
@@ -25,6 +25,6 @@ def learner_of(recipe: Recipe) -> str:
     ]
 
 
-def kind_of(name: str) -> str:
-    """Return the kind of a registered learner: a key of KINDS."""
-    return next(kind for kind, registry in KINDS.items() if name in registry)
+def section_of(name: str) -> str:
+    """Return the kind of a registered learner: a key of SECTIONS."""
+    return next(kind for kind, registry in SECTIONS.items() if name in registry)

@@ -24,7 +24,7 @@ CHOICE = ("validation_accuracy", "validation_baseline")  # columns of a choice b
 CLASSIC_AMONG = "classic_candidates"  # kinds that `classic` was chosen among, by --classic select
 SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 BOX_SCORES = ("map", "ap50", "box_precision", "box_recall")  # of detectors
-MEASURES = {"accuracy": "accuracy", BALANCED: "balanced_accuracy", MAP: "map"}  # its column
+SCORE_COLUMNS = {"accuracy": "accuracy", BALANCED: "balanced_accuracy", MAP: "map"}  # its column
 SPACE = ("kid", "fd", "precision", "recall", "density", "coverage")  # in the judge's features
 # filled once all cells have ended: what the intervals of an arm are made of
 LOOK_COLUMNS = ("looks", "until")  # at the growing trials; half the width that was asked for
@@ -97,7 +97,7 @@ def main_score(results: pd.DataFrame) -> pd.Series:
     """
     scores = results["accuracy"]
     for measure in results["measure"].dropna().unique():
-        scores = scores.mask(results["measure"].eq(measure), results[MEASURES[measure]])
+        scores = scores.mask(results["measure"].eq(measure), results[SCORE_COLUMNS[measure]])
     return pd.to_numeric(scores, errors="coerce").astype(float)
 
 

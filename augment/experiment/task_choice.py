@@ -23,6 +23,14 @@ def with_task(recipe: Recipe, data: DatasetCache) -> Recipe:
     return _CHECKED[data.task_of(recipe)](recipe)
 
 
+def refuse_boxes(recipe: Recipe, data: DatasetCache, command: str) -> None:
+    """Raise UsageError if boxes are to be learnt, which `command` cannot do. Loads the data."""
+    if data.task_of(recipe) == DETECT:
+        raise UsageError(
+            f"{command} learns classes, and {recipe.dataset[0]} has boxes: take augment run"
+        )
+
+
 def _classifying(recipe: Recipe) -> Recipe:
     """Check that no setting is one of detection."""
     pasted = [f"--arm {name}" for name in recipe.arm if ARMS[name].pasted]

@@ -20,7 +20,7 @@ from augment.detectors import DETECTORS
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
-from augment.experiment.learners import KINDS, kind_of
+from augment.experiment.learners import SECTIONS, section_of
 from augment.experiment.mixing import FALLING, NORMED_APART
 from augment.experiment.recipe import TASK_NAMES, Recipe
 from augment.experiment.setting_types import AUTO, MOST_SEEDS, PRECISIONS, PRESETS, SELECT, SUBSETS
@@ -90,7 +90,7 @@ def _check_names(recipe: Recipe) -> None:
         ("detector", [recipe.detector] if recipe.detector else [], DETECTORS),
         ("classic policy", [recipe.classic], [AUTO, SELECT, *CLASSIC]),
         ("precision", [recipe.precision], PRECISIONS),
-        ("section of set", recipe.set, [*KINDS, *itertools.chain(*KINDS.values())]),
+        ("section of set", recipe.set, [*SECTIONS, *itertools.chain(*SECTIONS.values())]),
     ):
         for name in names:
             if name not in valid:
@@ -137,7 +137,7 @@ def _check_together(recipe: Recipe) -> None:
 def _check_overrides(recipe: Recipe) -> None:
     """Check that each override, used or not, names a hyperparameter and has its type."""
     used = {*recipe.generator, recipe.classifier, recipe.detector}
-    for registry in KINDS.values():
+    for registry in SECTIONS.values():
         for name in registry:
             given = overrides(recipe, name) if name in used else recipe.set.get(name, {})
             hyperparameters(registry, name, "quick", given)
@@ -151,8 +151,8 @@ def overrides(recipe: Recipe, name: str) -> dict[str, Any]:
     Settings in a generator's name (`ddpm calls=50`) override both.
     """
     name, variant = split_variant(name)
-    kind = kind_of(name)
-    if not hyperparameters(KINDS[kind], name, "quick", {}):  # a control has nothing to tune
+    kind = section_of(name)
+    if not hyperparameters(SECTIONS[kind], name, "quick", {}):  # a control has nothing to tune
         return recipe.set.get(name, {}) | variant
     return recipe.set.get(kind, {}) | recipe.set.get(name, {}) | variant
 

@@ -31,8 +31,8 @@ class Matches:
         """Select the detections and the true boxes of a class, in all pictures."""
         rows = self.label == label
         n_true = np.where(np.arange(self.n_true.shape[1]) == label, self.n_true, 0)
-        flat = (self.picture, self.label, self.score, self.corners, self.matched)
-        return Matches(*(each[rows] for each in flat), n_true)
+        flat = {name: each[rows] for name, each in vars(self).items() if name != "n_true"}
+        return Matches(**flat, n_true=n_true)
 
     def save(self, file: Path) -> None:
         """Write all of it as safetensors."""

@@ -1,9 +1,9 @@
-"""MEASURED: how each measure of results.csv is read from the stored predictions of a cell."""
+"""MEASURE_READERS: how each measure is read from the stored predictions of a cell."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasureReader:
     """A measure: its words, and what the predictions in a score's folder say by it."""
 
     head: str  # of its column
@@ -102,7 +102,7 @@ def _boxes_of_classes(score: Path) -> pd.DataFrame:
     return detection_per_class(matches, float(result.box_threshold or 0.0), result.classes)
 
 
-_ACCURACY = Measured(
+_ACCURACY = MeasureReader(
     head="accuracy %",
     meaning=(
         "Accuracy: mean ± standard deviation over n trials on the test set, in percent (balanced "
@@ -114,10 +114,10 @@ _ACCURACY = Measured(
     by_class=_recalls,
     per_class=_scores_of_classes,
 )
-MEASURED: dict[str, Measured] = {
+MEASURE_READERS: dict[str, MeasureReader] = {
     "accuracy": _ACCURACY,
-    BALANCED: Measured(**vars(_ACCURACY) | {"by_image": _right_balanced}),
-    MAP: Measured(
+    BALANCED: replace(_ACCURACY, by_image=_right_balanced),
+    MAP: MeasureReader(
         head="mAP %",
         meaning=(
             "mAP: COCO's average precision over the IoU thresholds 0.5 to 0.95, mean over classes; "
@@ -133,6 +133,6 @@ MEASURED: dict[str, Measured] = {
 }
 
 
-def the_measure(names: Iterable[str]) -> Measured:
+def the_measure(names: Iterable[str]) -> MeasureReader:
     """Return the measure of a table: of several the first, whose title names its own."""
-    return MEASURED[next((name for name in names if name in MEASURED), "accuracy")]
+    return MEASURE_READERS[next((name for name in names if name in MEASURE_READERS), "accuracy")]

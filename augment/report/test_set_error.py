@@ -13,7 +13,7 @@ from augment.experiment.arms import DECISIVE
 from augment.experiment.results_table import ERROR_COLUMNS, main_score
 from augment.metrics.intervals import UnitVariance, unit_variance
 from augment.report.baselines import baseline_of
-from augment.report.measured import Measured, the_measure
+from augment.report.measured import MeasureReader, the_measure
 from augment.report.table import variant_names
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
@@ -80,7 +80,7 @@ def units_of_test_set(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-def unit_scores(score: Path, units: np.ndarray, measure: Measured) -> np.ndarray:
+def unit_scores(score: Path, units: np.ndarray, measure: MeasureReader) -> np.ndarray:
     """Compute what each unit adds to the score of a cell: [units], with the score as their mean."""
     n_units = units.max() + 1
     return n_units * np.bincount(units, measure.by_image(score), n_units)
