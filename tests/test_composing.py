@@ -5,7 +5,7 @@ import torch
 from boxed_digits import digits_on_canvas
 
 from augment.data.boxed_images import NO_BOX, BoxedImages
-from augment.data.crops import MARGIN, SIDES, crop_boxes, crop_side, cut
+from augment.data.crops import MARGIN, CROP_SIDES, crop_boxes, crop_side, cut
 from augment.data.images import LabelledImages, to_float
 from augment.experiment.composing import (
     GENERATED,
@@ -78,7 +78,11 @@ def test_crops_are_larger_where_boxes_are(canvases):
         ("a",),
     )
     empty = BoxedImages(large.images, torch.full((1, 1, 5), NO_BOX), ("a",))
-    assert [crop_side(data) for data in (canvases, large, empty)] == [SIDES[0], SIDES[1], SIDES[0]]
+    assert [crop_side(data) for data in (canvases, large, empty)] == [
+        CROP_SIDES[0],
+        CROP_SIDES[1],
+        CROP_SIDES[0],
+    ]
     assert len(crop_boxes(empty, 32)) == 0
 
 

@@ -15,7 +15,7 @@ from augment.data.boxed_images import BoxedImages
 from augment.data.images import LabelledImages, resize
 
 MARGIN = 0.15  # of a box's longer side, on each side of it
-SIDES = (32, 64)  # pixels of a crop's side; the larger one where most boxes are larger than it
+CROP_SIDES = (32, 64)  # pixels of a crop's side; the larger one where most boxes are larger than it
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def crop_side(data: BoxedImages) -> int:
     """Choose the side of crops in pixels: what the median box with its margin fills."""
     corners = data.labels[data.labels[..., 0] >= 0][:, 1:]
     if not len(corners):
-        return SIDES[0]
-    return SIDES[int(window_sides(longer_sides(corners).median()) > 0.75 * SIDES[1])]
+        return CROP_SIDES[0]
+    return CROP_SIDES[int(window_sides(longer_sides(corners).median()) > 0.75 * CROP_SIDES[1])]
 
 
 def longer_sides(boxes: Tensor) -> Tensor:
