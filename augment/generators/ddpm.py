@@ -79,6 +79,7 @@ class DDPM:
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     graphs: dict[Any, GraphedFunction] = field(default_factory=dict, init=False, repr=False)
+    closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = (
         "sampler",
         "calls",
@@ -126,11 +127,6 @@ class DDPM:
         if self.clip:  # at the step itself: a batch in parts has its whole gradient only then
             optimiser.register_step_pre_hook(self.clip_gradients)
         self.optimisers = {"net": optimiser}
-
-    @property
-    def closed_set(self) -> bool:
-        """Whether it learnt from labelled images alone: no autoencoder saw others."""
-        return not self.autoencoder
 
     @property
     def fold(self) -> int:

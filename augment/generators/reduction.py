@@ -12,6 +12,8 @@ from augment.generators.detail import SMALL_SIDE
 from augment.generators.solvers import Course
 from augment.generators.unet import UNetSettings
 
+DETAIL = "detail"  # name of its network within the network
+
 
 class Reduction(nn.Module):
     """Images [B, C, H, W] ↔ what the network learns, [B, c, h, w]; both in [-1, 1].
@@ -40,7 +42,7 @@ class Reduction(nn.Module):
     def add_networks(self, net: nn.Module, n_classes: int) -> None:
         """Make the network of the detail a part of the network: both are trained and saved."""
         if self.cascade:
-            net.add_module("detail", self.cascade.network(n_classes))
+            net.add_module(DETAIL, self.cascade.network(n_classes))
 
     def split(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what the network learns of images, and the waves that `loss` and `draw` take."""
@@ -53,7 +55,7 @@ class Reduction(nn.Module):
         """Return the loss of the detail, 0 where there is none."""
         if waves is None or self.cascade is None:
             return 0.0
-        return self.cascade.loss(net.detail, waves, labels, rng)
+        return self.cascade.loss(net.get_submodule(DETAIL), waves, labels, rng)
 
     def draw(
         self,
@@ -67,5 +69,6 @@ class Reduction(nn.Module):
         """Return the images of what was drawn; `waves` are those of the images started from."""
         if self.cascade:
             course = course._replace(clipped=False)
-            small = self.cascade.draw(net.detail, small, labels, seeds, course, waves)
+            detail = net.get_submodule(DETAIL)
+            small = self.cascade.draw(detail, small, labels, seeds, course, waves)
         return self.latents.decode(small) if self.latents else small
