@@ -1,5 +1,6 @@
 """Shared by all tests: tiny data, one thread, slow tests behind --run-slow and first."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -113,6 +114,100 @@ def pipeline_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
     seeded_init(build, 0).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def text_folder(pipeline_folder, tmp_path_factory):
+    """A tiny Stable Diffusion of random weights whose tokens are single letters."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
+    from diffusers import DDIMScheduler, DiTPipeline, StableDiffusionPipeline, UNet2DConditionModel
+
+    from augment.training.learner import seeded_init
+
+    folder = tmp_path_factory.mktemp("text")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    tokens = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    end = len(tokens) - 1
+    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=24
+    )
+    config = transformers.CLIPTextConfig(
+        vocab_size=len(tokens),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=24,
+        bos_token_id=end - 1,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+
+    def build():
+        network = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            cross_attention_dim=16,
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=4,
+        )
+        return StableDiffusionPipeline(
+            vae=DiTPipeline.from_pretrained(pipeline_folder).vae,
+            unet=network,
+            tokenizer=tokenizer,
+            text_encoder=transformers.CLIPTextModel(config),
+            scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+    seeded_init(build, 0).save_pretrained(folder / "text")
+    return folder / "text"
+
+
+@pytest.fixture(scope="session")
+def pixel_folder(tmp_path_factory):
+    """A diffusers pipeline without classes that draws grey 8×8 pictures, of random weights."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    from augment.training.learner import seeded_init
+
+    def build():
+        network = UNet2DModel(
+            sample_size=8,
+            in_channels=1,
+            out_channels=1,
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=4,
+        )
+        return DDPMPipeline(unet=network, scheduler=DDPMScheduler())
+
+    folder = tmp_path_factory.mktemp("pixels")
+    seeded_init(build, 0).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def own_pipelines(pipeline_folder, monkeypatch, request):
+    """Gives the generators that need a folder one; skips those whose extra is missing."""
+    from augment.generators.finetune import Finetune
+    from augment.generators.pretrained import Pretrained
+
+    monkeypatch.setitem(Pretrained.presets["smoke"], "folder", str(pipeline_folder))
+    if "finetune" in request.node.name:
+        pytest.importorskip("peft", reason="needs the extra finetune")
+        folder = request.getfixturevalue("text_folder")
+        monkeypatch.setitem(Finetune.presets["smoke"], "folder", str(folder))
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.precision import resolve_precision
 from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
-from augment.generators.pretrained import Pretrained
 from augment.runtime.steps import Steps
 from augment.storage.artifacts import Store
 from augment.training import bf16_guard as precision
@@ -42,8 +41,8 @@ POOLED_AWAY = {"airbench"}  # its three poolings leave nothing of 5 pixels a sid
 
 
 @pytest.fixture(autouse=True)
-def _with_a_pipeline(pipeline_folder, monkeypatch):
-    monkeypatch.setitem(Pretrained.presets["smoke"], "folder", str(pipeline_folder))
+def _with_a_pipeline(own_pipelines, monkeypatch):
+    """For the generators that need one."""
     monkeypatch.setattr(precision, "VERDICTS", {})
 
 

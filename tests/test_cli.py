@@ -20,7 +20,7 @@ from augment import cli
 from augment.cli import signals
 from augment.cli.experiments import overridden
 from augment.cli.flags import PANELS, with_options
-from augment.data.stacking import DEFAULT_SIZE, NATIVE_LIMIT
+from augment.data.framing import FITS, KEPT_UP_TO
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import FIRST_CLASSES
@@ -151,7 +151,8 @@ def test_default_in_the_help_is_the_default_of_the_recipe(name):
 def test_defaults_that_the_help_has_in_words_are_those_in_the_code():
     said = {name: field.json_schema_extra for name, field in Recipe.model_fields.items()}
     assert said["per_class"]["unset"].startswith(f"{FIRST_CLASSES};")
-    assert said["size"]["unset"] == f"native up to {NATIVE_LIMIT}, else {DEFAULT_SIZE}"
+    assert said["size"]["unset"].startswith(f"auto: native up to {KEPT_UP_TO},")
+    assert said["fit"]["unset"] == FITS[0]
     of_program = {"device": "auto", "executor": "local"}
     found = {param.name: param for param in options_of("run")}
     for name, default in of_program.items():
@@ -162,7 +163,7 @@ def test_defaults_that_the_help_has_in_words_are_those_in_the_code():
 @pytest.mark.parametrize(
     ("flag", "metavar", "extent"),
     [
-        ("size", "INTEGER", "8<=x<=512"),
+        ("size", "N|auto|native", "8 to 512"),
         ("folds", "INTEGER", "2<=x<=20"),
         ("per_class", "INTEGER[,INTEGER…]", "x>=1"),
         ("frac", "FLOAT[,FLOAT…]", "0<x<=1"),
@@ -310,7 +311,7 @@ def test_help_of_a_command(name):
         (["report", "nowhere"], 2, "no run folder"),
         (["check", "./nowhere"], 2, "no such folder"),
         (["run", "--size", "3"], 2, "--size 3: "),
-        (["run", "--size", "big"], 2, "--size big: Input should be a valid integer"),
+        (["run", "--size", "big"], 2, "--size big: give 8 to 512 pixels, auto or native"),
         (["run", "--ratio", "2,x"], 2, "--ratio x: Input should be a valid number"),
         (["run", "--folds", "1"], 2, "--folds 1: "),
         (["check", "digits", "--size", "3"], 2, "--size 3: "),

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from conftest import bars
+from torch.utils.flop_counter import FlopCounterMode
 
 from augment.classifiers import CLASSIFIERS
 from augment.data.datasets import DATASETS
@@ -15,7 +16,6 @@ from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.recipe import USUAL_ARMS
 from augment.generators import GENERATORS
 from augment.generators.blocks import images_per_call
-from augment.generators.pretrained import Pretrained
 from augment.training.bf16_guard import safe_precision
 from augment.training.loop import fit, train
 from augment.training.serialization import (
@@ -35,8 +35,8 @@ GENERATOR_CASES = [(name, shape) for name in GENERATORS for shape in [*SHAPES.va
 
 
 @pytest.fixture(autouse=True)
-def _with_a_pipeline(pipeline_folder, monkeypatch):
-    monkeypatch.setitem(Pretrained.presets["smoke"], "folder", str(pipeline_folder))
+def _with_a_pipeline(own_pipelines):
+    """For the generators that need one."""
 
 
 def smallest(registry, name, steps=2, **changed):
@@ -101,7 +101,7 @@ def test_training_continued_from_a_checkpoint_is_bitwise_the_same(registry, name
     training = TrainingSet((data,), (1.0,), (CLASSIC["document"],))
     whole = smallest(registry, name, steps=5)
     whole.prepare(data, seed=3, device=cpu)
-    states = {0: full_state(whole)}
+    states = {0: {k: v.clone() for k, v in full_state(whole).items()}}
     for step, _ in train(whole, training, seed=3, device=cpu):
         states[step] = {k: v.clone() for k, v in full_state(whole).items()}
     middle = min(2, whole.steps)
@@ -117,7 +117,8 @@ def test_training_continued_from_a_checkpoint_is_bitwise_the_same(registry, name
         assert any(not torch.equal(states[0][k], states[5][k]) for k in states[0])
 
 
-BLIND = {"b2-vae", *(n for n in GENERATORS if not GENERATORS[n].presets["smoke"])}
+# frozen random weights heed no text; test_finetune has a pipeline that has learnt
+BLIND = {"b2-vae", "finetune", *(n for n in GENERATORS if not GENERATORS[n].presets["smoke"])}
 
 
 @pytest.mark.parametrize("name", [n for n in GENERATORS if n not in BLIND])
@@ -128,12 +129,28 @@ def test_generator_sees_its_labels(name, cpu):
     assert (images[::2].float() - images[1::2].float()).abs().mean() > 1
 
 
-@pytest.mark.parametrize("shape", [(1, 5, 5), (1, 8, 40), (3, 40, 8), (1, 5, 17), (1, 64, 6)])
+@pytest.mark.parametrize(
+    "shape", [(1, 5, 5), (1, 8, 40), (3, 40, 8), (1, 5, 17), (1, 64, 6), (3, 5, 128)]
+)
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_takes_every_shape_that_is_kept(name, shape, cpu):
     data = bars(4, ("a", "b", "c"), shape)
     classifier = trained(CLASSIFIERS, name, data, cpu)
     assert torch.cat(list(classifier.predict(data.images))).shape == (12, 3)
+
+
+@pytest.mark.parametrize("name", ["airbench", "resnet"])
+def test_cost_of_an_image_grows_no_faster_than_its_pixels(name, cpu):
+    per_pixel = {}
+    for side in (32, 64, 80, 128, 200, 256):
+        data = bars(1, shape=(3, side, side // 2))
+        classifier = smallest(CLASSIFIERS, name)
+        classifier.prepare(data, seed=0, device=cpu)
+        with FlopCounterMode(display=False) as counter:
+            list(classifier.predict(data.images))
+        per_pixel[side] = counter.get_total_flops() / side**2
+    assert max(per_pixel.values()) < 1.2 * per_pixel[32]
+    assert max(per_pixel[side] for side in (128, 200, 256)) < per_pixel[64] / 2
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

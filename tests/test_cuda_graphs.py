@@ -6,7 +6,9 @@ from conftest import bars
 from fake_gpu import DEVICE, FakeGenerator, Guard, fake_gpu, move, on_gpu
 
 from augment.classifiers import CLASSIFIERS
+from augment.data.boxed_images import BoxedImages
 from augment.data.subset import hide_labels
+from augment.detectors import DETECTORS
 from augment.experiment.arms import generator_set, training_set
 from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.mixing import falling, falling_own_norm
@@ -22,9 +24,11 @@ from augment.transforms.batch_mixing import BATCH_TRANSFORMS
 from augment.transforms.geometric import CLASSIC
 
 STEPS, BATCH, SHAPE = 6, 8, (3, 16, 16)
-TRAINED = [n for n in GENERATORS if GENERATORS[n].presets["smoke"] and n != "pretrained"]
+OF_A_FOLDER = ("pretrained", "finetune")  # networks of the user's own, never recorded
+TRAINED = [n for n in GENERATORS if GENERATORS[n].presets["smoke"] and n not in OF_A_FOLDER]
 LEARNERS = [(CLASSIFIERS, name) for name in CLASSIFIERS] + [(GENERATORS, n) for n in TRAINED]
 CPU = torch.device("cpu")
+FRESH = {"seed": 0, "device": CPU}
 
 
 def small(registry, name, **changed):
@@ -101,6 +105,15 @@ def test_no_step_waits_for_rows_normalised_apart(name, kind):
     learner = small(CLASSIFIERS, name)
     learner.prepare(bars(6, ("a", "b", "c"), SHAPE), seed=0, device=CPU)
     step_on_fake_gpu(learner, labels_of(kind), apart=2)
+
+
+@pytest.mark.usefixtures("no_driver")
+def test_no_step_of_a_detector_waits():
+    boxes = torch.full((BATCH, 3, 5), -1.0)
+    boxes[:, 0] = torch.tensor([1.0, 2, 3, 12, 14])
+    learner = small(DETECTORS, "centernet")
+    learner.prepare(BoxedImages(torch.zeros(BATCH, *SHAPE).byte(), boxes, ("a", "b")), **FRESH)
+    step_on_fake_gpu(learner, boxes)
 
 
 @pytest.mark.usefixtures("no_driver")

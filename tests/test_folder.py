@@ -406,10 +406,10 @@ def test_an_animation_gives_its_first_frame(tmp_path):
     [
         ((64, 64), None, (64, 64)),
         ((20, 12), None, (12, 20)),
-        ((65, 20), None, (32, 32)),
-        ((20, 12), 16, (16, 16)),
+        ((65, 20), None, (20, 64)),
+        ((20, 12), 16, (10, 16)),
         ((5, 7), None, (7, 5)),
-        ((4, 9), None, (32, 32)),
+        ((4, 9), None, (9, 8)),
     ],
 )
 def test_native_size_is_kept_up_to_64(tmp_path, side, asked, expected):
@@ -421,9 +421,9 @@ def test_mixed_sizes_are_resized_and_noted(tmp_path):
     put(tmp_path, "a/1.png", picture=grey(10, (8, 8)))
     put(tmp_path, "a/2.png", picture=grey(99, (20, 40)))
     found = read_folder(tmp_path, None)
-    assert found.images.shape == (2, 1, 32, 32)
+    assert found.images.shape == (2, 1, 24, 17)
     assert only(found, "a/2.png").unique().tolist() == [99]
-    assert noted(found.notes, "2 picture sizes", "32×32")
+    assert noted(found.notes, "2 picture sizes", "fitted whole into 17×24")
 
 
 def test_a_bad_picture_has_no_say_in_the_size(tmp_path):

@@ -18,6 +18,7 @@ FLOORS = [
     "training",
     "metrics",
     "classifiers",
+    "detectors",
     "generators",
     "experiment",
     "report",

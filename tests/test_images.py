@@ -5,8 +5,9 @@ import pytest
 import torch
 from conftest import bars
 
+from augment.data.framing import Framing, choose_frame
 from augment.data.images import LabelledImages, pad_sides, pixel_hashes, resize, to_float, to_uint8
-from augment.data.stacking import choose_size
+from augment.errors import DataError
 
 
 def test_all_256_levels_survive_the_round_trip():
@@ -129,11 +130,30 @@ def test_equal_pixels_have_equal_hashes_whatever_the_layout():
     [
         ([(64, 64)], None, (64, 64)),
         ([(28, 20), (28, 20)], None, (28, 20)),
-        ([(65, 64)], None, (32, 32)),
-        ([(28, 28), (30, 28)], None, (32, 32)),
+        ([(65, 64)], None, (64, 63)),
+        ([(512, 384)] * 3, None, (64, 48)),  # the shape of all
+        ([(384, 512)] * 3, 128, (96, 128)),
+        ([(200, 200)] * 3, Framing(affords=128), (128, 128)),
+        ([(100, 100)] * 3, Framing(affords=128), (96, 96)),  # never more than the pictures hold
+        ([(28, 28), (30, 28)], None, (29, 29)),
+        ([(640, 480), (480, 640)], None, (64, 64)),  # some upright, some lying
+        ([(640, 480)] * 9 + [(480, 640)], None, (64, 48)),
+        ([(160, 90), (150, 100), (120, 90)], None, (64, 43)),  # the median aspect
+        ([(40, 40)] * 2 + [(300, 300)], None, (32, 32)),
         ([], None, (32, 32)),
-        ([(64, 48)], 16, (16, 16)),
+        ([(64, 48)], 16, (16, 12)),
+        ([(1000, 10)], 64, (64, 8)),  # networks need some pixels
+        ([(64, 48)], Framing(16, "stretch"), (16, 16)),
+        ([(64, 48), (640, 480)], Framing(16, "crop"), (16, 16)),
+        ([(60, 40)], Framing(fit="crop"), (60, 40)),  # nothing is to be brought to another shape
+        ([(200, 160)], Framing("native"), (200, 160)),
     ],
 )
-def test_size_is_as_asked_or_native_up_to_64_or_32(sizes, asked, chosen):
-    assert choose_size(sizes, asked) == chosen
+def test_frame_is_as_asked_or_what_the_pictures_hold_and_the_machine_affords(sizes, asked, chosen):
+    assert choose_frame(sizes, Framing.of(asked))[:2] == chosen
+
+
+@pytest.mark.parametrize("sizes", [[(200, 160), (64, 64)], [(600, 400)], [(6, 40)]])
+def test_native_size_needs_one_usable_size(sizes):
+    with pytest.raises(DataError, match=r"^--size native: .* give a"):
+        choose_frame(sizes, Framing("native"))

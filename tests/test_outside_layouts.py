@@ -140,7 +140,7 @@ ANNOTATED = {
             for s in ("train", "val")
             for i in range(6)
         },
-        refused="may hold boxes, which augment does not learn",
+        refused="may hold boxes .--task detect learns those of COCO",
     ),
     "half of the images annotated": dict(
         files=SITES,

@@ -9,7 +9,8 @@ from conftest import SMOKE, bars
 
 import augment
 from augment.errors import MachineError, UsageError
-from augment.generators.pretrained import Pretrained, _fit_shape
+from augment.generators.pipelines import fit_shape
+from augment.generators.pretrained import Pretrained
 from augment.report.samples import SampleRequest, draw_samples
 
 
@@ -158,55 +159,6 @@ def test_text_needs_an_extra_and_a_place_for_the_label(own, cpu, monkeypatch):
         Pretrained(folder=str(own), prompt="a photo").prepare(bars(), seed=0, device=cpu)
 
 
-@pytest.fixture
-def text_folder(pipeline_folder, tmp_path):
-    """A tiny Stable Diffusion of random weights whose tokens are single letters."""
-    transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
-    from diffusers import DDIMScheduler, DiTPipeline, StableDiffusionPipeline, UNet2DConditionModel
-
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    tokens = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
-    end = len(tokens) - 1
-    (tmp_path / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = transformers.CLIPTokenizer(
-        str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), model_max_length=24
-    )
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(tokens),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=24,
-        bos_token_id=end - 1,
-        eos_token_id=end,
-        pad_token_id=end,
-    )
-    network = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        cross_attention_dim=16,
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=4,
-    )
-    pipe = StableDiffusionPipeline(
-        vae=DiTPipeline.from_pretrained(pipeline_folder).vae,
-        unet=network,
-        tokenizer=tokenizer,
-        text_encoder=transformers.CLIPTextModel(config),
-        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.save_pretrained(tmp_path / "text")
-    return tmp_path / "text"
-
-
 def test_class_names_are_prompts_of_a_text_pipeline(text_folder, cpu):
     model = Pretrained(folder=str(text_folder), calls=2, prompt="bars {label}")
     model.prepare(bars(), seed=0, device=cpu)
@@ -219,5 +171,5 @@ def test_class_names_are_prompts_of_a_text_pipeline(text_folder, cpu):
 
 def test_grey_keeps_its_level_when_colour_is_made_grey():
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
-    assert torch.equal(_fit_shape((1, 16, 16), levels.expand(-1, 3, -1, -1)), levels)
-    assert torch.equal(_fit_shape((3, 16, 16), levels), levels.expand(-1, 3, -1, -1))
+    assert torch.equal(fit_shape((1, 16, 16), levels.expand(-1, 3, -1, -1)), levels)
+    assert torch.equal(fit_shape((3, 16, 16), levels), levels.expand(-1, 3, -1, -1))

@@ -81,7 +81,7 @@ def test_weights_bring_transfer_into_the_race():
 
 
 def test_generated_images_are_added_to_the_arms_that_take_them():
-    ways = generated_ways(recipe_of(), "ddpm", ["real+mixup", "transfer", "real"])
+    ways = generated_ways(recipe_of(), "ddpm", ["real+mixup", "pseudo-label", "real"])
     assert [way.name for way in ways] == [
         "real+mixup+synth: ddpm, 0.25",
         "real+mixup+synth: ddpm, 0.5",
@@ -204,3 +204,10 @@ def test_failed_way_is_left_out_and_a_failed_usual_one_is_told():
 def test_settings_with_several_values_are_refused(settings, flag):
     with pytest.raises(UsageError, match=flag):
         advice_recipe(**{"dataset": "digits", **settings})
+
+
+def test_advice_takes_one_kind_of_classic_transforms():
+    with pytest.raises(
+        UsageError, match=r"--classic select: an advice takes one kind; augment run"
+    ):
+        advice_recipe(classic="select")

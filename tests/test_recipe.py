@@ -20,6 +20,7 @@ from augment.experiment.sampling import synthetic_record
 from augment.experiment.stages import classifier_record, generator_record
 from augment.experiment.validation import make_recipe, overrides, read_recipe
 from augment.generators import GENERATORS
+from augment.generators.finetune import Finetune
 from augment.generators.pretrained import Pretrained
 from augment.transforms.geometric import CLASSIC
 
@@ -388,7 +389,7 @@ def stages(**changed):
 
 def records(cell, labelled="data", test="test", synthetic=None, precision="fp32"):
     """Signatures of the generator, the synthetic set and the score of a cell."""
-    images = SimpleNamespace(sha=labelled)
+    images = SimpleNamespace(sha=labelled, shape=(1, 8, 8))
     trial = SimpleNamespace(cell=cell, labelled=images, transform=cell.classic)
     model = generator_record(trial, precision).signature
     sampled = synthetic_record(cell, model).signature
@@ -411,7 +412,8 @@ def changes(**changed):
 )
 def test_generator_setting_makes_anew_what_it_touches(name, key, tmp_path, monkeypatch):
     (tmp_path / "weights").touch()  # of another folder than the one that the setting names
-    monkeypatch.setitem(Pretrained.presets["smoke"], "folder", str(tmp_path))
+    for generator in (Pretrained, Finetune):
+        monkeypatch.setitem(generator.presets["smoke"], "folder", str(tmp_path))
     value = another(hyperparameters(GENERATORS, name, "smoke", {})[key])
     found = changes(generator=name, set={name: {key: value}})
     sampling = key in GENERATORS[name].sampling

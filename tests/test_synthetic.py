@@ -5,7 +5,7 @@ import torch
 from conftest import bars
 
 from augment.metrics import synthetic
-from augment.metrics.copies import nearest_two
+from augment.metrics.copies import distance_to_nearest
 from augment.metrics.rates import Rate
 from augment.metrics.synthetic import (
     agreement_fault,
@@ -117,9 +117,9 @@ def test_closer_to_train_looks_at_no_more_than_most(monkeypatch):
 
     def counted(queries, targets):
         asked.append(len(queries))
-        return nearest_two(queries, targets)
+        return distance_to_nearest(queries, targets)
 
-    monkeypatch.setattr(synthetic, "nearest_two", counted)
+    monkeypatch.setattr(synthetic, "distance_to_nearest", counted)
     monkeypatch.setattr(synthetic, "MAX_IMAGES", 7)
     assert closer_to_train(labelled.images, labelled, others) == 1.0
     assert asked == [7, 7]

@@ -14,10 +14,12 @@ import augment
 from augment.engine.finish import finish_run
 from augment.errors import RunFolderError
 from augment.experiment.results_table import ERROR_COLUMNS, read_results
+from augment.metrics.classification import BALANCED
 from augment.metrics.intervals import unit_variance
 from augment.metrics.paired import paired_contrast
 from augment.report.baselines import units_of
 from augment.report.comparison import compare_tables
+from augment.report.measured import MEASURE_READERS
 from augment.report.run_outputs import write_outputs
 from augment.report.test_set_error import unit_scores, units_of_test_set, with_test_set_error
 from augment.storage.artifacts import Store
@@ -126,7 +128,8 @@ def test_units_are_groups_and_equal_pictures(tmp_path):
 def test_what_units_add_has_the_score_as_its_mean(tmp_path, balanced):
     labels, predicted = torch.tensor([0, 0, 0, 0, 2, 2]), torch.tensor([0, 0, 1, 0, 2, 0])
     save_file({"labels": labels, "predicted": predicted}, tmp_path / "predictions.safetensors")
-    found = unit_scores(tmp_path, np.array([0, 1, 1, 2, 2, 0]), balanced)
+    measure = MEASURE_READERS[BALANCED if balanced else "accuracy"]
+    found = unit_scores(tmp_path, np.array([0, 1, 1, 2, 2, 0]), measure)
     assert len(found) == 3
     assert found.mean() == pytest.approx((3 / 4 + 1 / 2) / 2 if balanced else 4 / 6)
 

@@ -1,16 +1,19 @@
 """Pretrained weights: taken over, kept or fine-tuned, refused in a sentence."""
 
+import json
 import pickle
+import re
 from urllib.error import URLError
 
 import pytest
 import torch
-from conftest import SMOKE, bars
+from conftest import SMOKE, bars, write_folder
 from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
 import augment
-from augment.classifiers.models import Airbench
+from augment.classifiers.blocks import ImageNetInput
+from augment.classifiers.models import Airbench, ResNet, ResNet18
 from augment.classifiers.pretrained import torchvision_source
 from augment.errors import MachineError, UsageError
 from augment.experiment.arms import training_set
@@ -55,6 +58,51 @@ def test_backbone_is_taken_over_and_kept_if_frozen(weights, tiny, cpu, frozen):
     assert not torch.equal(head, learner.modules["net"][-1].weight)
     after = learner.modules["net"][:-1].state_dict()  # statistics of batch norm among them
     assert all(torch.equal(after[name], given[name]) for name in after) == frozen
+
+
+def test_synthetic_images_on_top_of_fine_tuning_are_answered(finished, small_run):
+    """`transfer+synth` starts from the same weights as `transfer`, its baseline."""
+    run = str(finished.path)
+    both = augment.run(
+        **{**small_run, "arm": "transfer,transfer+synth", "weights": run, "seeds": 3}
+    )
+    assert both.failed == 0
+    assert both.table["closed_set"].eq(False).all()
+    summary = summarise(both.table)
+    assert summary.set_index("arm").loc["transfer+synth", "against"] == "transfer"
+    text = markdown(summary)
+    assert "on top of transfer (once fine-tuned) on digits" in text
+    assert "transfer, which needs no generator, on digits" in text
+    page = (both.path / "report.html").read_text()
+    assert re.search(r"the synthetic images of \w+ on top of transfer \(once fine-tuned\)", page)
+    store, weights = Store(both.path), {}
+    for line in both.table.query("seed == 0").to_dict("records"):
+        about = (store.path("score", line["signature"]) / "about.json").read_text()
+        weights[line["arm"]] = json.loads(about)["cell"]["weights"]
+    assert weights == {"transfer": run, "transfer+synth": run}
+
+
+def test_images_for_who_fine_tunes_are_chosen_against_fine_tuning(finished, small_run):
+    """With --select the candidate without images starts from the weights too."""
+    settings = {**small_run, "arm": "transfer+synth", "weights": str(finished.path), "seeds": 1}
+    chosen = augment.run(**{**settings, "select": True, "folds": 2, "per_class": 4})
+    assert chosen.failed == 0
+    folder = next((chosen.path / "artefacts/selection").iterdir())
+    first = json.loads((folder / "about.json").read_text())["candidates"][0]
+    assert first["share"] == 0
+    started = [
+        json.loads(file.read_text())["cell"]["weights"]
+        for file in chosen.path.glob("artefacts/classifier/*/about.json")
+        if json.loads(file.read_text())["cell"]["arm"] == "transfer"
+    ]
+    assert started
+    assert set(started) == {str(finished.path)}
+
+
+def test_weights_without_arms_add_those_that_start_from_them():
+    usual = make_recipe().arm
+    assert make_recipe(weights="x").arm == [*usual, "transfer", "transfer+synth"]
+    assert make_recipe(weights="x", arm="transfer").arm == ["transfer"]
 
 
 def test_run_on_other_data_starts_from_the_weights_of_a_run(finished, small_run):
@@ -177,6 +225,58 @@ def test_weights_of_another_network_are_refused(weights, tiny, cpu, tmp_path):
         learner.load_backbone(
             load_file(tmp_path / "other.safetensors"), source="other", frozen=False
         )
+
+
+@pytest.mark.parametrize(
+    ("classifier", "shape", "says"),
+    [
+        (Airbench, (3, 8, 8), "learnt on grey images and these are colour: give weights learnt on"),
+        (ResNet, (3, 8, 8), "'0.0.weight' is .* there and .* here; they were learnt on grey"),
+        (Airbench, (1, 128, 128), "same classifier, width, image size"),
+    ],
+)
+def test_weights_of_other_images_are_refused(classifier, shape, says, tiny, cpu):
+    learner, other = classifier(**SMALL), classifier(**SMALL)
+    learner.prepare(tiny, seed=2, device=cpu)
+    other.prepare(bars(4, shape=shape), seed=2, device=cpu)
+    small, large = (each.modules["net"].state_dict() for each in (learner, other))
+    with pytest.raises(UsageError, match=says):
+        other.load_backbone(small, source="x", frozen=False)
+    with pytest.raises(UsageError, match="--weights x"):  # nor layers that are not here
+        learner.load_backbone(large, source="x", frozen=False)
+
+
+def test_weights_of_other_images_are_refused_before_anything_runs(finished, small_run, tmp_path):
+    write_folder(tmp_path / "colour", bars(12, shape=(3, 8, 8)))
+    settings = {**small_run, "dataset": str(tmp_path / "colour"), "weights": str(finished.path)}
+    with pytest.raises(UsageError, match="learnt on grey images and these are colour"):
+        augment.run(**{**settings, "arm": "transfer"})
+    assert not small_run["out"].exists()
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 72), (3, 8, 8)])
+def test_torchvision_network_from_a_local_file_at_the_size_of_the_images(shape, cpu, tmp_path):
+    state = seeded_init(resnet18, 0).state_dict()
+    save_file(state, tmp_path / "resnet18.safetensors")
+    data = bars(4, shape=shape)
+    learner = ResNet18(steps=2, batch=4, side=32)
+    learner.prepare(data, seed=2, device=cpu)
+    source = str(tmp_path / "resnet18.safetensors")
+    learner.load_backbone(read_weights(source), source=source, frozen=False)
+    assert torch.equal(learner.modules["ema"].conv1.weight, state["conv1.weight"])
+    fit_on = training_set("transfer", data, None, "none", 0.0)
+    for _ in train(learner, fit_on, seed=2, device=cpu):
+        pass
+    assert torch.cat(list(learner.predict(data.images))).shape == (8, 2)
+
+
+def test_images_for_imagenets_networks_are_normalised_and_keep_their_shape():
+    images = torch.full((2, 1, 20, 10), 1.0)  # white
+    small = ImageNetInput(40)(images)
+    assert small.shape == (2, 3, 40, 20)
+    assert ImageNetInput(16)(images).shape == (2, 3, 20, 10)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(small[0, :, 5, 5], (1 - mean) / std)
 
 
 @pytest.mark.parametrize("settings", [{"arm": "transfer"}, {"weights": "x", "arm": "real"}])

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from augment.data.images import ImageShape, to_float
+
+
+def extra_halvings(shape: ImageShape) -> int:
+    """Count how often 64 px must be doubled to reach the longer side of images [C, H, W]."""
+    return max(0, math.ceil(math.log2(max(shape[1:]) / 64)))
+
+
+def network_edition(shape: ImageShape) -> int | None:
+    """Return the edition of the networks for images [C, H, W]; None: those of 0.3.0.
+
+    Raised when a network changes, so that artefacts of before are made anew.
+    """
+    return 2 if extra_halvings(shape) or shape[1] != shape[2] else None
+
 
 class ImageNetInput(nn.Module):
-    """Images [N, 1 or 3, H, W] in [-1, 1] as ImageNet's networks see them: [N, 3, side, side].
+    """Images [N, 1 or 3, H, W] in [-1, 1] as ImageNet's networks see them: [N, 3, H', W'].
 
-    Normalised by the mean and standard deviation of ImageNet's channels in [0, 1].
+    Normalised by the mean and standard deviation of ImageNet's channels in [0, 1]; enlarged in
+    their shape until the longer side has `side` pixels. Larger ones stay as they are.
     """
 
     def __init__(self, side: int) -> None:
@@ -26,8 +43,11 @@ class ImageNetInput(nn.Module):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # antialiased, as torchvision's own preprocessing
-        x = F.interpolate(x, (self.side, self.side), mode="bilinear", antialias=True)
+        longer = max(x.shape[2:])
+        if longer < self.side:
+            sides = [max(1, round(side * self.side / longer)) for side in x.shape[2:]]
+            # antialiased, as torchvision's own preprocessing
+            x = F.interpolate(x, sides, mode="bilinear", antialias=True)
         return ((x.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.std
 
 
@@ -131,19 +151,22 @@ class ResidualPair(nn.Module):
         return F.gelu(x + self.body(x))
 
 
-def whitening_conv(images: Tensor, patch: int = 2, eps: float = 5e-4) -> nn.Conv2d:
+def whitening_conv(images: Tensor, patch: int = 2, stride: int = 1, eps: float = 5e-4) -> nn.Conv2d:
     """Build a fixed convolution that whitens patches (Page 2019).
 
     Its filters are the eigenvectors of the patches' covariance, scaled to unit variance, and their
-    negatives, from the labelled images alone ([N, C, H, W] in [-1, 1]).
+    negatives, from the labelled images alone ([N, C, H, W] uint8).
     """
     channels = images.shape[1]
-    patches = F.unfold(images[:5000], patch).transpose(1, 2).reshape(-1, channels * patch**2)
+    # fewer of larger images, evenly over the classes, whose images may stand together
+    some = images[:5000] if stride == 1 else images[:: 1 + len(images) // 1000]
+    patches = F.unfold(to_float(some), patch, stride=stride)
+    patches = patches.transpose(1, 2).reshape(-1, channels * patch**2)
     # 200,000 patches estimate the covariance well enough
     patches = patches[:: max(1, len(patches) // 200_000)]
     values, vectors = torch.linalg.eigh(torch.cov(patches.T))  # vectors in columns
     filters = (vectors / (values + eps).sqrt()).T.reshape(-1, channels, patch, patch)
-    layer = nn.Conv2d(channels, 2 * len(filters), patch, bias=False)
+    layer = nn.Conv2d(channels, 2 * len(filters), patch, stride, bias=False)
     # both signs, because the activation behind it passes little but the positive part
     layer.weight.data = torch.cat([filters, -filters])
     return layer.requires_grad_(False)

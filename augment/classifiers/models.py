@@ -18,12 +18,13 @@ from augment.classifiers.blocks import (
     ImageNetInput,
     Residual,
     conv_norm_relu,
+    extra_halvings,
     forward_apart,
     pooled_stage,
     whitening_conv,
 )
+from augment.classifiers.pretrained import backbone_tensors
 from augment.data.images import LabelledImages, to_float
-from augment.errors import UsageError
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
 from augment.training.optim import set_rate, warmup_cosine
@@ -84,21 +85,7 @@ class Classifier:
         net = self.modules["net"]
         assert isinstance(net, nn.Sequential)
         backbone = net[:-1]
-        # the files of runs name the EMA's tensors `ema.…`, torchvision's have no prefix
-        found = {k.removeprefix("ema."): v for k, v in tensors.items()}
-        needed = {  # old files lack the counts of batches, which nothing here reads
-            name: tuple(tensor.shape)
-            for name, tensor in backbone.state_dict().items()
-            if name in found or not name.endswith("num_batches_tracked")
-        }
-        for name, shape in needed.items():
-            given = tuple(found[name].shape) if name in found else "missing"
-            if given != shape:
-                raise UsageError(
-                    f"--weights {source}: '{name}' is {given} there and {shape} here; "
-                    "give weights of the same classifier, width, image size and channels"
-                )
-        backbone.load_state_dict({name: found[name] for name in needed}, strict=False)
+        backbone.load_state_dict(backbone_tensors(backbone, tensors, source), strict=False)
         self.modules["ema"].load_state_dict(net.state_dict())
         self.frozen = frozen
         if frozen:
@@ -168,7 +155,10 @@ class Classifier:
 
 @dataclass
 class ResNet(Classifier):
-    """A small residual network (He et al. 2016): three stages, one block each."""
+    """A small residual network (He et al. 2016): three stages, one block each.
+
+    Another halving before the stages for each doubling above 64 px.
+    """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=100, batch=32, epochs=1, width=16),
@@ -182,6 +172,7 @@ class ResNet(Classifier):
         w = self.width
         return nn.Sequential(
             conv_norm_relu(channels, w, stride=2 if large else 1),
+            *(conv_norm_relu(w, w, stride=2) for _ in range(extra_halvings(data.shape))),
             Residual(w, w),
             Residual(w, 2 * w, stride=2),
             Residual(2 * w, 4 * w, stride=2),
@@ -193,7 +184,11 @@ class ResNet(Classifier):
 
 @dataclass
 class Airbench(Classifier):
-    """A lean net after airbench (Jordan 2024): whitened 2×2 patches, pooling early, no stride."""
+    """A lean net after airbench (Jordan 2024): whitened patches, pooling early.
+
+    Of larger images than 64 px 4×4 patches with a stride: so a step at 128 px costs less than one
+    at 64 px (results/bench/classifier-sizes.md).
+    """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=100, batch=32, epochs=1, width=16),
@@ -202,11 +197,16 @@ class Airbench(Classifier):
     }
 
     def network(self, data: LabelledImages) -> nn.Module:
-        w, first = self.width, whitening_conv(to_float(data.images))
-        stages = [pooled_stage(first.out_channels, w), pooled_stage(w, 4 * w)]
-        if max(data.shape[1:]) > 16:
-            tall, wide = (1 if side < 9 else 2 for side in data.shape[1:])  # of 5 to 8, 1 is left
-            stages.append(pooled_stage(4 * w, 4 * w, (tall, wide)))
+        w, longer = self.width, max(data.shape[1:])
+        patch, stride = (2, 1) if longer <= 64 else (4, 2 if longer <= 96 else 4)
+        first = whitening_conv(data.images, patch, stride)
+        sides = [(side - patch) // stride + 1 for side in data.shape[1:]]
+        widths = [w, 4 * w, 4 * w] if longer > 16 else [w, 4 * w]
+        stages, channels = [], first.out_channels
+        for out in widths:
+            tall, wide = (2 if side > 1 else 1 for side in sides)  # 1 is left
+            stages.append(pooled_stage(channels, out, (tall, wide)))
+            sides, channels = [sides[0] // tall, sides[1] // wide], out
         return nn.Sequential(
             first,
             nn.GELU(),
@@ -221,7 +221,7 @@ class Airbench(Classifier):
 class ResNet18(Classifier):
     """torchvision's ResNet-18 (He et al. 2016), which `--weights torchvision` has weights for."""
 
-    side: int = 224  # pixels that every image is resized to
+    side: int = 224  # pixels that the longer side of smaller images is enlarged to
     lr: float = 0.02
     width: int = field(default=64, init=False, repr=False)  # as its weights have it
     presets: ClassVar[dict[str, dict[str, Any]]] = {

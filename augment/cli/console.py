@@ -26,18 +26,19 @@ def show_result(result: Result, as_json: bool, quiet: bool) -> None:
 
 def show_summary(summary: Any, as_json: bool, quiet: bool = False) -> None:
     """Print a summary as tables with the verdicts below."""
-    from augment.report.table import LEAST_COLUMNS, TABLE_HEAD, table_blocks
+    from augment.report.table import LEAST_COLUMNS, table_blocks, table_head
     from augment.report.verdicts import legend, verdict_sentences
 
     if as_json:
         print(summary.to_json(orient="records"))
         return
+    whole = table_head(summary)
     for title, lines in table_blocks(summary):
-        names, head, least = {line[0] for line in lines} - {""}, TABLE_HEAD, LEAST_COLUMNS
+        names, head, least = {line[0] for line in lines} - {""}, whole, LEAST_COLUMNS
         if sys.stdout.isatty():  # for want of room; the BCa interval is in table.md
             lines = [[cell.partition(" (BCa")[0] for cell in line] for line in lines]
             if len(names) == 1:  # a column of one value goes into the title
-                title, head, least = f"{title}; {names.pop()}", TABLE_HEAD[1:], LEAST_COLUMNS - 1
+                title, head, least = f"{title}; {names.pop()}", whole[1:], LEAST_COLUMNS - 1
                 lines = [line[1:] for line in lines]
         show_rows(title, lines, list(head), least=least)
     for sentence in verdict_sentences(summary):

@@ -12,7 +12,7 @@ import typer
 
 from augment.cli.console import plain, show_rows
 from augment.cli.flags import with_options
-from augment.cli.options import DataDir, Json, ReadingSettings, Size
+from augment.cli.options import DataDir, Json, ReadingSettings
 
 
 @functools.partial(with_options, model=ReadingSettings)
@@ -20,7 +20,6 @@ def check_command(
     dataset: Annotated[
         str, typer.Argument(help="Name (see augment list) or path.", metavar="DATASET")
     ],
-    size: Size = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     **settings: Any,
@@ -31,14 +30,16 @@ def check_command(
     """
     gc.disable()  # imports make no garbage, and to look for some takes as long as to read folders
     from augment.data.check import inspect
+    from augment.data.framing import Framing, affordable_side
     from augment.experiment.validation import make_recipe
+    from augment.runtime.device import pick_device
 
     gc.freeze()
     gc.enable()
-    recipe = make_recipe(size=size, **settings)
+    recipe = make_recipe(**settings)
     found = inspect(
         dataset,
-        size=recipe.size,
+        size=Framing(recipe.size, recipe.fit, affordable_side(pick_device("auto").type)),
         data_dir=data_dir,
         skip_bad=recipe.skip_bad,
         drop_small_classes=recipe.drop_small_classes,
@@ -60,6 +61,7 @@ def list_command(as_json: Json = False) -> None:
     """
     from augment.classifiers import CLASSIFIERS
     from augment.data.datasets import DATASETS
+    from augment.detectors import DETECTORS
     from augment.experiment.arms import ARMS
     from augment.experiment.filters import FILTERS
     from augment.experiment.mixing import MIXINGS
@@ -73,6 +75,7 @@ def list_command(as_json: Json = False) -> None:
         "dataset": {k: v.about for k, v in DATASETS.items()},
         "generator": {k: first_line(v) for k, v in GENERATORS.items()},
         "classifier": {k: first_line(v) for k, v in CLASSIFIERS.items()},
+        "detector": {k: first_line(v) for k, v in DETECTORS.items()},
         "arm": {k: v.about for k, v in ARMS.items()},
         "classic": {k: first_line(v) for k, v in CLASSIC.items()},
         "mixing": {k: first_line(v) for k, v in MIXINGS.items()},
@@ -100,7 +103,8 @@ def doctor_command(data_dir: DataDir = None, as_json: Json = False) -> None:
     from augment.training.precision import cpu_features
 
     folder = default_data_dir(data_dir).resolve()
-    cached = [k for k, v in DATASETS.items() if not v.torchvision or (folder / f"{k}.npz").exists()]
+    files = {name: named.files(name) for name, named in DATASETS.items()}
+    cached = [k for k, v in files.items() if not v or any((folder / file).exists() for file in v)]
     machine = environment(pick_device("auto"))
     machine |= {
         "fast bf16": ", ".join(sorted(cpu_features())) or "none",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # the settings that say how a data set is read, for a command that has no others
 _READING: Any = {
     name: (Recipe.model_fields[name].annotation, Recipe.model_fields[name])
-    for name in (*READING_FLAGS, "skip_bad", "drop_small_classes")
+    for name in ("task", "size", "fit", *READING_FLAGS, "skip_bad", "drop_small_classes")
 }
 ReadingSettings = create_model("ReadingSettings", **_READING)
 SCHEMAS = Recipe.model_json_schema()["properties"]
@@ -33,7 +33,6 @@ DataDir = Annotated[
         "data", metavar="DIR", help="Cache of data sets (default: $AUGMENT_DATA, or else ./data)."
     ),
 ]
-Size = Annotated[str | None, setting_option("size", SCHEMAS["size"])]
 OtherPreset = Annotated[
     str | None, setting_option("preset", SCHEMAS["preset"], "Preset that replaces the recipe's.")
 ]

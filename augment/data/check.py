@@ -1,7 +1,8 @@
 """`augment check NAME`: what a data set holds, and what would be wrong with a run on it.
 
-Nothing is written or changed. A data set that cannot be used as it is gets read a second time
-without its bad files and small classes, so that all faults are listed at once.
+No file of the set is changed; a large one is decoded into the cache. A data set that cannot be used
+as it is gets read a second time without its bad files and small classes, so that all faults are
+listed at once.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from augment.data.datasets import load_dataset
+from augment.data.boxed_images import AnyImages
+from augment.data.boxes.summary import box_findings, box_summary
+from augment.data.datasets import DATASETS, load_dataset
+from augment.data.direction_names import guess_notes
 from augment.data.folder import NO_FLAGS
-from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.framing import Framing
+from augment.data.images import pixel_hashes
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.errors import DataError
@@ -24,7 +29,7 @@ MAX_CLASSES_LISTED = 10  # in that warning
 def inspect(
     name: str,
     *,
-    size: int | None = None,
+    size: Framing | int | None = None,
     data_dir: Path | None = None,
     skip_bad: bool = False,
     drop_small_classes: bool = False,
@@ -60,9 +65,9 @@ def inspect(
         "images": f"{'×'.join(map(str, data.pool.shape))} (channels, height, width)",
         "pool": len(data.pool),
         "test": f"{len(data.test)} ({_test_set_origin(data)})",
-        "one_test_image": f"{100 / len(data.test):.2g} points of accuracy",
+        **_of_task(data),
         "classes": len(counts),
-        "pool_by_class": counts,
+        f"pool_{'boxes_' if data.task == 'detect' else ''}by_class": counts,
         "classic_transforms": data.classic,
         "unreadable": [f"{file}: {reason}" for file, reason in data.bad],
         "warnings": [note for note in findings(data) if note != data.layout],
@@ -71,22 +76,36 @@ def inspect(
     }
 
 
-def findings(data: Dataset) -> list[str]:
-    """List what is to be known before a run: how the set was read, and what is odd about it."""
+def findings(data: Dataset[Any], *, classic_given: bool = False) -> list[str]:
+    """List what is to be known before a run: how the set was read, and what is odd about it.
+
+    Unless classic transforms were given, also that those which mirror own pictures are a guess.
+    """
     found = list(data.notes)
     if n_repeats := _count_repeats(data.pool):
         found.append(f"{n_repeats} images of the pool repeat another one of it, pixel by pixel")
+    if data.task == "detect":
+        return found + box_findings(data)
     few = [f"{label} ({n})" for label, n in _counts(data).items() if n < FEW_IMAGES]
     if few:
         listed = ", ".join(few[:MAX_CLASSES_LISTED])
         found.append(f"fewer than {FEW_IMAGES} images to learn from: {listed}")
     if data.skewed:
         found.append("classes are imbalanced: tables lead with balanced accuracy")
+    if data.name not in DATASETS and not classic_given:
+        found += guess_notes(data.pool.classes, data.classic)
     return found
 
 
-def _counts(data: Dataset) -> dict[str, int]:
-    """Count the images of each class in the pool."""
+def _of_task(data: Dataset[Any]) -> dict[str, Any]:
+    """Say what a test image of one class each weighs, or count the boxes."""
+    if data.task == "detect":
+        return {"task": data.task, **box_summary(data)}
+    return {"one_test_image": f"{100 / len(data.test):.2g} points of accuracy"}
+
+
+def _counts(data: Dataset[Any]) -> dict[str, int]:
+    """Count the images, or the boxes, of each class in the pool."""
     return dict(zip(data.pool.classes, data.pool.counts().tolist(), strict=True))
 
 
@@ -95,11 +114,11 @@ def _is_own(name: str) -> bool:
     return Path(name).expanduser().is_dir()
 
 
-def _test_set_origin(data: Dataset) -> str:
+def _test_set_origin(data: Dataset[Any]) -> str:
     """Say where the test set comes from."""
     return "given" if data.official_test else "held out, stratified, fixed by the data's hash"
 
 
-def _count_repeats(pool: LabelledImages) -> int:
+def _count_repeats(pool: AnyImages) -> int:
     """Count the images whose pixels equal those of an earlier one."""
     return len(pool) - len(set(pixel_hashes(pool.images)))

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 
 from augment.data.folder_words import is_version_folder
-from augment.data.near_duplicates import TooManyImages, copy_pairs
+from augment.data.mapped import take
+from augment.data.near_duplicates import TooManyImages, copy_pairs, refuse_many
 from augment.data.raw import RawDataset, first_names
 from augment.data.subset import linked_units
 
 # more copies of one image than this, or than this share of all, are a series of similar pictures
 MOST_COPIES, MOST_COPIES_SHARE = 8, 0.05
 MAX_SOURCE_SHARE = 0.5  # of a folder's files: a stem that more of them share names no image
+MOST_VERSIONS = 64  # of one image: more, and most of a class, are a class called rolled-in_scale
 # words that people and augmentation tools append to the name of what they copied, or put before it
 _WORD = (
     r"(?:aug(?:mented)?|h?flip(?:ped|lr|ud)?|vflip|mirror(?:ed)?|rot(?:ate|ated|ation)?|turn(?:ed)?|"
@@ -80,7 +82,8 @@ def _links_by_pixels(raw: RawDataset, notes: list[str]) -> np.ndarray:
     first = [*{key: i for i, key in reversed([*enumerate(raw.hashes)])}.values()]  # of equal images
     distinct = torch.tensor(sorted(first))
     try:
-        pairs, _ = copy_pairs(raw.images[distinct])
+        refuse_many(len(distinct) ** 2 // 2)  # before many are selected
+        pairs, _ = copy_pairs(take(raw.images, raw.mapped, distinct)[0])
     except TooManyImages:
         notes.append("too many images to look for near-copies")
         return np.empty((0, 2), int)
@@ -116,11 +119,15 @@ def _links_by_name(files: Sequence[str], labels: Sequence[int]) -> np.ndarray:
         source = _inner_name(stem, stems[key]) or _source(stem)
         sources[key, _counted_source(source, folder, stems[key])].append(i)
     n_files = Counter(folders[folder] for folder, _ in named)
+    n_of_class = Counter(
+        (folders[folder], label) for (folder, _), label in zip(named, labels, strict=True)
+    )
     links = [
         (same[0], i)
         for (folder, source), same in sources.items()
         if len(same) > 1
         and len(same) <= MAX_SOURCE_SHARE * n_files[folder]
+        and len(same) <= max(MOST_VERSIONS, MAX_SOURCE_SHARE * n_of_class[folder, labels[same[0]]])
         and (any(named[i][1] != source for i in same) or len({named[i][0] for i in same}) > 1)
         for i in same[1:]
         if labels[i] == labels[same[0]] or named[i][0] == named[same[0]][0]

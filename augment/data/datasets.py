@@ -6,6 +6,7 @@ folder of images or an .npz. The test set is split off before anything else happ
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,10 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from augment.data.boxes.pictures import boxed_side
+from augment.data.boxes.reading import read_boxes
+from augment.data.boxes.split import split_boxes
+from augment.data.boxes.task import boxes_to_learn
 from augment.data.direction_names import direction_notes
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
+from augment.data.framing import SIDES, Framing
 from augment.data.images import resize
+from augment.data.medmnist import MEDMNIST, SIZES, file_name, read_medmnist, refuse_other_medmnist
 from augment.data.near_duplicates import near_copies
 from augment.data.npz import read_npz
 from augment.data.raw import MAX_NAMES, RawDataset, notes_on_error
@@ -34,9 +41,16 @@ class NamedDataset:
 
     about: str  # one line for `augment list`
     classic: str  # key of CLASSIC
-    torchvision: str | None = None  # class in torchvision.datasets; None: embedded
+    torchvision: str | None = None  # class in torchvision.datasets
     # keyword arguments of that class for its training part and its test part
     options: tuple[dict[str, Any], dict[str, Any]] = ({"train": True}, {"train": False})
+    medmnist: bool = False  # in MEDMNIST; with neither it is embedded
+
+    def files(self, name: str) -> list[str]:
+        """List the names of its files in the data folder, of which one is enough."""
+        if self.medmnist:
+            return [file_name(name, side) for side in SIZES]
+        return [f"{name}.npz"] if self.torchvision else []
 
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
@@ -55,38 +69,52 @@ DATASETS: dict[str, NamedDataset] = {
     "cifar100": NamedDataset("60,000 photographs 32×32 colour, 100 classes", "natural", "CIFAR100"),
     "svhn": NamedDataset("99,289 house numbers 32×32 colour", "document", "SVHN", SPLIT_OPTIONS),
     "stl10": NamedDataset("13,000 photographs 96×96 colour", "natural", "STL10", SPLIT_OPTIONS),
+    **{
+        name: NamedDataset(
+            f"{found.about}; MedMNIST, 28, 64, 128, 224 px", found.classic, medmnist=True
+        )
+        for name, found in MEDMNIST.items()
+    },
 }
 
 
 def load_dataset(
     name: str,
     *,
-    size: int | None = None,
+    size: Framing | int | None = None,
     data_dir: Path | None = None,
     skip_bad: bool = False,
     drop_small_classes: bool = False,
     reading: ReadingFlags = NO_FLAGS,
-) -> Dataset:
-    """Load by name (from the cache, else downloaded once) or by path.
+) -> Dataset[Any]:
+    """Load by name (from the cache, else downloaded once) or by path: `task` tells of what kind.
 
-    `size` is the side in pixels to resize to; None keeps the native size where it is usable.
+    `size` is the longer side in pixels, or a Framing that says more; None keeps the native size
+    where it is small, else chooses one.
     Raises UsageError for an unknown name, DataError for unusable data, MachineError when offline.
     """
     if reading and name in DATASETS:
         raise UsageError(f"--dataset {name} is known: flags on tables and folders are for paths")
     if name == "digits":
-        return split(name, embedded_digits(size), "document", 0.5)
+        side = Framing.of(size).size
+        digits = embedded_digits(side if isinstance(side, int) else None)
+        return split(name, digits, "document", 0.5)
     if name in DATASETS:
-        named = DATASETS[name]
-        file = cached_npz(name, str(named.torchvision), named.options, default_data_dir(data_dir))
-        try:
-            raw = read_npz(file, size)
-        except DataError as error:
-            raise DataError(f"{error}; delete {file} to have it fetched again") from None
-        return split(name, raw, named.classic, TEST_SHARE, drop_small=drop_small_classes)
+        raw = _read_named(name, size, default_data_dir(data_dir))
+        return split(name, raw, DATASETS[name].classic, TEST_SHARE, drop_small=drop_small_classes)
+    refuse_other_medmnist(name)
     if not name or not _looks_like_path(name):
         raise unknown("dataset", name, [*DATASETS, "or a path such as ./images"])
-    raw = _read_path(Path(os.path.expanduser(name)), size, skip_bad, reading)
+    path = Path(os.path.expanduser(name))
+    boxes, note = boxes_to_learn(path, reading) if path.is_dir() else (None, "")
+    if boxes:
+        raw = read_boxes(
+            path, boxes, boxed_side(Framing.of(size)), skip_bad=skip_bad, flags=reading
+        )
+        return split_boxes(name, raw, drop_small=drop_small_classes)
+    with notes_on_error([note] if note else []):
+        raw = _read_path(path, size, skip_bad, reading, data_dir)
+    raw.notes += [note] if note else []
     # colour is taken for photographs, which may be mirrored; grey for scans, which may not
     classic = "natural" if raw.images.shape[1] == 3 else "document"
     with notes_on_error(raw.notes):
@@ -96,6 +124,19 @@ def load_dataset(
     if data.official_test:  # else `split` keeps copies on one side
         data.notes.extend(near_copies(data.pool, data.test, data.pool_files, data.test_files))
     return data
+
+
+def _read_named(name: str, size: Framing | int | None, folder: Path) -> RawDataset:
+    """Read a data set known by name from the data folder, downloaded on first use."""
+    named = DATASETS[name]
+    if named.medmnist:
+        return read_medmnist(name, size, folder)
+    file = cached_npz(name, str(named.torchvision), named.options, folder)
+    try:
+        # whatever the machine: tables of one set can be compared
+        return read_npz(file, dataclasses.replace(Framing.of(size), affords=SIDES[0]))
+    except DataError as error:
+        raise DataError(f"{error}; delete {file} to have it fetched again") from None
 
 
 def _label_conflicts(raw: RawDataset) -> list[str]:
@@ -121,12 +162,18 @@ def _looks_like_path(name: str) -> bool:
     )
 
 
-def _read_path(path: Path, size: int | None, skip_bad: bool, flags: ReadingFlags) -> RawDataset:
+def _read_path(
+    path: Path,
+    size: Framing | int | None,
+    skip_bad: bool,
+    flags: ReadingFlags,
+    data_dir: Path | None,
+) -> RawDataset:
     """Read a user's folder or .npz."""
     if not path.exists():
         raise UsageError(f"--dataset {path}: no such folder or file")
     if path.is_dir():
-        return read_folder(path, size, skip_bad=skip_bad, flags=flags)
+        return read_folder(path, size, skip_bad=skip_bad, flags=flags, data_dir=data_dir)
     if flags:
         raise UsageError(f"{path} is no folder, so no flag can say how its tables are read")
     if path.suffix == ".npz" and path.is_file():

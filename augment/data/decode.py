@@ -15,6 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from augment.data.deep import TIFF_MAGICS, Sketch, deep_pixels, sketch
 from augment.data.dicom import dicom_header, dicom_pixels, is_dicom
+from augment.data.fitting import fit_image, fit_pixels
+from augment.data.framing import Frame
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
@@ -39,6 +41,7 @@ class Header(NamedTuple):
     height: int
     mode: str  # Pillow's
     pages: int = 1  # of which the first is read
+    transparent: bool = False  # in parts; known once it is decoded, of 8 bits a channel
 
 
 class Pixels(NamedTuple):
@@ -55,8 +58,8 @@ class Picture(NamedTuple):
     decoded: Pixels | None  # None where the head alone was asked for
 
 
-def read_picture(path: Path, target: tuple[int, int] | None, page: int = 0) -> Picture | str:
-    """Read an image at (W, H), its head alone without a target; or return why that cannot be.
+def read_picture(path: Path, frame: Frame | None, page: int = 0) -> Picture | str:
+    """Read an image into a frame, its head alone without one; or return why that cannot be.
 
     Deep pixels are left unscaled: the set as a whole decides on its range (`stacking`).
     """
@@ -66,20 +69,20 @@ def read_picture(path: Path, target: tuple[int, int] | None, page: int = 0) -> P
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
             if is_dicom(head):
-                return _read_dicom(file, target, page)
-            return _read_image(file, head, target, page)
+                return _read_dicom(file, frame, page)
+            return _read_image(file, head, frame, page)
     except Exception as error:  # damaged bytes break decoders in any way they like
         return _reason(error)
 
 
-def _read_dicom(file: BinaryIO, target: tuple[int, int] | None, page: int) -> Picture:
+def _read_dicom(file: BinaryIO, frame: Frame | None, page: int) -> Picture:
     """Read an open DICOM file."""
     header = Header(*dicom_header(file))
     _refuse_large(header.width, header.height)
-    return Picture(header, target and _resize_deep(dicom_pixels(file, page), target))
+    return Picture(header, frame and _fit_deep(dicom_pixels(file, page), frame))
 
 
-def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None, page: int) -> Picture:
+def _read_image(file: BinaryIO, head: bytes, frame: Frame | None, page: int) -> Picture:
     """Read an open file that Pillow, torchvision or tifffile knows."""
     image = _open(file, head)
     if image is None:  # a TIFF that tifffile reads
@@ -95,17 +98,17 @@ def _read_image(file: BinaryIO, head: bytes, target: tuple[int, int] | None, pag
             width, height = height, width
         pages = getattr(image, "n_frames", 1) if image.format in PAGED else 1
         header = Header(width, height, image.mode, pages)
-    if target is None:
+    if frame is None:
         return Picture(header, None)
     deep = deep_pixels(file, head, image, page)
     if deep is not None:
         # the TIFFs that Pillow reads it has turned itself
         turned = image is not None and image.mode.startswith("I") and image.format == "TIFF"
-        return Picture(
-            header, _resize_deep(deep if turned else _upright(deep, orientation), target)
-        )
+        return Picture(header, _fit_deep(deep if turned else _upright(deep, orientation), frame))
     assert image is not None  # else `deep_pixels` has read it or raised
-    return Picture(header, Pixels(_resize_image(_to_grey_or_rgb(image), target)))
+    opaque, transparent = _to_grey_or_rgb(image)
+    header = header._replace(transparent=transparent)
+    return Picture(header, Pixels(fit_image(opaque, frame)))
 
 
 def _refuse_large(width: int, height: int) -> None:
@@ -152,8 +155,8 @@ def _tiff_header(file: BinaryIO, page_number: int) -> Header:
         raise UnidentifiedImageError from None
 
 
-def _to_grey_or_rgb(opened: Image.Image) -> Image.Image:
-    """Decode an 8-bit image, upright and on white, in mode L or RGB."""
+def _to_grey_or_rgb(opened: Image.Image) -> tuple[Image.Image, bool]:
+    """Decode an 8-bit image, upright and on white, in mode L or RGB; tell if it shines through."""
     opened.load()
     upright = opened.getexif().get(EXIF_ORIENTATION, 1) == 1
     image = opened if upright else ImageOps.exif_transpose(opened)
@@ -163,10 +166,11 @@ def _to_grey_or_rgb(opened: Image.Image) -> Image.Image:
         grey = image.mode in ("1", "L", "LA")
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, image).convert("L" if grey else "RGB")
-    return (
-        image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
-    )
+        transparent = image.getchannel("A").getextrema()[0] != 255
+        return Image.alpha_composite(white, image).convert("L" if grey else "RGB"), transparent
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return image, False
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -178,26 +182,12 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
-def _resize_deep(pixels: np.ndarray, target: tuple[int, int]) -> Pixels:
-    """Resize deep pixels, whose values are summarised before."""
+def _fit_deep(pixels: np.ndarray, frame: Frame) -> Pixels:
+    """Fit deep pixels into a frame; their values are summarised before."""
     if pixels.ndim == 2:
-        return Pixels(resize_pixels(pixels, target), sketch(pixels))
-    channels = [resize_pixels(channel, target) for channel in np.moveaxis(pixels, 2, 0)]
+        return Pixels(fit_pixels(pixels, frame), sketch(pixels))
+    channels = [fit_pixels(channel, frame) for channel in np.moveaxis(pixels, 2, 0)]
     return Pixels(np.stack(channels, 2), sketch(pixels))
-
-
-def resize_pixels(pixels: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-    """Resize [H, W] uint8 or float32, or [H, W, 3] uint8, to (W, H), antialiased."""
-    if pixels.shape[1::-1] == target:
-        return pixels
-    return _resize_image(Image.fromarray(np.ascontiguousarray(pixels)), target)
-
-
-def _resize_image(image: Image.Image, target: tuple[int, int]) -> np.ndarray:
-    """Resize to (W, H): [H, W] or [H, W, 3]."""
-    if image.size != target:
-        image = image.resize(target, Image.Resampling.BILINEAR)
-    return np.asarray(image)
 
 
 def _reason(error: Exception) -> str:

@@ -51,6 +51,16 @@ def direction_notes(classes: Sequence[str], classic: str) -> list[str]:
     ]
 
 
+def guess_notes(classes: Sequence[str], classic: str) -> list[str]:
+    """Say that default transforms which mirror are a guess; `direction_notes` may say more."""
+    if classic not in MIRRORING or direction_notes(classes, classic):
+        return []
+    return [
+        f"the default transforms ({classic}) mirror these pictures, as photographs may be: pass "
+        "the --classic that suits them, or --classic select to have it chosen by cross-validation"
+    ]
+
+
 def _swapped(name: str, word: str, opposite: str, classes: Sequence[str]) -> str | None:
     """Find a class that has `opposite` where this one has `word`."""
     if word not in (words := _words(name)):

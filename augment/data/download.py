@@ -1,4 +1,4 @@
-"""Data sets known by name: torchvision's download, converted once to `NAME.npz` in the cache.
+"""Data sets known by name: downloaded once into the cache, torchvision's made `NAME.npz` there.
 
 `NAME.npz` has the keys of `augment.data.npz` and can be put into the data folder by hand, where a
 machine has no network.
@@ -6,19 +6,20 @@ machine has no network.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import socket
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
-from augment.errors import MachineError
+from augment.errors import DataError, MachineError
 
 TIMEOUT = 10  # seconds of silence; offline must not mean waiting for ever
 
@@ -40,13 +41,50 @@ def cached_npz(name: str, source: str, options: Sequence[dict[str, Any]], folder
     the test part. Raises MachineError if the folder cannot be written or the download fails.
     """
     file = folder / f"{name}.npz"
+
+    def make() -> None:
+        _save_npz(file, _npz_arrays(name, _download(name, source, options, folder)))
+
+    return _made_once(file, make)
+
+
+def fetched_file(file: Path, url: str, md5: str) -> Path:
+    """Return `file`, downloaded on first use; its MD5 sum is checked, of a file put there too.
+
+    Raises MachineError if the folder cannot be written or the download fails, DataError if the
+    sum is another one.
+    """
+    from torchvision.datasets.utils import check_md5, download_url
+
+    def make() -> None:
+        partial = file.with_name(f".{file.name}.partial")
+        put = f"put {file.name} there (from {url}, MD5 {md5})"
+        try:
+            with _downloading(file.stem, file.parent, lambda: put):
+                download_url(url, str(file.parent), partial.name, md5)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    _made_once(file, make)
+    if not check_md5(file, md5):
+        raise DataError(
+            f"{file} is not the file of that name in {url} (its MD5 sum is not {md5}): delete it "
+            "to have it fetched again"
+        )
+    return file
+
+
+def _made_once(file: Path, make: Callable[[], None]) -> Path:
+    """Return `file`; `make` writes it if it is missing. MachineError if it cannot be written."""
     if file.exists():
         return file
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{name}.lock"):  # two runs must not write one download
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # two runs must not write one download
+        with FileLock(file.with_name(f".{file.stem}.lock")):
             if not file.exists():
-                _save_npz(file, _npz_arrays(name, _download(name, source, options, folder)))
+                make()
     except OSError as error:
         raise MachineError(
             f"{file} cannot be written ({error.strerror or error}): make room, or choose another "
@@ -60,16 +98,29 @@ def _download(name: str, source: str, options: Sequence[dict[str, Any]], folder:
     import torchvision.datasets as sources
 
     dataset_class: Any = getattr(sources, source)
-    raw, timeout = folder / "raw", socket.getdefaulttimeout()
+    raw = folder / "raw"
+
+    def by_hand() -> str:
+        return (
+            f"put {name}.npz there (keys train_images, train_labels, test_images, test_labels, "
+            f"classes), or the original files in {raw}: {original_files(dataset_class)}"
+        )
+
+    with _downloading(name, folder, by_hand):
+        return [dataset_class(raw, download=True, **part) for part in options]
+
+
+@contextlib.contextmanager
+def _downloading(name: str, folder: Path, by_hand: Callable[[], str]) -> Iterator[None]:
+    """Turn the failures of a download into a MachineError that says what to do by hand."""
+    timeout = socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(TIMEOUT)  # torchvision has no timeout of its own
-        return [dataset_class(raw, download=True, **part) for part in options]
+        yield
     except DOWNLOAD_ERRORS as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(": ")
         raise MachineError(
-            f"{name} is not in {folder} and could not be downloaded ({reason}): put {name}.npz "
-            f"there (keys train_images, train_labels, test_images, test_labels, classes), or the "
-            f"original files in {raw}: {original_files(dataset_class)}"
+            f"{name} is not in {folder} and could not be downloaded ({reason}): {by_hand()}"
         ) from None
     finally:
         socket.setdefaulttimeout(timeout)

@@ -12,27 +12,39 @@ from typing import NoReturn
 from augment.data.class_level import OUTSIDE
 from augment.data.decode import SUFFIXES
 from augment.data.entries import ImageEntry, SetLayout
+from augment.data.framing import Framing, framing_notes
 from augment.data.label_values import class_order
+from augment.data.mapped import FOLDER
 from augment.data.pages import group_stills, split_pages
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
 from augment.data.reading import left_out_notes, read_layout
 from augment.data.reading_flags import ReadingFlags
 from augment.data.stacking import (
+    Decoded,
     conversion_notes,
     decode_all,
     note_blank,
     one_channel_if_grey,
-    stack_images,
+    sizes_of,
 )
 from augment.errors import DataError
+from augment.runtime.machine import data_dir as default_data_dir
 
 NO_FLAGS = ReadingFlags()
 
 
 def read_folder(
-    path: Path, size: int | None, *, skip_bad: bool = False, flags: ReadingFlags = NO_FLAGS
+    path: Path,
+    size: Framing | int | None,
+    *,
+    skip_bad: bool = False,
+    flags: ReadingFlags = NO_FLAGS,
+    data_dir: Path | None = None,
 ) -> RawDataset:
-    """Read a folder of images; DataError names the file at fault, and carries the notes."""
+    """Read a folder of images; DataError names the file at fault, and carries the notes.
+
+    A large set is decoded into the cache of data sets.
+    """
     try:
         layout = read_layout(path, flags)
     except OSError as error:
@@ -54,9 +66,15 @@ def read_folder(
         classes = class_order(layout.classes)
         if flags.group_by != "none":
             layout.entries = group_stills(layout.entries, notes)
-        raw = _read_entries(
-            layout.entries, classes, size, notes, skip_bad=skip_bad, pages=flags.pages
-        )
+        entries = layout.entries
+        if flags.pages == "pictures":
+            entries = split_pages(entries, notes)
+        sources = [(e.path, None if flags.pages == "channels" else e.page) for e in entries]
+        framing = Framing.of(size)
+        cache = default_data_dir(data_dir).absolute() / FOLDER  # processes have other folders
+        decoded = decode_all(sources, framing, cache)
+        raw = _read_entries(entries, classes, decoded, notes, skip_bad=skip_bad, pages=flags.pages)
+        raw.notes += framing_notes(sizes_of(decoded.headers), framing, decoded.frame)
     raw.layout = layout.sentence
     if layout.missing:
         raw.bad[:0] = layout.missing
@@ -97,41 +115,35 @@ def _is_text(name: str) -> bool:
 def _read_entries(
     entries: list[ImageEntry],
     classes: list[str],
-    size: int | None,
+    decoded: Decoded,
     notes: list[str],
     *,
     skip_bad: bool,
     pages: str | None,
 ) -> RawDataset:
-    """Decode all images at one size and one number of channels."""
-    if pages == "pictures":
-        entries = split_pages(entries, notes)
-    sources = [(entry.path, None if pages == "channels" else entry.page) for entry in entries]
-    headers, decoded, target = decode_all(sources, size)
-    bad = [(e.name, p) for e, p in zip(entries, decoded, strict=True) if isinstance(p, str)]
+    """Stack the images that could be read, at one number of channels."""
+    # the headers follow the order of `entries`, so the images do too
+    both = [*zip(entries, decoded.headers, strict=True)]
+    bad = [(entry.name, reason) for entry, reason in both if isinstance(reason, str)]
     if bad and not skip_bad:
         listed = "; ".join(f"{name} ({reason})" for name, reason in bad[:MAX_NAMES])
         more = f" and {len(bad) - MAX_NAMES} more" if len(bad) > MAX_NAMES else ""
         raise DataError(
             f"{len(bad)} unreadable images: {listed}{more}: mend them or pass --skip-bad"
         )
-    # `decoded` and `headers` follow the order of `entries`, so the images do too
-    readable = [(e, p) for e, p in zip(entries, decoded, strict=True) if not isinstance(p, str)]
+    readable = [(entry, header) for entry, header in both if not isinstance(header, str)]
     if not readable:
         raise DataError(f"none of {len(bad)} images could be read, the first: {' '.join(bad[0])}")
-    images = stack_images([pixels for _, pixels in readable], notes)
-    good_headers = [header for header in headers if not isinstance(header, str)]
-    note_blank(images, good_headers, [entry.name for entry, _ in readable], notes)
-    notes += conversion_notes(
-        good_headers, "RGB" if images.shape[1] == 3 else "L", target, pages=pages
-    )
-    images = one_channel_if_grey(images, notes)
+    good_entries, headers = [entry for entry, _ in readable], [header for _, header in readable]
+    images, mapped = decoded.stack(notes)
+    note_blank(images, headers, [entry.name for entry in good_entries], notes)
+    notes += conversion_notes(headers, "RGB" if images.shape[1] == 3 else "L", pages)
+    images, mapped = one_channel_if_grey(images, mapped, notes)
     if bad:
         notes.append(
             f"left out unreadable images ({len(bad)}): {first_names([name for name, _ in bad])}"
         )
     index = {name: k for k, name in enumerate(classes)}
-    good_entries = [entry for entry, _ in readable]
     return RawDataset(
         images,
         [index[entry.label] for entry in good_entries],
@@ -141,4 +153,5 @@ def _read_entries(
         [e.group for e in good_entries] if any(e.group for e in good_entries) else None,
         notes,
         bad,
+        mapped=mapped,
     )

@@ -69,7 +69,9 @@ def annotated_images(
     if sum(agreeing) >= MOST_ANNOTATED * len(sample):
         return ""
     boxes = any(_BOXES.search(text) or _YOLO.fullmatch(text) for text in texts)
-    holding = "boxes, which augment does not learn" if boxes else "its class"
+    holding = (
+        "boxes (--task detect learns those of COCO, Pascal VOC and YOLO)" if boxes else "its class"
+    )
     ways = f", or pass --labels {FOLDERS} if the folders tell it" if labels else ""
     return (
         f"each image has a file like {pairs[0][1]}, which is not read and may hold {holding}: "

@@ -1,6 +1,7 @@
 """Labelled images: uint8 at rest, float in models, converted here and nowhere else.
 
-A set is one tensor in memory: no loader, no workers. Grey images have C = 1, colour ones C = 3.
+A set is one tensor: no loader, no workers. A large one is mapped from a file (`mapped`).
+Grey images have C = 1, colour ones C = 3.
 """
 
 from __future__ import annotations
@@ -9,21 +10,25 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from augment.data.mapped import Mapped, take
 
 ImageShape = tuple[int, int, int]  # channels, height, width
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with a class each, whole in memory; checked when it is built."""
+    """Images with a class each, in memory or mapped from a file; checked when it is built."""
 
     images: Tensor  # [N, C, H, W] uint8
     labels: Tensor  # [N] int64, indices into classes; -1: unlabelled
     classes: tuple[str, ...]
+    mapped: Mapped | None = None  # where the images are mapped from; None: they are in memory
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -44,11 +49,35 @@ class LabelledImages:
         """Select the images at these indices (or under this boolean mask), in that order."""
         # an empty list would become float32, which cannot index
         index = torch.as_tensor(index, dtype=None if len(index) else torch.int64)
-        return LabelledImages(self.images[index], self.labels[index], self.classes)
+        images, mapped = take(self.images, self.mapped, index)
+        return LabelledImages(images, self.labels[index], self.classes, mapped)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out pixels that lie in a file: another process maps them itself."""
+        return self.__dict__ | ({"images": None} if self.mapped else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the pixels again."""
+        mapped = state["mapped"]
+        self.__dict__.update(state | ({"images": mapped.open()} if mapped else {}))
 
     def to(self, device: torch.device) -> LabelledImages:
-        """Copy the images to a device."""
+        """Copy the images to a device; on the CPU they stay where they are."""
+        if device.type == "cpu" and self.mapped:
+            return self
         return LabelledImages(self.images.to(device), self.labels.to(device), self.classes)
+
+    def label_text(self, index: int) -> str:
+        """Name the class of an image."""
+        return self.classes[int(self.labels[index])]
+
+    def draw_order(self) -> Tensor:
+        """Order in which draws pick images: by class. [N] int64."""
+        return self.labels.cpu().argsort(stable=True)
+
+    def example_labels(self, n: int) -> Tensor:
+        """Make labels of n images: pairs, so that a generator with a model a class meets two."""
+        return torch.arange(n) // 2 % len(self.classes)
 
     def counts(self) -> Tensor:
         """Count the images of each class: [K] int64."""

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from augment.data.boxed_images import AnyImages
 from augment.data.close_pairs import close_pairs
-from augment.data.images import LabelledImages
 
 COARSE_SIDE = 16  # pixels a side of the pattern
 MIN_COARSE = 0.97  # correlation of the patterns from which a pair is a candidate
@@ -50,7 +50,7 @@ class TooManyImages(Exception):
 
 
 def near_copies(
-    pool: LabelledImages, test: LabelledImages, pool_files: list[str], test_files: list[str]
+    pool: AnyImages, test: AnyImages, pool_files: list[str], test_files: list[str]
 ) -> list[str]:
     """Return a note with the closest pairs of (test, pool) images that are one image, or none."""
     try:
@@ -75,15 +75,13 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
     smaller one). Raises TooManyImages.
     """
     itself = others is None
-    n_pairs = len(images) ** 2 // 2 if others is None else len(images) * len(others)
-    if n_pairs > MAX_COMPARISONS:
-        raise TooManyImages
+    refuse_many(len(images) ** 2 // 2 if others is None else len(images) * len(others))
     rows, columns = images, images if others is None else others
     patterns = _patterns(rows)
     candidates = _candidates(patterns, patterns if itself else _patterns(columns), itself)
     some, first = candidates[:, 0].unique(return_inverse=True)  # few: the rest needs no detail
     again, second = candidates[:, 1].unique(return_inverse=True)
-    left, right = _shrink(rows[some], DETAIL_SIDE), _shrink(columns[again], DETAIL_SIDE)
+    left, right = shrink_grey(rows[some], DETAIL_SIDE), shrink_grey(columns[again], DETAIL_SIDE)
     alike = torch.zeros(len(candidates))
     for symmetry in range(8):
         chosen = (candidates[:, 2] == symmetry).nonzero().flatten()
@@ -94,7 +92,13 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
     return candidates[found, :2], alike[found]
 
 
-def _shrink(images: Tensor, side: int) -> Tensor:
+def refuse_many(n_pairs: int) -> None:
+    """Raise TooManyImages for more pairs than are compared."""
+    if n_pairs > MAX_COMPARISONS:
+        raise TooManyImages
+
+
+def shrink_grey(images: Tensor, side: int) -> Tensor:
     """Shrink [N, C, H, W] uint8 to at most `side` pixels a side, in grey: [N, H, W] float32."""
     sides = [min(side, length) for length in images.shape[-2:]]
     return torch.cat([_resized(part, sides) for part in images.split(1024)])

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augment.data.decode import resize_pixels
+from augment.data.fitting import fit_pixels
+from augment.data.framing import Frame, Framing, choose_frame, framing_notes
 from augment.data.raw import RawDataset
-from augment.data.stacking import choose_size, one_channel_if_grey
+from augment.data.stacking import one_channel_if_grey
 from augment.errors import DataError
 
 PARTS = ("train", "val", "test")  # in this order in the images that are returned
 MAX_BYTES = 16 * 2**30  # unpacked; more is refused before it is read
 
 
-def read_npz(path: Path, size: int | None) -> RawDataset:
+def read_npz(path: Path, size: Framing | int | None) -> RawDataset:
     """Read {train,val,test}_images [N, H, W] or [N, H, W, C] uint8, labels [N] or [N, 1] integers.
 
     `classes` [K] names the classes in label order; without it they are called by their labels.
@@ -57,9 +58,10 @@ def read_npz(path: Path, size: int | None) -> RawDataset:
         values, labels = np.unique(labels, return_inverse=True)
         classes = [str(value) for value in values]
     height, width = images[0].shape[-2:]  # [N, C, H, W]
-    target = choose_size({(width, height)}, size)
-    notes: list[str] = []
-    pixels = one_channel_if_grey(_resize_all(torch.cat(images), target), notes)
+    framing, sizes = Framing.of(size), [(width, height)]
+    frame = choose_frame(sizes, framing)
+    notes = framing_notes(sizes, framing, frame)
+    pixels, _ = one_channel_if_grey(_fit_all(torch.cat(images), frame), None, notes)
     places = [(part, i) for part, n in zip(parts, map(len, images), strict=True) for i in range(n)]
     return RawDataset(
         pixels,
@@ -71,17 +73,17 @@ def read_npz(path: Path, size: int | None) -> RawDataset:
     )
 
 
-def _resize_all(images: Tensor, target: tuple[int, int]) -> Tensor:
-    """Resize [N, C, H, W] uint8 to (W, H), each picture as the same one from a file."""
+def _fit_all(images: Tensor, frame: Frame) -> Tensor:
+    """Fit [N, C, H, W] uint8 into a frame, each picture as the same one from a file."""
     height, width = images.shape[-2:]
-    if target == (width, height):
+    if frame[:2] == (width, height):
         return images
-    resized = np.empty((*images.shape[:2], *target[::-1]), np.uint8)
-    for place, image in zip(resized, images.numpy(), strict=True):
+    fitted = np.empty((*images.shape[:2], frame.height, frame.width), np.uint8)
+    for place, image in zip(fitted, images.numpy(), strict=True):
         # Pillow takes [H, W] or [H, W, 3]
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-        place[:] = np.atleast_3d(resize_pixels(pixels, target)).transpose(2, 0, 1)
-    return torch.from_numpy(resized)
+        place[:] = np.atleast_3d(fit_pixels(pixels, frame)).transpose(2, 0, 1)
+    return torch.from_numpy(fitted)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

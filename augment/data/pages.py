@@ -14,6 +14,7 @@ import numpy as np
 from augment.data.decode import Header, Picture, Pixels, read_picture
 from augment.data.deep import SKETCH_SIZE, Sketch
 from augment.data.entries import ImageEntry
+from augment.data.framing import Frame
 from augment.data.raw import first_names
 
 CLIPS = (".gif", ".tif", ".tiff", ".webp")  # files that may be clips
@@ -79,12 +80,12 @@ def file_of_page(name: str) -> tuple[str, int]:
     return (file, int(number) - 1) if file and number.isdecimal() else (name, 0)
 
 
-def read_channels(path: Path, target: tuple[int, int] | None) -> Picture | str:
+def read_channels(path: Path, frame: Frame | None) -> Picture | str:
     """Read the pages of a file as the channels of one picture; as `read_picture` else.
 
     Of two pages the third channel is 0. Pages must be grey and at most three.
     """
-    first = read_picture(path, target)
+    first = read_picture(path, frame)
     if isinstance(first, str) or first.header.pages == 1:
         return first
     header = Header(*first.header[:2], f"{first.header.pages} pages")
@@ -94,10 +95,10 @@ def read_channels(path: Path, target: tuple[int, int] | None) -> Picture | str:
         return Picture(header, None)
     planes = [first.decoded]
     for page in range(1, first.header.pages):
-        read = read_picture(path, target, page)
+        read = read_picture(path, frame, page)
         if isinstance(read, str):
             return f"page {page + 1}: {read}"
-        assert read.decoded is not None  # there is a target
+        assert read.decoded is not None  # there is a frame
         planes.append(read.decoded)
     if any(plane.pixels.ndim == 3 for plane in planes):
         return "pages in colour cannot be channels"

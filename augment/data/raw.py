@@ -10,6 +10,7 @@ from functools import cached_property
 from torch import Tensor
 
 from augment.data.images import pixel_hashes
+from augment.data.mapped import Mapped
 from augment.errors import DataError
 
 MAX_NAMES = 3  # file names of each kind listed in a message
@@ -28,6 +29,7 @@ class RawDataset:
     notes: list[str] = field(default_factory=list)
     bad: list[tuple[str, str]] = field(default_factory=list)  # file, reason
     layout: str = ""  # what was taken for classes, splits and groups
+    mapped: Mapped | None = None  # where the images are mapped from; None: they are in memory
 
     @cached_property
     def hashes(self) -> list[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,15 @@ class ReadingFlags:
     class_level: int | None = None  # of the folders on the path of an image, from 1
     skip_unlabelled: bool = False
     pages: str | None = None  # a key of PAGES; None: the first
+    task: str | None = None  # "classify" or "detect"; None: what the data hold
 
     def __bool__(self) -> bool:
-        """Tell whether anything is said."""
-        return self != ReadingFlags()
+        """Tell whether anything is said of folders and tables."""
+        return dataclasses.replace(self, task=None) != ReadingFlags()
+
+    def record(self) -> dict[str, Any]:
+        """Return what is said of folders and tables, for signatures: data tell their task."""
+        return {name: getattr(self, name) for name in READING_FLAGS}
 
     def columns(self) -> dict[str, str]:
         """Return the columns that are named, by role."""
@@ -33,7 +39,8 @@ class ReadingFlags:
         return {role: name for role in roles if (name := getattr(self, f"{role}_column"))}
 
 
-READING_FLAGS = tuple(each.name for each in dataclasses.fields(ReadingFlags))
+# of folders and tables: flags of their own
+READING_FLAGS = tuple(e.name for e in dataclasses.fields(ReadingFlags) if e.name != "task")
 FOLDERS = "folders"  # as --labels: the folders tell the class, whatever tables there are
 PAGES = ("first", "channels", "pictures")
 GROUP_BY = ("folder", "name", "none")

@@ -38,9 +38,9 @@ def unread_labels(
     if not folders_tell:
         if found.boxes:
             return (
-                f"{root / found.boxes} holds boxes, and augment learns a class a picture: export "
-                "the set for classification (Roboflow: Folder Structure), or name a table with "
-                "--labels"
+                f"{root / found.boxes} holds boxes, and no class a picture: --task detect learns "
+                "boxes of COCO, Pascal VOC and YOLO; for classes export the set for "
+                "classification (Roboflow: Folder Structure), or name a table with --labels"
             )
         if reason := _unsaid_label(found):
             return reason

@@ -11,9 +11,12 @@ from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import compress
+from typing import Generic
 
 import torch
+from typing_extensions import TypeVar
 
+from augment.data.boxed_images import AnyImages, BoxedImages
 from augment.data.copies_together import join_copies
 from augment.data.images import LabelledImages
 from augment.data.raw import RawDataset
@@ -24,14 +27,16 @@ from augment.runtime.seeds import seed_for
 TEST_SHARE = 0.2  # of a data set that comes without a test split
 SKEW_RATIO = 10  # largest class to smallest, from which accuracy tells of the large ones alone
 
+Images = TypeVar("Images", bound=AnyImages, covariant=True, default=LabelledImages)
+
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Generic[Images]):
     """One data set, split: nothing in `test` is ever learnt from or chosen on."""
 
     name: str
-    pool: LabelledImages
-    test: LabelledImages
+    pool: Images
+    test: Images
     classic: str  # which label-preserving transforms suit these images: a key of CLASSIC
     official_test: bool = True
     pool_files: list[str] = field(default_factory=list)
@@ -41,6 +46,11 @@ class Dataset:
     pool_groups: list[str] = field(default_factory=list)  # "" or e.g. the patient of each image
     test_groups: list[str] = field(default_factory=list)
     layout: str = ""  # what was taken for classes, splits and groups
+
+    @property
+    def task(self) -> str:
+        """What is learnt: "classify", or "detect" where pictures have boxes."""
+        return "detect" if isinstance(self.pool, BoxedImages) else "classify"
 
     @property
     def skewed(self) -> bool:
@@ -64,7 +74,7 @@ def split(
     notes, labels = list(raw.notes), torch.tensor(raw.labels)
     hashes = raw.hashes
     groups = raw.groups or [""] * len(raw.files)
-    in_test = _given_test_mask(raw, notes)
+    in_test = given_test_mask(raw, notes)
     official = in_test is not None
     if in_test is None:
         groups = join_copies(raw, notes)
@@ -84,12 +94,16 @@ def split(
     new_label = torch.full((len(raw.classes),), -1)  # -1: the class is dropped
     new_label[learnable] = torch.arange(len(learnable))
     labels, classes = new_label[labels], tuple(raw.classes[k] for k in learnable)
+    whole = LabelledImages(raw.images, labels, classes, raw.mapped)
 
     def side(mask: torch.Tensor) -> tuple[LabelledImages, list[str], list[str]]:
         mask = mask & (labels >= 0)  # [N] bool
-        images = LabelledImages(raw.images[mask], labels[mask], classes)
         selected = mask.tolist()
-        return images, list(compress(raw.files, selected)), list(compress(groups, selected))
+        return (
+            whole.select(mask),
+            list(compress(raw.files, selected)),
+            list(compress(groups, selected)),
+        )
 
     (pool, pool_files, pool_groups), (test, test_files, test_groups) = side(in_pool), side(in_test)
     return Dataset(
@@ -138,7 +152,7 @@ def _compare_capitals(
         notes.append(f"classes that differ in capitals or blanks alone: {names}")
 
 
-def _given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
+def given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
     """Find which images the data set itself puts in its test split ([N] bool), or None.
 
     Without a test split, val is the test set, unless all images are of it. Raises DataError

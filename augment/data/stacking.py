@@ -1,4 +1,4 @@
-"""Many image files → one tensor: size, channels and range of the set, and notes of what changed."""
+"""Many image files → one tensor: shape, channels and range of the set, notes of what changed."""
 
 from __future__ import annotations
 
@@ -6,59 +6,78 @@ import contextlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from augment.data.decode import Header, Picture, Pixels, read_picture
+from augment.data.decode import Header, Picture, Pixels
+from augment.data.decoded_file import DecodedFile, decode_to_file
 from augment.data.deep import choose_range, to_8_bits
 from augment.data.forked import map_files
-from augment.data.pages import read_channels
+from augment.data.framing import Frame, Framing, choose_frame
+from augment.data.mapped import LARGE, Mapped, first_channel, take
 from augment.data.raw import first_names
+from augment.data.source_files import FilePage, read_source
 from augment.errors import DataError
 
-FilePage = tuple[Path, int | None]  # a file and its page; None: its pages are channels
-
-MIN_SIDE, NATIVE_LIMIT, DEFAULT_SIZE = 5, 64, 32  # sides kept from 5 to 64, else made 32
-N_GUESSED_FROM = 32  # files of which the size of the set is guessed
+N_GUESSED_FROM = 32  # files of which the shape of the set is guessed
 LIBRARIES = ("PIL", "tifffile", "pydicom", "pi_heif")  # whose loggers are silenced
 
 
-def choose_size(sizes: Iterable[tuple[int, int]], size: int | None) -> tuple[int, int]:
-    """Choose (W, H) for the set: as asked, else native if all are equal and 5 to 64, else 32."""
-    distinct = set(sizes)
-    if size:
-        return size, size
-    if len(distinct) == 1:
-        native = next(iter(distinct))
-        if min(native) >= MIN_SIDE and max(native) <= NATIVE_LIMIT:
-            return native
-    return DEFAULT_SIZE, DEFAULT_SIZE
+class Decoded(NamedTuple):
+    """The files of a set, decoded."""
+
+    headers: list[Header | str]  # of each, or the reason why it cannot be read
+    frame: Frame
+    pixels: list[Pixels]  # of the readable ones, where they are held in memory
+    file: DecodedFile | None  # where they are not
+
+    def stack(self, notes: list[str]) -> tuple[Tensor, Mapped | None]:
+        """Return the readable images [N, C, H, W] uint8, and where they are mapped from."""
+        if self.file is None:
+            return stack_images(self.pixels, notes), None
+        if self.file.deep:
+            notes.append(_deep_note(*self.file.deep))
+        good = torch.tensor([not isinstance(header, str) for header in self.headers])
+        images, mapped = take(self.file.mapped.open(), self.file.mapped, good)
+        if mapped and not self.file.colour:
+            return first_channel(images, mapped)
+        return images if self.file.colour else images[:, :1].contiguous(), mapped
 
 
-def decode_all(
-    sources: Sequence[FilePage], size: int | None
-) -> tuple[list[Header | str], list[Pixels | str], tuple[int, int]]:
-    """Decode in parallel: headers, pixels (each one or the reason why not), and (W, H)."""
+def decode_all(sources: Sequence[FilePage], framing: Framing, folder: Path) -> Decoded:
+    """Decode in parallel, into a file in `folder` where the set is large."""
     with quiet_libraries():
-        # each file is opened once if the first ones are as the rest; else, and where an image that
-        # turns out bad had a say in the size, all are decoded again
-        read = map_files(lambda source: _read(source, None), sources[:N_GUESSED_FROM])
-        target = None
-        while target != (wanted := choose_size(sizes_of(_headers(read)), size)):
-            target = wanted
-            read = map_files(lambda source: _read(source, wanted), sources)
-    decoded = [each if isinstance(each, str) else each.decoded for each in read]
-    return _headers(read), [each for each in decoded if each is not None], wanted
+        # each file is opened once if a sample is as the rest; else their heads are read
+        # first, and where an image that turns out bad had a say in the shape, all are decoded again
+        some = sources[:: max(1, len(sources) // N_GUESSED_FROM)]
+        heads = _headers(map_files(_read_head, some))
+        if len({*sizes_of(heads)}) > 1:
+            heads = _headers(map_files(_read_head, sources))
+        frame = None
+        while frame != (wanted := choose_frame(sizes_of(heads), framing)):
+            frame, decoded = wanted, _decode(sources, wanted, folder)
+            heads = decoded.headers
+        return decoded
 
 
-def _read(source: FilePage, target: tuple[int, int] | None) -> Picture | str:
-    """Read one picture at (W, H), or its head alone."""
-    path, page = source
-    return read_channels(path, target) if page is None else read_picture(path, target, page)
+def _decode(sources: Sequence[FilePage], frame: Frame, folder: Path) -> Decoded:
+    """Decode all files into a frame."""
+    if len(sources) * 3 * frame.width * frame.height > LARGE:
+        file = decode_to_file(sources, frame, folder)
+        return Decoded(file.headers, frame, [], file)
+    read = map_files(lambda source: read_source(source, frame), sources)
+    pixels = [each.decoded for each in read if not isinstance(each, str) and each.decoded]
+    return Decoded(_headers(read), frame, pixels, None)
+
+
+def _read_head(source: FilePage) -> Picture | str:
+    """Read the head of a file."""
+    return read_source(source, None)
 
 
 def _headers(read: Sequence[Picture | str]) -> list[Header | str]:
@@ -68,7 +87,8 @@ def _headers(read: Sequence[Picture | str]) -> list[Header | str]:
 
 def sizes_of(headers: Sequence[Header | str]) -> list[tuple[int, int]]:
     """List (W, H) of each readable image."""
-    return [header[:2] for header in headers if not isinstance(header, str)]
+    sizes = [header[:2] for header in headers if not isinstance(header, str)]
+    return [size for size in sizes if min(size) > 0]  # a damaged head may say 0
 
 
 @contextlib.contextmanager
@@ -92,9 +112,7 @@ def stack_images(decoded: Sequence[Pixels], notes: list[str]) -> Tensor:
     sketches = [each.sketch for each in decoded if each.sketch is not None]
     low, high = choose_range(sketches) if sketches else (0.0, 255.0)
     if sketches:
-        notes.append(
-            f"{len(sketches)} pictures are deeper than 8 bits: {low:g} to {high:g} become 0 to 255"
-        )
+        notes.append(_deep_note(len(sketches), low, high))
     colour = any(each.pixels.ndim == 3 for each in decoded)
     height, width = decoded[0].pixels.shape[:2]
     images = np.empty((len(decoded), 3 if colour else 1, height, width), np.uint8)
@@ -105,13 +123,17 @@ def stack_images(decoded: Sequence[Pixels], notes: list[str]) -> Tensor:
     return torch.from_numpy(images)
 
 
+def _deep_note(n: int, low: float, high: float) -> str:
+    """Say how many pictures are deep, and which of their values become 0 and 255."""
+    return f"{n} pictures are deeper than 8 bits: {low:g} to {high:g} become 0 to 255"
+
+
 def note_blank(
     images: Tensor, headers: Sequence[Header], names: Sequence[str], notes: list[str]
 ) -> None:
     """Note pictures drawn in white on a transparent ground; DataError if all are."""
     with_alpha = [k for k, header in enumerate(headers) if "A" in header.mode]
-    white = images[with_alpha].flatten(1).amin(1) == 255 if with_alpha else torch.empty(0)
-    blank = [names[k] for k, is_white in zip(with_alpha, white.tolist(), strict=True) if is_white]
+    blank = [names[k] for k in with_alpha if bool((images[k] == 255).all())]
     if len(blank) == len(images) > 1:
         raise DataError(
             f"all {len(blank)} pictures are white on a transparent ground, which becomes white too "
@@ -124,30 +146,31 @@ def note_blank(
         )
 
 
-def one_channel_if_grey(images: Tensor, notes: list[str]) -> Tensor:
+def is_grey(images: Tensor) -> bool:
+    """Tell whether all of [N, 3, H, W] is grey saved as colour; picture by picture."""
+    # the first one with colour ends the search
+    return images.shape[1] == 3 and all(bool((image == image[0]).all()) for image in images)
+
+
+def one_channel_if_grey(
+    images: Tensor, mapped: Mapped | None, notes: list[str]
+) -> tuple[Tensor, Mapped | None]:
     """Return [N, 1, H, W] where all of [N, 3, H, W] is grey saved as colour, else the images."""
-    # picture by picture: the first one with colour ends the search
-    if images.shape[1] != 3 or not all(bool((image == image[0]).all()) for image in images):
-        return images
+    if not is_grey(images):
+        return images, mapped
     notes.append("all pictures are grey saved as colour: one channel is kept")
-    return images[:, :1].contiguous()
+    return first_channel(images, mapped) if mapped else (images[:, :1].contiguous(), None)
 
 
-def conversion_notes(
-    headers: Sequence[Header], mode: str, target: tuple[int, int], *, pages: str | None = None
-) -> list[str]:
-    """Note what was converted to another pixel format, or resized to the (W, H) of `target`."""
+def conversion_notes(headers: Sequence[Header], mode: str, pages: str | None) -> list[str]:
+    """Note what was converted to another pixel format, and which pages are not read."""
     notes = []
     modes = Counter(header.mode for header in headers)
     if converted := modes.total() - modes[mode]:
         listed = ", ".join(f"{name} {n}" for name, n in modes.most_common())
         notes.append(f"pixel formats: {listed}; {converted} converted to {mode}")
-    sizes = sizes_of(headers)
-    if len(set(sizes)) > 1:
-        notes.append(f"{len(set(sizes))} picture sizes, all resized to {target[0]}×{target[1]}")
-    elif sizes[0] != target:
-        width, height = sizes[0]
-        notes.append(f"pictures of {width}×{height}, all resized to {target[0]}×{target[1]}")
+    if n_transparent := sum(header.transparent for header in headers):
+        notes.append(f"{n_transparent} pictures have transparent parts, which become white")
     several = [header.pages for header in headers if header.pages > 1]
     if several and pages in (None, "first"):
         most = max(several)

@@ -6,6 +6,7 @@ All choices are seeded by purpose; the same seed gives the same images on any ma
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -17,7 +18,7 @@ from augment.data.images import LabelledImages
 from augment.errors import UsageError
 from augment.runtime.seeds import seed_for
 
-_MOST_PARTS = 100  # that disjoint subsets are drawn from: dealing more takes long
+MOST_DISJOINT = 100  # that disjoint subsets are drawn from: dealing more takes long
 
 
 def labelled_subset(
@@ -30,7 +31,7 @@ def labelled_subset(
     UsageError if `frac` or `per_class` cannot be met.
     """
     chosen = []
-    for label, n in enumerate(_wanted(pool, frac, per_class)):
+    for label, n in enumerate(wanted_of_each(_sizes(pool), frac, per_class)):
         # one order a class, whatever n is: that nests the subsets
         rng = torch.Generator().manual_seed(seed_for(seed, "subset", label))
         indices = pool.indices[label]
@@ -38,8 +39,16 @@ def labelled_subset(
     return torch.cat(chosen).sort().values
 
 
-def _wanted(pool: LabelledImages, frac: float | None, per_class: int | None) -> list[int]:
-    """Return how many images of each class a subset has; UsageError if that cannot be met."""
+def _sizes(pool: LabelledImages) -> dict[str, int]:
+    """Count the images of each class by its name."""
+    return dict(zip(pool.classes, map(len, pool.indices), strict=True))
+
+
+def wanted_of_each(sizes: dict[str, int], frac: float | None, per_class: int | None) -> list[int]:
+    """Return how many images of each class a subset has; UsageError if that cannot be met.
+
+    `sizes` counts the images of each class.
+    """
     if (frac is None) == (per_class is None):
         raise UsageError("give one of --frac and --per-class")
     if frac is not None and not 0 < frac <= 1:  # nan is refused too
@@ -47,17 +56,17 @@ def _wanted(pool: LabelledImages, frac: float | None, per_class: int | None) -> 
     if per_class is not None and per_class < 1:
         raise UsageError(f"--per-class {per_class} would leave no image: take 1 or more")
     wanted = []
-    for name, indices in zip(pool.classes, pool.indices, strict=True):
-        n = round(frac * len(indices)) if frac is not None else per_class or 0
-        if n > len(indices):
+    for name, size in sizes.items():
+        n = round(frac * size) if frac is not None else per_class or 0
+        if n > size:
             raise UsageError(
-                f"--per-class {n}: class '{name}' has only {len(indices)} images to draw from; "
-                f"take {len(indices)} or fewer, or --frac"
+                f"--per-class {n}: class '{name}' has only {size} images to draw from; "
+                f"take {size} or fewer, or --frac"
             )
         if n < 1:
             raise UsageError(
-                f"--frac {frac} would leave 0 images of class '{name}' ({len(indices)} images): "
-                f"take at least {1 / len(indices):.2g}, or --per-class 1"
+                f"--frac {frac} would leave 0 images of class '{name}' ({size} images): "
+                f"take at least {1 / size:.2g}, or --per-class 1"
             )
         wanted.append(n)
     return wanted
@@ -77,9 +86,9 @@ def disjoint_subset(
     as have enough images of each class, and each subset is drawn inside its part. UsageError if
     there are not so many, or if `frac` or `per_class` cannot be met.
     """
-    wanted = _wanted(pool, frac, per_class)
+    wanted = wanted_of_each(_sizes(pool), frac, per_class)
     labels, room = tuple(pool.labels.tolist()), list(zip(pool.indices, wanted, strict=True))
-    parts = min(_MOST_PARTS, *(len(indices) // n for indices, n in room))
+    parts = min(MOST_DISJOINT, *(len(indices) // n for indices, n in room))
     part_of = torch.tensor(_dealt(labels, tuple(units), parts))  # [N] of the pool
     while any((part_of[i].bincount(minlength=parts) < n).any() for i, n in room):
         parts -= max(1, parts // 10)  # a group was too large for so many
@@ -185,7 +194,7 @@ def unlabelled_rest(pool: LabelledImages, indices: torch.Tensor) -> LabelledImag
 
 def hide_labels(data: LabelledImages) -> LabelledImages:
     """Return the same images, every label -1."""
-    return LabelledImages(data.images, torch.full_like(data.labels, -1), data.classes)
+    return dataclasses.replace(data, labels=torch.full_like(data.labels, -1))
 
 
 def _unit_sizes(labels: Sequence[int], units: Sequence[Hashable]) -> dict[int, dict[Hashable, int]]:

@@ -13,11 +13,12 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from augment.data.framing import affordable_side
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor
 from augment.engine.finish import finish_run
 from augment.engine.local import threads_for
-from augment.engine.run import RUNS, Result, check_data, refuse_inside_data
+from augment.engine.run import RUNS, Result, check_data, recipe_settings, refuse_inside_data
 from augment.engine.stage_timing import time_generator, time_sampling, time_stages
 from augment.engine.status import BEGUN
 from augment.engine.timed_cells import TimedCells
@@ -28,6 +29,7 @@ from augment.experiment.progress import Progress
 from augment.experiment.race import Heat, Outcome, Race, planned_cells, run_race
 from augment.experiment.recipe import Recipe
 from augment.experiment.results_table import write_results
+from augment.experiment.task_choice import refuse_boxes
 from augment.experiment.ways import (
     LEAST_TRIALS,
     MOST_TRIALS_MEASURED,
@@ -41,7 +43,7 @@ from augment.report.manifest import write_start
 from augment.runtime.machine import environment
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic, writing
-from augment.storage.run_folder import fresh_folder, open_run
+from augment.storage.run_folder import fresh_folder, kept_side, open_run
 
 CURVE = (0.5, 0.7)  # of the labelled images, beside all of them
 _LEAST_OF_CURVE = 4  # labelled images of the smallest class
@@ -64,12 +66,13 @@ def execute_advice(
     """
     with executor:
         recipe = executor.resolved(recipe)
-        data = DatasetCache(data_dir)
+        data = DatasetCache(data_dir, kept_side(out, affordable_side(executor.device.type)))
+        refuse_boxes(recipe, data, "augment advise")
         usual, *_ = (way.cell for way in free_ways(recipe, unlabelled=False))
         trials = [dataclasses.replace(usual, seed=seed) for seed in recipe.seeds]
         check_data(trials, data)
         dataset = data.of(usual)
-        settings = {**recipe.model_dump(mode="json"), "budget": budget}
+        settings = {**recipe_settings(recipe, data), "budget": budget}
         settings["data"] = {usual.dataset: dataset.sha}
         workers = executor.plan_workers([dataset.pool.shape], os.cpu_count() or 1)
         refuse_inside_data((out or RUNS).resolve(), recipe.dataset)

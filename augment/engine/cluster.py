@@ -27,6 +27,8 @@ from augment.experiment.recipe import Recipe
 from augment.runtime.device import pick_device
 from augment.storage.artifacts import Store
 
+# documented by Ray: tasks that ask for no GPU get an empty list of visible ones
+RAY_HIDES_GPUS = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
 RETRIES = 3  # of a cell whose node or process was lost; a cell that raises is not tried again
 
 
@@ -100,7 +102,7 @@ class Cluster:
         folder = context.store.root.resolve()  # tasks have another current folder
         context = dataclasses.replace(context, store=Store(folder))
         task = ray.remote(_run_on_node).options(
-            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES, name="augment"
+            **task_resources(self.cpus, self.gpus or 0.0), max_retries=RETRIES, name="augment"
         )
         common = ray.put(data), context, self.cpus, __version__
         running, schedule = {}, Schedule(cells)
@@ -114,6 +116,16 @@ class Cluster:
                 row, warnings = _task_outcome(ref, cells[number])
                 schedule.end(number, ok=row["status"] == "ok")
                 yield from ((number, event) for event in (*warnings, row))
+
+
+def task_resources(cpus: int, gpus: float) -> dict[str, Any]:
+    """Return the options of a Ray task with so many cores and GPUs, and no GPU beyond these.
+
+    In Ray 2.60 a task that asks for none sees all GPUs of its node, unless its environment says
+    otherwise; before, it saw none.
+    """
+    hidden = {RAY_HIDES_GPUS: "1"}
+    return {"num_cpus": cpus, "num_gpus": gpus, "runtime_env": {"env_vars": hidden}}
 
 
 def _run_on_node(

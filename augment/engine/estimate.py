@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+from augment.data.framing import affordable_side
 from augment.engine.local import choose_jobs, threads_for
 from augment.engine.run import check_data
 from augment.engine.scheduling import generator_keys
@@ -17,6 +19,7 @@ from augment.engine.stage_timing import (
     Measure,
     arm_without_images,
     time_generator,
+    time_judge,
     time_sampling,
     time_score,
     time_stages,
@@ -25,9 +28,13 @@ from augment.experiment.cells import Cell, expand
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
+from augment.experiment.setting_types import AUTO, SELECT
+from augment.experiment.task_choice import with_task
+from augment.experiment.tasks import TASKS
 from augment.runtime.device import pick_device
 from augment.runtime.units import duration
 from augment.storage.artifacts import Store
+from augment.transforms.geometric import CLASSIC
 
 BUSY = 1.25  # wall over processor time from which other work is told of
 
@@ -47,8 +54,9 @@ def plan(
     process has taken so far.
     """
     where = pick_device(device)
-    recipe = recipe.resolved(where.type)
-    cells, datasets = shard_of(expand(recipe), shard), DatasetCache(data_dir)
+    datasets = DatasetCache(data_dir, affordable_side(where.type))
+    recipe = with_task(recipe.resolved(where.type), datasets)
+    cells = shard_of(expand(recipe), shard)
     check_data(cells, datasets)
     context = RunContext(Store(Path(os.devnull)), where, recipe.precision, first_seed=-1)
     jobs = choose_jobs(jobs, where, [datasets.of(cell).pool.shape for cell in cells], len(cells))
@@ -107,15 +115,15 @@ def tasks_of(
         new = [stage for stage in of_cell if stage[1] not in finished]
         finished |= {key for _, key, _, _ in new}
         cost = sum((costs[name] for name, *_ in new), Cost(0.0, 0.0))
-        makes_images = any(measure is not time_score for _, _, measure, _ in new)
+        makes_images = any(m in (time_generator, time_sampling) for _, _, m, _ in new)
         tasks.append((generator_keys(cell) if cell.generator else None, makes_images, cost))
     return tasks, len(finished), sum(cost.mb for *_, cost in tasks)
 
 
-Task = tuple[Any, bool, float]  # synthetic set, whether the cell makes it, seconds of the cell
+TimedCell = tuple[Any, bool, float]  # synthetic set, whether the cell makes it, seconds of the cell
 
 
-def makespan(tasks: list[Task], jobs: int) -> float:
+def makespan(tasks: list[TimedCell], jobs: int) -> float:
     """Simulate the schedule of `jobs` processes: cells that make images first; return seconds."""
     free, image_times = [0.0] * jobs, {}  # when each process is idle, when each set is ready
     for images, makes_images, seconds in tasks:
@@ -139,8 +147,22 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
     """List the stages of a cell.
 
     A cell with a generator also needs the real+classic classifier, which judges its images; a cell
-    that selects needs all of its candidates in each fold, then one of them.
+    that selects needs all of its candidates in each fold, then one of them. So does a trial that
+    chooses its classic transforms.
     """
+    if cell.classic == SELECT:
+        given = dataclasses.replace(
+            cell,
+            classic=AUTO,
+            candidates=tuple(dataclasses.replace(c, classic=AUTO) for c in cell.candidates),
+        )
+        of_kinds = [
+            (name, f"{key} {kind} fold {fold}", measure, variant)
+            for kind in CLASSIC
+            for fold in range(cell.folds)
+            for name, key, measure, variant in _cost_stages(given.baseline)
+        ]
+        return [*of_kinds, *_cost_stages(given)]
     if cell.candidates:
         in_one_fold = [stage for variant in cell.candidates for stage in _cost_stages(variant)]
         in_folds = [
@@ -150,13 +172,16 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
         ]
         return [*in_folds, *_cost_stages(cell.candidates[0])]
     amount = (cell.dataset, cell.amount, cell.size)
-    stages_of_cell: list[TimedStage] = []
-    for variant in (cell, cell.baseline) if cell.generator else (cell,):
-        kind = repr(("score", *amount, arm_without_images(variant.arm)))
-        stages_of_cell.append((kind, repr(variant), time_score, variant))
+    judge = TASKS[cell.task].object_cell(cell).baseline
+    kind, of_judge = (
+        repr(("score", *amount, each.classifier, arm_without_images(each.arm)))
+        for each in (cell, judge)
+    )
+    stages_of_cell: list[TimedStage] = [(kind, repr(cell), time_score, cell)]
+    if cell.generator:
+        stages_of_cell.append((of_judge, repr(judge), time_judge, cell))
     if cell.generator and cell.frac == 1:  # two judges beside, each of half the images and steps
-        kind, baseline = repr(("score", *amount, arm_without_images(cell.arm))), cell.baseline
-        stages_of_cell.append((kind, f"{baseline!r} by halves", time_score, baseline))
+        stages_of_cell.append((of_judge, f"{judge!r} by halves", time_judge, cell))
     if cell.generator:
         model, images = generator_keys(cell)
         settings = (cell.generator, cell.generator_settings, *amount)

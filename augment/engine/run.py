@@ -17,6 +17,8 @@ from typing import Any
 import pandas as pd
 import torch
 
+from augment.data.datasets import DATASETS
+from augment.data.framing import affordable_side
 from augment.data.images import LabelledImages
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor, make_executor
@@ -33,15 +35,16 @@ from augment.experiment.recipe import Recipe
 from augment.experiment.records import ScoreResult
 from augment.experiment.results_table import write_results
 from augment.experiment.sampling import load_synthetic
+from augment.experiment.task_choice import with_task
 from augment.experiment.validation import make_recipe
-from augment.experiment.weights import read_weights
+from augment.experiment.weights import check_weights
 from augment.generators import GENERATORS, saw_labelled_alone
 from augment.report.manifest import write_start
 from augment.runtime.machine import environment
 from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic, writing
-from augment.storage.run_folder import STATUS_FILE, fresh_folder, open_run
+from augment.storage.run_folder import AFFORDS, STATUS_FILE, fresh_folder, kept_side, open_run
 
 RUNS = Path("results/runs")  # parent of the run folder without --out
 WRITE_SECONDS = 5.0  # results.csv is written whole, which takes long when there are many rows
@@ -119,12 +122,12 @@ def execute(
     `until` is half the width of the interval, in points, up to which its trials are added.
     """
     with executor:
-        recipe = executor.resolved(recipe)
+        data = DatasetCache(data_dir, kept_side(out, affordable_side(executor.device.type)))
+        recipe = with_task(executor.resolved(recipe), data)
         cells = shard_of(expand(recipe), shard)
-        data = DatasetCache(data_dir)
         check_data(cells, data)
         shas = {key[0]: dataset.sha for key, dataset in data.loaded.items()}
-        settings = {**recipe.model_dump(mode="json"), "data": shas}
+        settings = {**recipe_settings(recipe, data), "data": shas}
         if shard:
             settings["shard"] = list(shard)
         workers = executor.plan_workers([d.pool.shape for d in data.loaded.values()], len(cells))
@@ -149,8 +152,17 @@ def execute(
     return Result(table, folder, len(failed), failed["error"].dropna().unique().tolist())
 
 
+def recipe_settings(recipe: Recipe, data: DatasetCache) -> dict[str, Any]:
+    """Return a recipe for settings.json, with the side that this machine chose where it did."""
+    settings = recipe.model_dump(mode="json")
+    if data.affords is None:  # a run of 0.3, which knew no such setting
+        return {key: value for key, value in settings.items() if key != "fit" or value}
+    chosen = recipe.size is None and any(name not in DATASETS for name in recipe.dataset)
+    return settings | ({AFFORDS: data.affords} if chosen else {})
+
+
 def check_data(cells: list[Cell], data: DatasetCache) -> None:
-    """Draw every labelled subset and read all pretrained weights, so that errors show at once."""
+    """Draw every labelled subset and load all pretrained weights, so that errors show at once."""
     opened: set[Any] = set()
     labelled: dict[Any, torch.Tensor] = {}
     for cell in cells:
@@ -161,9 +173,10 @@ def check_data(cells: list[Cell], data: DatasetCache) -> None:
             labelled[subset] = cell.labelled_indices(dataset)
         if len(labelled[subset]) == len(pool) and ARMS[cell.arm].unlabelled:
             raise nothing_unlabelled(cell.arm)
-        if cell.weights and cell.weights not in opened:
-            opened.add(cell.weights)
-            read_weights(cell.weights)
+        weights = (cell.weights, cell.dataset, cell.size)
+        if cell.weights and weights not in opened:
+            opened.add(weights)
+            check_weights(cell, pool.select(labelled[subset]))
         inputs = (cell.dataset, cell.size, repr(cell.generator_settings))
         if cell.generator and inputs not in opened:
             opened.add(inputs)

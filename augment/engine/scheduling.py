@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from augment.experiment.cells import Cell
+from augment.experiment.setting_types import SELECT
 
 
 class Schedule:
@@ -46,14 +47,15 @@ class Schedule:
 
 
 def stage_keys(cell: Cell) -> set[str]:
-    """Name the long stages that a cell shares with others.
+    """Name the long stages that a cell shares with others, such as a choice of its trial.
 
     The classifier that judges is none of them: a second cell waits for it (`Store.making`), which
     costs less than to hold a whole cell back.
     """
+    keys = {f"classic of {cell.trial}, {cell.size}"} if cell.classic == SELECT else set[str]()
     if cell.generator is None:
-        return set()
-    keys = {*generator_keys(cell)}
+        return keys
+    keys |= {*generator_keys(cell)}
     for candidate in cell.candidates:  # the arms of a trial choose with the same generators
         keys |= {*generator_keys(candidate), f"folds of {generator_keys(candidate)[0]}"}
     return keys

@@ -19,7 +19,7 @@ from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.experiment.validation import make_recipe
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic, writing
-from augment.storage.run_folder import STATUS_FILE, differences, open_run
+from augment.storage.run_folder import NOT_OF_RECIPE, STATUS_FILE, differences, open_run
 from augment.storage.tables import read_csv, write_csv
 
 Shard = tuple[int, int]  # number, from 1; count
@@ -61,7 +61,7 @@ def merge(folders: list[Path], out: Path, *, partial: bool = False) -> pd.DataFr
     shards = [(folder, _read_shard(folder)) for folder in folders]
     settings = _common_settings(shards)
     _check_complete([tuple(recorded["shard"]) for _, recorded in shards], partial)
-    cells = expand(make_recipe(**{k: v for k, v in settings.items() if k != "data"}))
+    cells = expand(make_recipe(**{k: v for k, v in settings.items() if k not in NOT_OF_RECIPE}))
     numbers = {_row_key(identity(cell)): number for number, cell in enumerate(cells)}
     rows: dict[int, dict[str, Any]] = {}
     for folder, recorded in shards:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -12,12 +13,11 @@ from typing import Any
 
 import torch
 
-from augment.classifiers import CLASSIFIERS
-from augment.data.images import LabelledImages
-from augment.data.subset import hide_labels
-from augment.experiment.arms import ARMS, generator_set, training_set
+from augment.data.boxed_images import AnyImages
+from augment.experiment.arms import ARMS, generator_set
 from augment.experiment.context import Trial
-from augment.experiment.stages import snapshot_steps
+from augment.experiment.stages import new_learner, snapshot_steps
+from augment.experiment.tasks import TASKS
 from augment.generators import GENERATORS
 from augment.generators.blocks import images_per_call
 from augment.runtime.device import threads
@@ -125,7 +125,7 @@ def training_cost(learner: Any, data: TrainingSet, device: torch.device) -> Cost
     return Cost(*map(statistics.median, clocks)).times(steps)
 
 
-def prepared_as_in_run(trial: Trial, learner: Any, images: LabelledImages) -> Any:
+def prepared_as_in_run(trial: Trial, learner: Any, images: AnyImages) -> Any:
     """Prepare a learner in the precision that it would have in the run."""
     context = trial.context
     safe, _ = safe_precision(learner, images, context.precision, context.device)
@@ -140,6 +140,7 @@ def weights_mb(learner: Learner) -> float:
 
 def time_generator(trial: Trial) -> Cost:
     """Time the training of a generator."""
+    trial = TASKS[trial.cell.task].objects(trial)
     learner = GENERATORS[trial.cell.entry](**trial.cell.generator_settings)
     data = generator_set(trial.labelled, trial.transform, learner.transformed)
     prepared_as_in_run(trial, learner, data.parts[0])
@@ -151,6 +152,7 @@ def time_generator(trial: Trial) -> Cost:
 
 def time_sampling(trial: Trial) -> Cost:
     """Time the sampling of a synthetic set."""
+    trial = TASKS[trial.cell.task].objects(trial)
     cell, labelled = trial.cell, trial.labelled
     generator = GENERATORS[cell.entry](**cell.generator_settings)
     learner = prepared_as_in_run(trial, generator, labelled)
@@ -164,12 +166,11 @@ def time_sampling(trial: Trial) -> Cost:
 
 
 def time_score(trial: Trial) -> Cost:
-    """Time the training of a classifier and its prediction of the test set."""
+    """Time the training of a classifier, or detector, and its prediction of the test set."""
     cell, labelled, n_test = trial.cell, trial.labelled, len(trial.data.test)
-    classifier = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
-    learner = prepared_as_in_run(trial, classifier, labelled)
-    arm = arm_without_images(cell.arm)
-    data = training_set(arm, labelled, None, trial.transform, 0.0, hide_labels(labelled))
+    learner = prepared_as_in_run(trial, new_learner(cell), labelled)
+    plain = dataclasses.replace(cell, arm=arm_without_images(cell.arm))
+    data = TASKS[cell.task].timed_set(trial.of(plain))
     training = training_cost(learner, data, trial.context.device)
     few = labelled.images[:128]
     list(learner.predict(few))  # warm-up
@@ -179,6 +180,11 @@ def time_score(trial: Trial) -> Cost:
     # MB: half floats of each class, two int64 of label and prediction
     predictions = n_test * (len(labelled.classes) * 2 + 16) / 1e6
     return training + predicting + Cost(0.0, 0.0, weights_mb(learner) + predictions)
+
+
+def time_judge(trial: Trial) -> Cost:
+    """Time the classifier that checks synthetic images: real+classic on what generators learn."""
+    return time_score(TASKS[trial.cell.task].objects(trial).baseline)
 
 
 def arm_without_images(arm: str) -> str:

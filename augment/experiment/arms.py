@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from augment.data.images import LabelledImages
 from augment.errors import DataError
@@ -29,6 +30,7 @@ class Arm:
     unlabelled: bool = False  # also uses the rest of the pool, without its labels
     pretrained: bool = False  # starts from the weights of another data set
     frozen: bool = False  # trains only the last layer
+    pasted: bool = False  # objects of the labelled pictures at other places: where boxes are learnt
 
     @property
     def closed_set(self) -> bool:
@@ -36,9 +38,9 @@ class Arm:
         return not self.pretrained and self.policy != "autoaugment"
 
 
-def _free(how: str, *, policy: str | None = None, compose: str | None = None) -> Arm:
+def _free(how: str, **method: Any) -> Arm:
     """Make an arm that adds a method without generated images to the classic transforms."""
-    return Arm(f"classic, then {how}", True, True, False, "real+classic", policy, compose)
+    return Arm(f"classic, then {how}", True, True, False, "real+classic", **method)
 
 
 # ways to better accuracy that need no generator: each is an arm, and the baseline of another
@@ -52,6 +54,29 @@ FREE_WAYS: dict[str, Arm] = {
     "real+mixup": _free("mixup of the batch", compose="mixup"),
     "real+cutmix": _free("CutMix of the batch", compose="cutmix"),
     "real+compose": _free("foregrounds on other grounds", compose="compose"),
+    "real+copypaste": _free("labelled objects pasted into other pictures", pasted=True),
+}
+
+
+# each starts from other weights than all arms above; classic transforms as the ways above
+TRANSFERS: dict[str, Arm] = {
+    "transfer": Arm(
+        "classic; the classifier starts from pretrained weights and is fine-tuned",
+        True,
+        True,
+        False,
+        "real+classic",
+        pretrained=True,
+    ),
+    "transfer+linear": Arm(
+        "classic; pretrained weights stay and the last layer alone is learnt (linear probe)",
+        True,
+        True,
+        False,
+        "real+classic",
+        pretrained=True,
+        frozen=True,
+    ),
 }
 
 
@@ -98,23 +123,8 @@ ARMS: dict[str, Arm] = {
         compose="fixmatch",
         unlabelled=True,
     ),
-    "transfer": Arm(
-        "classic; the classifier starts from pretrained weights and is fine-tuned",
-        True,
-        True,
-        False,
-        "real+classic",
-        pretrained=True,
-    ),
-    "transfer+linear": Arm(
-        "classic; pretrained weights stay and the last layer alone is learnt (linear probe)",
-        True,
-        True,
-        False,
-        "real+classic",
-        pretrained=True,
-        frozen=True,
-    ),
+    **TRANSFERS,
+    **{f"{name}+synth": _with_synthetic(name, arm) for name, arm in TRANSFERS.items()},
 }
 DECISIVE = "real+classic+synth"  # flips and crops are free: what counts is the gain beyond them
 

@@ -9,24 +9,28 @@ from typing import Any
 
 from torch import Tensor
 
-from augment.classifiers import CLASSIFIERS
+from augment.data.boxes.stratify import boxed_subset, disjoint_boxed_subset
 from augment.data.datasets import DATASETS
 from augment.data.images import pixel_hashes
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.data.subset import disjoint_subset, labelled_subset, linked_units
-from augment.errors import UsageError
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
-from augment.experiment.mixing import FALLING, NORMED_APART
-from augment.experiment.recipe import Recipe
+from augment.experiment.learners import LEARNERS, learner_of
+from augment.experiment.recipe import CLASSIFY, DETECT, Recipe
+from augment.experiment.setting_types import SELECT
 from augment.experiment.synthetic_use import SyntheticUse, combinations
-from augment.experiment.validation import overrides
+from augment.experiment.validation import check_batches, overrides
 from augment.generators import GENERATORS
-from augment.training.training_set import LEAST_APART
 
 FIRST_CLASSES = 10  # labelled images per class by default, of a data set known by name
 WHOLE = "all of the pool"  # the amount at which all trials have the same labelled images
+# how the labelled images of a trial are drawn: nested, and disjoint
+_SUBSETS: dict[str, tuple[Any, Any]] = {
+    CLASSIFY: (labelled_subset, disjoint_subset),
+    DETECT: (boxed_subset, disjoint_boxed_subset),
+}
 DISJOINT = ", disjoint"  # behind the amount where no two trials share a labelled image
 
 
@@ -35,7 +39,7 @@ class Cell:
     """One row of the table: trial × generator × arm × settings."""
 
     dataset: str
-    size: int | None
+    size: int | str | None
     frac: float | None
     per_class: int | None
     seed: int
@@ -48,7 +52,7 @@ class Cell:
     generator_settings: dict[str, Any] = field(default_factory=dict)
     use: SyntheticUse = field(default_factory=SyntheticUse)
     candidates: tuple[Cell, ...] = ()  # of --select, compared on validation data
-    folds: int = 0  # of the cross-validation of --select
+    folds: int = 0  # of the cross-validation of --select and --classic select
     skip_bad: bool = False
     drop_small_classes: bool = False
     weights: str | None = None  # None in arms that start from scratch
@@ -56,6 +60,11 @@ class Cell:
     subset: int | None = None  # number of the disjoint subset; None: drawn by the seed
     # number from 1, and count: this fold of the labelled images takes the place of the test set
     fold: tuple[int, int] | None = None
+    fit: str | None = None  # of pictures of another shape than the set; None: the usual one
+    task: str = CLASSIFY
+    # classifier that checks generated images of one object, where another learner is scored
+    judge: str = ""
+    judge_settings: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Format all fields in order, those of `use` inline: selections are signed by this text."""
@@ -64,17 +73,20 @@ class Cell:
     def flat(self) -> dict[str, Any]:
         """Return all fields by name, those of `use` in place of it.
 
-        `reading`, `subset` and `fold` only where they say something: what was signed before stays
-        the same.
+        `reading`, `subset`, `fold`, `fit`, `task` and `placing` only where they say something:
+        what was signed before stays the same.
         """
         fields: dict[str, Any] = {}
+        silent = {"task": CLASSIFY, **dict.fromkeys(("subset", "fold", "fit", "placing"))}
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
+            if each.name.startswith("judge"):  # signed by what it makes
+                continue
             if each.name == "reading":
-                fields |= {"reading": dataclasses.asdict(value)} if value else {}
-            elif each.name not in ("subset", "fold") or value is not None:
+                fields |= {"reading": value.record()} if value else {}
+            else:
                 fields |= vars(value) if each.name == "use" else {each.name: value}
-        return fields
+        return {k: v for k, v in fields.items() if k not in silent or v != silent[k]}
 
     def record(self) -> dict[str, Any]:
         """Return `flat` for a JSON file, candidates included."""
@@ -128,24 +140,24 @@ class Cell:
             weights=None,
         )
 
-    def labelled_indices(self, data: Dataset) -> Tensor:
+    def labelled_indices(self, data: Dataset[Any]) -> Tensor:
         """Draw the labelled subset of the trial: [N] indices into the pool."""
         amount = {"frac": self.frac, "per_class": self.per_class}
+        nested, disjoint = _SUBSETS[self.task]
         if self.subset is None:
-            return labelled_subset(data.pool, **amount, seed=self.seed)
+            return nested(data.pool, **amount, seed=self.seed)
         units = linked_units(data.pool_groups or None, pixel_hashes(data.pool.images))
-        return disjoint_subset(data.pool, units, **amount, number=self.subset)
+        return disjoint(data.pool, units, **amount, number=self.subset)
 
 
 def expand(recipe: Recipe) -> list[Cell]:
     """List the cells of a resolved recipe, each once: arms without a generator do not repeat."""
     if recipe.preset == "auto":
         raise ValueError("resolve the recipe first")
-    classifier = hyperparameters(
-        CLASSIFIERS, recipe.classifier, recipe.preset, overrides(recipe, recipe.classifier)
-    )
+    task, name = recipe.task or CLASSIFY, learner_of(recipe)
+    learner = settings_of(recipe, task, name)
     uses = [use for use, _ in combinations(recipe.use_values(), {}, mixes=True)]
-    _check_batches(uses, classifier["batch"])
+    check_batches(uses, learner["batch"])
     settings = {
         name: hyperparameters(
             GENERATORS, split_variant(name)[0], recipe.preset, overrides(recipe, name)
@@ -159,18 +171,23 @@ def expand(recipe: Recipe) -> list[Cell]:
         common: dict[str, Any] = dict(
             dataset=dataset,
             size=recipe.size,
+            fit=recipe.fit,
             seed=seed,
             preset=recipe.preset,
             classic=recipe.classic,
-            classifier=recipe.classifier,
-            classifier_settings=classifier,
+            classifier=name,
+            classifier_settings=learner,
             skip_bad=recipe.skip_bad,
             drop_small_classes=recipe.drop_small_classes,
             reading=recipe.reading(),
             # by place, not by seed: fresh trials 100 to 105 take the first six
             subset=recipe.seeds.index(seed) if recipe.subsets == "disjoint" else None,
+            task=task,
+            judge=recipe.classifier,
+            judge_settings=settings_of(recipe, CLASSIFY, recipe.classifier),
         )
         common["frac"], common["per_class"] = frac, per_class
+        common |= {"folds": recipe.folds} if recipe.classic == SELECT else {}
         if (frac, per_class) == (
             None,
             None,
@@ -183,28 +200,9 @@ def expand(recipe: Recipe) -> list[Cell]:
     return list(cells.values())
 
 
-def _check_batches(uses: list[SyntheticUse], batch: int) -> None:
-    """Raise UsageError if a batch would hold no image of a kind, or one alone for batch norm."""
-    for use in uses:
-        if use.share is None:
-            continue
-        least = 0.25 if use.mixing in FALLING else 0.5
-        if not least < use.share * batch < batch - least:
-            kind = "synthetic" if use.share < 0.5 else "labelled"
-            raise UsageError(
-                f"--share {use.share:g} leaves no {kind} image in a batch of {batch}: give one "
-                "nearer to 0.5"
-            )
-        first = min(1.0, 2 * use.share) if use.mixing in FALLING else use.share
-        synthetic = round(first * batch)
-        most = batch if use.mixing in FALLING else batch - LEAST_APART
-        few = not LEAST_APART <= synthetic <= most or batch < 2 * LEAST_APART
-        if use.mixing in NORMED_APART and few:
-            raise UsageError(
-                f"--mixing {use.mixing} takes {LEAST_APART} images of each kind in a batch at "
-                f"least: of {batch} --share {use.share:g} makes {synthetic} synthetic; give one "
-                "nearer to 0.5, or a larger --set classifier.batch"
-            )
+def settings_of(recipe: Recipe, task: str, name: str) -> dict[str, Any]:
+    """Resolve the hyperparameters of a learner of a task."""
+    return hyperparameters(LEARNERS[task], name, recipe.preset, overrides(recipe, name))
 
 
 def _amounts(recipe: Recipe) -> list[tuple[float | None, int | None]]:
@@ -230,6 +228,11 @@ def _arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, A
                 recipe.use_values(), settings[name], mixes=ARMS[arm].real
             )
         ]
+        if ARMS[arm].pasted:  # of equal pictures in all batches, as its baseline
+            variants = [
+                dataclasses.replace(cell, use=dataclasses.replace(cell.use, mixing=None))
+                for cell in variants
+            ]
         if not recipe.select:
             cells += variants
         elif ARMS[arm].real:

@@ -6,15 +6,18 @@ import dataclasses
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
+from augment.data.boxed_images import BoxedImages
 from augment.data.images import LabelledImages
-from augment.data.split import Dataset
+from augment.data.split import Dataset, Images
 from augment.experiment.cells import Cell
 from augment.experiment.folds import hold_out_fold
 from augment.experiment.progress import Progress
+from augment.experiment.setting_types import AUTO, SELECT
 from augment.storage.artifacts import Store
 from augment.training.checkpoints import TrainingState
 
@@ -32,21 +35,24 @@ class RunContext:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Generic[Images]):
     """A cell with all that its stages share, each resolved once."""
 
     cell: Cell
-    data: Dataset
+    data: Dataset[Images]
     indices: Tensor  # [N] of the labelled images in the pool
-    labelled: LabelledImages
+    labelled: Images
     transform: str  # the classic one: a key of CLASSIC
     context: RunContext
+    n_kinds: int | None = None  # of classic transforms that it was chosen among; None: given
 
     @classmethod
     def prepare(
-        cls, cell: Cell, data: Dataset, context: RunContext, indices: Tensor | None = None
-    ) -> Trial:
+        cls, cell: Cell, data: Dataset[Any], context: RunContext, indices: Tensor | None = None
+    ) -> Trial[Any]:
         """Resolve the labelled subset (unless given) and the classic transform.
+
+        Where that is yet to be chosen it is the one that `auto` takes.
 
         Of a cell with a `fold` that is the test set, and the labelled images are those outside it.
         """
@@ -59,16 +65,16 @@ class Trial:
             data=data,
             indices=indices,
             labelled=data.pool.select(indices),
-            transform=data.classic if cell.classic == "auto" else cell.classic,
+            transform=data.classic if cell.classic in (AUTO, SELECT) else cell.classic,
             context=context,
         )
 
     @property
-    def baseline(self) -> Trial:
+    def baseline(self) -> Trial[Images]:
         """The same trial for the cell that the decisive arm is compared with."""
         return self.of(self.cell.baseline)
 
-    def of(self, cell: Cell) -> Trial:
+    def of(self, cell: Cell) -> Trial[Images]:
         """Return the trial for another of its cells, with the same subset and classic transform."""
         return dataclasses.replace(self, cell=cell)
 
@@ -86,6 +92,14 @@ class SyntheticSet:
     images: LabelledImages  # that passed the filter
     probabilities: Tensor  # [N, K] of each class, by the judge
     n_sampled: int  # before the filter
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures with boxes that an arm adds to the labelled ones, where boxes are learnt."""
+
+    path: Path  # artefact
+    images: BoxedImages
 
 
 @dataclass(frozen=True)

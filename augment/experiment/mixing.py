@@ -72,6 +72,7 @@ MIXINGS: dict[str, Mixing] = {
     "falling-own-norm": falling_own_norm,
     "soft": soft,
 }
+SCHEDULES = ("constant", "pretrain", "falling")  # change no label and no statistics
 FALLING = ("falling", "falling-own-norm")  # begin with twice the share
 NORMED_APART = ("own-norm", "falling-own-norm")
 

@@ -7,11 +7,11 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.classifiers import CLASSIFIERS
-from augment.data.images import LabelledImages
+from augment.data.boxed_images import AnyImages
 from augment.experiment.arms import generator_set
 from augment.experiment.cells import Cell
 from augment.experiment.context import Trial
+from augment.experiment.learners import LEARNERS
 from augment.experiment.progress import Progress
 from augment.experiment.records import ArtifactResult, Record, artifact
 from augment.generators import GENERATORS
@@ -37,7 +37,7 @@ class PrecisionResult(ArtifactResult):
 
 
 def resolve_precision(
-    trial: Trial, stage: str, learner: Learner, data: LabelledImages
+    trial: Trial, stage: str, learner: Learner, data: AnyImages
 ) -> Generator[Progress, None, str]:
     """Choose fp32 or bf16 for a learner; fp32 and a warning where bf16 gives wrong numbers here.
 
@@ -65,7 +65,7 @@ def precision_of_all(trial: Trial, among: tuple[Cell, ...]) -> Generator[Progres
     by_learner: dict[str, str] = {}
     for cell in among:
         inner = trial.of(cell)
-        classifier = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
+        classifier = LEARNERS[cell.task][cell.classifier](**cell.classifier_settings)
         by_learner[cell.classifier] = yield from resolve_precision(
             inner, "score", classifier, trial.labelled
         )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from augment.data.framing import FITS, LEAST_SIDE, MOST_SIDE, NATIVE
 from augment.data.reading_flags import FOLDERS, GROUP_BY, PAGES, READING_FLAGS, ReadingFlags
 from augment.experiment.setting_types import (
+    AUTO,
     NAMES,
     PRECISIONS,
     PRESETS,
@@ -32,6 +34,16 @@ USUAL_ARMS = (
     *("real", "real+classic", "real+synth", "real+classic+synth", "synth"),
     *("real+randaugment", "real+randaugment+synth"),
 )
+# beside them where weights are given: do images still help who fine-tunes?
+USUAL_WITH_WEIGHTS = ("transfer", "transfer+synth")
+
+
+CLASSIFY, DETECT = TASK_NAMES = ("classify", "detect")
+# of a detector; `real+copypaste` needs no generator either
+DETECTION_ARMS = (
+    *("real", "real+classic", "real+copypaste"),
+    *("real+classic+synth", "real+copypaste+synth"),
+)
 
 
 class RecipeBase(BaseModel):
@@ -47,6 +59,13 @@ class RecipeBase(BaseModel):
         metavar="NAME|PATH[,…]",
         listed=True,
     )
+    task: str | None = setting(
+        None,
+        "data",
+        "What is learnt: the class of each image, or boxes.",
+        choices=TASK_NAMES,
+        unset="boxes where the data set has them",
+    )
     frac: Shares = setting([], "data", "Share of the pool that is labelled.")
     per_class: Counts = setting(
         [], "data", "Labelled images per class.", unset="10; of your own images, all"
@@ -58,8 +77,20 @@ class RecipeBase(BaseModel):
         choices=SUBSETS,
         unset="nested",
     )
-    size: Side | None = setting(
-        None, "data", "Side of the images in pixels.", unset="native up to 64, else 32"
+    size: Side = setting(
+        None,
+        "data",
+        f"Longer side of the images in pixels, {LEAST_SIDE} to {MOST_SIDE}.",
+        metavar=f"N|auto|{NATIVE}",
+        unset="auto: native up to 64, else by pictures and machine",
+    )
+    fit: str | None = setting(
+        None,
+        "data",
+        "Bring pictures of another shape to that of the set: bands beside the whole picture, its "
+        "middle in a square, or stretched to a square.",
+        choices=FITS,
+        unset="pad",
     )
     generator: Many = setting(
         ["ddpm"],
@@ -87,7 +118,7 @@ class RecipeBase(BaseModel):
         "Choose on validation data among all given uses of synthetic images and none at all.",
     )
     folds: Annotated[int, Field(ge=2, le=20)] = setting(
-        3, "comparison", "Folds of the cross-validation of --select."
+        3, "comparison", "Folds of the cross-validation of --select and --classic select."
     )
     preset: str = setting(
         "auto",
@@ -98,10 +129,18 @@ class RecipeBase(BaseModel):
     classifier: str = setting(
         "airbench", "comparison", "Classifier to train.", metavar="NAME", listed=True
     )
-    classic: str = setting(
-        "auto",
+    detector: str | None = setting(
+        None,
         "comparison",
-        "Classic transforms; auto takes those that suit the data set.",
+        "Detector to train, where boxes are learnt.",
+        metavar="NAME",
+        listed=True,
+        unset="centernet",
+    )
+    classic: str = setting(
+        AUTO,
+        "comparison",
+        "Classic transforms; auto takes those that suit the data set, select chooses by folds.",
         metavar="NAME",
         listed=True,
     )
@@ -111,7 +150,7 @@ class RecipeBase(BaseModel):
     weights: str | None = setting(
         None,
         "comparison",
-        "Pretrained weights that the transfer arms start from.",
+        "Pretrained weights that the transfer arms start from; without --arm, adds such arms.",
         metavar="FILE|RUN|torchvision",
     )
     labels: str | None = setting(
@@ -163,20 +202,28 @@ class RecipeBase(BaseModel):
         metavar="SECTION.KEY=VALUE",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _show_weights(cls, settings: Any) -> Any:
+        """Add the arms that start from weights, where these are given and no arms are."""
+        if not isinstance(settings, dict) or settings.get("arm") or not settings.get("weights"):
+            return settings
+        return settings | {"arm": [*USUAL_ARMS, *USUAL_WITH_WEIGHTS]}
+
     def use_values(self) -> dict[str, Any]:
         """Return the values of each setting of SyntheticUse."""
         return {name: getattr(self, name) for name in USE_SETTINGS}
 
     def reading(self) -> ReadingFlags:
         """Return what is said of the layout of the user's images."""
-        return ReadingFlags(**{name: getattr(self, name) for name in READING_FLAGS})
+        return ReadingFlags(**{name: getattr(self, name) for name in READING_FLAGS}, task=self.task)
 
     def resolved(self, device_type: str) -> Self:
         """Replace `auto` by its value on this kind of device."""
-        preset = self.preset
-        if preset == "auto":
-            preset = "full" if device_type == "cuda" else "quick"
-        return self.model_copy(update={"preset": preset})
+        changed: dict[str, Any] = {}
+        if self.preset == "auto":
+            changed["preset"] = "full" if device_type == "cuda" else "quick"
+        return self.model_copy(update=changed)
 
 
 if TYPE_CHECKING:

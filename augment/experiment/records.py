@@ -97,6 +97,7 @@ class ClassifierRecord(Record):
     with_replacement: bool  # how batches are drawn; without this field (0.3.0): once an epoch
     use: dict[str, Any]  # SyntheticUse.signed("score")
     version: str = __version__
+    edition: int | None = None  # `network_edition`
 
     def scored_on(self, test: str) -> ScoreRecord:
         """Return the record of its score on a test set."""
@@ -202,17 +203,23 @@ class ClassifierResult(ArtifactResult):
     micro_batch: int | None
     synthetic: str | None  # signatures
     quality: str | None
+    pictures: str | None = None  # of an arm that adds some, where boxes are learnt
 
 
 @dataclass(frozen=True)
 class ScoreResult(ClassifierResult):
-    """A classifier's scores on the test set, fractions from 0 to 1."""
+    """Scores on the test set, fractions from 0 to 1: of a classifier, or of a detector."""
 
-    accuracy: float
-    balanced_accuracy: float
-    macro_precision: float
-    macro_recall: float
-    macro_f1: float
+    accuracy: float | None = None
+    balanced_accuracy: float | None = None
+    macro_precision: float | None = None
+    macro_recall: float | None = None
+    macro_f1: float | None = None
+    map: float | None = None  # COCO's AP@[.5:.95], mean over classes
+    ap50: float | None = None
+    box_precision: float | None = None  # at `box_threshold`
+    box_recall: float | None = None
+    box_threshold: float | None = None  # of the score, chosen on labelled pictures
     classifier: str | None = None  # signature; None: its weights lie beside the score (0.3.0)
 
 

@@ -12,14 +12,19 @@ from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
+from augment.experiment.detection import MAP
 from augment.experiment.records import JUDGE_FEATURES, QualityResult, ScoreResult, SyntheticResult
 from augment.experiment.selection import Choice
 from augment.experiment.synthetic_use import USE_COLUMNS, USE_OF_SCORE, USE_TEXTS
+from augment.experiment.tasks import TASKS
 from augment.metrics.classification import BALANCED
 from augment.storage.tables import read_csv, write_csv
 
 CHOICE = ("validation_accuracy", "validation_baseline")  # columns of a choice by --select
+CLASSIC_AMONG = "classic_candidates"  # kinds that `classic` was chosen among, by --classic select
 SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
+BOX_SCORES = ("map", "ap50", "box_precision", "box_recall")  # of detectors
+SCORE_COLUMNS = {"accuracy": "accuracy", BALANCED: "balanced_accuracy", MAP: "map"}  # its column
 SPACE = ("kid", "fd", "precision", "recall", "density", "coverage")  # in the judge's features
 # filled once all cells have ended: what the intervals of an arm are made of
 LOOK_COLUMNS = ("looks", "until")  # at the growing trials; half the width that was asked for
@@ -27,8 +32,8 @@ ERROR_COLUMNS = ("se_test_images", "sd_interaction", "test_units", *LOOK_COLUMNS
 RESULTS_COLUMNS = [
     *("run", "dataset", "data_sha", "asked", "frac", "n_labelled", "seed"),
     *("generator", "closed_set", "preset", *USE_COLUMNS, "candidates", *CHOICE),
-    *("arm", "classic", "classifier", "steps", "n_real", "n_synth", "kept_fraction"),
-    *("measure", *SCORES, *ERROR_COLUMNS),
+    *("arm", "classic", CLASSIC_AMONG, "classifier", "steps", "n_real", "n_synth", "kept_fraction"),
+    *("measure", *SCORES, *BOX_SCORES, *ERROR_COLUMNS),
     *("copy_rate", "agreement", "closer_to_train", *SPACE),
     *("generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"),
     *("device", "precision_mode", "status", "error", "signature", "version"),
@@ -38,7 +43,8 @@ TEXT_COLUMNS = [
     *("arm", "classic", "classifier", "measure", "device", "precision_mode"),
     *("status", "error", "signature", "version"),
 ]
-NEWER_COLUMNS = (*ERROR_COLUMNS, *USE_COLUMNS)  # empty in tables of older versions
+# empty in tables of older versions
+NEWER_COLUMNS = (*ERROR_COLUMNS, *USE_COLUMNS, *BOX_SCORES, CLASSIC_AMONG)
 # these distinguish the cells of one preset and classifier
 KEY_COLUMNS = ("dataset", "asked", "seed", "generator", *USE_COLUMNS, "candidates", "arm")
 # settings of an arm: the synthetic set is the same in all of them
@@ -62,12 +68,13 @@ def result_row(trial: Trial, choice: Choice, artifacts: CellArtifacts) -> dict[s
         "n_labelled": n_labelled,
         "closed_set": sampled.get("closed_set") if arm.closed_set else False,
         "classic": trial.transform if arm.classic else "none",
+        CLASSIC_AMONG: trial.n_kinds,
         "steps": score.steps,
         "n_real": n_labelled if arm.real else 0,
         "n_synth": n_synth,
-        "measure": BALANCED if trial.data.skewed else "accuracy",
+        "measure": TASKS[cell.task].measure(trial.data),
         "kept_fraction": n_synth / synthetic.n_sampled if synthetic else None,
-        **{name: getattr(score, name) for name in SCORES},
+        **{name: getattr(score, name) for name in (*SCORES, *BOX_SCORES)},
         "copy_rate": sampled.get("copy_rate"),
         "agreement": quality.get("agreement"),
         "closer_to_train": quality.get("closer_to_train"),
@@ -81,6 +88,17 @@ def result_row(trial: Trial, choice: Choice, artifacts: CellArtifacts) -> dict[s
         "status": "ok",
         "signature": artifacts.score.name,
     }
+
+
+def main_score(results: pd.DataFrame) -> pd.Series:
+    """Return the score that counts of each row: balanced accuracy where classes are very uneven.
+
+    Of detectors COCO's average precision.
+    """
+    scores = results["accuracy"]
+    for measure in results["measure"].dropna().unique():
+        scores = scores.mask(results["measure"].eq(measure), results[SCORE_COLUMNS[measure]])
+    return pd.to_numeric(scores, errors="coerce").astype(float)
 
 
 def identity(cell: Cell) -> dict[str, Any]:
@@ -130,12 +148,12 @@ def read_results(file: Path) -> pd.DataFrame:
 def _check_results(file: Path, table: pd.DataFrame) -> None:
     """Raise UsageError for duplicate rows, unknown arms or impossible scores."""
     twice = table.duplicated([*KEY_COLUMNS, "preset", "classifier"])
-    scores = pd.to_numeric(table["accuracy"], errors="coerce")
+    scores = main_score(table)
     impossible = table["status"].eq("ok") & ~scores.between(0, 1)
     unknown = ~table["arm"].isin(ARMS)
     for rows, fault in (
         (twice, "a second row of a cell"),
-        (impossible, "an accuracy outside 0…1"),
+        (impossible, "a score outside 0…1"),
         (unknown, "an unknown arm"),
     ):
         if rows.any():

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from augment.data.aligned import misleading_pixels
 from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages
 from augment.experiment.cells import Cell
@@ -60,12 +61,19 @@ def synthesise(trial: Trial, model: Path) -> Stage:
         real = grid_by_class(labelled.images.cpu(), labelled.labels.cpu())
         save_png(real, folder / "real.png")
 
-    return artifact(context.store, synthetic_record(cell, model.name), build)
+    aligned = misleading_pixels(labelled.shape)
+    record = synthetic_record(cell, model.name, aligned=aligned)
+    return artifact(context.store, record, build)
 
 
-def synthetic_record(cell: Cell, model: str) -> SyntheticRecord:
-    """Name all that the cell's synthetic set depends on; `model` is the generator's signature."""
+def synthetic_record(cell: Cell, model: str, *, aligned: bool = False) -> SyntheticRecord:
+    """Name all that the cell's synthetic set depends on; `model` is the generator's signature.
+
+    `aligned` tells how copies are searched, as `misleading_pixels` does.
+    """
     settings = cell.sampling_settings
+    if aligned:
+        settings["copies"] = "aligned"  # 0.3.0 searched them by pixels at every size
     if takes_places(cell):
         settings["seeds"] = "places"  # 0.3.0 drew the images at random
     return SyntheticRecord(generator=model, settings=settings, use=cell.use.signed("synthetic"))

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from augment.classifiers.blocks import network_edition
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
@@ -45,6 +46,7 @@ class SelectionRecord(Record):
     precision: str
     classic: str
     with_replacement: bool = True  # as in ClassifierRecord: the classifiers of all candidates
+    edition: int | None = None  # `network_edition`
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
     UsageError if a class has too few images or groups to leave some out.
     """
     cell, context = trial.cell, trial.context
-    none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against))
+    # with the weights, where the cell starts from some
+    none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against), weights=cell.weights)
     among = (none, *cell.candidates)
     precision = yield from precision_of_all(trial, among)
     record = SelectionRecord(
@@ -85,6 +88,7 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
         labelled=trial.labelled.sha,
         precision=precision,
         classic=trial.data.classic,
+        edition=network_edition(trial.labelled.shape),
     )
 
     def build(folder: Path) -> Iterator[Progress]:
@@ -105,9 +109,12 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
 
 
 def cross_validated(
-    trial: Trial, among: tuple[Cell, ...], learn_and_score: LearnAndScore
+    trial: Trial, among: tuple[Cell, ...], learn_and_score: LearnAndScore, flag: str = "--select"
 ) -> Generator[Progress, None, Tensor]:
-    """Predict each labelled image by candidates not trained on it: [M, N, K] probabilities."""
+    """Predict each labelled image by candidates not trained on it: [M, N, K] probabilities.
+
+    Raises UsageError, which names the `flag`, if a class cannot be left out in part.
+    """
     cell, data, labelled = trial.cell, trial.data, trial.labelled
     groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else []
     fold_of = fold_numbers(labelled, groups, cell.folds, cell.seed)
@@ -116,7 +123,7 @@ def cross_validated(
     context = dataclasses.replace(trial.context, first_seed=-1)  # no grids of these generators
     for fold in fold_of.unique().tolist():
         held_out = fold_of == fold
-        refuse_missing_class(labelled.select(~held_out), "--select", "leave --select out")
+        refuse_missing_class(labelled.select(~held_out), flag, f"leave {flag} out")
         part = dataclasses.replace(
             data,
             pool=labelled,

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from augment.data.framing import LEAST_SIDE, MOST_SIDE, NATIVE
 from augment.errors import UsageError
 
 MOST_SEEDS = 10_000
 PRESETS = ("auto", "smoke", "quick", "full")
 SUBSETS = ("nested", "disjoint")
 PRECISIONS = ("auto", "fp32", "bf16")
+AUTO, SELECT = "auto", "select"  # values of --classic that are resolved in each trial
 NAMES = "NAME[,NAME…]"
 
 
@@ -69,10 +71,20 @@ def as_seeds(value: Any) -> Any:
     return as_list(value) if isinstance(value, (str, list, tuple, range)) else value
 
 
+def as_side(value: Any) -> Any:
+    """Turn "auto" into None, and digits into a number of pixels in range; keep "native"."""
+    if value in (None, "auto", NATIVE):
+        return None if value == "auto" else value
+    number = str(value).strip()
+    if not number.isdecimal() or not LEAST_SIDE <= int(number) <= MOST_SIDE:
+        raise ValueError(f"give {LEAST_SIDE} to {MOST_SIDE} pixels, auto or {NATIVE}")
+    return int(number)
+
+
 Many = Annotated[list[str], BeforeValidator(as_list)]
 Datasets = Annotated[list[str], BeforeValidator(as_datasets)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(as_seeds), Field(min_length=1)]
-Side = Annotated[int, Field(ge=8, le=512)]  # pixels
+Side = Annotated[int | str | None, BeforeValidator(as_side)]  # None: auto
 Counts = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(as_list)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Shares = Annotated[list[Share], BeforeValidator(as_list)]

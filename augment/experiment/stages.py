@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
-from augment.classifiers import CLASSIFIERS
+from augment.classifiers.blocks import network_edition
 from augment.data.grids import class_grid, save_png
-from augment.data.subset import unlabelled_rest
-from augment.experiment.arms import ARMS, generator_set, training_set
-from augment.experiment.context import Stage, SyntheticSet, Trial
-from augment.experiment.mixing import MIXINGS
+from augment.experiment.arms import ARMS, generator_set
+from augment.experiment.cells import Cell
+from augment.experiment.context import Pictures, Stage, SyntheticSet, Trial
+from augment.experiment.learners import LEARNERS
 from augment.experiment.precision import resolve_precision
 from augment.experiment.progress import Progress
 from augment.experiment.records import (
@@ -26,10 +25,10 @@ from augment.experiment.records import (
     ScoreResult,
     artifact,
 )
+from augment.experiment.tasks import TASKS
 from augment.experiment.weights import read_weights, weights_file
 from augment.generators import GENERATORS, saw_labelled_alone
 from augment.generators.blocks import generator_edition
-from augment.metrics.classification import scores
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import file_sha, folder_sha
@@ -47,6 +46,7 @@ class ClassifierPlan:
     synthetic: SyntheticSet | None
     data: TrainingSet
     record: ClassifierRecord
+    pictures: Pictures | None = None
 
 
 def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
@@ -131,17 +131,16 @@ def grid_labels_and_seeds(n_classes: int, columns: int = 8) -> tuple[torch.Tenso
     return labels, torch.tensor([seed_for("grid", i) for i in range(len(labels))])
 
 
-def classifier_set(trial: Trial, synthetic: SyntheticSet | None) -> TrainingSet:
-    """Build the training set of the cell's classifier from labelled and synthetic images."""
-    cell, arm = trial.cell, ARMS[trial.cell.arm]
-    unlabelled = unlabelled_rest(trial.data.pool, trial.indices) if arm.unlabelled else None
-    images = synthetic.images if synthetic else None
-    data = training_set(
-        cell.arm, trial.labelled, images, trial.transform, cell.use.share or 0.0, unlabelled
-    )
-    if cell.use.mixing and synthetic:
-        data = MIXINGS[cell.use.mixing](data, synthetic.probabilities)
-    return data
+def new_learner(cell: Cell) -> Any:
+    """Make the learner that the cell trains and scores, not prepared."""
+    return LEARNERS[cell.task][cell.classifier](**cell.classifier_settings)
+
+
+def classifier_set(
+    trial: Trial, synthetic: SyntheticSet | None, pictures: Pictures | None = None
+) -> TrainingSet:
+    """Build the training set of the cell's classifier, or detector."""
+    return TASKS[trial.cell.task].training_set(trial, synthetic, pictures)
 
 
 def classifier_record(
@@ -163,18 +162,19 @@ def classifier_record(
         parts=[part.sha for part in data.parts],
         with_replacement=data.with_replacement,
         use=cell.use.signed("score"),
+        edition=network_edition(trial.labelled.shape),
     )
 
 
 def plan_classifier(
-    trial: Trial, synthetic: SyntheticSet | None
+    trial: Trial, synthetic: SyntheticSet | None, pictures: Pictures | None = None
 ) -> Generator[Progress, None, ClassifierPlan]:
-    """Decide the training set and the precision of the cell's classifier."""
-    data = classifier_set(trial, synthetic)
-    learner = CLASSIFIERS[trial.cell.classifier](**trial.cell.classifier_settings)
+    """Decide the training set and the precision of the cell's classifier, or detector."""
+    data = classifier_set(trial, synthetic, pictures)
+    learner = new_learner(trial.cell)
     precision = yield from resolve_precision(trial, "score", learner, trial.labelled)
     record = classifier_record(trial, data, synthetic, precision)
-    return ClassifierPlan(trial, synthetic, data, record)
+    return ClassifierPlan(trial, synthetic, data, record, pictures)
 
 
 def train_classifier(plan: ClassifierPlan) -> Stage:
@@ -184,7 +184,7 @@ def train_classifier(plan: ClassifierPlan) -> Stage:
 
     def build(folder: Path) -> Iterator[Progress]:
         seed = seed_for(cell.seed, "classifier")  # the same in every arm of the trial
-        learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
+        learner = new_learner(cell)
         learner.prepare(trial.labelled, seed=seed, device=context.device, precision=precision)
         if cell.weights:
             tensors = read_weights(cell.weights)
@@ -210,36 +210,30 @@ def train_classifier(plan: ClassifierPlan) -> Stage:
             **state.changed,
             synthetic=synthetic.path.name if synthetic else None,
             quality=synthetic.quality.name if synthetic else None,
+            pictures=plan.pictures.path.name if plan.pictures else None,
         ).write(folder)
 
     return artifact(context.store, plan.record, build)
 
 
-def train_and_score(trial: Trial, synthetic: SyntheticSet | None) -> Stage:
+def train_and_score(
+    trial: Trial, synthetic: SyntheticSet | None, pictures: Pictures | None = None
+) -> Stage:
     """Train the arm's classifier; at its last step, and only then, predict the test set."""
-    context, test = trial.context, trial.data.test
-    plan = yield from plan_classifier(trial, synthetic)
+    context, task = trial.context, trial.cell.task
+    plan = yield from plan_classifier(trial, synthetic, pictures)
 
     def build(folder: Path) -> Iterator[Progress]:
         trained = yield from train_classifier(plan)
-        learner = load_learner(CLASSIFIERS, trained, context.device)
-        probabilities = torch.cat(list(learner.predict(test.images)))  # [N, K]
-        predicted = probabilities.argmax(1)
-        save_file(
-            {
-                "labels": test.labels.cpu(),
-                "predicted": predicted,
-                "probability": probabilities.half(),
-            },
-            folder / "predictions.safetensors",
-        )
+        learner = load_learner(LEARNERS[task], trained, context.device)
+        scores = TASKS[task].score(learner, trial, folder)
         training: dict[str, Any] = vars(ClassifierResult.read(trained)).copy()
         memory = max(training["peak_memory_mb"], peak_memory_mb(context.device))
         training |= {"cell": trial.cell.record(), "peak_memory_mb": memory}
-        training |= scores(test.labels.cpu().numpy(), predicted.numpy())
+        training |= scores
         ScoreResult(**training, classifier=trained.name).write(folder)
 
-    path = yield from artifact(context.store, plan.record.scored_on(test.sha), build)
+    path = yield from artifact(context.store, plan.record.scored_on(trial.data.test.sha), build)
     if ScoreResult.read(path).classifier:  # 0.3.0 kept the weights beside the score
         yield from train_classifier(plan)  # is there; made again if it was damaged
     return path

@@ -22,6 +22,8 @@ from augment.experiment.setting_types import (
     setting,
 )
 
+PLACINGS = ("paste", "vary")  # of generated objects: at free places, in place of labelled ones
+
 
 @dataclass(frozen=True)
 class UseSetting:
@@ -55,6 +57,10 @@ def _filters() -> Collection[str]:
     from augment.experiment.filters import FILTERS
 
     return FILTERS
+
+
+def _placings() -> Collection[str]:
+    return PLACINGS
 
 
 def _use(values: Any, recipe_field: Any, stage: str | None, **kinds: Any) -> Any:
@@ -125,6 +131,19 @@ class SyntheticUse:
         ),
         "score",
         registry=_filters,
+    )
+    placing: str | None = _use(
+        Many,
+        setting(
+            [],
+            "comparison",
+            "Where boxes are learnt: put generated objects at free places, or in place of others.",
+            metavar="paste|vary[,…]",
+            unset=PLACINGS[0],
+        ),
+        "score",
+        left_out=(None,),
+        registry=_placings,
     )
     balanced: bool = _use(
         bool,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from augment.classifiers import CLASSIFIERS
 from augment.data.images import LabelledImages, pixel_hashes
+from augment.data.mapped import LARGE
 from augment.data.subset import folds, linked_units
 from augment.experiment.context import Trial
 from augment.experiment.progress import Progress
@@ -57,10 +58,18 @@ class Judge:
 
 
 def unlabelled_images(trial: Trial) -> RealImages:
-    """Return the images of the pool that are not labelled, nor linked with one that is."""
+    """Return the images of the pool that are not labelled, nor linked with one that is.
+
+    Of a pool that lies in a file, as many of them as are held in memory, drawn at random.
+    """
     pool, groups = trial.data.pool, trial.data.pool_groups or None
     units = _numbered(linked_units(groups, pixel_hashes(pool.images.cpu())))
     unseen = ~torch.isin(units, units[trial.indices])
+    if pool.mapped:
+        rng = torch.Generator().manual_seed(0)
+        places = unseen.nonzero().flatten()[torch.randperm(int(unseen.sum()), generator=rng)]
+        unseen = torch.zeros_like(unseen)
+        unseen[places[: LARGE // pool.images[0].numel()]] = True
     return RealImages(pool.select(unseen), units[unseen], labelled=False)
 
 

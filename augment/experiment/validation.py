@@ -5,6 +5,7 @@ All errors are UsageError, in one sentence that names the flag or the file.
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,19 @@ from pydantic import ValidationError
 
 from augment.classifiers import CLASSIFIERS
 from augment.classifiers.pretrained import TORCHVISION
+from augment.data.framing import FITS
 from augment.data.reading_flags import GROUP_BY, PAGES
+from augment.detectors import DETECTORS
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
-from augment.experiment.recipe import Recipe
-from augment.experiment.setting_types import MOST_SEEDS, PRECISIONS, PRESETS, SUBSETS
-from augment.experiment.synthetic_use import USE_SETTINGS
+from augment.experiment.learners import SECTIONS, section_of
+from augment.experiment.mixing import FALLING, NORMED_APART
+from augment.experiment.recipe import TASK_NAMES, Recipe
+from augment.experiment.setting_types import AUTO, MOST_SEEDS, PRECISIONS, PRESETS, SELECT, SUBSETS
+from augment.experiment.synthetic_use import USE_SETTINGS, SyntheticUse
 from augment.generators import GENERATORS
+from augment.training.training_set import LEAST_APART
 from augment.transforms.geometric import CLASSIC
 
 
@@ -74,14 +80,17 @@ def _check_names(recipe: Recipe) -> None:
     for what, names, valid in (
         ("--group-by", grouping, GROUP_BY),
         ("--subsets", [recipe.subsets] if recipe.subsets else [], SUBSETS),
+        ("--fit", [recipe.fit] if recipe.fit else [], FITS),
         ("--pages", [recipe.pages] if recipe.pages else [], PAGES),
         ("generator", _entries(recipe), GENERATORS),
         ("arm", recipe.arm, ARMS),
         ("preset", [recipe.preset], PRESETS),
+        ("--task", [recipe.task] if recipe.task else [], TASK_NAMES),
         ("classifier", [recipe.classifier], CLASSIFIERS),
-        ("classic policy", [recipe.classic], ["auto", *CLASSIC]),
+        ("detector", [recipe.detector] if recipe.detector else [], DETECTORS),
+        ("classic policy", [recipe.classic], [AUTO, SELECT, *CLASSIC]),
         ("precision", [recipe.precision], PRECISIONS),
-        ("section of set", recipe.set, ["generator", "classifier", *GENERATORS, *CLASSIFIERS]),
+        ("section of set", recipe.set, [*SECTIONS, *itertools.chain(*SECTIONS.values())]),
     ):
         for name in names:
             if name not in valid:
@@ -96,7 +105,7 @@ def _check_use(recipe: Recipe) -> None:
             for value in values:
                 if value not in use.registry():
                     raise unknown(name, value, use.registry())
-        if use.varies and not values and not use.of_generator:
+        if use.varies and not values and use.recipe_field.default:
             raise UsageError(f"--{name} is empty: give at least one")
         in_some = any(name in GENERATORS[entry].sampling for entry in _entries(recipe))
         if use.of_generator and values and not in_some:
@@ -127,9 +136,10 @@ def _check_together(recipe: Recipe) -> None:
 
 def _check_overrides(recipe: Recipe) -> None:
     """Check that each override, used or not, names a hyperparameter and has its type."""
-    for registry, names in ((GENERATORS, recipe.generator), (CLASSIFIERS, [recipe.classifier])):
+    used = {*recipe.generator, recipe.classifier, recipe.detector}
+    for registry in SECTIONS.values():
         for name in registry:
-            given = overrides(recipe, name) if name in names else recipe.set.get(name, {})
+            given = overrides(recipe, name) if name in used else recipe.set.get(name, {})
             hyperparameters(registry, name, "quick", given)
     for name in recipe.generator:
         hyperparameters(GENERATORS, split_variant(name)[0], "quick", overrides(recipe, name))
@@ -141,8 +151,31 @@ def overrides(recipe: Recipe, name: str) -> dict[str, Any]:
     Settings in a generator's name (`ddpm calls=50`) override both.
     """
     name, variant = split_variant(name)
-    registry: dict[str, Any] = GENERATORS if name in GENERATORS else CLASSIFIERS
-    if not hyperparameters(registry, name, "quick", {}):  # a control has nothing to tune
+    kind = section_of(name)
+    if not hyperparameters(SECTIONS[kind], name, "quick", {}):  # a control has nothing to tune
         return recipe.set.get(name, {}) | variant
-    kind = "generator" if registry is GENERATORS else "classifier"
     return recipe.set.get(kind, {}) | recipe.set.get(name, {}) | variant
+
+
+def check_batches(uses: list[SyntheticUse], batch: int) -> None:
+    """Raise UsageError if a batch would hold no image of a kind, or one alone for batch norm."""
+    for use in uses:
+        if use.share is None:
+            continue
+        least = 0.25 if use.mixing in FALLING else 0.5
+        if not least < use.share * batch < batch - least:
+            kind = "synthetic" if use.share < 0.5 else "labelled"
+            raise UsageError(
+                f"--share {use.share:g} leaves no {kind} image in a batch of {batch}: give one "
+                "nearer to 0.5"
+            )
+        first = min(1.0, 2 * use.share) if use.mixing in FALLING else use.share
+        synthetic = round(first * batch)
+        most = batch if use.mixing in FALLING else batch - LEAST_APART
+        few = not LEAST_APART <= synthetic <= most or batch < 2 * LEAST_APART
+        if use.mixing in NORMED_APART and few:
+            raise UsageError(
+                f"--mixing {use.mixing} takes {LEAST_APART} images of each kind in a batch at "
+                f"least: of {batch} --share {use.share:g} makes {synthetic} synthetic; give one "
+                "nearer to 0.5, or a larger --set classifier.batch"
+            )

@@ -10,6 +10,7 @@ from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell, expand
 from augment.experiment.recipe import Recipe
+from augment.experiment.setting_types import SELECT
 from augment.experiment.synthetic_use import VARIED
 from augment.experiment.validation import make_recipe
 
@@ -109,6 +110,11 @@ def advice_recipe(**settings: Any) -> Recipe:
     arms = [name for name in RACED_WAYS if settings.get("weights") or not ARMS[name].pretrained]
     usual = {"generator": list(GENERATED_WAYS), "seeds": range(1 + MOST_TRIALS_MEASURED)}
     recipe = make_recipe(**{**usual, **settings, "arm": arms})
+    if recipe.classic == SELECT:  # a choice in each fold and trial takes longer than the race
+        raise UsageError(
+            "--classic select: an advice takes one kind; augment run --arm real+classic "
+            "--classic select finds it"
+        )
     single = {name: getattr(recipe, name) for name in ("dataset", "per_class", "frac")}
     single |= {name: recipe.use_values()[name] for name in VARIED if name != "share"}
     for name, values in single.items():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from augment.classifiers import CLASSIFIERS
 from augment.classifiers.pretrained import (
     TORCHVISION,
     read_safetensors,
     torchvision_source,
     torchvision_weights,
 )
+from augment.data.images import LabelledImages
 from augment.errors import UsageError
+from augment.experiment.cells import Cell
 from augment.experiment.records import classifier_path
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
@@ -35,6 +39,14 @@ def read_weights(source: str) -> dict[str, Tensor]:
     return (
         torchvision_weights() if source == TORCHVISION else read_safetensors(weights_file(source))
     )
+
+
+def check_weights(cell: Cell, data: LabelledImages) -> None:
+    """Load a cell's weights into its classifier for such images; UsageError if they do not fit."""
+    source = str(cell.weights)
+    learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
+    learner.prepare(data, seed=0, device=torch.device("cpu"))
+    learner.load_backbone(read_weights(source), source=source, frozen=False)
 
 
 def run_weights(folder: Path) -> Path:

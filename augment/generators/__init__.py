@@ -13,6 +13,7 @@ from augment.generators.cgan import CGAN
 from augment.generators.controls import Duplicate, Noise
 from augment.generators.cvae import CVAE
 from augment.generators.ddpm import DDPM
+from augment.generators.finetune import Finetune
 from augment.generators.morph import Morph
 from augment.generators.pretrained import Pretrained
 from augment.generators.reference.cifar_gan import A1GAN, A2CGAN
@@ -54,6 +55,7 @@ GENERATORS: dict[str, type[Generator]] = {
     "duplicate": Duplicate,
     "noise": Noise,
     "pretrained": Pretrained,
+    "finetune": Finetune,
     "a1-gan": A1GAN,
     "a2-cgan": A2CGAN,
     "b1-cgan": B1CGAN,

@@ -6,7 +6,6 @@ Arms that use it are marked: its images do not come from the labelled ones only.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +14,23 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from augment.data.images import ImageShape, LabelledImages, resize, to_uint8
-from augment.errors import MachineError, UsageError
+from augment.data.images import LabelledImages, to_uint8
+from augment.errors import UsageError
 from augment.generators.blocks import images_per_call, in_chunks
-from augment.storage.artifacts import folder_sha
+from augment.generators.pipelines import (
+    TEXT_PIPELINES,
+    fit_shape,
+    label_names,
+    load_pipeline,
+    need_extra,
+    pipeline_index,
+    prompts,
+    unchanged_sha,
+)
 from augment.training.learner import Metrics
 from augment.training.precision import autocast
 
-# conditioning by a label number or by a text
-LABEL_PIPELINES = ("DiTPipeline",)
-TEXT_PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+PIPELINES = ("DiTPipeline", *TEXT_PIPELINES)  # conditioned on a label number, or on a text
 GUIDED_LABELS = 1000  # of the only models that diffusers' DiTPipeline can guide
 
 
@@ -60,21 +66,16 @@ class Pretrained:
         UsageError or MachineError, in a sentence, for a folder that cannot be used.
         """
         self.shape, self.device, self.precision = data.shape, device, precision
-        index, sha = _pipeline_index(self.folder), folder_sha(Path(self.folder))
-        if self.sha not in ("", sha):
-            raise UsageError(
-                f"pretrained.folder '{self.folder}' is not what it was: put its files back or "
-                "name the new ones in a run of their own"
-            )
-        self.sha = sha
-        if index["_class_name"] in TEXT_PIPELINES:
-            if "{label}" not in self.prompt:
-                raise UsageError(f"pretrained.prompt '{self.prompt}' has no {{label}} in it")
-            self.conditions = [self.prompt.replace("{label}", name) for name in data.classes]
+        index = pipeline_index("pretrained", self.folder, PIPELINES)
+        self.kind = index["_class_name"]
+        if self.kind in TEXT_PIPELINES:
+            flag = f"pretrained.folder '{self.folder}'"
+            need_extra(flag, self.kind, "transformers", "transformers")
+        self.sha = unchanged_sha("pretrained", self.folder, self.sha)
+        if self.kind in TEXT_PIPELINES:
+            self.conditions = prompts("pretrained", self.prompt, data.classes)
         else:
-            self.conditions = _label_numbers(
-                Path(self.folder), self.labels, data.classes, self.guidance
-            )
+            self.conditions = _label_numbers(self, index, data.classes)
         self.pipe: Any = None  # loaded by `sample`: preparing a run needs no weights
 
     def update(
@@ -86,16 +87,25 @@ class Pretrained:
     def sample(self, labels: Tensor, *, seeds: Tensor) -> Tensor:
         """Sample at the pipeline's size, then resize: [N], [N] → [N, C, H, W] uint8 on the CPU."""
         if self.pipe is None:
-            self.pipe = _load_pipeline(self.folder).to(self.device)
+            self.pipe = self.load().to(self.device)
         network = getattr(self.pipe, "unet", None) or self.pipe.transformer
         halvings = len(self.pipe.vae.config.block_out_channels) - 1
         side = network.config.sample_size * 2**halvings  # sample_size is the latent's
         rows = images_per_call((3, side, side), self.device)
         return in_chunks(self.sample_chunk, labels, seeds, rows)
 
+    def load(self) -> Any:
+        """Load the pipeline with a deterministic sampler; UsageError if it is damaged."""
+        from diffusers import DPMSolverMultistepScheduler
+
+        pipe = load_pipeline("pretrained", self.folder, self.kind)
+        # DiTPipeline hands no generator to its scheduler: one that adds noise would not repeat
+        pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+        return pipe
+
     def sample_chunk(self, labels: Tensor, seeds: Tensor) -> Tensor:
         """Run one batch through the pipeline: [B], [B] → [B, C, H, W] uint8."""
-        argument = "prompt" if type(self.pipe).__name__ in TEXT_PIPELINES else "class_labels"
+        argument = "prompt" if self.kind in TEXT_PIPELINES else "class_labels"
         with autocast(self.precision, self.device):
             output = self.pipe(
                 **{argument: [self.conditions[k] for k in labels.tolist()]},
@@ -105,50 +115,18 @@ class Pretrained:
                 guidance_scale=self.guidance,
                 output_type="pt",
             ).images  # [B, 1 or 3, side, side] in [0, 1]
-        return _fit_shape(self.shape, to_uint8(2 * output.float() - 1))
+        return fit_shape(self.shape, to_uint8(2 * output.float() - 1))
 
 
-def _pipeline_index(folder: str) -> dict[str, Any]:
-    """Read `model_index.json` of a pipeline; UsageError in a sentence if it cannot be used."""
-    flag, root = f"pretrained.folder '{folder}'", Path(folder)
-    if not folder or not root.is_dir():
-        raise UsageError(f"{flag} is no folder: give --set pretrained.folder=PATH")
-    try:
-        index = json.loads((root / "model_index.json").read_text(encoding="utf-8"))
-        kind = index["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(
-            f"{flag} has no readable model_index.json: give a folder that diffusers' "
-            "save_pretrained wrote"
-        ) from None
-    known = LABEL_PIPELINES + TEXT_PIPELINES
-    if kind not in known:
-        raise UsageError(f"{flag} holds a {kind}: use one of {', '.join(known)}")
-    # refused here, before anything runs; `from_pretrained` would refuse it when sampling begins
-    for part in sorted(name for name in index if (root / name).is_dir()):
-        pickles = [f for f in (root / part).iterdir() if f.suffix in (".bin", ".pt", ".ckpt")]
-        if pickles and not list((root / part).glob("*.safetensors")):
-            raise UsageError(
-                f"{flag}: {part}/{pickles[0].name} is a pickle, which is never loaded: save the "
-                "pipeline again with safe_serialization=True"
-            )
-    if kind in TEXT_PIPELINES and not importlib.util.find_spec("transformers"):
-        raise MachineError(
-            f"{flag} holds a {kind}, which needs the extra: "
-            "pip install 'augment-compare[transformers]'"
-        )
-    return index
-
-
-def _label_numbers(
-    folder: Path, given: tuple[int, ...], classes: tuple[str, ...], guidance: float
-) -> list[int]:
+def _label_numbers(model: Pretrained, index: dict[str, Any], classes: tuple[str, ...]) -> list[int]:
     """Return the pipeline's label of each class: as given, else by its names, else in order.
 
     UsageError if they do not fit the pipeline or the classes.
     """
-    flag = f"pretrained.folder '{folder}'"
-    config = json.loads((folder / "transformer/config.json").read_text(encoding="utf-8"))
+    flag, guidance = f"pretrained.folder '{model.folder}'", model.guidance
+    config = json.loads(
+        (Path(model.folder) / "transformer/config.json").read_text(encoding="utf-8")
+    )
     known = config["num_embeds_ada_norm"]  # how many labels the pipeline has
     if known < len(classes):
         raise UsageError(f"{flag} knows {known} labels, fewer than the {len(classes)} classes here")
@@ -158,14 +136,9 @@ def _label_numbers(
             f"labels alone, and this one has {known}; give --guidance 1"
         )
     way_out = f"give --set 'pretrained.labels=[…]', {len(classes)} numbers from 0 to {known - 1}"
-    numbers = list(given)
-    if not given:
-        index = _pipeline_index(str(folder))
-        names = {  # a label may have several, separated by commas
-            name.strip(): int(number)
-            for number, line in (index.get("id2label") or {}).items()
-            for name in line.split(",")
-        }
+    numbers = list(model.labels)
+    if not numbers:
+        names = label_names(index)
         unknown = [name for name in classes if names and name not in names]
         if unknown:
             raise UsageError(f"{flag} has no label called '{unknown[0]}': {way_out}")
@@ -173,36 +146,3 @@ def _label_numbers(
     if len(numbers) != len(classes) or max(numbers) >= known:
         raise UsageError(f"pretrained.labels = {numbers} do not fit: {way_out}")
     return numbers
-
-
-def _load_pipeline(folder: str) -> Any:
-    """Load the pipeline, silenced, with a deterministic sampler; UsageError if it is damaged."""
-    import diffusers
-
-    kind = getattr(diffusers, _pipeline_index(folder)["_class_name"])
-    diffusers.utils.logging.disable_progress_bar()  # they would run through ours
-    if kind.__name__ in TEXT_PIPELINES:
-        from transformers.utils import logging  # pyright: ignore[reportMissingImports]
-
-        logging.disable_progress_bar()
-    try:
-        pipe = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        why = str(error).splitlines()[0]
-        raise UsageError(f"pretrained.folder '{folder}' cannot be loaded: {why}") from None
-    pipe.set_progress_bar_config(disable=True)
-    # DiTPipeline hands no generator to its scheduler: one that adds noise would not repeat
-    pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
-    return pipe
-
-
-def _fit_shape(shape: ImageShape, images: Tensor) -> Tensor:
-    """Resize images [N, 1 or 3, h, w] uint8 and make them grey or colour: [N, *shape]."""
-    from torchvision.transforms.v2.functional import rgb_to_grayscale
-
-    channels, height, width = shape
-    images = resize(images, (height, width))
-    if channels == 1 and images.shape[1] == 3:
-        # rounded here: of integers torchvision drops the fraction, and its weights sum to 0.9999
-        return rgb_to_grayscale(images.float()).round().to(torch.uint8)
-    return images.expand(-1, channels, -1, -1).contiguous()

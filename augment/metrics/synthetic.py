@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, to_float
-from augment.metrics.copies import nearest_two
+from augment.metrics.copies import distance_to_nearest
 from augment.metrics.fidelity import NEIGHBOURS, class_spread, fidelity, knn_radii
 from augment.metrics.rates import Rate, surely_below
 from augment.training.learner import seeded_init
@@ -81,8 +81,8 @@ def closer_to_train(
 ) -> float | None:
     """Compute the share of synthetic images nearer to a labelled than to an unseen real image.
 
-    In pixels, of MAX_IMAGES synthetic images where there are more: the share is then known to a
-    point and a half. As many unseen images as labelled ones, class for class; 0.5 means no memory.
+    Of MAX_IMAGES synthetic images where there are more: the share is then known to a point and a
+    half. As many unseen images as labelled ones, class for class; 0.5 means no memory.
     None if some class has too few unseen images.
     """
     rng = torch.Generator().manual_seed(seed)
@@ -93,10 +93,10 @@ def closer_to_train(
             return None
         order = torch.randperm(len(unseen_of_class), generator=rng)
         indices.append(unseen_of_class[order[:count]])
-    unseen = others.images[torch.cat(indices)].flatten(1)
-    flat = synthetic[torch.randperm(len(synthetic), generator=rng)[:MAX_IMAGES]].flatten(1)
-    to_labelled = nearest_two(flat, labelled.images.flatten(1))[0][:, 0]
-    to_unseen = nearest_two(flat, unseen)[0][:, 0]
+    unseen = others.images[torch.cat(indices)]
+    some = synthetic[torch.randperm(len(synthetic), generator=rng)[:MAX_IMAGES]]
+    to_labelled = distance_to_nearest(some, labelled.images)
+    to_unseen = distance_to_nearest(some, unseen)
     nearer, tied = to_labelled < to_unseen, to_labelled == to_unseen
     return float(nearer.float().mean() + 0.5 * tied.float().mean())  # a tie counts half
 

@@ -14,11 +14,11 @@ import pandas as pd
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.race import Outcome
+from augment.experiment.results_table import main_score
 from augment.experiment.ways import REFERENCE, Way
 from augment.metrics.learning_curve import equivalent_images
 from augment.metrics.paired import paired_contrast
 from augment.report.advice_page import advice_html, advice_markdown
-from augment.report.table import main_score
 from augment.report.test_set_error import units_of_test_set, variance_between_arms
 from augment.storage.atomic import write_atomic
 

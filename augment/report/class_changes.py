@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from augment.experiment.arms import DECISIVE
 from augment.experiment.records import ScoreResult
 from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE, t_interval, unit_variance
+from augment.report.measured import ClassScores, the_measure
 from augment.report.table import variant_names
 from augment.report.test_set_error import units_of_test_set
 from augment.storage.artifacts import Store
 
 
 def class_changes(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate recall before and after synthetic images, a row a set and class with test images.
+    """Tabulate the score of each class before and after synthetic images: recall, or precision.
 
-    Paired over trials; `low` and `high` allow for other test images, and all intervals of a set
-    hold together with 95 %. Empty bounds below LEAST_TRIALS trials. `summary` says which arm is the
-    one without synthetic images.
+    A row a set and class with test images, paired over trials. `low` and `high` allow for other
+    test images, and all intervals of a set hold together with 95 %. Empty bounds below
+    LEAST_TRIALS trials. `summary` says which arm is the one without synthetic images.
     """
     done, units = table.assign(variant=variant_names(table)), units_of_test_set(folder)
     done = done[done["status"] == "ok"]
@@ -37,31 +38,32 @@ def class_changes(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> p
         if len(seeds):
             keys = {k: line[k] for k in ("dataset", "asked")} | {"variant": line["generator"]}
             pair = after[seeds].tolist(), before[seeds].tolist()
-            of_set = _changes(Store(folder), pair, units[line["dataset"]])
+            by_class = the_measure([line["measure"]]).by_class
+            of_set = _changes(Store(folder), pair, units[line["dataset"]], by_class)
             rows += [{**keys, **change} for change in of_set]
     return pd.DataFrame(rows)
 
 
 def _changes(
-    store: Store, pair: tuple[list[str], list[str]], units: np.ndarray
+    store: Store,
+    pair: tuple[list[str], list[str]],
+    units: np.ndarray,
+    by_class: Callable[[Path], dict[int, ClassScores]],
 ) -> list[dict[str, Any]]:
     """Compare two arms, each the scores' signatures of its trials, class by class."""
-    hits = []  # of both arms: [trials, test images]
-    for signatures in pair:
-        read = [_predictions(store.path("score", name)) for name in signatures]
-        hits.append(np.stack([labels == predicted for labels, predicted in read]).astype(float))
-        labels = read[0][0]
-    present = np.unique(labels)
+    arms = [[by_class(store.path("score", name)) for name in signatures] for signatures in pair]
+    present = list(arms[0][0])
     level = 1 - SIGNIFICANCE / len(present)  # Bonferroni: the worst class is a selection
     classes = ScoreResult.read(store.path("score", pair[0][0])).classes
     rows = []
     for k in present:
-        after, before = (of_arm[:, labels == k] for of_arm in hits)
-        low, high = class_interval(after - before, units[labels == k], level)
+        after, before = (np.stack([trial[k].values for trial in trials]) for trials in arms)
+        first = arms[0][0][k]
+        low, high = class_interval(after - before, units[first.images], level)
         rows.append(
             {
                 "class": classes[k],
-                "n_test": after.shape[1],
+                "n_test": first.n_test,
                 "trials": len(after),
                 "before": before.mean(),
                 "after": after.mean(),
@@ -78,7 +80,8 @@ def class_interval(
 ) -> tuple[float | None, float | None]:
     """Compute the interval of the mean difference of one class; None below LEAST_TRIALS trials.
 
-    `differences` [trials, images] are −1, 0 or 1; `units` [images] name what belongs together.
+    `differences` [trials, images] have those of the trials as means; `units` [images] name what
+    belongs together.
     """
     if len(differences) < LEAST_TRIALS:
         return None, None
@@ -89,9 +92,3 @@ def class_interval(
     by_unit *= n_units / len(units)
     interval = t_interval(differences.mean(1), level, unit_variance(by_unit))
     return interval or (None, None)
-
-
-def _predictions(score: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read the labels of the test images and what a classifier took them for: [N], [N]."""
-    with safe_open(score / "predictions.safetensors", "numpy") as file:
-        return file.get_tensor("labels"), file.get_tensor("predicted")

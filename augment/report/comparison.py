@@ -10,10 +10,11 @@ import pandas as pd
 
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
+from augment.experiment.results_table import main_score
 from augment.metrics.paired import Contrast, holm, paired_contrast
 from augment.report.baselines import alpha_of, unit_columns
 from augment.report.format import interval_text, percent, probability
-from augment.report.table import main_score, variant_names
+from augment.report.table import variant_names
 from augment.report.test_set_error import units_of_test_set, variance_between_arms
 from augment.storage.tables import read_csv
 

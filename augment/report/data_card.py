@@ -19,6 +19,7 @@ class CardFacts:
     row: dict[str, Any]  # of results.csv
     sampled: SyntheticResult
     n_labelled: int
+    n_synthetic: int
     with_real: bool
     shape: ImageShape  # of the synthetic images
     original_size: bool  # of the labelled ones
@@ -31,7 +32,7 @@ class CardFacts:
         """Counts and sizes of the images."""
         _, height, width = self.shape
         size = f"{width} × {height} pixels"
-        synthetic = f"{self.sampled.n} synthetic images of {size}"
+        synthetic = f"{self.n_synthetic} synthetic images of {size}"
         if not self.with_real:
             return synthetic
         own = "at their own size" if self.original_size else f"of {size}"

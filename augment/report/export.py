@@ -12,22 +12,26 @@ from typing import Any
 
 from torch import Tensor
 
+from augment.data.framing import CPU_SIDE
 from augment.data.images import LabelledImages
 from augment.errors import RunFolderError, UsageError, unknown
 from augment.experiment.cells import Cell, expand
+from augment.experiment.composing import GENERATED, Composition
 from augment.experiment.dataset_cache import DatasetCache
+from augment.experiment.detection import load_pictures
 from augment.experiment.records import QualityResult, SyntheticResult
 from augment.experiment.results_table import read_results
 from augment.experiment.sampling import load_synthetic
 from augment.experiment.validation import make_recipe
 from augment.report.data_card import CardFacts, data_card
+from augment.report.export_boxes import BOXED_EXPORT, ExportPicture, export_pictures
 from augment.report.export_formats import EXPORT_FORMATS, ExportFormat, ExportImage
 from augment.report.originals import data_folder, original_image
 from augment.report.samples import artefacts, chosen_cell
 from augment.report.table import summarise, variant_names
 from augment.report.verdicts import verdict_lines
 from augment.storage.artifacts import Store
-from augment.storage.run_folder import read_settings
+from augment.storage.run_folder import kept_side, read_settings
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class ExportRequest:
 class LabelledSet:
     """The labelled images of a trial, with what is known of their files."""
 
-    images: LabelledImages
+    images: Any  # LabelledImages, or BoxedImages
     files: list[str]
     groups: list[str]  # empty, or "" or e.g. the patient of each image
     cell: Cell
@@ -59,9 +63,12 @@ def export_images(
     The test set is never exported. Raises UsageError if `out` is not new or empty, or lies in the
     data set.
     """
-    layout = _checked_layout(request, out)
     row = chosen_cell(run_dir, request.generator, request.seed)
     score, synthetic_dir, _ = artefacts(run_dir, row)
+    made = score.pictures and load_pictures(
+        Store(run_dir).verified_path("pictures", score.pictures)
+    )
+    layout = _checked_layout(request, out, boxed=bool(made))
     quality = QualityResult.read(Store(run_dir).verified_path("quality", str(score.quality)))
     synthetic = load_synthetic(synthetic_dir, tuple(score.classes))
     labelled = _labelled_set(run_dir, score.cell, data_dir)
@@ -77,30 +84,43 @@ def export_images(
         row=row,
         sampled=SyntheticResult.read(synthetic_dir),
         n_labelled=len(labelled.images),
+        n_synthetic=len(made.images if made else synthetic),
         with_real=request.with_real,
-        shape=synthetic.shape,
+        shape=(made.images if made else synthetic).shape,
         original_size=request.original_size,
         n_groups=len(set(labelled.groups) - {""}),
         classes=score.classes,
         findings=findings + ([f"Warned of: {quality.warning}."] if quality.warning else []),
     )
     with _whole_or_nothing(out) as folder:
-        real = _labelled(labelled, source if request.original_size else None)
-        images = itertools.chain(real if request.with_real else (), _synthetic(synthetic))
+        if made:
+            real, new = _labelled_pictures(labelled), _composed_pictures(made)
+        else:
+            real = _labelled(labelled, source if request.original_size else None)
+            new = _synthetic(synthetic)
+        images = itertools.chain(real if request.with_real else (), new)
         head = layout.write(folder, images, score.classes)
         card = data_card(facts, head, layout.reading)
         (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
     n_real = len(labelled.images) if request.with_real else 0
-    return {"real": n_real, "synthetic": len(synthetic), "found": facts.findings}
+    return {"real": n_real, "synthetic": facts.n_synthetic, "found": facts.findings}
 
 
-def _checked_layout(request: ExportRequest, out: Path) -> ExportFormat:
+def _checked_layout(request: ExportRequest, out: Path, boxed: bool) -> ExportFormat:
     """Return the layout of an export; UsageError if `out` is in use or the flags do not agree."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists: name a new or an empty folder")
     layout = EXPORT_FORMATS.get(request.format)
     if layout is None:
         raise unknown("--format", request.format, EXPORT_FORMATS)
+    if boxed:
+        for flag, given in (
+            ("--format", request.format != ExportRequest.format),
+            ("--original-size", request.original_size),
+        ):
+            if given:
+                raise UsageError(f"{flag} is for images with classes, and these have boxes")
+        return BOXED_EXPORT
     if request.original_size and not layout.own_sizes:
         raise UsageError(
             f"--format {request.format} holds images of one size: leave out --original-size"
@@ -145,6 +165,16 @@ def _synthetic(data: LabelledImages) -> Iterator[ExportImage]:
         yield ExportImage(pixels, label, "synthetic", k)
 
 
+def _labelled_pictures(labelled: LabelledSet) -> Iterator[ExportPicture]:
+    """Yield the labelled pictures with their boxes."""
+    return export_pictures(labelled.images, "real", files=labelled.files, groups=labelled.groups)
+
+
+def _composed_pictures(made: Composition) -> Iterator[ExportPicture]:
+    """Yield the composed pictures; boxes of generated objects are synthetic."""
+    return export_pictures(made.images, "synthetic", synthetic=made.origins == GENERATED)
+
+
 def _pairs(data: LabelledImages) -> Iterator[tuple[Tensor, int]]:
     """Pair each image [C, H, W] with its label."""
     return zip(data.images, data.labels.tolist(), strict=True)
@@ -175,7 +205,7 @@ def _labelled_set(run_dir: Path, cell: dict[str, Any], data_dir: Path | None) ->
         == (cell["dataset"], cell["seed"], cell["frac"], cell["per_class"])
     ]
     first = same[0]  # all arms of a trial have the same subset
-    data = DatasetCache(data_dir).of(first)
+    data = DatasetCache(data_dir, kept_side(run_dir, CPU_SIDE)).of(first)
     shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
     if data.sha not in shas:
         raise RunFolderError(f"{first.dataset} has changed since {run_dir} was run: run it again")

@@ -62,7 +62,7 @@ class ExportImage:
 class ExportFormat:
     """A layout of an export."""
 
-    write: Callable[[Path, Iterator[ExportImage], list[str]], Head]
+    write: Callable[[Path, Iterator[Any], list[str]], Head]  # of ExportImage or ExportPicture
     reading: str  # Markdown for the data card; OUT stands for the folder
     own_sizes: bool = True  # images may differ in size
 

@@ -20,11 +20,13 @@ from augment.report.html_sections import (
     cost_lines,
     embedded,
     files_like,
+    picture_sheets,
     quality_lines,
     read_optional,
     sample_pairs,
 )
-from augment.report.table import TABLE_HEAD, summarise, table_blocks
+from augment.report.measured import the_measure
+from augment.report.table import summarise, table_blocks, table_head
 from augment.report.verdicts import (
     interval_description,
     legend,
@@ -54,7 +56,7 @@ _CAPTIONS = {
         "triangles are verdicts with a question mark, hollow circles too few trials for one."
     ),
     "gain-curves.png": "Gain of the synthetic images along a setting: mean and 95 % interval.",
-    "accuracy.png": "Accuracy by arm: mean, 95 % interval and the single trials.",
+    "accuracy.png": "Scores on the test set by arm: mean, 95 % interval and the single trials.",
 }
 _NUMERIC = re.compile(r"[<+-]?\d[\d.,+\-±…()/% ]*")
 
@@ -93,7 +95,8 @@ def _main_parts(folder: Path, table: pd.DataFrame, summary: pd.DataFrame) -> dic
     return {
         "verdicts": _verdict_cards(summary),
         "gains": gains and {**gains, "alt": _gains_in_words(summary)},
-        "head": TABLE_HEAD,
+        "head": table_head(summary),
+        "measure": the_measure(summary["measure"]),
         "decisive": DECISIVE,
         "blocks": [{"title": title, "lines": lines} for title, lines in table_blocks(summary)],
         "legend": legend(summary),
@@ -113,6 +116,7 @@ def _details(folder: Path, done: pd.DataFrame) -> dict[str, Any]:
         "classes": classes,
         "n_classes": sum(block["n"] for block in classes),
         "samples": sample_pairs(folder, done, quality),
+        "pictures": picture_sheets(folder, done),
         "quality": quality_lines(quality),
         "quality_head": QUALITY_HEAD,
         "confusions": [
@@ -130,7 +134,8 @@ def _verdict_cards(summary: pd.DataFrame) -> list[dict[str, str]]:
     """Return an answer in plain words and the exact sentence for each contrast that counts."""
     cards = []
     for line, sentence in verdict_lines(summary):
-        what = "the synthetic images" if line["generator"] else "the transforms"
+        without = "the pretrained weights" if ARMS[line["arm"]].pretrained else "the transforms"
+        what = "the synthetic images" if line["generator"] else without
         who = f"{what} of {subject(line)} on {Path(line['dataset']).name}, {line['asked']},"
         words = verdict_words(line, summary)
         answer = _ANSWERS[words.removesuffix("?") if " on " in words else words or "no pair"]

@@ -19,6 +19,11 @@ _SHEETS = {
     "best": "the images that the real+classic classifier is surest of, for each class",
     "closest": "the images most like a labelled one, each above that one",
 }
+_BOX_SHEETS = {
+    "boxes": "labelled pictures and their boxes",
+    "composed": "composed pictures: labelled boxes green, pasted blue, generated orange",
+    "worst": "test pictures with the most wrong or missed boxes: true green, found orange",
+}
 _HASH = "[0-9a-f]" * 6  # of a synthetic set, at the end of the names of its images
 _QUALITY = {
     "agreement": "right class %",
@@ -135,6 +140,16 @@ def sample_pairs(
                     pair.append(embedded(file, f"{name}: {caption}", True))
             pairs.append(pair)
     return pairs
+
+
+def picture_sheets(folder: Path, done: pd.DataFrame) -> list[dict[str, Any]]:
+    """Show labelled, composed and worst test pictures of the first trial; empty without boxes."""
+    sheets = []
+    for sheet, caption in _BOX_SHEETS.items():
+        for file in files_like(folder / "samples", f"{sheet}-*-seed{done['seed'].min()}*.png"):
+            of_arm = file.stem.removeprefix(f"{sheet}-")
+            sheets.append(embedded(file, f"{of_arm}: {caption}"))
+    return sheets
 
 
 def quality_lines(quality: pd.DataFrame) -> list[list[str]]:

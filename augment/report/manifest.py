@@ -54,7 +54,7 @@ def _image_lines(name: str, data: Dataset, trials: list[Cell]) -> list[dict[str,
                     "file": files[index],
                     "sha256": hashlib.sha256(pixels).hexdigest(),
                     "group": groups[index] if groups else "",
-                    "label": images.classes[int(images.labels[index])],
+                    "label": images.label_text(index),
                     "split": split,
                     "seeds": " ".join(seeds),
                 }

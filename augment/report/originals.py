@@ -10,6 +10,7 @@ from torch import Tensor
 
 from augment.data.datasets import DATASETS
 from augment.data.decode import Picture, read_picture
+from augment.data.framing import Frame
 from augment.data.pages import file_of_page, read_channels
 from augment.errors import DataError
 
@@ -29,17 +30,17 @@ def original_image(root: Path, name: str, channels: int, pages: str | None = Non
     """
     file, page = file_of_page(name) if pages == "pictures" else (name, 0)
 
-    def at_size(target: tuple[int, int] | None) -> Picture | str:
+    def at_size(frame: Frame | None) -> Picture | str:
         if pages == "channels":
-            return read_channels(root / file, target)
-        return read_picture(root / file, target, page)
+            return read_channels(root / file, frame)
+        return read_picture(root / file, frame, page)
 
     read = at_size(None)
     if not isinstance(read, str):
-        read = at_size((read.header.width, read.header.height))
+        read = at_size(Frame(read.header.width, read.header.height))
     if isinstance(read, str):
         raise DataError(f"--original-size: {root / name} cannot be read ({read})")
-    assert read.decoded is not None  # a target was given
+    assert read.decoded is not None  # a frame was given
     pixels = np.atleast_3d(read.decoded.pixels)  # [H, W, 1 or 3]
     if pixels.dtype != np.uint8:
         raise DataError(

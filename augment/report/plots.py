@@ -15,13 +15,15 @@ from safetensors.numpy import load_file
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import split_variant
 from augment.experiment.records import ScoreResult
+from augment.experiment.results_table import main_score
 from augment.generators import GENERATORS
 from augment.metrics.classification import confusion
 from augment.metrics.intervals import mean_interval
 from augment.report.baselines import alpha_of, baseline_of, units_of
 from augment.report.figures import COLOURS, make_panels, save_figure
 from augment.report.gain_plot import gain_intervals
-from augment.report.table import main_score, variant_names
+from augment.report.measured import the_measure
+from augment.report.table import variant_names
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
 
@@ -49,7 +51,8 @@ def draw_all(folder: Path, done: pd.DataFrame, summary: pd.DataFrame) -> None:
     log = log[log["stage"] == "generator"]
     for entry, losses in log.groupby(log["generator"].map(lambda name: split_variant(name)[0])):
         save_figure(loss_curves(str(entry), losses), plots / f"loss-{entry}.png")
-    for (dataset, asked), block in done.groupby(["dataset", "asked"], sort=False):
+    confusing = done[[the_measure([measure]).confuses for measure in done["measure"]]]
+    for (dataset, asked), block in confusing.groupby(["dataset", "asked"], sort=False):
         stem = "".join(c if c.isalnum() else "_" for c in f"{dataset}-{asked}").strip("_")[-150:]
         save_figure(confusions(folder, block), plots / f"confusion-{stem}.png")
 

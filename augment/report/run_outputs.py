@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.numpy import load_file
 
+from augment.experiment.classic_choice import ClassicResult
 from augment.experiment.records import QualityResult, ScoreResult, SyntheticResult, classifier_path
 from augment.experiment.results_table import ARM_COLUMNS, KEY_COLUMNS
 from augment.experiment.selection import SelectionResult
-from augment.metrics.classification import per_class
+from augment.report.measured import the_measure
 from augment.storage.artifacts import Store
 from augment.storage.atomic import write_atomic
 from augment.storage.tables import read_csv, write_csv
@@ -52,8 +53,7 @@ def write_outputs(folder: Path, table: pd.DataFrame) -> None:
         changes = class_changes(folder, table, summary)
         if len(changes):
             write_csv(folder / "class_changes.csv", changes)
-    if selections := Store(folder).finished("selection"):
-        _write_selection(folder, [SelectionResult.read(path) for path in selections])
+    _write_choices(folder)
     if len(done):
         draw_all(folder, done, summary)
     write_csv(folder / "summary.csv", summary)
@@ -68,12 +68,11 @@ def _write_details(folder: Path, done: pd.DataFrame) -> None:
     for line in done.to_dict("records"):
         score = store.path("score", line["signature"])
         result = ScoreResult.read(score)
-        tensors = load_file(score / "predictions.safetensors")
         keys = {k: line[k] for k in KEY_COLUMNS}
-        scores = per_class(tensors["labels"], tensors["predicted"], result.classes)
-        classes.append(scores.assign(**keys))
+        classes.append(the_measure([line["measure"]]).per_class(score).assign(**keys))
         training = classifier_path(store, score)
         histories.append(_history(training, "score", artefact=score.name, **keys))
+        _copy_boxes(folder, score, result, line)
         if result.synthetic:
             synthetic = store.path("synthetic", result.synthetic)
             model = store.path("generator", SyntheticResult.read(synthetic).model)
@@ -89,15 +88,26 @@ def _write_details(folder: Path, done: pd.DataFrame) -> None:
         write_csv(folder / "quality.csv", pd.concat(qualities).drop_duplicates())
 
 
-def _write_selection(folder: Path, selections: list[SelectionResult]) -> None:
-    """Write selection.csv: a row for each candidate of each choice on validation."""
-    order = ["dataset", "asked", "seed", "generator", "arm"]
-    lines = [
-        {**{name: getattr(selection, name) for name in order}, **line}
-        for selection in selections
-        for line in selection.candidates
+def _write_choices(folder: Path) -> None:
+    """Write selection.csv and classic.csv: a row for each candidate of each choice on validation.
+
+    The one is of --select, the other of --classic select.
+    """
+    kinds: list[tuple[str, type[SelectionResult] | type[ClassicResult]]] = [
+        ("selection", SelectionResult),
+        ("classic", ClassicResult),
     ]
-    write_csv(folder / "selection.csv", pd.DataFrame(lines).sort_values(order, kind="stable"))
+    for kind, result in kinds:
+        choices = [result.read(path) for path in Store(folder).finished(kind)]
+        keys = [f.name for f in dataclasses.fields(result) if f.name != "candidates"]
+        lines = [
+            {**{name: getattr(choice, name) for name in keys}, **line}
+            for choice in choices
+            for line in choice.candidates
+        ]
+        if lines:
+            table = pd.DataFrame(lines).sort_values(keys, kind="stable")
+            write_csv(folder / f"{kind}.csv", table)
 
 
 def _quality_rows(artefact: Path, **keys: Any) -> pd.DataFrame:
@@ -113,6 +123,23 @@ def _quality_rows(artefact: Path, **keys: Any) -> pd.DataFrame:
 def _history(training: Path, stage: str, **keys: Any) -> pd.DataFrame:
     """Return the log of a training with the cell it belongs to."""
     return read_csv(training / "history.csv").assign(stage=stage, **keys)
+
+
+def _copy_boxes(folder: Path, score: Path, result: ScoreResult, line: dict[str, Any]) -> None:
+    """Copy sheets of pictures with boxes into samples/, where the run has some."""
+    data = f"{Path(line['dataset']).name}-{line['n_labelled']}"
+    arm = f"{data}-{line['arm']}".replace("+", "-")
+    if isinstance(line["generator"], str):
+        arm += f"-{line['generator']}".replace("/", "_")[:100]
+    sources = {f"worst-{arm}-seed{line['seed']}-{score.name[:6]}.png": score / "worst.png"}
+    if result.pictures:
+        made = Store(folder).path("pictures", result.pictures)
+        sources[f"boxes-{data}-seed{line['seed']}.png"] = made / "labelled.png"
+        sources[f"composed-{arm}-seed{line['seed']}-{made.name[:6]}.png"] = made / "pictures.png"
+    for target, source in sources.items():
+        if source.is_file():
+            (folder / "samples").mkdir(exist_ok=True)
+            write_atomic(folder / "samples" / target, source.read_bytes())
 
 
 def _copy_samples(

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from augment.experiment.arms import ARMS
-from augment.experiment.results_table import ERROR_COLUMNS, LOOK_COLUMNS
+from augment.experiment.results_table import CLASSIC_AMONG, ERROR_COLUMNS, LOOK_COLUMNS, main_score
 from augment.experiment.synthetic_use import USE_COLUMNS
-from augment.metrics.classification import BALANCED
 from augment.metrics.intervals import mean_interval
 from augment.metrics.paired import Contrast, holm
 from augment.report.baselines import baseline_of, contrast_of, unit_columns
@@ -24,6 +23,7 @@ from augment.report.format import (
     probability,
     settings_text,
 )
+from augment.report.measured import the_measure
 from augment.report.verdicts import arm_mark, legend, table_foot, verdict_sentences, verdict_words
 
 # what cells of one generator may differ in
@@ -34,16 +34,19 @@ _P_COLUMNS = ("p", "p_holm", "p_sign_flip")
 _CONTRAST_COLUMNS = (*_DIFFERENCE_COLUMNS, *_P_COLUMNS, *_BCA_COLUMNS)  # empty in baselines
 _CELL_COLUMNS = ("dataset", "asked", "n_labelled", "measure", "preset", "generator", "arm")
 _SCORE_COLUMNS = ("closed_set", "n", "of", "mean", "sd", "mean_low", "mean_high", "against")
-_SUMMARY_COLUMNS = (*_CELL_COLUMNS, *_SCORE_COLUMNS, *_CONTRAST_COLUMNS, "verdict", "chosen")
-_MAIN_HEAD = ("generator", "arm", "accuracy %", "gain", "95 % interval", "verdict")
+_CHOICES = ("chosen", "classic_chosen")  # on validation, in words
+_SUMMARY_COLUMNS = (*_CELL_COLUMNS, *_SCORE_COLUMNS, *_CONTRAST_COLUMNS, "verdict", *_CHOICES)
+SCORE_HEAD = "accuracy %"
+_MAIN_HEAD = ("generator", "arm", SCORE_HEAD, "gain", "95 % interval", "verdict")
 LEAST_COLUMNS = len(_MAIN_HEAD)  # these are in every table, however narrow the terminal
 TABLE_HEAD = (*_MAIN_HEAD, "n", "against", "p (Holm)")
 
 
-def main_score(results: pd.DataFrame) -> pd.Series:
-    """Return the score that counts of each row: balanced accuracy where classes are very uneven."""
-    uneven = results["measure"].eq(BALANCED)
-    return results["accuracy"].mask(uneven, results["balanced_accuracy"]).astype(float)
+def table_head(summary: pd.DataFrame) -> tuple[str, ...]:
+    """Return TABLE_HEAD with the name of what is measured."""
+    return tuple(
+        the_measure(summary["measure"]).head if name == SCORE_HEAD else name for name in TABLE_HEAD
+    )
 
 
 def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
@@ -67,10 +70,12 @@ def summarise(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     contrasts: dict[int, Contrast] = {}  # by their line
     for (dataset, asked), block in results.groupby(["dataset", "asked"], sort=False):
         n_labelled = int(block["n_labelled"].max()) if block["n_labelled"].notna().any() else 0
+        classic = _classic_choices(block)
         for line, contrast in _block_lines(block, metric):
             if contrast:
                 contrasts[len(lines)] = contrast
-            lines.append({"dataset": dataset, "asked": asked, "n_labelled": n_labelled, **line})
+            line |= {"dataset": dataset, "asked": asked, "n_labelled": n_labelled}
+            lines.append(line | {"classic_chosen": classic})
     looks = {c: results[c].max() for c in LOOK_COLUMNS}
     for index, contrast in zip(contrasts, holm(list(contrasts.values())), strict=True):
         lines[index] |= {**_contrast_columns(contrast), **looks}
@@ -162,6 +167,13 @@ def _choices(cells: pd.DataFrame) -> str:
     return ", ".join(f"{settings} ({n})" for settings, n in Counter(chosen).most_common())
 
 
+def _classic_choices(block: pd.DataFrame) -> str:
+    """Count the classic transforms that were chosen on validation: `document (2), natural (1)`."""
+    with_classic = block["arm"].map(lambda arm: ARMS[arm].classic)
+    rows = block[with_classic & block[CLASSIC_AMONG].notna()].drop_duplicates("seed")
+    return ", ".join(f"{kind} ({n})" for kind, n in Counter(rows["classic"]).most_common())
+
+
 def table_blocks(summary: pd.DataFrame) -> list[tuple[str, list[list[str]]]]:
     """Return (title, lines of text cells under TABLE_HEAD) for each data set and amount."""
     keys = ["dataset", "n_labelled", "asked", "measure"]
@@ -199,7 +211,7 @@ def markdown(summary: pd.DataFrame) -> str:
     """Write the summary as Markdown: tables, verdicts, and what the columns mean."""
     parts = []
     for title, lines in table_blocks(summary):
-        parts += [f"**{escape(title)}**", "", *markdown_table(TABLE_HEAD, lines), ""]
+        parts += [f"**{escape(title)}**", "", *markdown_table(table_head(summary), lines), ""]
     parts += [f"- {escape(sentence)}" for sentence in verdict_sentences(summary)]
     parts += [f"\n{note}" for note in [*legend(summary), table_foot(summary)]]
     return "\n".join([*parts, ""])

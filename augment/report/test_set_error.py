@@ -7,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from augment.data.subset import linked_units
 from augment.experiment.arms import DECISIVE
-from augment.experiment.results_table import ERROR_COLUMNS
-from augment.metrics.classification import BALANCED
+from augment.experiment.results_table import ERROR_COLUMNS, main_score
 from augment.metrics.intervals import UnitVariance, unit_variance
 from augment.report.baselines import baseline_of
-from augment.report.table import main_score, variant_names
+from augment.report.measured import MeasureReader, the_measure
+from augment.report.table import variant_names
 from augment.storage.artifacts import Store
 from augment.storage.tables import read_csv
 
@@ -57,10 +56,10 @@ def variance_between_arms(
     seeds = signatures[0].index.intersection(signatures[1].index)
     if len(seeds) < 2:
         return None
-    balanced = arm[1]["measure"].iloc[0] == BALANCED
+    measure = the_measure(arm[1]["measure"].dropna())
     scores = [
         np.stack(
-            [unit_scores(Store(folder).path("score", of[seed]), units, balanced) for seed in seeds]
+            [unit_scores(Store(folder).path("score", of[seed]), units, measure) for seed in seeds]
         )  # [trials, units]
         for (folder, _), of in zip((arm, base), signatures, strict=True)
     ]
@@ -81,16 +80,7 @@ def units_of_test_set(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-def unit_scores(score: Path, units: np.ndarray, balanced: bool) -> np.ndarray:
-    """Compute what each unit adds to the score of a cell: [units], with the score as their mean.
-
-    The score is the accuracy, or the balanced one: the mean recall of the classes in the test set.
-    """
-    with safe_open(score / "predictions.safetensors", "numpy") as file:
-        labels, predicted = file.get_tensor("labels"), file.get_tensor("predicted")
-    weights = np.full(len(labels), 1 / len(labels))
-    if balanced:
-        counts = np.bincount(labels)
-        weights = 1 / (counts[labels] * np.count_nonzero(counts))
+def unit_scores(score: Path, units: np.ndarray, measure: MeasureReader) -> np.ndarray:
+    """Compute what each unit adds to the score of a cell: [units], with the score as their mean."""
     n_units = units.max() + 1
-    return n_units * np.bincount(units, weights * (labels == predicted), n_units)
+    return n_units * np.bincount(units, measure.by_image(score), n_units)

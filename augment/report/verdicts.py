@@ -7,13 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from augment.experiment.arms import ARMS, DECISIVE, FREE_WAYS
+from augment.experiment.arms import ARMS, DECISIVE, FREE_WAYS, TRANSFERS
 from augment.experiment.cells import DISJOINT, WHOLE
 from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE
 from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
 from augment.report.baselines import alpha_of, units_of
 from augment.report.format import percent, probability
+from augment.report.measured import the_measure
 
+_BLOCK = ["dataset", "asked"]  # columns of what one table is about
 _PLAN_FROM = 6  # trials: the variance of fewer is too uncertain to plan with
 
 
@@ -37,11 +39,11 @@ def verdict_sentences(summary: pd.DataFrame) -> list[str]:
 def verdict_lines(summary: pd.DataFrame) -> list[tuple[dict[str, Any], str]]:
     """Return (line of the summary, its sentence) for each contrast that answers the question.
 
-    First the decisive ones; then ways that need no generator, where they were also tried with
-    synthetic images, each with these: nobody should hear that a generator helps without what
-    helps for nothing.
+    First the decisive ones; then ways that need no generator, pretrained weights last, where they
+    were also tried with synthetic images, each with these: nobody should hear that a generator
+    helps without what helps for nothing.
     """
-    free = [arm for arm in FREE_WAYS if f"{arm}+synth" in set(summary["arm"])]
+    free = [a for a in (*FREE_WAYS, *TRANSFERS) if f"{a}+synth" in set(summary["arm"])]
     answers = [DECISIVE, *(name for arm in free for name in (arm, f"{arm}+synth"))]
     lines = [
         line
@@ -78,7 +80,9 @@ def subject(line: dict[str, Any]) -> str:
     if line["arm"] == DECISIVE:
         return str(line["generator"])
     if line["generator"]:
-        return f"{line['generator']} on top of {ARMS[line['arm']].against}"
+        against = str(ARMS[line["arm"]].against)
+        how = {"transfer": " (once fine-tuned)"}.get(against, "")
+        return f"{line['generator']} on top of {against}{how}"
     return str(line["arm"])
 
 
@@ -169,6 +173,7 @@ def legend(summary: pd.DataFrame) -> list[str]:
             "images (weights, or AutoAugment's policy), so it is not a closed set; every other arm "
             "uses the labelled images alone."
         )
+    notes += _classic_choices(summary)
     if (looks := summary["looks"].max()) > 1:
         notes.append(
             f"This is look {looks:.0f} at a growing number of trials. Who adds trials until "
@@ -207,6 +212,17 @@ def legend(summary: pd.DataFrame) -> list[str]:
     return notes
 
 
+def _classic_choices(summary: pd.DataFrame) -> list[str]:
+    """Say which classic transforms were chosen in how many trials, by data set and amount."""
+    choices = summary.loc[summary["classic_chosen"] != "", [*_BLOCK, "classic_chosen"]]
+    several = summary[_BLOCK].drop_duplicates().shape[0] > 1
+    return [
+        "Classic transforms, chosen in each trial by cross-validation on its labelled images "
+        f"(number of trials){f' of {dataset}, {asked}' if several else ''}: {chosen}."
+        for dataset, asked, chosen in choices.drop_duplicates().itertuples(index=False)
+    ]
+
+
 def arm_mark(line: dict[str, Any]) -> str:
     """Mark what an arm uses beyond the labelled images: † unlabelled ones, ‡ learnt elsewhere."""
     marks = ("†" if ARMS[line["arm"]].unlabelled else "") + ("‡" if not line["closed_set"] else "")
@@ -216,9 +232,8 @@ def arm_mark(line: dict[str, Any]) -> str:
 def table_foot(summary: pd.DataFrame) -> str:
     """Explain the columns of the table in one paragraph."""
     return (
-        "Accuracy: mean ± standard deviation over n trials on the test set, in percent (balanced "
-        "accuracy, the mean recall of the classes, where the title says so). Gain: mean of the "
-        "paired differences to the arm in the column *against*, in percentage points. Interval: "
+        f"{the_measure(summary['measure']).meaning} Gain: mean of the paired differences to the "
+        "arm in the column *against*, in percentage points. Interval: "
         f"{interval_description(summary)}; from 10 trials on the BCa bootstrap interval over "
         "trials is given too. Verdict: *helps* or *hurts* if the interval excludes 0, otherwise "
         f"*can't tell*; none below {LEAST_TRIALS} trials. p: two-sided, of the same t statistic as "

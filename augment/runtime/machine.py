@@ -24,6 +24,7 @@ EXTRAS = {  # that a user may want → the module that tells whether it is there
     "ray": "ray",
     "tensorboard": "tensorboard",
     "transformers": "transformers",
+    "finetune": "peft",
     "parquet": "pyarrow",
     "dicom": "pydicom",
     "heic": "pi_heif",

@@ -17,7 +17,8 @@ from augment.storage.atomic import half_written, write_atomic, writing
 
 STATUS_FILE = "status.json"
 LOOKS_FILE = "looks.json"
-NOT_OF_RECIPE = ("data", "shard", "budget")  # in settings.json
+AFFORDS = "affords"  # key of settings.json: longest side of images that the machine chose by itself
+NOT_OF_RECIPE = ("data", "shard", "budget", AFFORDS)  # in settings.json
 
 
 def open_run(folder: Path, settings: dict[str, Any]) -> FileLock:
@@ -123,6 +124,21 @@ def count_look(folder: Path, trials: int, until: float | None = None) -> tuple[i
     until = before if until is None else until
     write_atomic(file, json.dumps({"trials": looks, "until": until}))
     return len(looks) + (until is not None), until
+
+
+def kept_side(folder: Path | None, usual: int) -> int | None:
+    """Return the longest side that the run in a folder chose by itself, or `usual` without a run.
+
+    None for a run of 0.3, which did not choose.
+    """
+    file = folder and folder / "settings.json"
+    if not file or not file.is_file():
+        return usual
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        return settings.get(AFFORDS, usual if "fit" in settings else None)
+    except (ValueError, AttributeError):
+        return usual  # `open_run` tells of the damage
 
 
 def read_settings(file: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from augment.data.images import LabelledImages
+from augment.data.boxed_images import AnyImages
 from augment.runtime.machine import processor_name
 from augment.training.bf16_probe import (
     CONVOLUTIONS,
@@ -41,7 +41,7 @@ class Fault(NamedTuple):
 
 
 def safe_precision(
-    learner: Learner, data: LabelledImages, precision: str, device: torch.device
+    learner: Learner, data: AnyImages, precision: str, device: torch.device
 ) -> tuple[str, str]:
     """Resolve the precision of a learner for images like `data`: fp32 or bf16, and a warning.
 
@@ -61,7 +61,7 @@ def safe_precision(
 VERDICTS: dict[tuple[str, ...], Fault | None] = {}  # of this process
 
 
-def probe_key(learner: Learner, data: LabelledImages) -> tuple[str, ...]:
+def probe_key(learner: Learner, data: AnyImages) -> tuple[str, ...]:
     """What a verdict on bf16 depends on: processor, torch, threads, settings, shapes."""
     return (
         processor_name(),
@@ -84,7 +84,7 @@ def trained_settings(learner: Learner) -> str:
     return repr({name: getattr(learner, name) for name in names})
 
 
-def first_fault(learner: Learner, data: LabelledImages) -> Fault | None:
+def first_fault(learner: Learner, data: AnyImages) -> Fault | None:
     """The first layer of a learner that is known or found to be wrong in bf16."""
     for call in calls_of(learner, data):
         if known := known_fault(call):

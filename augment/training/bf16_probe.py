@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from augment.data.images import LabelledImages, to_float
+from augment.data.boxed_images import AnyImages
+from augment.data.images import to_float
 from augment.training.learner import Learner
 
 aten = torch.ops.aten
@@ -105,7 +106,7 @@ def layout_of(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def calls_of(learner: Learner, data: LabelledImages) -> list[Call]:
+def calls_of(learner: Learner, data: AnyImages) -> list[Call]:
     """The distinct bf16 calls of one update of a copy, on random images of the shape of `data`."""
     tried = copy.deepcopy(learner)
     if hasattr(tried, "calls"):  # of a sampler: the first has the shapes of all
@@ -113,7 +114,7 @@ def calls_of(learner: Learner, data: LabelledImages) -> list[Call]:
     k, rng = len(data.classes), torch.Generator().manual_seed(0)
     n = max(2 * k, tried.batch)
     images = torch.randint(0, 256, (n, *data.shape), generator=rng, dtype=torch.uint8)
-    like = LabelledImages(images, torch.arange(n) // 2 % k, data.classes)  # pairs: a model a class
+    like = type(data)(images, data.example_labels(n), data.classes)
     with torch.random.fork_rng(devices=[]):
         tried.prepare(like, seed=0, device=torch.device("cpu"), precision="bf16")
         few = recorded_update(tried, like, ROWS)
@@ -122,7 +123,7 @@ def calls_of(learner: Learner, data: LabelledImages) -> list[Call]:
     return list(recorder.calls)
 
 
-def recorded_update(learner: Any, data: LabelledImages, rows: int) -> CallRecorder:
+def recorded_update(learner: Any, data: AnyImages, rows: int) -> CallRecorder:
     """What one update on so many images calls; of a learner without updates, what drawing calls."""
     rows = min(rows, learner.batch)
     images, labels = to_float(data.images[:rows]), data.labels[:rows]

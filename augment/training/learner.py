@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-
-from augment.data.images import LabelledImages
 
 Metrics = dict[str, Tensor]  # scalars, detached, still on the device
 
@@ -37,9 +36,9 @@ class Learner(Protocol):
         ...
 
     def prepare(
-        self, data: LabelledImages, *, seed: int, device: torch.device, precision: str = "fp32"
+        self, data: Any, *, seed: int, device: torch.device, precision: str = "fp32"
     ) -> None:
-        """Build the networks for images like these."""
+        """Build the networks for LabelledImages like these, those of a detector for BoxedImages."""
         ...
 
     def update(
@@ -58,7 +57,7 @@ class Learner(Protocol):
         ...
 
 
-def steps_for(epochs: int, data: LabelledImages, batch: int) -> int:
+def steps_for(epochs: int, data: Sized, batch: int) -> int:
     """Return the number of steps in which every image is seen `epochs` times."""
     return math.ceil(epochs * len(data) / batch)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.data.boxed_images import AnyImages
 from augment.data.images import LabelledImages
 from augment.errors import Diverged
 from augment.training.learner import Learner
@@ -86,7 +87,7 @@ def load_full_state(learner: Learner, tensors: dict[str, Tensor]) -> None:
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
-def _describe(data: LabelledImages) -> dict[str, Any]:
+def _describe(data: AnyImages) -> dict[str, Any]:
     """Return what `prepare` needs to know of the data, as plain values for a JSON file."""
     return {"n": len(data), "shape": list(data.shape), "classes": list(data.classes)}
 
@@ -104,7 +105,7 @@ def weights_name(share: float) -> str:
 
 
 def save_learner(
-    learner: Any, name: str, data: LabelledImages, folder: Path, precision: str = "fp32"
+    learner: Any, name: str, data: AnyImages, folder: Path, precision: str = "fp32"
 ) -> None:
     """Write `weights.safetensors` and `model.json` (name, settings, shapes) to `folder`."""
     save_weights(learner, folder)

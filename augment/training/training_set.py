@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from augment.data.images import LabelledImages
+from augment.data.boxed_images import AnyImages
 from augment.runtime.device import to_device
 from augment.runtime.seeds import seed_for
 from augment.transforms.batch_mixing import BatchTransform
@@ -23,7 +23,7 @@ BLOCK = 256  # steps whose draws are made, and moved to the device, at once
 class TrainingSet:
     """Parts of a training set, each with its share of a batch and its transform."""
 
-    parts: tuple[LabelledImages, ...]
+    parts: tuple[AnyImages, ...]
     shares: tuple[float, ...]  # of the labelled parts they add up to 1; unlabelled ones are extra
     transforms: tuple[Transform, ...]
     mix_batch: BatchTransform | None = None  # applied to the whole batch, e.g. mixup
@@ -108,7 +108,7 @@ def shuffled_draws(
 
 
 def independent_draws(
-    parts: Sequence[LabelledImages],
+    parts: Sequence[AnyImages],
     counts: Sequence[Sequence[int]],
     *,
     seed: int,
@@ -122,7 +122,7 @@ def independent_draws(
     step, row of the batch) alone and picks from the part in the order of its classes: all arms of a
     trial share these numbers, so their differences vary less (common random numbers).
     """
-    orders = [part.labels.cpu().argsort(stable=True) for part in parts]
+    orders = [part.draw_order() for part in parts]
     rng = torch.Generator()
     for first in range(start, len(counts), BLOCK):
         drawn = []

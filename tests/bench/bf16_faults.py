@@ -50,7 +50,12 @@ from augment.training.precision import cpu_features
 
 ISAS = ("DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE", "AVX2")
 SHAPES = [(5, 5), (8, 8), (28, 28), (64, 64), (64, 5), (9, 40), (64, 16)]  # height, width
-UNTRIED = ("duplicate", "noise", "pretrained")  # controls, and networks of the user's own
+UNTRIED = (
+    "duplicate",
+    "noise",
+    "pretrained",
+    "finetune",
+)  # controls, and networks of the user's own
 RANDOM = 1000  # convolutions, forward and backward
 EXACT = 1e-3  # relative L2 error of a slice in fp32; rounding makes 1e-6
 CPU = torch.device("cpu")

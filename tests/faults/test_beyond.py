@@ -204,7 +204,7 @@ def test_share_that_leaves_one_kind_out_is_refused(tmp_path, asked):
 def test_pictures_of_a_few_pixels_are_enlarged(tmp_path):
     data = pictures(tmp_path / "data", shape=(1, 4, 4))
     done = fine(augment("run", "--dataset", data, *ONE_ARM, "--out", tmp_path / "run"))
-    assert "pictures of 4×4, all resized to 32×32" in done.stderr
+    assert "pictures of 4×4, all resized to 8×8" in done.stderr
     assert rows(tmp_path / "run")["status"].eq("ok").all()
 
 

@@ -27,6 +27,16 @@ for _ in sys.stdin:
     nodes.remove_node(others.pop(), allow_graceful=False)
 nodes.shutdown()
 """
+# a node that claims two GPUs: what tasks with none, half of one and one are shown of them
+VISIBLE = """
+import os
+import ray
+from augment.engine.cluster import task_resources
+os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
+ray.init("local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+see = ray.remote(lambda: os.environ.get("CUDA_VISIBLE_DEVICES"))
+print([ray.get(see.options(**task_resources(1, gpus)).remote()) for gpus in (0.0, 0.5, 1.0)])
+"""
 CELLS = (  # of one generator half of the cells diverge
     "run --per-class 3 --preset smoke --seeds 2 --ratio 2 --generator cvae,cgan --arm "
     "real,real+classic,real+classic+synth --set generator.steps=4 --set cgan.lr=1e18 "
@@ -72,6 +82,18 @@ def begin(words, out, pattern, count):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     return process
+
+
+def test_task_sees_the_gpus_that_it_asked_for_and_no_others():
+    done = subprocess.run(
+        [sys.executable, "-c", VISIBLE],
+        env=surroundings(RAY_USAGE_STATS_ENABLED="0"),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    assert done.stdout.strip() in ("['', '0', '0']", "['', '0', '1']", "['', '1', '0']")
 
 
 def test_request_that_no_node_can_meet_is_refused_before_anything_is_written(nodes, tmp_path):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Load exports in the tools that people load folders of images with: datasets, torchvision, timm,
-# ultralytics, keras, fastai and webdataset, at the versions of the extra `peers`.
+# ultralytics, keras, fastai, webdataset and supervision, at the versions of the extra `peers`.
 #
 # They go into an environment of their own, which borrows what .venv holds (torch above all) where
 # there is one (a minute, 0.9 GB); without it pip installs everything. Words are given to pytest.
@@ -23,4 +23,4 @@ fi
 export HF_HUB_OFFLINE=1 HF_HOME="$work/hf" YOLO_OFFLINE=True YOLO_CONFIG_DIR="$work/yolo"
 export KERAS_BACKEND=torch KERAS_HOME="$work/keras" FASTAI_HOME="$work/fastai"
 # -W: what these tools warn of is not ours
-"$work/venv/bin/python" -m pytest -n 0 -W ignore tests/peers/loaders.py "$@"
+"$work/venv/bin/python" -m pytest -n 0 -W ignore tests/peers/loaders.py tests/peers/box_loaders.py "$@"

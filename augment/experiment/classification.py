@@ -1,0 +1,75 @@
+"""Classification as a task: generators learn the labelled images, classifiers their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from augment.data.split import Dataset
+from augment.data.subset import hide_labels, unlabelled_rest
+from augment.experiment.arms import ARMS, training_set
+from augment.experiment.cells import Cell
+from augment.experiment.context import Pictures, SyntheticSet, Trial
+from augment.experiment.mixing import MIXINGS
+from augment.experiment.progress import Progress
+from augment.metrics.classification import BALANCED, scores
+from augment.training.training_set import TrainingSet
+
+
+def as_they_are(trial: Trial) -> Trial:
+    """Return the trial: its labelled images are what generators learn."""
+    return trial
+
+
+def same_cell(cell: Cell) -> Cell:
+    """Return the cell."""
+    return cell
+
+
+def no_pictures(
+    trial: Trial, synthetic: SyntheticSet | None
+) -> Generator[Progress, None, Pictures | None]:
+    """Compose nothing: synthetic images are learnt as they are."""
+    yield from ()
+
+
+def classifier_parts(
+    trial: Trial, synthetic: SyntheticSet | None, pictures: Pictures | None
+) -> TrainingSet:
+    """Build the training set of the cell's classifier from labelled and synthetic images."""
+    cell, arm = trial.cell, ARMS[trial.cell.arm]
+    unlabelled = unlabelled_rest(trial.data.pool, trial.indices) if arm.unlabelled else None
+    images = synthetic.images if synthetic else None
+    data = training_set(
+        cell.arm, trial.labelled, images, trial.transform, cell.use.share or 0.0, unlabelled
+    )
+    if cell.use.mixing and synthetic:
+        data = MIXINGS[cell.use.mixing](data, synthetic.probabilities)
+    return data
+
+
+def timed_parts(trial: Trial) -> TrainingSet:
+    """Build a training set whose steps cost as much, without synthetic images."""
+    labelled = trial.labelled
+    return training_set(trial.cell.arm, labelled, None, trial.transform, 0.0, hide_labels(labelled))
+
+
+def score_classes(classifier: Any, trial: Trial, folder: Path) -> dict[str, float]:
+    """Predict the classes of the test images, write the predictions and return the scores."""
+    test = trial.data.test
+    probabilities = torch.cat(list(classifier.predict(test.images)))  # [N, K]
+    predicted = probabilities.argmax(1)
+    save_file(
+        {"labels": test.labels.cpu(), "predicted": predicted, "probability": probabilities.half()},
+        folder / "predictions.safetensors",
+    )
+    return scores(test.labels.cpu().numpy(), predicted.numpy())
+
+
+def accuracy_measure(data: Dataset) -> str:
+    """Name the accuracy that counts: balanced where the classes are very uneven."""
+    return BALANCED if data.skewed else "accuracy"

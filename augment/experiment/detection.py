@@ -1,0 +1,239 @@
+"""Detection as a task: generators learn crops of labelled boxes, detectors composed pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from augment.data.box_sheets import box_sheet
+from augment.data.boxed_images import NO_BOX, BoxedImages
+from augment.data.crops import crop_boxes, crop_side
+from augment.data.grids import save_png
+from augment.data.split import Dataset
+from augment.experiment.arms import ARMS
+from augment.experiment.cells import Cell
+from augment.experiment.composing import (
+    GENERATED,
+    LABELLED,
+    Composition,
+    Mix,
+    generated_objects,
+    in_turn,
+    paste,
+    vary_in_place,
+)
+from augment.experiment.context import Pictures, SyntheticSet, Trial
+from augment.experiment.mixing import MIXINGS
+from augment.experiment.progress import Progress
+from augment.experiment.recipe import CLASSIFY
+from augment.experiment.records import ArtifactResult, Record, artifact
+from augment.metrics.detection import best_threshold, detection_scores
+from augment.metrics.matching import Matches, match
+from augment.runtime.seeds import seed_for
+from augment.training.training_set import TrainingSet
+from augment.transforms.boxed import BOXED
+from augment.transforms.geometric import CLASSIC
+
+PICTURES_FILE = "pictures.safetensors"
+PASTED_SHARE = 0.5  # of each batch, of arms that paste labelled objects
+PASTED_RATIO = 5.0  # pictures composed for each labelled one, where no generator says
+MOST_BYTES = 2**30  # of the composed pictures of an arm
+MAP = "mAP"  # as the table names it: COCO's AP@[.5:.95]
+_SHOWN, _WORST = 16, 8  # pictures in sheets
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesRecord(Record):
+    """Dependencies of composed pictures."""
+
+    kind = "pictures"
+    labelled: str  # SHA-256 of the labelled pictures
+    synthetic: str | None  # signature of the generated crops
+    filter: str | None
+    placing: str | None
+    pasted: bool  # whether labelled objects are pasted
+    share: float  # of generated objects
+    n: int
+    seed: int
+    edition: int = 1  # raised when pictures are composed otherwise
+
+
+@dataclass(frozen=True)
+class PicturesResult(ArtifactResult):
+    """Composed pictures."""
+
+    n: int
+    pasted: int  # boxes
+    generated: int
+    classes: list[str]
+
+
+def crop_trial(trial: Trial[BoxedImages]) -> Trial:
+    """Return the trial of classification whose images are the crops of the pool's boxes.
+
+    Its labelled images are the crops of the labelled pictures; crops of one picture, or of a group
+    of pictures, belong together. No test picture is in it.
+    """
+    data, side = trial.data, crop_side(trial.labelled)
+    crops = crop_boxes(data.pool, side)
+    groups = data.pool_groups or [""] * len(data.pool)
+    own = [groups[k] or f"picture {k}" for k in crops.pictures.tolist()]
+    nothing = crops.images.select([])
+    objects = Dataset(data.name, crops.images, nothing, data.classic, pool_groups=own)
+    indices = torch.isin(crops.pictures, trial.indices).nonzero().flatten()
+    labelled = crops.images.select(indices)
+    cell = crop_cell(trial.cell)
+    return Trial(cell, objects, indices, labelled, trial.transform, trial.context)
+
+
+def crop_cell(cell: Cell) -> Cell:
+    """Return the cell of `crop_trial`: its classifier checks generated crops."""
+    return dataclasses.replace(
+        cell, task=CLASSIFY, classifier=cell.judge, classifier_settings=cell.judge_settings
+    )
+
+
+def compose(
+    trial: Trial[BoxedImages], synthetic: SyntheticSet | None
+) -> Generator[Progress, None, Pictures | None]:
+    """Compose the pictures that the arm adds to the labelled ones; None if it adds none."""
+    cell, arm, labelled = trial.cell, ARMS[trial.cell.arm], trial.labelled
+    if not (arm.pasted or arm.synthetic):
+        return None
+    record = PicturesRecord(
+        labelled=labelled.sha,
+        synthetic=synthetic.path.name if synthetic else None,
+        filter=cell.use.filter,
+        placing=cell.use.placing,
+        pasted=arm.pasted,
+        share=(cell.use.share or 0.0) if arm.pasted else 1.0,
+        n=_n_pictures(labelled, cell.use.ratio or PASTED_RATIO),
+        seed=cell.seed,
+    )
+
+    def build(folder: Path) -> Iterator[Progress]:
+        yield Progress("pictures", cell.name, 0, record.n)
+        composed = _composed(labelled, synthetic, record)
+        images, origins = composed.images, composed.origins
+        tensors = {"images": images.images, "labels": images.labels, "origins": origins}
+        save_file(tensors, folder / PICTURES_FILE)
+        some = slice(_SHOWN)
+        sheet = box_sheet(images.images[some], images.labels[some], origins[some])
+        save_png(sheet, folder / "pictures.png")
+        plain = torch.zeros(labelled.labels.shape[:2])
+        sheet = box_sheet(labelled.images[some], labelled.labels[some], plain[some].long())
+        save_png(sheet, folder / "labelled.png")
+        counts = torch.bincount(origins.flatten().long(), minlength=3).tolist()
+        PicturesResult(len(images), counts[1], counts[2], list(labelled.classes)).write(folder)
+
+    path = yield from artifact(trial.context.store, record, build)
+    return Pictures(path, load_pictures(path).images)
+
+
+def _n_pictures(labelled: BoxedImages, ratio: float) -> int:
+    """Return how many pictures are composed: `ratio` for each labelled one, as memory allows."""
+    most = MOST_BYTES // labelled.images[0].numel()
+    return max(1, min(round(ratio * len(labelled)), most))
+
+
+def _composed(
+    labelled: BoxedImages, synthetic: SyntheticSet | None, record: PicturesRecord
+) -> Composition:
+    """Make the pictures of a record: vary or paste generated objects, paste labelled ones."""
+    crops = crop_boxes(labelled, crop_side(labelled))
+    new = generated_objects(synthetic.images, crops) if synthetic else None
+    mix = Mix(record.n, record.share, seed_for(record.seed, "pictures"))
+    if new is None or record.placing == "paste":
+        return paste(in_turn(labelled, record.n), crops, new, mix)
+    varied = vary_in_place(labelled, crops, new, mix)
+    return paste(varied, crops, None, mix) if record.pasted else varied
+
+
+def load_pictures(folder: Path) -> Composition:
+    """Load the composed pictures of an artefact."""
+    tensors = load_file(folder / PICTURES_FILE)
+    classes = tuple(PicturesResult.read(folder).classes)
+    return Composition(
+        BoxedImages(tensors["images"], tensors["labels"], classes), tensors["origins"]
+    )
+
+
+def detector_parts(
+    trial: Trial[BoxedImages], synthetic: SyntheticSet | None, pictures: Pictures | None
+) -> TrainingSet:
+    """Build the training set of the cell's detector; boxes are transformed with their pictures."""
+    cell, arm = trial.cell, ARMS[trial.cell.arm]
+    share = PASTED_SHARE if arm.pasted else cell.use.share or 1.0
+    parts: list[tuple[BoxedImages, float]] = []
+    if arm.real:
+        parts.append((trial.labelled, 1 - share if pictures else 1.0))
+    if pictures:
+        parts.append((pictures.images, share if arm.real else 1.0))
+    most = max(part.labels.shape[1] for part, _ in parts)
+    data = TrainingSet(
+        tuple(part.padded(most) for part, _ in parts),
+        tuple(share for _, share in parts),
+        (CLASSIC["none"],) * len(parts),
+        BOXED[trial.transform if arm.classic else "none"],
+        with_replacement=True,
+    )
+    if cell.use.mixing and synthetic:
+        data = MIXINGS[cell.use.mixing](data, synthetic.probabilities)
+    return data
+
+
+def timed_detector_parts(trial: Trial[BoxedImages]) -> TrainingSet:
+    """Build a training set whose steps cost as much, without composed pictures."""
+    return detector_parts(trial, None, None)
+
+
+def score_boxes(detector: Any, trial: Trial[BoxedImages], folder: Path) -> dict[str, float]:
+    """Detect in the test pictures, write the detections and return the scores.
+
+    The threshold of precision and recall is chosen on the labelled pictures.
+    """
+    test, labelled, k = trial.data.test, trial.labelled, len(trial.labelled.classes)
+    matches = match(detector.predict(test.images).numpy(), test.labels.numpy(), k)
+    matches.save(folder / "predictions.safetensors")
+    own = match(detector.predict(labelled.images).numpy(), labelled.labels.numpy(), k)
+    threshold = best_threshold(own)
+    save_png(worst_pictures(test, matches, threshold), folder / "worst.png")
+    found = detection_scores(matches, threshold)
+    return {
+        "map": found["map"],
+        "ap50": found["ap50"],
+        "box_precision": found["precision"],
+        "box_recall": found["recall"],
+        "box_threshold": threshold,
+    }
+
+
+def worst_pictures(test: BoxedImages, matches: Matches, threshold: float) -> Tensor:
+    """Draw the test pictures with the most wrong and missed boxes: true green, found orange."""
+    shown = matches.score >= np.float32(threshold)
+    right = np.bincount(matches.picture[shown & matches.matched[:, 0]], minlength=len(test))
+    counted = np.bincount(matches.picture[shown], minlength=len(test))
+    faults = counted + matches.n_true.sum(1) - 2 * right
+    worst = np.argsort(-faults, kind="stable")[:_WORST].tolist()
+    found = [np.flatnonzero(shown & (matches.picture == picture)) for picture in worst]
+    most = max(1, *(len(rows) for rows in found))
+    labels = torch.full((len(worst), most, 5), NO_BOX)
+    for row, rows in enumerate(found):
+        labels[row, : len(rows), 0] = torch.from_numpy(matches.label[rows]).float()
+        labels[row, : len(rows), 1:] = torch.from_numpy(matches.corners[rows])
+    both = torch.cat([labels, test.labels[worst]], 1)  # what is true is drawn over what is found
+    colours = torch.tensor([[GENERATED] * most + [LABELLED] * test.labels.shape[1]] * len(worst))
+    return box_sheet(test.images[worst], both, colours)
+
+
+def precision_measure(data: Dataset[BoxedImages]) -> str:
+    """Name the average precision that counts."""
+    return MAP

@@ -1,0 +1,62 @@
+"""What a recipe's data sets ask for, once they are read: its task, and what is usual for that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from augment.errors import UsageError, unknown
+from augment.experiment.arms import ARMS
+from augment.experiment.dataset_cache import DatasetCache
+from augment.experiment.mixing import SCHEDULES
+from augment.experiment.recipe import CLASSIFY, DETECT, DETECTION_ARMS, Recipe
+from augment.experiment.synthetic_use import PLACINGS
+
+_BOXED_ARMS = (*DETECTION_ARMS, "real+synth", "synth")  # that a detector can be trained in
+_ELSEWHERE = "{} is for data sets with boxes, and {} has classes: leave it out"
+
+
+def with_task(recipe: Recipe, data: DatasetCache) -> Recipe:
+    """Return the recipe with its task, and with the arms usual for it where none are named.
+
+    UsageError if a setting is of no use to the task. Loads the data sets.
+    """
+    return _CHECKED[data.task_of(recipe)](recipe)
+
+
+def refuse_boxes(recipe: Recipe, data: DatasetCache, command: str) -> None:
+    """Raise UsageError if boxes are to be learnt, which `command` cannot do. Loads the data."""
+    if data.task_of(recipe) == DETECT:
+        raise UsageError(
+            f"{command} learns classes, and {recipe.dataset[0]} has boxes: take augment run"
+        )
+
+
+def _classifying(recipe: Recipe) -> Recipe:
+    """Check that no setting is one of detection."""
+    pasted = [f"--arm {name}" for name in recipe.arm if ARMS[name].pasted]
+    given = [f"--{name}" for name in ("detector", "placing") if getattr(recipe, name)]
+    for flag in pasted + given:
+        raise UsageError(_ELSEWHERE.format(flag, recipe.dataset[0]))
+    return recipe
+
+
+def _detecting(recipe: Recipe) -> Recipe:
+    """Take arms of detection and a way to place objects, where none is named."""
+    changed: dict[str, Any] = {"task": DETECT}
+    if "arm" not in recipe.model_fields_set:
+        changed["arm"] = list(DETECTION_ARMS)
+    if not recipe.use_values()["placing"]:
+        changed["placing"] = [PLACINGS[0]]
+    recipe = recipe.model_copy(update=changed)
+    for arm in recipe.arm:
+        if arm not in _BOXED_ARMS:
+            raise unknown("arm for a data set with boxes", arm, _BOXED_ARMS)
+    for mixing in recipe.use_values()["mixing"]:
+        if mixing not in SCHEDULES:
+            raise unknown("--mixing for a data set with boxes", mixing, SCHEDULES)
+    if recipe.select:
+        raise UsageError("--select chooses by classes: leave it out for a data set with boxes")
+    return recipe
+
+
+_CHECKED = {CLASSIFY: _classifying, DETECT: _detecting}

@@ -1,0 +1,58 @@
+"""TASKS: what differs between learning classes and learning boxes, and nothing else does.
+
+A generator learns images with one class each: the labelled images, or crops of labelled boxes. All
+that is done with these, from training to the check of what was sampled, is one and the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augment.data.split import Dataset
+from augment.experiment import classification, detection
+from augment.experiment.cells import Cell
+from augment.experiment.context import Pictures, SyntheticSet, Trial
+from augment.experiment.progress import Progress
+from augment.experiment.recipe import CLASSIFY, DETECT
+from augment.training.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a data set asks for."""
+
+    # the trial whose labelled images a generator learns and its samples are compared with
+    objects: Callable[[Trial[Any]], Trial]
+    object_cell: Callable[[Cell], Cell]  # the cell of that trial
+    # pictures made of objects, labelled or generated, that the arm adds; None: it adds none
+    compose: Callable[[Trial[Any], SyntheticSet | None], Generator[Progress, None, Pictures | None]]
+    training_set: Callable[[Trial[Any], SyntheticSet | None, Pictures | None], TrainingSet]
+    timed_set: Callable[[Trial[Any]], TrainingSet]  # of equal cost, made of labelled images alone
+    # predict the test set, write the predictions to a folder and return the scores
+    score: Callable[[Any, Trial[Any], Path], dict[str, float]]
+    measure: Callable[[Dataset[Any]], str]  # name of the score that counts
+
+
+TASKS: dict[str, Task] = {
+    CLASSIFY: Task(
+        objects=classification.as_they_are,
+        object_cell=classification.same_cell,
+        compose=classification.no_pictures,
+        training_set=classification.classifier_parts,
+        timed_set=classification.timed_parts,
+        score=classification.score_classes,
+        measure=classification.accuracy_measure,
+    ),
+    DETECT: Task(
+        objects=detection.crop_trial,
+        object_cell=detection.crop_cell,
+        compose=detection.compose,
+        training_set=detection.detector_parts,
+        timed_set=detection.timed_detector_parts,
+        score=detection.score_boxes,
+        measure=detection.precision_measure,
+    ),
+}

@@ -1,0 +1,216 @@
+"""Detection end to end: one command on pictures with boxes, with the engine of classification."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from boxed_digits import digits_on_canvas, write_voc
+from typer.testing import CliRunner
+
+import augment
+from augment.cli.app import app
+from augment.engine.estimate import plan
+from augment.errors import UsageError
+from augment.experiment.cells import expand
+from augment.experiment.context import RunContext, Trial
+from augment.experiment.dataset_cache import DatasetCache
+from augment.experiment.detection import crop_trial, load_pictures
+from augment.experiment.recipe import DETECTION_ARMS
+from augment.experiment.records import ScoreResult
+from augment.experiment.results_table import BOX_SCORES, SCORES, read_results
+from augment.experiment.task_choice import with_task
+from augment.experiment.validation import make_recipe
+from augment.metrics.matching import Matches
+from augment.report.export import ExportRequest, export_images
+from augment.runtime.device import pick_device
+from augment.storage.artifacts import Store
+
+FEW_STEPS = {
+    "generator": {"steps": 3},
+    "classifier": {"steps": 4, "epochs": 0},
+    "detector": {"steps": 4, "epochs": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def boxed_folder(tmp_path_factory):
+    """40 canvases as Pascal VOC, 24 of them to learn from."""
+    data = digits_on_canvas(40, side=64, seed=3, classes=2)
+    return write_voc(
+        data, tmp_path_factory.mktemp("boxed") / "set", ["trainval"] * 24 + ["test"] * 16
+    )
+
+
+@pytest.fixture(scope="module")
+def settings(boxed_folder):
+    return dict(
+        dataset=str(boxed_folder),
+        frac=0.5,
+        preset="smoke",
+        precision="fp32",
+        ratio=2,
+        generator="ddpm",
+        set=FEW_STEPS,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(settings, tmp_path_factory):
+    """A run of the usual arms in two trials."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    return augment.run(**settings, seeds=2, out=out, jobs=1, device="cpu")
+
+
+def test_a_folder_with_boxes_is_run_in_the_arms_of_detection(finished):
+    table = finished.table
+    assert finished.failed == 0
+    assert table["arm"].tolist() == 2 * list(DETECTION_ARMS)
+    assert table["measure"].eq("mAP").all()
+    assert table[list(SCORES)].isna().all().all()
+    assert table[list(BOX_SCORES)].notna().all().all()
+    assert table["map"].between(0, 1).all()
+    assert table["steps"].nunique() == 1  # equal budget
+    pd.testing.assert_frame_equal(
+        read_results(finished.path / "results.csv")[["arm", "map"]], table[["arm", "map"]]
+    )
+
+
+def test_arms_are_paired_with_what_costs_nothing(finished):
+    summary = finished.summary.set_index("arm")
+    assert summary["against"].to_dict() == {
+        "real": "",
+        "real+classic": "real",
+        "real+copypaste": "real+classic",
+        "real+classic+synth": "real+classic",
+        "real+copypaste+synth": "real+copypaste",
+    }
+    assert summary["se_test_images"].notna().sum() == 4
+
+
+def test_scores_follow_from_the_stored_detections(finished):
+    row = finished.table.iloc[0]
+    score = Store(finished.path).path("score", row["signature"])
+    matches = Matches.load(score / "predictions.safetensors")
+    assert matches.n_true.sum() == sum(
+        int(n.split()[0])
+        for label in pd.read_csv(finished.path / "manifest.csv").query("split == 'test'")["label"]
+        for n in label.split(", ")
+    )
+    assert ScoreResult.read(score).map == row["map"]
+
+
+def test_a_run_leaves_table_report_and_sheets_in_words_of_detection(finished):
+    text = (finished.path / "table.md").read_text()
+    assert "mAP %" in text
+    assert "accuracy %" not in text
+    page = (finished.path / "report.html").read_text()
+    assert "The same detector was trained" in page
+    assert "The pictures with their boxes" in page
+    assert "Confusion" not in page
+    names = [file.name for file in (finished.path / "samples").iterdir()]
+    for sheet in ("boxes-", "composed-", "worst-", "real-"):
+        assert any(name.startswith(sheet) for name in names), sheet
+    classes = pd.read_csv(finished.path / "per_class.csv")
+    assert {"ap", "ap50", "precision", "recall"} <= set(classes.columns)
+    assert set(pd.read_csv(finished.path / "class_changes.csv")["class"].astype(str)) == {"0", "1"}
+
+
+def test_arms_of_a_trial_add_equally_many_pictures_of_the_labelled_ones(finished):
+    store = Store(finished.path)
+    made = {
+        row["arm"]: load_pictures(store.path("pictures", result.pictures))
+        for row in finished.table.query("seed == 0").to_dict("records")
+        if (result := ScoreResult.read(store.path("score", row["signature"]))).pictures
+    }
+    assert sorted(made) == ["real+classic+synth", "real+copypaste", "real+copypaste+synth"]
+    n = int(finished.table["n_labelled"].iloc[0])
+    assert len(made["real+classic+synth"].images) == 2 * n
+    origins = {arm: set(m.origins.unique().tolist()) for arm, m in made.items()}
+    assert origins["real+copypaste"] <= {0, 1}
+    assert origins["real+classic+synth"] <= {0, 2}
+
+
+def test_a_finished_run_is_resumed_without_work_and_exported_with_boxes(finished, tmp_path):
+    before = {f: f.stat().st_mtime_ns for f in (finished.path / "artefacts").rglob("about.json")}
+    done = CliRunner().invoke(app, ["resume", str(finished.path), "--jobs", "1"])
+    assert done.exit_code == 0, done.output
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+    found = export_images(finished.path, tmp_path / "out", ExportRequest(), None)
+    coco = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
+    assert len(coco["images"]) == found["real"] + found["synthetic"]
+    synthetic = [box["synthetic"] for box in coco["annotations"]]
+    assert any(synthetic)
+    assert not all(synthetic)
+    with pytest.raises(UsageError, match="--format is for images with classes"):
+        export_images(finished.path, tmp_path / "npz", ExportRequest(format="npz"), None)
+
+
+def test_no_test_picture_reaches_the_generators_trial(settings, tmp_path):
+    data = DatasetCache(None)
+    recipe = with_task(make_recipe(**settings, seeds=1).resolved("cpu"), data)
+    cell = next(c for c in expand(recipe) if c.generator)
+    context = RunContext(Store(tmp_path), pick_device("cpu"), "fp32", 0)
+    trial = Trial.prepare(cell, data.of(cell), context)
+    objects = crop_trial(trial)
+    assert len(objects.data.test) == 0
+    assert len(objects.labelled) == int(trial.labelled.counts().sum())
+    groups = np.array(objects.data.pool_groups)
+    labelled = set(groups[objects.indices.numpy()])
+    rest = np.delete(groups, objects.indices.numpy())
+    assert not labelled & set(rest)  # crops of one picture stay on one side
+
+
+@pytest.mark.parametrize("placing", ["paste", "vary"])
+def test_placing_is_a_dimension_of_the_matrix(settings, placing):
+    recipe = with_task(make_recipe(**settings, placing=placing).resolved("cpu"), DatasetCache(None))
+    placed = {cell.use.placing for cell in expand(recipe) if cell.generator}
+    assert placed == {placing}
+
+
+def test_dry_run_estimates_a_detection_without_writing(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = plan(make_recipe(**settings, seeds=1), data_dir=None, device="cpu", jobs=1)
+    assert len(found["cells"]) == len(DETECTION_ARMS)
+    assert found["estimated_seconds"] >= 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (dict(arm="real+mixup"), "unknown arm for a data set with boxes"),
+        (dict(mixing="soft"), "unknown --mixing for a data set with boxes"),
+        (dict(select=True), "--select chooses by classes"),
+        (dict(detector="yolo"), "unknown detector"),
+        (dict(placing="glue"), "unknown placing"),
+        (dict(task="segment"), "unknown --task"),
+    ],
+)
+def test_settings_that_do_not_suit_boxes_are_refused(settings, given, words):
+    with pytest.raises(UsageError, match=words):
+        with_task(make_recipe(**{**settings, **given}).resolved("cpu"), DatasetCache(None))
+
+
+@pytest.mark.parametrize(
+    "given", [dict(arm="real+copypaste"), dict(placing="vary"), dict(detector="centernet")]
+)
+def test_settings_of_detection_are_refused_where_classes_are_learnt(given):
+    with pytest.raises(UsageError, match="is for data sets with boxes"):
+        with_task(make_recipe(**given).resolved("cpu"), DatasetCache(None))
+
+
+def test_boxes_and_classes_are_not_compared_in_one_run(boxed_folder):
+    recipe = make_recipe(dataset=["digits", str(boxed_folder)])
+    with pytest.raises(UsageError, match="compare them in two runs"):
+        with_task(recipe.resolved("cpu"), DatasetCache(None))
+
+
+def test_advise_and_check_tell_of_boxes(boxed_folder, tmp_path):
+    refused = CliRunner().invoke(
+        app, ["advise", str(boxed_folder), "--budget", "1m", "--out", str(tmp_path / "run")]
+    )
+    assert isinstance(refused.exception, UsageError)
+    assert "has boxes: take augment run" in str(refused.exception)
+    checked = CliRunner().invoke(app, ["check", str(boxed_folder), "--task", "detect", "--json"])
+    assert json.loads(checked.output)["pool_boxes_by_class"]
