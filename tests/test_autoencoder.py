@@ -12,7 +12,7 @@ import augment
 from augment.data.images import LabelledImages, to_float
 from augment.errors import UsageError
 from augment.experiment.arms import generator_set
-from augment.generators import autoencoder
+from augment.generators import autoencoder, saw_labelled_alone
 from augment.generators.autoencoder import Latents, lost_by, open_autoencoder
 from augment.generators.ddpm import DDPM
 from augment.report.samples import SampleRequest, draw_samples
@@ -112,8 +112,8 @@ def test_each_kind_is_learnt_sampled_saved_and_loaded(any_folder, side, cpu, tmp
         whitening=0.5,
         autoencoder=str(any_folder),
     )
-    assert not ddpm.closed_set
-    assert DDPM().closed_set
+    assert not saw_labelled_alone(ddpm)
+    assert saw_labelled_alone(DDPM())
     learnt = generator_set(data, "natural", 0.5)
     fit(ddpm, learnt, seed=0, device=cpu)
     assert ddpm.fold == 1

@@ -58,12 +58,12 @@ def no_driver(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
 
 
-def step_on_fake_gpu(learner, labels, **beside):
+def step_on_fake_gpu(learner, labels, shape=SHAPE, **beside):
     """Take two steps: what the first copies to the GPU once, the second may not copy."""
     views = 2 * BATCH - len(labels) if len(labels) < BATCH else BATCH  # weak and strong ones
     with fake_gpu() as mode:
         learner = move(mode, learner)
-        images, labels = on_gpu(mode, torch.zeros(views, *SHAPE)), on_gpu(mode, labels)
+        images, labels = on_gpu(mode, torch.zeros(views, *shape)), on_gpu(mode, labels)
         step = torch.zeros((), dtype=torch.int64, device=DEVICE)
         groups = [g for o in learner.optimisers.values() for g in o.param_groups]
         for optimiser in learner.optimisers.values():
@@ -86,6 +86,13 @@ def test_no_step_of_a_learner_waits(registry, name):
         pytest.skip("its updates differ in kind")
     learner.prepare(bars(6, ("a", "b", "c"), SHAPE), seed=0, device=CPU)
     step_on_fake_gpu(learner, labels_of("plain"))
+
+
+@pytest.mark.usefixtures("no_driver")
+def test_no_step_on_larger_images_waits():
+    learner, shape = small(GENERATORS, "ddpm"), (3, 40, 48)
+    learner.prepare(bars(6, ("a", "b", "c"), shape), seed=0, device=CPU)
+    step_on_fake_gpu(learner, labels_of("plain"), shape)
 
 
 @pytest.mark.usefixtures("no_driver")

@@ -38,7 +38,7 @@ from augment.experiment.sampling import load_synthetic
 from augment.experiment.task_choice import with_task
 from augment.experiment.validation import make_recipe
 from augment.experiment.weights import check_weights
-from augment.generators import GENERATORS
+from augment.generators import GENERATORS, saw_labelled_alone
 from augment.report.manifest import write_start
 from augment.runtime.machine import environment
 from augment.runtime.steps import run_to_end
@@ -181,7 +181,7 @@ def check_data(cells: list[Cell], data: DatasetCache) -> None:
         if cell.generator and inputs not in opened:
             opened.add(inputs)
             generator = GENERATORS[cell.entry](**cell.generator_settings)
-            if not generator.closed_set:
+            if not saw_labelled_alone(generator):
                 learnt = pool.select(labelled[subset])
                 generator.prepare(learnt, seed=0, device=torch.device("cpu"))
 

@@ -27,7 +27,7 @@ from augment.experiment.records import (
 )
 from augment.experiment.tasks import TASKS
 from augment.experiment.weights import read_weights, weights_file
-from augment.generators import GENERATORS
+from augment.generators import GENERATORS, saw_labelled_alone
 from augment.generators.blocks import generator_edition
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.seeds import seed_for
@@ -96,7 +96,7 @@ def fit_generator(trial: Trial) -> Stage:
         GeneratorResult(
             cell=cell.trial,
             generator=str(cell.generator),
-            closed_set=learner.closed_set,
+            closed_set=saw_labelled_alone(learner),
             seconds=state.seconds,
             precision=precision,
             device=str(context.device),

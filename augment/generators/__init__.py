@@ -24,12 +24,8 @@ from augment.training.learner import Learner
 class Generator(Learner, Protocol):
     """A Learner (steps, batch, prepare, update, modules, optimisers) that can also be sampled."""
 
+    closed_set: ClassVar[bool]  # saw nothing but the labelled images; see `saw_labelled_alone`
     sampling: ClassVar[tuple[str, ...]]  # settings that matter only when sampling
-
-    @property
-    def closed_set(self) -> bool:
-        """Whether it saw nothing but the labelled images; else a folder holds what saw others."""
-        ...
 
     @property
     def transformed(self) -> float:
@@ -44,6 +40,11 @@ class Generator(Learner, Protocol):
         Image k depends on label k and seed k alone, whatever the batch.
         """
         ...
+
+
+def saw_labelled_alone(generator: Generator) -> bool:
+    """Return whether it saw nothing but the labelled images; else a folder has what saw others."""
+    return generator.closed_set and not getattr(generator, "autoencoder", "")
 
 
 GENERATORS: dict[str, type[Generator]] = {

@@ -23,7 +23,7 @@ from augment.errors import UsageError
 from augment.generators.autoencoder import sha_of_autoencoder
 from augment.generators.blocks import images_per_call, in_chunks
 from augment.generators.controls import Memory
-from augment.generators.reduction import Reduction
+from augment.generators.reduction import reduce_set
 from augment.generators.solvers import (
     LEVELS,
     Course,
@@ -79,6 +79,7 @@ class DDPM:
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     graphs: dict[Any, GraphedFunction] = field(default_factory=dict, init=False, repr=False)
+    closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = (
         "sampler",
         "calls",
@@ -113,12 +114,12 @@ class DDPM:
         self.device, self.precision = device, precision
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
         self.autoencoder_sha = sha_of_autoencoder(self.autoencoder, self.autoencoder_sha)
-        self.reduction = Reduction(data, self.autoencoder, self.network_settings, device)
         self.memory, self.image_shape = Memory(data), data.shape
-        self.shape = self.reduction.small.shape  # that the network learns
+        self.reduction, data = reduce_set(data, self.autoencoder, self.network_settings, device)
+        self.shape = data.shape  # that the network learns
         net = seeded_init(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)
-        self.spectrum = Spectrum(self.reduction.small, self.fold, self.multiple, self.whitening)
+        self.spectrum = Spectrum(data, self.fold, self.multiple, self.whitening)
         self.memory.add_module("reduction", self.reduction)  # so that they are saved
         self.memory.add_module("spectrum", self.spectrum)
         self.modules = {"net": net, "ema": ema_copy(net), "memory": self.memory.to(device)}
@@ -126,11 +127,6 @@ class DDPM:
         if self.clip:  # at the step itself: a batch in parts has its whole gradient only then
             optimiser.register_step_pre_hook(self.clip_gradients)
         self.optimisers = {"net": optimiser}
-
-    @property
-    def closed_set(self) -> bool:
-        """Whether it learnt from labelled images alone: no autoencoder saw others."""
-        return not self.autoencoder
 
     @property
     def fold(self) -> int:

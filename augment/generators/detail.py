@@ -53,6 +53,10 @@ class Waves(nn.Module):
         mean, colours = colour_components(data)
         self.register_buffer("mean", mean.float()[:, None, None])
         self.register_buffer("colours", colours.float())
+        self.down: Tensor  # [H', H'] and, below, cosine transforms of the other sides
+        self.across: Tensor
+        self.small_down: Tensor
+        self.small_across: Tensor
         matrices = dict(down=height, across=width, small_down=self.small[1])
         for name, side in (matrices | dict(small_across=self.small[2])).items():
             self.register_buffer(name, cosines(side).float(), persistent=False)

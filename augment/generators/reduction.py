@@ -12,35 +12,24 @@ from augment.generators.detail import SMALL_SIDE
 from augment.generators.solvers import Course
 from augment.generators.unet import UNetSettings
 
+DETAIL = "detail"  # name of its network within the network
+
 
 class Reduction(nn.Module):
     """Images [B, C, H, W] ↔ what the network learns, [B, c, h, w]; both in [-1, 1].
 
     First the latents of an autoencoder, if one is given; then small images of what is above 32
-    pixels a side. `small` is the reduced set.
+    pixels a side.
     """
 
-    def __init__(
-        self, data: LabelledImages, folder: str, settings: UNetSettings, device: torch.device
-    ) -> None:
+    def __init__(self, latents: Latents | None, cascade: Cascade | None) -> None:
         super().__init__()
-        self.latents: Latents | None = None
-        self.cascade: Cascade | None = None
-        if folder:
-            if not data.images.any():  # blank images, of which a saved model is built
-                data = data.select([0])
-            self.latents = Latents(data, open_autoencoder(folder).to(device))
-            lost_by(self.latents, data, folder)
-            data = self.latents.of_set(data)
-        if max(data.shape[1:]) > SMALL_SIDE:
-            self.cascade = Cascade(data, settings)
-            data = self.cascade.waves.small_images(data)
-        self.small = data
+        self.latents, self.cascade = latents, cascade
 
     def add_networks(self, net: nn.Module, n_classes: int) -> None:
         """Make the network of the detail a part of the network: both are trained and saved."""
         if self.cascade:
-            net.add_module("detail", self.cascade.network(n_classes))
+            net.add_module(DETAIL, self.cascade.network(n_classes))
 
     def split(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what the network learns of images, and the waves that `loss` and `draw` take."""
@@ -53,7 +42,7 @@ class Reduction(nn.Module):
         """Return the loss of the detail, 0 where there is none."""
         if waves is None or self.cascade is None:
             return 0.0
-        return self.cascade.loss(net.detail, waves, labels, rng)
+        return self.cascade.loss(net.get_submodule(DETAIL), waves, labels, rng)
 
     def draw(
         self,
@@ -67,5 +56,26 @@ class Reduction(nn.Module):
         """Return the images of what was drawn; `waves` are those of the images started from."""
         if self.cascade:
             course = course._replace(clipped=False)
-            small = self.cascade.draw(net.detail, small, labels, seeds, course, waves)
+            detail = net.get_submodule(DETAIL)
+            small = self.cascade.draw(detail, small, labels, seeds, course, waves)
         return self.latents.decode(small) if self.latents else small
+
+
+def reduce_set(
+    data: LabelledImages, folder: str, settings: UNetSettings, device: torch.device
+) -> tuple[Reduction, LabelledImages]:
+    """Build the reduction of a set's images, and return the reduced set too.
+
+    `folder` has an autoencoder, or is "". UsageError if it cannot be used.
+    """
+    latents, cascade = None, None
+    if folder:
+        if not data.images.any():  # blank images, of which a saved model is built
+            data = data.select([0])
+        latents = Latents(data, open_autoencoder(folder).to(device))
+        lost_by(latents, data, folder)
+        data = latents.of_set(data)
+    if max(data.shape[1:]) > SMALL_SIDE:
+        cascade = Cascade(data, settings)
+        data = cascade.waves.small_images(data)
+    return Reduction(latents, cascade), data
