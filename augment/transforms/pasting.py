@@ -13,6 +13,7 @@ from torch import Tensor
 _TRIES = 60  # random places for an object, of which the first free one is taken
 _MOST_HIDDEN = 0.1  # of the smaller of two boxes, that another one may cover
 _LOOSE = 0.08  # of a crop's side, that a cut-out object may end before or beyond its box
+_MOST_LIGHT = 0.3  # that an object is made lighter or darker by: more would change its colour
 _CONTRAST = 4.0  # object over the spread of its ground, from which it can be cut out along its edge
 
 
@@ -111,5 +112,6 @@ def blend(image: Tensor, crop: Tensor, mask: Tensor, window: tuple[int, int, int
     place = image[:, top + rows.start : top + rows.stop, left + columns.start : left + columns.stop]
     crop, mask = crop[:, rows, columns], mask[:, rows, columns]
     around = (place - crop)[:, mask[0] < 0.5]  # [C, n]
-    light = around.median(1).values[:, None, None] if around.shape[1] else 0.0
+    light = around.median(1).values if around.shape[1] else crop.new_zeros(len(crop))
+    light = light.clamp(-_MOST_LIGHT, _MOST_LIGHT)[:, None, None]
     place.copy_((mask * (crop + light) + (1 - mask) * place).clamp(-1, 1))
