@@ -390,6 +390,9 @@ ANNOTATIONS = {
     "a.xml": "<annotation><size><width>64</width><height>64</height></size><object><name>x</name>"
     "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>"
     "</annotation>",
+    "cvat.xml": '<annotations><image id="0" name="a.png" width="64" height="64"><box label="x" '
+    'xtl="1.5" ytl="2" xbr="30" ybr="40"/><polygon label="y" points="1,2;30,4.5;9,9"/></image>'
+    "</annotations>",
     "a.txt": "0 0.5 0.5 0.25 0.5\n1 0.25 0.25 0.125 0.2\n",
     "data.yaml": "path: .\ntrain: a.png\nnames:\n  0: cat\n  1: dog\n",
 }

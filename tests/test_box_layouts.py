@@ -7,7 +7,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from boxed_digits import NO_BOX, coco_of, digits_on_canvas, write_coco, write_voc, write_yolo
+from boxed_digits import (
+    NO_BOX,
+    boxes_of,
+    coco_of,
+    digits_on_canvas,
+    write_coco,
+    write_voc,
+    write_yolo,
+)
 from PIL import Image, ImageDraw
 from test_folder import noted
 
@@ -15,6 +23,7 @@ from augment.data.boxed_images import BoxedImages
 from augment.data.boxes.layout import split_in_name
 from augment.data.boxes.pictures import choose_letterbox
 from augment.data.datasets import load_dataset
+from augment.data.grids import to_pillow
 from augment.data.listing import list_files
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError
@@ -143,6 +152,34 @@ def test_corners_of_voc_are_counted_from_1_unless_they_cannot_be(corner, shift, 
     first = torch.cat([data.pool.labels[:, 0], data.test.labels[:, 0]])
     found = first[files.index("JPEGImages/canvas001.png")]
     assert found.tolist() == (digits.labels[1, 0] + torch.tensor([0, shift, shift, 0, 0])).tolist()
+
+
+def test_cvat_has_boxes_polygons_and_subsets(digits, tmp_path):
+    records = []
+    for k in range(N):
+        to_pillow(digits.images[k]).save(tmp_path / f"canvas{k:03d}.png")
+        shapes = [
+            f'<box label="{digits.classes[int(c)]}" xtl="{x0}" ytl="{y0}" xbr="{x1}" ybr="{y1}"/>'
+            for c, x0, y0, x1, y1 in boxes_of(digits, k)
+        ]
+        subset = "Train" if k < 8 else "Validation"
+        head = (
+            f'<image id="{k}" name="canvas{k:03d}.png" subset="{subset}" width="128" height="128">'
+        )
+        records.append(f"{head}{''.join(shapes)}</image>")
+    records[0] = records[0].replace(
+        "</image>", '<polygon label="1" points="32,32;96,40.5;50,128"/></image>'
+    )
+    file = tmp_path / "annotations.xml"
+    file.write_text(f"<annotations><version>1.1</version>{''.join(records)}</annotations>")
+    data = load_dataset(str(tmp_path))
+    assert (data.task, len(data.pool), len(data.test)) == ("detect", 8, 4)
+    assert torch.equal(data.test.images, digits.images[8:])
+    assert torch.equal(data.test.labels[:, 0], digits.labels[8:, 0])
+    assert [1, 32, 32, 96, 128] in data.pool.labels[0].tolist()
+    file.write_text(file.read_text().replace('xtl="', 'xtl="nan', 1))
+    with pytest.raises(DataError, match=r"canvas000\.png 'nan.*' is no number"):
+        load_dataset(str(tmp_path))
 
 
 def test_equal_names_in_folders_of_splits_keep_their_xml(digits, tmp_path):

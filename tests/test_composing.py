@@ -116,8 +116,8 @@ def test_free_places_hide_no_other_box_and_lie_inside():
 @pytest.mark.parametrize("window", [(10, 12, 20), (-6, -3, 20), (50, 52, 20)])
 def test_a_pasted_object_takes_the_light_of_its_place_and_leaves_the_rest(window):
     image, before = torch.full((1, 64, 64), 0.4), torch.full((1, 64, 64), 0.4)
-    crop = torch.full((1, 32, 32), -0.5)
-    crop[:, 8:24, 8:24] = 0.0  # half a unit brighter than its ground
+    crop = torch.full((1, 32, 32), 0.2)
+    crop[:, 8:24, 8:24] = 0.7  # half a unit brighter than its ground
     mask = torch.zeros(1, 32, 32)
     mask[:, 8:24, 8:24] = 1
     blend(image, crop, mask, window)

@@ -79,7 +79,7 @@ class CenterNet:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # of 8 channels torch 2.15 on a CPU writes beyond its memory in the shortcut's gradient
         "smoke": dict(steps=60, batch=4, width=16),
-        "quick": dict(steps=1200, epochs=60),
+        "quick": dict(steps=1200, epochs=24),
         "full": dict(steps=6000, batch=16, epochs=120, width=48),
     }
 

@@ -34,7 +34,7 @@ class TorchvisionDetector:
     recordable: ClassVar[bool] = False  # its shapes depend on the number of boxes
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "smoke": dict(steps=20, batch=2),
-        "quick": dict(steps=600, epochs=60),
+        "quick": dict(steps=600, epochs=24),
         "full": dict(steps=6000, batch=16, epochs=120),
     }
 

@@ -67,10 +67,8 @@ def _matrices(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Te
 
 def clipped(label: Tensor, corners: Tensor, width: int, height: int) -> Tensor:
     """Clip boxes [b, M, 4] to the picture; those of which less than LEAST_LEFT is left get -1."""
-    limit = torch.stack(
-        [torch.full_like(corners[..., 0], side) for side in (width, height)] * 2, -1
-    )
-    inside = corners.clamp(min=0).minimum(limit)
+    x, y = corners[..., 0::2].clamp(0, width), corners[..., 1::2].clamp(0, height)
+    inside = torch.stack([x, y], -1).flatten(-2)
     before, left = ((c[..., 2:] - c[..., :2]).prod(-1, keepdim=True) for c in (corners, inside))
     return torch.cat([torch.where(left >= LEAST_LEFT * before, label, -1.0), inside], -1)
 

@@ -12,17 +12,25 @@ from torch import Tensor
 
 _TRIES = 60  # random places for an object, of which the first free one is taken
 _MOST_HIDDEN = 0.1  # of the smaller of two boxes, that another one may cover
+_LOOSE = 0.08  # of a crop's side, that a cut-out object may end before or beyond its box
+_MOST_LIGHT = 0.3  # that an object is made lighter or darker by: more would change its colour
 _CONTRAST = 4.0  # object over the spread of its ground, from which it can be cut out along its edge
 
 
 def soft_masks(crops: Tensor, inner: Tensor) -> Tensor:
     """Estimate how much of each pixel is object: crops [M, C, S, S], inner [M, 4] → [M, 1, S, S].
 
-    What differs from the margin's colour, where that is even enough to tell; else the whole box.
-    Either fades out within the margin.
+    What differs from the margin's colour, where that is even and what differs fills the box from
+    side to side; else the whole box. Either fades out within the margin.
     """
-    box = box_masks(inner, crops.shape[-1])
-    outside = 1 - box.round()
+    box, (front, distinct) = box_masks(inner, crops.shape[-1]), _foregrounds(crops, inner)
+    filled = (_extents(front * (box == 1)) - inner).abs().amax(1) < _LOOSE
+    return torch.where((distinct & filled)[:, None, None, None], front * box, box)
+
+
+def _foregrounds(crops: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell the object from its margin: [M, 1, S, S] in (0, 1), and [M] bool where that is sure."""
+    outside = 1 - box_masks(inner, crops.shape[-1]).round()
     ground = _weighted_mean(crops, outside)
     distance = F.avg_pool2d((crops - ground).abs().mean(1, keepdim=True), 3, 1, 1)
     spread = _weighted_mean(distance, outside)
@@ -30,9 +38,18 @@ def soft_masks(crops: Tensor, inner: Tensor) -> Tensor:
     edge = (contrast / 2).maximum(2 * spread)
     front = torch.sigmoid(8 * (distance / edge.clamp(min=1e-3) - 1))
     closed = -F.max_pool2d(-F.max_pool2d(front, 5, 1, 2), 5, 1, 2)  # small holes belong to it
-    seen = _weighted_mean(closed, 1 - outside)
-    distinct = (contrast > _CONTRAST * spread) & (seen > 0.1)
-    return torch.where(distinct, closed * box, box)
+    return closed, (contrast > _CONTRAST * spread).flatten()
+
+
+def _extents(masks: Tensor) -> Tensor:
+    """Find the rectangle of what is above 0.5: [M, 1, S, S] → [M, 4] in shares of the side."""
+    inside, side = masks[:, 0] > 0.5, masks.shape[-1]
+    ends = []
+    for line in (inside.any(1), inside.any(2)):  # columns, rows: [M, S]
+        first, last = line.int().argmax(1), side - line.flip(1).int().argmax(1)
+        ends.append((first / side, last / side))
+    (left, right), (top, bottom) = ends
+    return torch.stack([left, top, right, bottom], 1)
 
 
 def box_masks(inner: Tensor, side: int) -> Tensor:
@@ -83,7 +100,7 @@ def blend(image: Tensor, crop: Tensor, mask: Tensor, window: tuple[int, int, int
     """Put a crop [C, S, S] into an image [C, H, W], in place, at a window (left, top, side).
 
     Its light is that of the place: the surroundings of either, outside the mask [1, S, S], are made
-    alike. What lies beyond the border is cut off.
+    alike in the median, so that no neighbour counts. What lies beyond the border is cut off.
     """
     left, top, side = window
     crop, mask = (
@@ -94,5 +111,7 @@ def blend(image: Tensor, crop: Tensor, mask: Tensor, window: tuple[int, int, int
     columns = slice(max(0, -left), min(side, image.shape[2] - left))
     place = image[:, top + rows.start : top + rows.stop, left + columns.start : left + columns.stop]
     crop, mask = crop[:, rows, columns], mask[:, rows, columns]
-    around = _weighted_mean((place - crop)[None], (1 - mask)[None])[0]
-    place.copy_((mask * (crop + around) + (1 - mask) * place).clamp(-1, 1))
+    around = (place - crop)[:, mask[0] < 0.5]  # [C, n]
+    light = around.median(1).values if around.shape[1] else crop.new_zeros(len(crop))
+    light = light.clamp(-_MOST_LIGHT, _MOST_LIGHT)[:, None, None]
+    place.copy_((mask * (crop + light) + (1 - mask) * place).clamp(-1, 1))

@@ -1,6 +1,6 @@
 """How often the interval of a difference in mAP misses the truth: simulated detectors.
 
-    python tests/bench/coverage_detection.py [--experiments 1000]
+    python tests/bench/coverage_detection.py [--experiments 400]
                                              [--out results/bench/coverage-detection.md]
 
 Two arms detect in the same pictures of three classes. Whether a box is found, and how well it is
@@ -24,7 +24,7 @@ from augment.metrics.matching import IOUS, Matches
 from augment.storage.atomic import write_atomic
 
 TRIALS = (LEAST_TRIALS, 6)
-PICTURES = (60, 100, 200)
+PICTURES = (60, 200)
 TRIAL_SDS = (0.05, 0.2)  # of a detector's skill, between trials
 SHARES = (0.6, 0.3, 0.1)  # of the classes among the boxes
 MOST_BOXES = 8  # of a picture; 1 to 8
@@ -127,7 +127,7 @@ def coverage(rng: Rng, experiments: int) -> Iterator[dict[str, object]]:
 def main() -> None:
     """Simulate and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--experiments", type=int, default=1000)
+    parser.add_argument("--experiments", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("results/bench/coverage-detection.md"))
     given = parser.parse_args()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from augment.data.boxed_images import NO_BOX
 from augment.data.boxes.coco import read_coco
+from augment.data.boxes.cvat import read_cvat
 from augment.data.boxes.layout import Box, BoxEntry, BoxLayout
 from augment.data.boxes.pictures import (
     Letterbox,
@@ -40,6 +41,7 @@ from augment.errors import DataError
 BOX_FORMATS: dict[str, Callable[[Listing], BoxLayout | None]] = {
     "COCO": read_coco,
     "Pascal VOC": read_voc,
+    "CVAT": read_cvat,
     "YOLO": read_yolo,
 }
 MIN_SIDE_SEEN = 2.0  # px: narrower boxes are told of, since nothing can be seen in them

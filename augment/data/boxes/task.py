@@ -29,8 +29,8 @@ def boxes_to_learn(root: Path, flags: ReadingFlags) -> tuple[BoxLayout | None, s
     layout, n_images, tables = _readable(root)
     if flags.task == "detect" and layout is None:
         raise DataError(
-            f"{root} holds no boxes that are read: COCO's JSON, Pascal VOC's XML or YOLO's text "
-            "files with data.yaml or classes.txt"
+            f"{root} holds no boxes that are read: COCO's JSON, Pascal VOC's or CVAT's XML, or "
+            "YOLO's text files with data.yaml or classes.txt"
         )
     if layout is None or flags.task == "detect":
         return layout, ""
