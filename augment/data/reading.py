@@ -1,6 +1,7 @@
 """Understand a folder of images: which are its classes, splits and groups, and by what.
 
-Nothing is opened but tables. Folders and tables are read apart (`folder_layout`, `table_search`);
+Nothing is opened but tables, and a few pairs of files that share a name (`twins`). Folders and
+tables are read apart (`folder_layout`, `table_search`);
 here it is decided which counts, and said in a sentence. What could be read two ways is refused.
 """
 
@@ -13,7 +14,7 @@ from augment.data.columns import Columns
 from augment.data.entries import SPLITS, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
-from augment.data.folder_layout import FolderLayout, understand_folders
+from augment.data.folder_layout import COPIES, FolderLayout, understand_folders
 from augment.data.image_annotations import class_files
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
@@ -30,6 +31,7 @@ from augment.data.table_search import (
     with_siblings,
 )
 from augment.data.test_tables import add_test_images
+from augment.data.twins import MASKS, PREVIEWS, find_twins
 from augment.errors import DataError, UsageError
 
 
@@ -39,12 +41,16 @@ def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
     Raises UsageError for a flag that names what is not there.
     """
     listing = list_files(root)
-    folders = understand_folders(listing.images, listing.folders, flags)
+    twins = find_twins(root, listing.images)
+    no_pictures = {name for names in twins.left_out.values() for name in names}
+    images = [path for path in listing.images if path not in no_pictures]
+    folders = understand_folders(images, listing.folders, flags)
+    folders.refusal = folders.refusal or (twins.refusal if flags.labels != FOLDERS else "")
     left_out: LeftOut = defaultdict(list)
-    for each in (listing.left_out, folders.left_out):
+    for each in (listing.left_out, twins.left_out, folders.left_out):
         for kind, names in each.items():
             left_out[kind] += names
-    apart = {*folders.left_out["masks"], *folders.left_out["copies of the set inside itself"]}
+    apart = {*left_out[MASKS], *left_out[PREVIEWS], *left_out[COPIES]}
     index = FileIndex([path for path in listing.images if path not in apart])
     found = _find_tables(root, listing, index, flags)
     try:
