@@ -34,6 +34,7 @@ GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
 IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
 COUNTS = ("count", "id", "index", "number")  # last word of a column that tells no class
+MOST_COHORTS = 20  # kinds of persons
 _SAMPLE = 300  # rows that are looked at to find the column with the names of images
 
 
@@ -66,6 +67,8 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
     found, frame = Columns(file), table.frame
     rest = [name for name in frame.columns if name != file]
     found.split = named.get("split", "") or _split_column(frame, rest, table.stem == "metadata")
+    cohort = _cohort_column(frame, [n for n in rest if n != named.get("group")])
+    rest = [name for name in rest if name != cohort]
     found.group = named.get("group", "") or _group_column(frame, rest)
     found.source = next(
         (n for n in rest if n.lower() == "source" and "synthetic" in set(frame[n])), ""
@@ -74,7 +77,7 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
     rest = [name for name in rest if name not in taken and plain_name(name) not in SPLIT_NAMES]
     if "x" in map(plain_name, rest):  # coordinates of a box
         rest = [name for name in rest if plain_name(name) not in ("x", "y")]
-    found.label = named.get("label", "")
+    found.label = named.get("label", "") or cohort
     if not found.label:
         found.labels = _label_columns(table, rest)
         if len(found.labels) == 1:
@@ -137,6 +140,23 @@ def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
         if exact or several:
             return (exact or sorted(several, key=lambda name: frame[name].nunique()))[0]
     return repeated[0] if repeated else ""
+
+
+def _cohort_column(frame: pd.DataFrame, names: list[str]) -> str:
+    """Return the column Group that tells what persons have, CN or AD, and not who they are; or "".
+
+    Another column says who, with several persons in each group, and no column is called a label.
+    """
+    group = next((name for name in names if name.lower() == "group"), "")
+    if not group or any(plain_name(n) in LABEL_NAMES for n in names):
+        return ""
+    n_groups = frame[group].nunique()
+    for name in names:
+        if name != group and (is_group_name(name) or plain_name(name) in IDS):
+            n_persons, n_pairs = frame[name].nunique(), len(frame[[name, group]].drop_duplicates())
+            if 1 < n_groups <= MOST_COHORTS and 2 * n_groups <= n_persons >= 0.9 * n_pairs:
+                return group
+    return ""
 
 
 def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> str:

@@ -75,7 +75,8 @@ _VERSIONS = re.compile(
     r"(?:[ _\-]?(?:images?|imgs?|data|dataset|set|version))?)",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d")
+# and the time of day
+_DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d(?:[T_ .\-]+\d\d[\d_.:\-]*)?")
 _KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
 _UID = re.compile(r"\d+(?:\.\d+){3,}")  # of DICOM

@@ -32,6 +32,7 @@ from augment.data.table_search import (
 )
 from augment.data.test_tables import add_test_images
 from augment.data.twins import MASKS, PREVIEWS, find_twins
+from augment.data.two_images import unclear_labels
 from augment.errors import DataError, UsageError
 
 
@@ -127,6 +128,10 @@ def _decide(
         if named <= labels.keys():  # they say the same: the table adds groups and splits
             found.lists += tables
             tables = []
+    if not (tables or chosen or flags.class_level):
+        known = labels if folders_tell else {}
+        if reason := unclear_labels(root, found.twofold, index, known):
+            raise DataError(reason)
     if not tables and found.lists and folders_tell and chosen:
         tables = found.lists
     if not listing.images and (reason := unread_images(listing)):

@@ -16,6 +16,7 @@ LISTS = (".txt", ".lst")  # whose cells stand between blanks
 _SAMPLE = 300  # rows that are looked at first
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 _PICTURE = re.compile(rf"\w(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
+MIN_FOLDERS, MIN_PARTS = 0.5, 0.9  # share of the rows that must name a folder, a part of a name
 CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
 
 
@@ -106,26 +107,36 @@ def with_splits(table: LabelTable) -> LabelTable:
     return LabelTable(table.path, table.folder, frame, table.lines)
 
 
-def row_an_image(table: LabelTable, index: FileIndex) -> LabelTable | None:
-    """Repeat each row for all images of the folder that it names, or None if rows name no folders.
+def row_an_image(table: LabelTable, index: FileIndex, column: str = "") -> LabelTable | None:
+    """Repeat each row for all images that it names by a folder, or by a part of their names.
 
-    A label that holds for a whole folder, of a patient say, makes that folder a group.
+    A label that holds for a whole folder, of a patient say, makes that folder a group. `column`:
+    the one to look at. Returns None if rows name neither.
     """
     folders: dict[str, list[str]] = defaultdict(list)  # name → images, sorted
     for path in sorted(index.images):
         for name in dict.fromkeys(path.split("/")[:-1]):
-            folders[name].append(path)
+            folders[name.lower()].append(path)
+    columns = [n for n in table.frame.columns if not column or n.lower() == column.lower()]
+    found = _repeated(table, columns, folders, MIN_FOLDERS)
+    return found if found is not None else _repeated(table, columns, index.by_part, MIN_PARTS)
+
+
+def _repeated(
+    table: LabelTable, columns: list[str], images: dict[str, list[str]], least: float
+) -> LabelTable | None:
+    """Repeat each row for the images that a cell of it names; None if fewer than `least` do."""
     best, matched = "", 1
-    for column in table.frame.columns:
-        cells = {cell.strip() for cell in table.frame[column]}
-        named = cells & folders.keys()
-        if len(named) > matched and 2 * len(named) >= len(cells):
+    for column in columns:
+        cells = {cell.strip().lower() for cell in table.frame[column]}
+        named = cells & images.keys()
+        if len(named) > matched and len(named) >= least * len(cells):
             best, matched = column, len(named)
     rest = [name for name in table.frame.columns if name != best]
     if not best or not any(1 < table.frame[n].nunique() < len(table.frame) for n in rest):
         return None  # or a list of the classes themselves
-    cells = [cell.strip() for cell in table.frame[best]]
-    picks = [(n, path) for n, cell in enumerate(cells) for path in folders.get(cell, ())]
+    cells = [cell.strip().lower() for cell in table.frame[best]]
+    picks = [(n, path) for n, cell in enumerate(cells) for path in images.get(cell, ())]
     if len({path for _, path in picks}) < len(picks):
         return None  # a folder that stands in another one, or in two rows
     frame = table.frame.iloc[[n for n, _ in picks]].reset_index(drop=True)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from augment.data.columns import find_columns
+from augment.data.columns import Columns, find_columns
 from augment.data.file_index import FileIndex
 from augment.data.folder_words import split_word, tokens
 from augment.data.label_tables import LabelTable, read_table, tables_beside
@@ -19,6 +19,7 @@ from augment.data.label_values import NAME_FILES
 from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.table_forms import names_pictures, row_an_image, with_head, with_splits
 from augment.data.table_rows import NamedTable
+from augment.data.two_images import ambiguous_cell
 from augment.errors import DataError, MachineError, UsageError
 
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
@@ -39,6 +40,8 @@ class FoundTables:
     notes: list[str] = field(default_factory=list)  # of tables that are not used
     unread: list[str] = field(default_factory=list)  # why tables are not read
     boxes: str = ""  # a file of boxes, for detection
+    # of which a cell may mean two images
+    twofold: list[tuple[LabelTable, Columns]] = field(default_factory=list)
 
 
 def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTables:
@@ -52,9 +55,13 @@ def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTable
     table = with_splits(read_table(path, "" if folder == "." else f"{folder}/"))
     table = with_head(table, index)
     columns = find_columns(table, index, flags)
-    by_folder = row_an_image(table, index) if columns is None else None
+    unnamed = columns is None or not any(
+        index.find(cell, table.folder) for cell in table.frame[columns.file]
+    )
+    by_folder = row_an_image(table, index, flags.file_column or "") if unnamed else None
     if by_folder is not None:
-        table, columns = by_folder, find_columns(by_folder, index, flags)
+        found_there = replace(flags, file_column=None)
+        table, columns = by_folder, find_columns(by_folder, index, found_there)
     if columns is None:
         raise DataError(
             f"{path}: no column names images of {root}: say which with --file-column "
@@ -146,20 +153,14 @@ def other_tables(
         if columns is None:
             continue
         named = NamedTable(table, columns, _split_of(table.stem))
-        if twofold := _twofold(named, index):
-            found.notes.append(f"not used: {name}, where {twofold}")
+        row, several = ambiguous_cell(table, columns, index)
+        if several and not named.split:
+            cell = table.frame[columns.file].iloc[row]
+            found.notes.append(f"not used: {name}, where {cell} may be {' or '.join(several[:2])}")
+            found.twofold.append((table, columns))
         else:
             (found.tables if named.labelled else found.lists).append(named)
     return found
-
-
-def _twofold(named: NamedTable, index: FileIndex) -> str:
-    """Say which cell may mean two images, or return ""."""
-    for cell in named.table.frame[named.columns.file]:
-        found = index.find(cell, named.table.folder)
-        if len(found) > 1 and not named.split:
-            return f"{cell} may be {found[0]} or {found[1]}"
-    return ""
 
 
 def _split_of(name: str) -> str:
