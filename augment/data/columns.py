@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from augment.data.file_index import FileIndex
-from augment.data.folder_words import MORE_SPLITS, tokens
+from augment.data.folder_words import MORE_SPLITS
 from augment.data.label_tables import LabelTable
+from augment.data.one_hot import classes_beside, one_hot_columns
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import UsageError, unknown
 
@@ -20,8 +21,9 @@ FILE_NAMES = set(
 )
 LABEL_NAMES = set(
     "label labels labelname class classes classname classlabel category categories categoryname "
-    "target diagnosis dx findinglabels finding findings species disease groundtruth choice tag "
-    "tags celltype variety level grade breed classid labelid categoryid pathology y".split()
+    "target diagnosis diagnostic dx findinglabels finding findings species disease groundtruth "
+    "choice tag tags celltype variety level grade breed classid labelid categoryid pathology "
+    "y".split()
 )
 _WHOSE = (  # the first that a table has is its group
     "group",
@@ -33,7 +35,7 @@ _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
 GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
 IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
-COUNTS = ("count", "id", "index", "number")  # last word of a column that tells no class
+MOST_LISTED = 8  # columns in a message
 MOST_COHORTS = 20  # kinds of persons
 _SAMPLE = 300  # rows that are looked at to find the column with the names of images
 
@@ -83,8 +85,16 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
         if len(found.labels) == 1:
             found.label = found.labels[0]
         elif not found.labels:
-            found.one_hot = _one_hot(frame, rest)
+            found.one_hot = one_hot_columns(frame, rest)
+            if found.one_hot and (clean := classes_beside(frame, rest, found.one_hot)):
+                found.labels, found.one_hot = clean, []
     return found
+
+
+def first_columns(names: list[str]) -> str:
+    """List the first of many columns."""
+    more = " …" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more
 
 
 def plain_name(name: str) -> str:
@@ -203,20 +213,6 @@ def _one_to_one(frame: pd.DataFrame, one: str, other: str) -> bool:
     return len(pairs) == frame[one].nunique() == frame[other].nunique()
 
 
-def _one_hot(frame: pd.DataFrame, names: list[str]) -> list[str]:
-    """List the columns that say yes or no of a class each, two at least; else none."""
-    names = [n for n in names if tokens(n)[-1:] not in ([word] for word in COUNTS)]
-    binary = [n for n in names if {_number(c) for c in frame[n]} <= {"0", "1", "-1", ""}]
-    binary = [n for n in binary if frame[n].nunique() > 1 or set(frame[n]) <= {"0", "0.0"}]
-    return binary if len(binary) > 1 else []
-
-
-def _number(cell: str) -> str:
-    """Return a cell as a whole number, "1" for "1.0" and "True", where it is one."""
-    cell = cell.strip().lower()
-    return {"true": "1", "false": "0"}.get(cell, cell.removesuffix(".0"))
-
-
 def is_integer(cell: str) -> bool:
     """Tell whether a cell is a whole number."""
     return re.fullmatch(r"[+-]?\d+", cell.strip()) is not None
@@ -225,11 +221,3 @@ def is_integer(cell: str) -> bool:
 def is_number(cell: str) -> bool:
     """Tell whether a cell is a number or empty."""
     return re.fullmatch(r"([+-]?\d*[.,]?\d+([eE][+-]?\d+)?)?", cell.strip()) is not None
-
-
-def hot_columns(frame: pd.DataFrame, names: list[str]) -> list[list[str]]:
-    """List the classes that each row says yes to."""
-    marks = [[_number(cell) == "1" for cell in frame[name]] for name in names]
-    return [
-        [n for n, yes in zip(names, row, strict=True) if yes] for row in zip(*marks, strict=True)
-    ]

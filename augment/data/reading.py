@@ -7,6 +7,7 @@ here it is decided which counts, and said in a sentence. What could be read two 
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from pathlib import Path
 
@@ -20,16 +21,10 @@ from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.reading_refusals import SHEETS, unread_images, unread_labels
+from augment.data.table_choice import chosen_tables, with_siblings
 from augment.data.table_entries import table_entries
 from augment.data.table_rows import NamedTable
-from augment.data.table_search import (
-    FoundTables,
-    chosen_tables,
-    metadata_tables,
-    named_table,
-    other_tables,
-    with_siblings,
-)
+from augment.data.table_search import FoundTables, metadata_tables, named_table, other_tables
 from augment.data.test_tables import add_test_images
 from augment.data.twins import MASKS, PREVIEWS, find_twins
 from augment.data.two_images import unclear_labels
@@ -128,10 +123,9 @@ def _decide(
         if named <= labels.keys():  # they say the same: the table adds groups and splits
             found.lists += tables
             tables = []
-    if not (tables or chosen or flags.class_level):
-        known = labels if folders_tell else {}
-        if reason := unclear_labels(root, found.twofold, index, known):
-            raise DataError(reason)
+    of_folders = folders_tell and not (tables or chosen or flags.class_level)
+    if of_folders and (reason := unclear_labels(root, found.twofold, index, labels)):
+        raise DataError(reason)
     if not tables and found.lists and folders_tell and chosen:
         tables = found.lists
     if not listing.images and (reason := unread_images(listing)):
@@ -185,17 +179,17 @@ def _refuse_contradiction(
                 pairs.add((labels[found[0]], label.strip()))
     first = tables[0]
     column = first.columns.label or first_names(first.columns.one_hot)
+    way_out = f"pass --labels {FOLDERS} or --labels {shlex.quote(first.place)}"
     if not pairs and named_images:
         raise DataError(
             f"{root}: {first.place} (column {column}) labels images outside the class folders, and "
             f"not with their classes ({first_names(sorted(set(labels.values())))}): give both the "
-            f"same names, or pass --labels {FOLDERS} or --labels {first.place}"
+            f"same names, or {way_out}"
         )
     one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     if not pairs or not one_to_one:
         raise DataError(
             f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
-            f"{first.place} (column {column}) tell different classes: pass --labels {FOLDERS} or "
-            f"--labels {first.place}"
+            f"{first.place} (column {column}) tell different classes: {way_out}"
         )
     return named_images

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from augment.data.file_index import FileIndex
 from augment.data.label_tables import LabelTable
 
 LISTS = (".txt", ".lst")  # whose cells stand between blanks
+_HEAD_BYTES = 100_000  # of a file that is no table
 _SAMPLE = 300  # rows that are looked at first
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 _PICTURE = re.compile(rf"\w(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
@@ -80,15 +82,32 @@ def names_pictures(table: LabelTable) -> bool:
     return bool(named) and 2 * sum(named) >= len(named)
 
 
+def names_pictures_in(file: Path) -> bool:
+    """Tell whether most lines of a text file of another encoding than UTF-8 name pictures."""
+    raw = file.read_bytes()[:_HEAD_BYTES]
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        lines = raw.decode("latin-1").split("\n")
+        named = sum(bool(_PICTURE.search(line)) for line in lines)
+        return error.end < len(raw) and 2 * named >= len(lines)
+    return False
+
+
 def _named_columns(table: LabelTable, index: FileIndex) -> LabelTable:
     """Take the first row of a list for its head where it names no image and all others do."""
-    names, frame = [], table.frame
-    if len(frame) > 1 and len(frame.columns) > 1:
-        first = index.find(frame.iloc[0, 0], table.folder)
-        rest = all(index.find(cell, table.folder) for cell in frame.iloc[1:, 0])
-        names = [cell.strip() for cell in frame.iloc[0]] if rest and not first else []
-    if not all(names) or len(set(names)) < len(frame.columns) or "." in names[0]:
-        return table  # the name of a file that is missing is no head
+    frame = table.frame
+    names = [cell.strip() for cell in frame.iloc[0]] if len(frame) > 1 else []
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        return table
+    for column, name in zip(frame.columns, names, strict=True):
+        first, *rest = frame[column]
+        if "." in name or index.find(first, table.folder):
+            continue  # the name of a file that is missing is no head
+        if all(index.find(cell, table.folder) for cell in rest):
+            break
+    else:
+        return table
     frame = frame.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     return LabelTable(table.path, table.folder, frame, table.lines[1:])
 

@@ -22,9 +22,9 @@ from augment.data.framing import Frame
 from augment.data.reading_flags import FOLDERS
 
 MASKS, PREVIEWS = "masks", "previews and other versions of one picture"
-OPENED = 24  # pairs of one kind that are opened
+OPENED_PAIRS = 24  # pairs of one kind that are opened
 MOST_PIXELS = 50_000  # of a picture that are looked at
-MOST = 0.9  # share of these that must be alike; of the pictures that must have a twin
+MOST_ALIKE = 0.9  # share of these that must be alike; of the pictures that must have a twin
 FLAT_COLOURS, FLAT_SHARE = 32, 0.9  # of a mask; of its pixels in its four commonest colours
 TIMES_MORE = 4  # colours of a picture beside those of its mask
 LEAST_CORRELATION = 0.97  # of two versions of one picture, 16 pixels a side
@@ -60,17 +60,17 @@ def find_twins(root: Path, images: list[str]) -> Twins:
     found = Twins()
     n_images = len(images)
     for pairs in _by_suffix(images) + _by_word(images):
-        looks = [_looks(root, pair) for pair in pairs[:: -(-len(pairs) // OPENED)]]
+        looks = [_looks(root, pair) for pair in pairs[:: -(-len(pairs) // OPENED_PAIRS)]]
         opened = [each for each in looks if each is not None]
         if not opened:
             continue
-        if _share(_is_mask, opened) >= MOST:
+        if _share(_is_mask, opened) >= MOST_ALIKE:
             found.left_out.setdefault(MASKS, []).extend(second for _, second in pairs)
         elif _of_two_suffixes(pairs):
             if all(_is_version(*each) for each in opened):
                 lesser = _lesser(pairs, opened)
                 found.left_out.setdefault(PREVIEWS, []).extend(lesser)
-        elif len(pairs) >= MOST * (n_images - len(pairs)) and not _share(_is_version, opened):
+        elif len(pairs) >= MOST_ALIKE * (n_images - len(pairs)) and not _share(_is_version, opened):
             first, second = pairs[0]
             found.refusal = found.refusal or (
                 f"each picture has another one named after it ({first} and {second}), which is no "

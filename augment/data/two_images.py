@@ -67,5 +67,5 @@ def unclear_labels(
         if paths and adds_labels(table, columns, index, labels):
             where = f"{table.where(row)}: {table.frame[columns.file].iloc[row]}"
             folders = f", or pass --labels {FOLDERS} if the folders tell the classes"
-            return two_images(root, table, where, paths) + (folders if labels else "")
+            return two_images(root, table, where, paths) + folders
     return ""
