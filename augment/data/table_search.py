@@ -22,12 +22,6 @@ from augment.data.table_forms import (
     with_head,
     with_splits,
 )
-    names_pictures,
-    names_pictures_in,
-    row_an_image,
-    with_head,
-    with_splits,
-)
 from augment.data.table_rows import NamedTable
 from augment.data.two_images import ambiguous_cell
 from augment.errors import DataError, MachineError, UsageError
