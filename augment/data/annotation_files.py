@@ -63,6 +63,8 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
     if isinstance(found, list):
         if not all(isinstance(each, dict) for each in found):
             return None
+        if found and all("source-ref" in each for each in found):
+            return _ground_truth(found)
         return [_task(each) if "annotations" in each and "data" in each else each for each in found]
     if not isinstance(found, dict):
         return None
@@ -124,6 +126,29 @@ def _task(task: dict[str, Any]) -> dict[str, Any]:
                 if choice not in labels:  # annotators who agree
                     labels.append(str(choice))
     return {"file_name": file, "label": SEVERAL.join(labels)}
+
+
+def _ground_truth(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Read an output manifest of SageMaker Ground Truth: JOB, and JOB-metadata with its names.
+
+    One job of classes gives the column label, several give theirs; of other jobs none is made.
+    """
+    found: list[dict[str, Any]] = []
+    jobs: set[str] = set()
+    for line in lines:
+        about = {k: v for k, v in line.items() if k.endswith("-metadata") and isinstance(v, dict)}
+        row = {"file_name": line["source-ref"]}
+        row |= {k: v for k, v in line.items() if k not in about and k != "source-ref"}
+        for key, said in about.items():
+            job, names = key.removesuffix("-metadata"), said.get("class-map")
+            if "class-name" in said or "failure-reason" in said:
+                row[job] = said.get("class-name", "")
+                jobs.add(job)
+            elif isinstance(names, dict) and isinstance(line.get(job), list):
+                row[job] = SEVERAL.join(str(names.get(str(n), n)) for n in line[job])
+                jobs.add(job)
+        found.append(row)
+    return [{("label" if {key} == jobs else key): v for key, v in row.items()} for row in found]
 
 
 def read_xml(path: Path) -> tuple[pd.DataFrame, list[int]]:

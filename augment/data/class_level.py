@@ -31,7 +31,7 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
     kept = set(inside)
     left_out[OUTSIDE] += [place.path for place in places if place not in kept]
     depth = max((len(place.dirs) for place in inside), default=0)
-    names = [_names_at(inside, n) for n in range(1, depth + 1)]
+    names = [_names_at(inside, n) for n in range(1, max(depth, level) + 1)]
     if refusal := _refused(inside, names, level):
         return [], "", refusal
     splits = [splits_among(each) for each in names]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from augment.data.file_index import FileIndex
-from augment.data.folder_words import MORE_SPLITS, tokens
+from augment.data.folder_words import MORE_SPLITS
 from augment.data.label_tables import LabelTable
+from augment.data.one_hot import classes_beside, one_hot_columns
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import UsageError, unknown
 
@@ -20,8 +21,9 @@ FILE_NAMES = set(
 )
 LABEL_NAMES = set(
     "label labels labelname class classes classname classlabel category categories categoryname "
-    "target diagnosis dx findinglabels finding findings species disease groundtruth choice tag "
-    "tags celltype variety level grade breed classid labelid categoryid pathology y".split()
+    "target diagnosis diagnostic dx findinglabels finding findings species disease groundtruth "
+    "choice tag tags celltype variety level grade breed classid labelid categoryid pathology "
+    "y".split()
 )
 _WHOSE = (  # the first that a table has is its group
     "group",
@@ -33,7 +35,8 @@ _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
 GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
 IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold".split())
-COUNTS = ("count", "id", "index", "number")  # last word of a column that tells no class
+MOST_LISTED = 8  # columns in a message
+MOST_COHORTS = 20  # kinds of persons
 _SAMPLE = 300  # rows that are looked at to find the column with the names of images
 
 
@@ -66,6 +69,8 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
     found, frame = Columns(file), table.frame
     rest = [name for name in frame.columns if name != file]
     found.split = named.get("split", "") or _split_column(frame, rest, table.stem == "metadata")
+    cohort = _cohort_column(frame, [n for n in rest if n != named.get("group")])
+    rest = [name for name in rest if name != cohort]
     found.group = named.get("group", "") or _group_column(frame, rest)
     found.source = next(
         (n for n in rest if n.lower() == "source" and "synthetic" in set(frame[n])), ""
@@ -74,14 +79,22 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
     rest = [name for name in rest if name not in taken and plain_name(name) not in SPLIT_NAMES]
     if "x" in map(plain_name, rest):  # coordinates of a box
         rest = [name for name in rest if plain_name(name) not in ("x", "y")]
-    found.label = named.get("label", "")
+    found.label = named.get("label", "") or cohort
     if not found.label:
         found.labels = _label_columns(table, rest)
         if len(found.labels) == 1:
             found.label = found.labels[0]
         elif not found.labels:
-            found.one_hot = _one_hot(frame, rest)
+            found.one_hot = one_hot_columns(frame, rest)
+            if found.one_hot and (clean := classes_beside(frame, rest, found.one_hot)):
+                found.labels, found.one_hot = clean, []
     return found
+
+
+def first_columns(names: list[str]) -> str:
+    """List the first of many columns."""
+    more = " …" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more
 
 
 def plain_name(name: str) -> str:
@@ -139,6 +152,23 @@ def _group_column(frame: pd.DataFrame, names: list[str]) -> str:
     return repeated[0] if repeated else ""
 
 
+def _cohort_column(frame: pd.DataFrame, names: list[str]) -> str:
+    """Return the column Group that tells what persons have, CN or AD, and not who they are; or "".
+
+    Another column says who, with several persons in each group, and no column is called a label.
+    """
+    group = next((name for name in names if name.lower() == "group"), "")
+    if not group or any(plain_name(n) in LABEL_NAMES for n in names):
+        return ""
+    n_groups = frame[group].nunique()
+    for name in names:
+        if name != group and (is_group_name(name) or plain_name(name) in IDS):
+            n_persons, n_pairs = frame[name].nunique(), len(frame[[name, group]].drop_duplicates())
+            if 1 < n_groups <= MOST_COHORTS and 2 * n_groups <= n_persons >= 0.9 * n_pairs:
+                return group
+    return ""
+
+
 def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> str:
     """Find the column whose cells are words for splits; `strict`: the one called split is it.
 
@@ -183,20 +213,6 @@ def _one_to_one(frame: pd.DataFrame, one: str, other: str) -> bool:
     return len(pairs) == frame[one].nunique() == frame[other].nunique()
 
 
-def _one_hot(frame: pd.DataFrame, names: list[str]) -> list[str]:
-    """List the columns that say yes or no of a class each, two at least; else none."""
-    names = [n for n in names if tokens(n)[-1:] not in ([word] for word in COUNTS)]
-    binary = [n for n in names if {_number(c) for c in frame[n]} <= {"0", "1", "-1", ""}]
-    binary = [n for n in binary if frame[n].nunique() > 1 or set(frame[n]) <= {"0", "0.0"}]
-    return binary if len(binary) > 1 else []
-
-
-def _number(cell: str) -> str:
-    """Return a cell as a whole number, "1" for "1.0" and "True", where it is one."""
-    cell = cell.strip().lower()
-    return {"true": "1", "false": "0"}.get(cell, cell.removesuffix(".0"))
-
-
 def is_integer(cell: str) -> bool:
     """Tell whether a cell is a whole number."""
     return re.fullmatch(r"[+-]?\d+", cell.strip()) is not None
@@ -205,11 +221,3 @@ def is_integer(cell: str) -> bool:
 def is_number(cell: str) -> bool:
     """Tell whether a cell is a number or empty."""
     return re.fullmatch(r"([+-]?\d*[.,]?\d+([eE][+-]?\d+)?)?", cell.strip()) is not None
-
-
-def hot_columns(frame: pd.DataFrame, names: list[str]) -> list[list[str]]:
-    """List the classes that each row says yes to."""
-    marks = [[_number(cell) == "1" for cell in frame[name]] for name in names]
-    return [
-        [n for n, yes in zip(names, row, strict=True) if yes] for row in zip(*marks, strict=True)
-    ]

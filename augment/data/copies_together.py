@@ -165,6 +165,11 @@ def _source(stem: str) -> str:
     return stem
 
 
+def is_copy_name(stem: str) -> bool:
+    """Tell whether the name of a file says that it is a copy of another one."""
+    return _source(stem) != stem
+
+
 def _strip(stem: str) -> str:
     """Strip one such word, unless nothing would be left."""
     if found := _KERAS.fullmatch(stem):

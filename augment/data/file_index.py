@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from urllib.parse import unquote
 
+MIN_PART, MOST_WORDS = 4, 4  # characters, and words, of a part of a name
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before a name
 
 
@@ -37,6 +38,26 @@ class FileIndex:
         for stem, paths in self.by_stem.items():
             numbers[int(stem)] += paths
         return numbers
+
+    @cached_property
+    def by_part(self) -> dict[str, list[str]]:
+        """Paths by the parts of their names that may be numbers of something, 002_S_0295 or I451.
+
+        A part has a digit and MIN_PART characters at least, and is not the whole name.
+        """
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self.images):
+            stem = path.rpartition("/")[2].rpartition(".")[0].lower()
+            words = [word.span() for word in re.finditer(r"[^\W_]+", stem)]
+            spans = {
+                stem[start:end]
+                for i, (start, _) in enumerate(words)
+                for _, end in words[i : i + MOST_WORDS]
+            }
+            for part in spans - {stem}:
+                if len(part) >= MIN_PART and any(map(str.isdigit, part)):
+                    found[part].append(path)
+        return found
 
     def _paths_by(self, key: Callable[[str], str]) -> dict[str, list[str]]:
         """Group the paths, in order, by a key of their names."""

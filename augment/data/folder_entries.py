@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import NoReturn
 
+from augment.data.columns import first_columns
 from augment.data.entries import ImageEntry, LeftOut, Place, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_layout import FolderLayout
@@ -15,8 +16,9 @@ from augment.data.listing import Listing
 from augment.data.name_groups import clear_groups, groups_by_name, recordings, series_note
 from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
+from augment.data.table_choice import split_lists
 from augment.data.table_rows import NamedTable, Rows, read_rows
-from augment.data.table_search import FoundTables, split_lists
+from augment.data.table_search import FoundTables
 from augment.errors import DataError
 
 # what is no picture although it is told by its suffix: a folder of these is no class
@@ -75,7 +77,7 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
                 f"{rows.synthetic} synthetic images are learnt from and never held out"
             )
         if unused := named.columns.unused(named.table.frame):
-            facts.notes.append(f"columns of {named.name} not used: {', '.join(unused[:8])}")
+            facts.notes.append(f"columns of {named.name} not used: {first_columns(unused)}")
         if splits := _cub_splits(named, rows):
             facts.splits |= splits
             facts.sources.append("splits from train_test_split.txt")
@@ -126,7 +128,7 @@ def folder_entries(
     if not how and not any(groups):
         columns = zip(*((e.name, e.label, e.split) for e in entries), strict=True)
         layout.notes += filter(None, [series_note(*map(list, columns))] if entries else [])
-    splits = sorted({place.split for place in places} - {""})
+    splits = folders.named_splits({place.split for place in places} - {""})
     parts = [f"{len(layout.classes)} classes from {folders.levels or 'the folders'}"]
     parts += [f"below {folders.base.rstrip('/')}"] if folders.base else []
     parts += [f"splits {', '.join(splits)} from folders"] if splits and not facts.splits else []

@@ -31,6 +31,14 @@ class FolderLayout:
     levels: str = ""  # what was taken for classes and groups; "" where that is plain
     refusal: str = ""  # why the folders tell no classes
 
+    def named_splits(self, splits: set[str]) -> list[str]:
+        """List the splits, with their folders where one has several: test (test, test_2)."""
+        found = []
+        for split in sorted(splits):
+            own = sorted(name for name, of in self.parts.items() if of == split)
+            found.append(f"{split} ({', '.join(own)})" if len(own) > 1 else split)
+        return found
+
 
 def understand_folders(images: list[str], folders: list[str], flags: ReadingFlags) -> FolderLayout:
     """Find the meaning of each level of folders from the paths of images and all folders."""
@@ -140,7 +148,7 @@ def _split_folders(
     for family in families.values():
         splits = {split for name, split in family.items() if name in holding}
         if ("train" in splits and len(set(family.values())) > 1) or {"val", "test"} <= splits:
-            return family, ""
+            return family | _more_tests(places, family, families), ""
     train = [name for name, split in exact.items() if split == "train" and name in holding]
     beside = [name for name in names if name not in exact]
     if train:
@@ -163,6 +171,24 @@ def _split_folders(
             f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them"
         )
     return {}, ""
+
+
+def _more_tests(
+    places: list[Place], family: dict[str, str], families: dict[tuple[str, ...], dict[str, str]]
+) -> dict[str, str]:
+    """Return the folders of another name for a test, as test_2, that hold the same classes."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for place in places:
+        if len(place.dirs) > 1:
+            below[place.dirs[0]].add(place.dirs[1])
+    classes = set().union(*(below[name] for name in family))
+    return {
+        name: split
+        for other in families.values()
+        if other is not family
+        for name, split in other.items()
+        if split == "test" and len(below[name]) > 1 and below[name] <= classes
+    }
 
 
 def _inside(places: list[Place], name: str, split: str) -> list[Place]:

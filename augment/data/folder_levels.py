@@ -138,6 +138,8 @@ def _two_levels(
         what = f"the folders, {first_names(sorted(lower))} below them as versions of their images"
         return grouped_by_folder(upper), what, ""
     if not crossed and all(len(names) == 1 for names in children.values()):
+        if all(map(is_identity, tops)):  # PATIENT/SCAN
+            return [], "", unsure_classes(places, tops)
         return (
             grouped_by_folder([place.below() for place in upper]),
             "the folders",

@@ -75,9 +75,18 @@ _VERSIONS = re.compile(
     r"(?:[ _\-]?(?:images?|imgs?|data|dataset|set|version))?)",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d")
+# and the time of day
+_DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d(?:[T_ .\-]+\d\d[\d_.:\-]*)?")
 _KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
+# the subject as public archives write it: OASIS, ADNI, BIDS, TCGA, LIDC-IDRI
+SUBJECT = re.compile(
+    r"(?<![a-z\d])(?:OAS\d_\d{4}|\d{3}_S_\d{4}|sub-[a-z]*\d+[a-z]*|TCGA-[A-Z\d]{2}-[A-Z\d]{4}|"
+    r"LIDC-IDRI-\d{4})(?![a-z\d])"
+    # NIH's malaria cells, C33P1thinF_IMG_…: the patient before the kind of smear
+    r"|^C\d+[A-Z]{0,2}(?:P\d+)?[A-Z]?(?=_?thi(?:n|ck))",
+    re.IGNORECASE,
+)
 _UID = re.compile(r"\d+(?:\.\d+){3,}")  # of DICOM
 _NUMBER = re.compile(r"[1-9]\d{3,}")  # of a patient or a year; 00042 is one of many classes
 _HEX = re.compile(r"(?=.*\d)[0-9a-f]{6,}(?:-[0-9a-f]{4,})*", re.IGNORECASE)
@@ -140,7 +149,7 @@ def are_containers(names: Collection[str]) -> bool:
 
 def is_identity(name: str) -> bool:
     """Tell whether a folder is named after whose pictures it holds: patient_007, a date, a hash."""
-    if _DATE.fullmatch(name) or _UID.fullmatch(name):
+    if _DATE.fullmatch(name) or _UID.fullmatch(name) or SUBJECT.fullmatch(name):
         return True
     if len(name) >= 8 and _HEX.fullmatch(name) and not name.isdecimal():
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -92,8 +93,11 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:
     for row, line in zip(rows[1:], lines[1:], strict=True):
         if len(row) != len(head):
             raise DataError(f"{path} line {line} has another number of cells than the head line")
-    head = [name or f"column {n}" for n, name in enumerate(head, 1)]
-    return pd.DataFrame(rows[1:], columns=head, dtype=str), lines[1:]
+    frame = pd.DataFrame(rows[1:], columns=range(len(head)), dtype=str)
+    empty = {n for n, name in enumerate(head) if not name and not any(map(str.strip, frame[n]))}
+    frame = frame.drop(columns=[*empty])  # commas at the ends of all lines
+    frame.columns = [name or f"column {n + 1}" for n, name in enumerate(head) if n not in empty]
+    return frame, lines[1:]
 
 
 def _read_list(path: Path) -> tuple[pd.DataFrame, list[int]]:
@@ -107,10 +111,24 @@ def _read_list(path: Path) -> tuple[pd.DataFrame, list[int]]:
     if found := _counted(rows):
         return pd.DataFrame(rows[2:], columns=found, dtype=str), lines[2:]
     width = max(map(len, rows), default=0)
+    if _is_head(rows, width):
+        rows = [row + [""] * (width - len(row)) for row in rows]
     if any(len(row) != width for row in rows):  # file names with blanks: one cell a line
         rows = [[" ".join(row)] for row in rows]
         width = 1
     return pd.DataFrame(rows, columns=[str(n + 1) for n in range(width)], dtype=str), lines
+
+
+def _is_head(rows: list[list[str]], width: int) -> bool:
+    """Tell whether the first line is a head, of words alone, and later lines may end early.
+
+    Most of these lines begin with what has a digit, as names and numbers of images do.
+    """
+    if len(rows) < 3 or len(rows[0]) != width or width < 2:
+        return False
+    words = all(re.fullmatch(r"[^\W\d]\w*( \w+)*", cell) for cell in rows[0])
+    numbered = sum(any(map(str.isdigit, row[0])) for row in rows[1:])
+    return words and len(set(rows[0])) == width and numbered >= 0.9 * (len(rows) - 1)
 
 
 def _counted(rows: list[list[str]]) -> list[str]:
@@ -150,6 +168,7 @@ READERS: dict[str, Callable[[Path], tuple[pd.DataFrame, list[int]]]] = {
     ".lst": _read_list,
     ".jsonl": read_json,
     ".ndjson": read_json,
+    ".manifest": read_json,  # of Amazon SageMaker Ground Truth
     ".json": read_json,
     ".parquet": _read_parquet,
     ".xml": read_xml,

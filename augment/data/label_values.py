@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from augment.data.annotation_files import SEVERAL
-from augment.data.columns import Columns, hot_columns, is_integer, plain_name
+from augment.data.columns import Columns, is_integer, plain_name
+from augment.data.one_hot import hot_columns
 from augment.data.raw import first_names
 from augment.errors import DataError
 
@@ -153,6 +154,20 @@ def names_beside(
                 if {str(int(n)) for n in numbers} <= found.keys():
                     return {n: found[str(int(n))] for n in numbers}, name
     return {}, ""
+
+
+def unread_names(labels: Iterable[str], others: list[str], root: Path) -> str:
+    """Return a file of names of classes, where these are numbers, that is not in UTF-8; or ""."""
+    numbers = {label for label in labels if label}
+    if not numbers or not all(map(is_integer, numbers)):
+        return ""
+    for name in others:
+        if NAME_FILES.fullmatch(name.rpartition("/")[2]) and (root / name).is_file():
+            try:
+                (root / name).read_bytes().decode("utf-8-sig")
+            except UnicodeDecodeError:
+                return name
+    return ""
 
 
 def _read_names(file: Path) -> dict[str, str]:

@@ -6,20 +6,13 @@ import re
 from collections import Counter, defaultdict
 from functools import lru_cache
 
-from augment.data.folder_words import identity_in, is_identity, series_key
+from augment.data.folder_words import SUBJECT, identity_in, is_identity, series_key
 from augment.data.name_tokens import MIN_GROUPS, apart, keys_by_words
 from augment.data.raw import first_names
 from augment.errors import UsageError
 
 MIN_INSIDE = 0.8  # share of the images that stand in a series of several
 MIN_NAMED = 0.9  # share of names that must tell an identity
-# the subject as public archives write it: OASIS, ADNI, BIDS, TCGA, LIDC-IDRI
-_SUBJECT = re.compile(
-    r"(?<![a-z\d])(?:OAS\d_\d{4}|\d{3}_S_\d{4}|sub-[a-z]*\d+[a-z]*|TCGA-[A-Z\d]{2}-[A-Z\d]{4}|LIDC-IDRI-\d{4})(?![a-z\d])"
-    # NIH's malaria cells, C33P1thinF_IMG_…: the patient before the kind of smear
-    r"|^C\d+[A-Z]{0,2}(?:P\d+)?[A-Z]?(?=_?thi(?:n|ck))",
-    re.IGNORECASE,
-)
 # the two eyes, breasts or hands of one person
 _SIDED = re.compile(r"(.*\d.*?)[ _.-]+(?:left|right|l|r|od|os)(?:[ _.-]+\d+)*", re.IGNORECASE)
 _CLIP = re.compile(r"(.+_g\d+)_c\d+", re.IGNORECASE)  # UCF: clips that were cut from a recording
@@ -72,7 +65,7 @@ def _named(paths: list[str], labels: list[str]) -> list[str]:
 @lru_cache(maxsize=1 << 16)
 def _subject(stem: str) -> str:
     """Return whose picture a name says it is, or ""."""
-    found = _SUBJECT.search(stem)
+    found = SUBJECT.search(stem)
     return found[0] if found else identity_in(stem)
 
 

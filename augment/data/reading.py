@@ -1,11 +1,13 @@
 """Understand a folder of images: which are its classes, splits and groups, and by what.
 
-Nothing is opened but tables. Folders and tables are read apart (`folder_layout`, `table_search`);
+Nothing is opened but tables, and a few pairs of files that share a name (`twins`). Folders and
+tables are read apart (`folder_layout`, `table_search`);
 here it is decided which counts, and said in a sentence. What could be read two ways is refused.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,23 +15,19 @@ from augment.data.columns import Columns
 from augment.data.entries import SPLITS, LeftOut, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
-from augment.data.folder_layout import FolderLayout, understand_folders
+from augment.data.folder_layout import COPIES, FolderLayout, understand_folders
 from augment.data.image_annotations import class_files
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.reading_refusals import SHEETS, unread_images, unread_labels
+from augment.data.table_choice import chosen_tables, with_siblings
 from augment.data.table_entries import table_entries
 from augment.data.table_rows import NamedTable
-from augment.data.table_search import (
-    FoundTables,
-    chosen_tables,
-    metadata_tables,
-    named_table,
-    other_tables,
-    with_siblings,
-)
+from augment.data.table_search import FoundTables, metadata_tables, named_table, other_tables
 from augment.data.test_tables import add_test_images
+from augment.data.twins import MASKS, PREVIEWS, find_twins
+from augment.data.two_images import unclear_labels
 from augment.errors import DataError, UsageError
 
 
@@ -39,12 +37,16 @@ def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
     Raises UsageError for a flag that names what is not there.
     """
     listing = list_files(root)
-    folders = understand_folders(listing.images, listing.folders, flags)
+    twins = find_twins(root, listing.images)
+    no_pictures = {name for names in twins.left_out.values() for name in names}
+    images = [path for path in listing.images if path not in no_pictures]
+    folders = understand_folders(images, listing.folders, flags)
+    folders.refusal = folders.refusal or (twins.refusal if flags.labels != FOLDERS else "")
     left_out: LeftOut = defaultdict(list)
-    for each in (listing.left_out, folders.left_out):
+    for each in (listing.left_out, twins.left_out, folders.left_out):
         for kind, names in each.items():
             left_out[kind] += names
-    apart = {*folders.left_out["masks"], *folders.left_out["copies of the set inside itself"]}
+    apart = {*left_out[MASKS], *left_out[PREVIEWS], *left_out[COPIES]}
     index = FileIndex([path for path in listing.images if path not in apart])
     found = _find_tables(root, listing, index, flags)
     try:
@@ -121,6 +123,9 @@ def _decide(
         if named <= labels.keys():  # they say the same: the table adds groups and splits
             found.lists += tables
             tables = []
+    of_folders = folders_tell and not (tables or chosen or flags.class_level)
+    if of_folders and (reason := unclear_labels(root, found.twofold, index, labels)):
+        raise DataError(reason)
     if not tables and found.lists and folders_tell and chosen:
         tables = found.lists
     if not listing.images and (reason := unread_images(listing)):
@@ -174,17 +179,17 @@ def _refuse_contradiction(
                 pairs.add((labels[found[0]], label.strip()))
     first = tables[0]
     column = first.columns.label or first_names(first.columns.one_hot)
+    way_out = f"pass --labels {FOLDERS} or --labels {shlex.quote(first.place)}"
     if not pairs and named_images:
         raise DataError(
             f"{root}: {first.place} (column {column}) labels images outside the class folders, and "
             f"not with their classes ({first_names(sorted(set(labels.values())))}): give both the "
-            f"same names, or pass --labels {FOLDERS} or --labels {first.place}"
+            f"same names, or {way_out}"
         )
     one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     if not pairs or not one_to_one:
         raise DataError(
             f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
-            f"{first.place} (column {column}) tell different classes: pass --labels {FOLDERS} or "
-            f"--labels {first.place}"
+            f"{first.place} (column {column}) tell different classes: {way_out}"
         )
     return named_images

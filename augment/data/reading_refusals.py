@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path, PurePosixPath
 
 from augment.data.columns import is_group_name, is_number
+from augment.data.decode import SUFFIXES
 from augment.data.folder_layout import FolderLayout
+from augment.data.folder_words import tokens
 from augment.data.image_annotations import annotated_images
 from augment.data.label_tables import LabelTable
 from augment.data.listing import Listing
 from augment.data.raw import first_names
 from augment.data.reading_flags import ReadingFlags
+from augment.data.table_choice import tables_of_splits
 from augment.data.table_search import FoundTables
 
 SHEETS = (".xlsx", ".xls", ".ods", ".mat", ".labels")  # tables that are not read
@@ -99,26 +103,45 @@ def _unsaid_label(found: FoundTables) -> str:
         ]
         if table.headless and "1" in choices and all(map(is_number, table.frame["1"])):
             choices.remove("1")  # of a patient, or of the row
-        choices = [name for name in choices if name not in records]
-        given = "" if columns.file.lower() == "file_name" else f" --file-column {columns.file}"
+        choices = [
+            name for name in choices if name not in records and not _names_files(table, name)
+        ]
+        given = ""
+        if columns.file.lower() != "file_name":
+            given = f" --file-column {shlex.quote(columns.file)}"
+        if table.headless or not tables_of_splits(named, [*found.lists, *found.tables]):
+            given = f" --labels {shlex.quote(named.place)}{given}"
         head = {column.lower() for column in table.frame.columns}
         missing = " and ".join(sorted({"file_name", "label"} - head))
-        lacks = f"lacks the column {missing}" if found.is_metadata else "none is surely the label"
+        lacks = (
+            f"lacks the column {missing}"
+            if found.is_metadata
+            else "has no column that is surely the label"
+        )
         if records and not columns.labels:
             return (
                 f"{table.path} has JSON in its cells (column {first_names(records)}), where the "
                 "label is not looked for: write the class into a column of its own, and name it "
-                f"with --labels {named.place}{given} --label-column"
+                f"with{given} --label-column"
             )
+        numeric = _numeric(columns.unused(table.frame), choices, table)
         if choices:
             return (
-                f"{table.path} {lacks}, and its column {columns.file} names the images: pass "
-                f"--labels {named.place}{given} --label-column with one of "
-                f"{', '.join(choices)}{_numeric(columns.unused(table.frame), choices, table)}"
+                f"{table.path} {lacks}, and its column {columns.file} names the images: pass"
+                f"{given} --label-column with one of "
+                f"{', '.join(map(shlex.quote, choices))}{numeric}"
             )
         if found.is_metadata:
             return f"{table.path} {lacks}, and no folders tell the classes"
     return ""
+
+
+def _names_files(table: LabelTable, name: str) -> bool:
+    """Tell whether a column names pictures, or the folders of such."""
+    if "path" in tokens(name):
+        return True
+    cells = [cell.strip().lower() for cell in table.frame[name]]
+    return any(cells) and all(cell.endswith(SUFFIXES) for cell in cells if cell)
 
 
 def _are_records(table: LabelTable, name: str) -> bool:

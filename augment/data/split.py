@@ -174,9 +174,11 @@ def given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
             sides[split_name == test_split].add(group)
     both = sorted(sides[0] & sides[1])
     if both:
+        anew = len(both) == min(map(len, sides)) and len(both) > 1 and both[0][-1:].isdigit()
+        doubt = "or are numbered anew in each split" if anew else ""
         raise DataError(
             f"group '{both[0]}' ({len(both)} in all) stands in train and in test; give each group "
-            "to one side, or pass --group-by none if these are no groups"
+            f"to one side, or pass --group-by none if these are no groups {doubt}".rstrip()
         )
     return torch.tensor([split_name == test_split for split_name in raw.splits])
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
+from augment.data.columns import first_columns
 from augment.data.entries import SPLITS, ImageEntry, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_words import split_word
-from augment.data.label_values import names_beside
+from augment.data.label_values import names_beside, unread_names
 from augment.data.name_groups import (
     clear_groups,
     groups_by_name,
@@ -33,12 +35,16 @@ def table_entries(
     """Read the images that tables name; DataError for a row without a label or an image."""
     rows = read_rows(root, tables, index, folder_labels)
     layout = SetLayout(rows.entries, set(), defaultdict(list))
-    _count_unlabelled(rows, layout, flags)
+    _count_unlabelled(rows, layout, tables[0].columns.one_hot, flags)
     _count_missing(rows, layout, index)
     first = tables[0].columns
     source = _label_source(tables)
     beside = _files_beside(root, tables)
     names, file = names_beside((e.label for e in rows.entries), beside, root)
+    if not names and (unread := unread_names((e.label for e in rows.entries), beside, root)):
+        layout.notes.append(
+            f"{unread} may hold the names of the classes and is not in UTF-8: save it as UTF-8"
+        )
     if names:
         layout.entries = [replace(e, label=names[e.label]) for e in layout.entries]
         source += f" with the names of {file}"
@@ -64,13 +70,24 @@ def table_entries(
     return layout
 
 
-def _count_unlabelled(rows: Rows, layout: SetLayout, flags: ReadingFlags) -> None:
-    """Raise DataError for rows without a label, unless they are to be left out."""
+def _count_unlabelled(
+    rows: Rows, layout: SetLayout, one_hot: list[str], flags: ReadingFlags
+) -> None:
+    """Raise DataError for rows without a label, unless they are to be left out.
+
+    Those that say no of each class, in `one_hot`, may be of one more class.
+    """
     if not rows.unlabelled:
         return
     where, _, name = rows.unlabelled[0].rpartition(": ")
     if not flags.skip_unlabelled:
         more = f" ({len(rows.unlabelled)} rows have none)" if len(rows.unlabelled) > 1 else ""
+        if one_hot:
+            raise DataError(
+                f"{where}: {name} has no label{more}: what is neither of "
+                f"{first_names(one_hot)} may be a class: add its column, or pass --skip-unlabelled "
+                "to learn without these images"
+            )
         raise DataError(f"{where}: {name} has no label{more}: add it or pass --skip-unlabelled")
     names = [each.rpartition(": ")[2] for each in rows.unlabelled]
     layout.left_out["rows without a label"] += names
@@ -173,19 +190,36 @@ def _note_rest(layout: SetLayout, tables: list[NamedTable], index: FileIndex, ro
     kind = f"images that {tables[0].table.path.name} does not name"
     for each in rows.unlabelled:
         named |= set(index.find(each.rpartition(": ")[2]))
-    layout.left_out[kind] += sorted(index.images - named)
+    rest = index.images - named
+    for column, images in _other_pictures(tables[0], index, rest).items():
+        layout.left_out[f"images of the column {column}"] += sorted(images)
+        rest -= images
+    layout.left_out[kind] += sorted(rest)
     unused = Counter(name for each in tables for name in each.columns.unused(each.table.frame))
     if unused:
-        layout.notes.append(f"columns not used: {', '.join(list(unused)[:8])}")
+        layout.notes.append(f"columns not used: {first_columns(list(unused))}")
     if not any(entry.group for entry in layout.entries) and (
         whose := _repeating(tables[0], len({entry.label for entry in layout.entries}))
     ):
         layout.notes.append(
-            f"the column {whose} has one value for several images: pass --group-column {whose} if "
-            "it tells whose they are"
+            f"the column {whose} has one value for several images: pass --group-column "
+            f"{shlex.quote(whose)} if it tells whose they are"
         )
     if rows.synthetic:
         layout.notes.append(f"{rows.synthetic} synthetic images are learnt from and never held out")
+
+
+def _other_pictures(named: NamedTable, index: FileIndex, rest: set[str]) -> dict[str, set[str]]:
+    """Find, among images that no row is of, those that other columns name: column → images."""
+    found = {}
+    for name in named.columns.unused(named.table.frame) if rest else ():
+        cells = [*filter(None, map(str.strip, named.table.frame[name]))]
+        sample = cells[:: max(1, len(cells) // 20)]
+        hits = [bool(index.find(cell, named.table.folder)) for cell in sample]
+        if 2 * sum(hits) > len(hits):
+            images = {path for cell in cells for path in index.find(cell, named.table.folder)}
+            found[name] = images & rest
+    return found
 
 
 def _repeating(named: NamedTable, n_classes: int) -> str:

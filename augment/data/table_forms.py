@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,9 +14,11 @@ from augment.data.file_index import FileIndex
 from augment.data.label_tables import LabelTable
 
 LISTS = (".txt", ".lst")  # whose cells stand between blanks
+_HEAD_BYTES = 100_000  # of a file that is no table
 _SAMPLE = 300  # rows that are looked at first
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 _PICTURE = re.compile(rf"\w(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
+MIN_FOLDERS, MIN_PARTS = 0.5, 0.9  # share of the rows that must name a folder, a part of a name
 CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
 
 
@@ -79,15 +82,32 @@ def names_pictures(table: LabelTable) -> bool:
     return bool(named) and 2 * sum(named) >= len(named)
 
 
+def names_pictures_in(file: Path) -> bool:
+    """Tell whether most lines of a text file of another encoding than UTF-8 name pictures."""
+    raw = file.read_bytes()[:_HEAD_BYTES]
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        lines = raw.decode("latin-1").split("\n")
+        named = sum(bool(_PICTURE.search(line)) for line in lines)
+        return error.end < len(raw) and 2 * named >= len(lines)
+    return False
+
+
 def _named_columns(table: LabelTable, index: FileIndex) -> LabelTable:
     """Take the first row of a list for its head where it names no image and all others do."""
-    names, frame = [], table.frame
-    if len(frame) > 1 and len(frame.columns) > 1:
-        first = index.find(frame.iloc[0, 0], table.folder)
-        rest = all(index.find(cell, table.folder) for cell in frame.iloc[1:, 0])
-        names = [cell.strip() for cell in frame.iloc[0]] if rest and not first else []
-    if not all(names) or len(set(names)) < len(frame.columns) or "." in names[0]:
-        return table  # the name of a file that is missing is no head
+    frame = table.frame
+    names = [cell.strip() for cell in frame.iloc[0]] if len(frame) > 1 else []
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        return table
+    for column, name in zip(frame.columns, names, strict=True):
+        first, *rest = frame[column]
+        if "." in name or index.find(first, table.folder):
+            continue  # the name of a file that is missing is no head
+        if all(index.find(cell, table.folder) for cell in rest):
+            break
+    else:
+        return table
     frame = frame.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
     return LabelTable(table.path, table.folder, frame, table.lines[1:])
 
@@ -106,26 +126,36 @@ def with_splits(table: LabelTable) -> LabelTable:
     return LabelTable(table.path, table.folder, frame, table.lines)
 
 
-def row_an_image(table: LabelTable, index: FileIndex) -> LabelTable | None:
-    """Repeat each row for all images of the folder that it names, or None if rows name no folders.
+def row_an_image(table: LabelTable, index: FileIndex, column: str = "") -> LabelTable | None:
+    """Repeat each row for all images that it names by a folder, or by a part of their names.
 
-    A label that holds for a whole folder, of a patient say, makes that folder a group.
+    A label that holds for a whole folder, of a patient say, makes that folder a group. `column`:
+    the one to look at. Returns None if rows name neither.
     """
     folders: dict[str, list[str]] = defaultdict(list)  # name → images, sorted
     for path in sorted(index.images):
         for name in dict.fromkeys(path.split("/")[:-1]):
-            folders[name].append(path)
+            folders[name.lower()].append(path)
+    columns = [n for n in table.frame.columns if not column or n.lower() == column.lower()]
+    found = _repeated(table, columns, folders, MIN_FOLDERS)
+    return found if found is not None else _repeated(table, columns, index.by_part, MIN_PARTS)
+
+
+def _repeated(
+    table: LabelTable, columns: list[str], images: dict[str, list[str]], least: float
+) -> LabelTable | None:
+    """Repeat each row for the images that a cell of it names; None if fewer than `least` do."""
     best, matched = "", 1
-    for column in table.frame.columns:
-        cells = {cell.strip() for cell in table.frame[column]}
-        named = cells & folders.keys()
-        if len(named) > matched and 2 * len(named) >= len(cells):
+    for column in columns:
+        cells = {cell.strip().lower() for cell in table.frame[column]}
+        named = cells & images.keys()
+        if len(named) > matched and len(named) >= least * len(cells):
             best, matched = column, len(named)
     rest = [name for name in table.frame.columns if name != best]
     if not best or not any(1 < table.frame[n].nunique() < len(table.frame) for n in rest):
         return None  # or a list of the classes themselves
-    cells = [cell.strip() for cell in table.frame[best]]
-    picks = [(n, path) for n, cell in enumerate(cells) for path in folders.get(cell, ())]
+    cells = [cell.strip().lower() for cell in table.frame[best]]
+    picks = [(n, path) for n, cell in enumerate(cells) for path in images.get(cell, ())]
     if len({path for _, path in picks}) < len(picks):
         return None  # a folder that stands in another one, or in two rows
     frame = table.frame.iloc[[n for n, _ in picks]].reset_index(drop=True)

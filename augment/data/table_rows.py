@@ -14,6 +14,7 @@ from augment.data.folder_words import MORE_SPLITS, split_word
 from augment.data.label_tables import LabelTable
 from augment.data.label_values import row_labels
 from augment.data.listing import lies_inside
+from augment.data.two_images import two_images
 from augment.errors import DataError
 
 
@@ -121,9 +122,7 @@ def _find(root: Path, named: NamedTable, index: FileIndex, row: int, cell: str) 
         fits = [any(word and word[0] == named.split for word in each) for each in words]
         found = list(compress(found, fits)) or found
     if len(found) > 1:
-        raise DataError(
-            f"{named.table.where(row)}: {cell} may be {found[0]} or {found[1]}: write its path"
-        )
+        raise DataError(two_images(root, named.table, f"{named.table.where(row)}: {cell}", found))
     if found:
         return found[0]
     path = named.table.folder + cell

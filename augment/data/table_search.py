@@ -1,29 +1,35 @@
 """The tables of a set: metadata.csv and its kin, or any other that names its images.
 
-Which of several tables counts is decided here; a choice that could go either way is refused with
-the flags that make it.
+Which of several tables counts is decided in `table_choice`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from augment.data.columns import find_columns
+from augment.data.columns import Columns, find_columns
 from augment.data.file_index import FileIndex
 from augment.data.folder_words import split_word, tokens
 from augment.data.label_tables import LabelTable, read_table, tables_beside
 from augment.data.label_values import NAME_FILES
 from augment.data.reading_flags import FOLDERS, ReadingFlags
-from augment.data.table_forms import names_pictures, row_an_image, with_head, with_splits
+from augment.data.table_forms import (
+    names_pictures,
+    names_pictures_in,
+    row_an_image,
+    with_head,
+    with_splits,
+)
 from augment.data.table_rows import NamedTable
+from augment.data.two_images import ambiguous_cell
 from augment.errors import DataError, MachineError, UsageError
 
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
 ROBOFLOW = "_classes.csv"  # in each split's folder
 BOXES = "_annotations."  # .coco.json, .csv and the like: Roboflow's exports for detection
+OFTEN_OTHERS = (".txt", ".xml", ".json", ".manifest")
 MAX_TABLE_BYTES = 100_000_000  # of a table that nobody named
 MIN_COVERED = 0.9  # share of all images that metadata.csv files of sub-folders must name
 MIN_FOUND = 0.5  # share of the rows, or of the images, that a table names to be one of the set
@@ -39,6 +45,8 @@ class FoundTables:
     notes: list[str] = field(default_factory=list)  # of tables that are not used
     unread: list[str] = field(default_factory=list)  # why tables are not read
     boxes: str = ""  # a file of boxes, for detection
+    # of which a cell may mean two images
+    twofold: list[tuple[LabelTable, Columns]] = field(default_factory=list)
 
 
 def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTables:
@@ -52,9 +60,13 @@ def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTable
     table = with_splits(read_table(path, "" if folder == "." else f"{folder}/"))
     table = with_head(table, index)
     columns = find_columns(table, index, flags)
-    by_folder = row_an_image(table, index) if columns is None else None
+    unnamed = columns is None or not any(
+        index.find(cell, table.folder) for cell in table.frame[columns.file]
+    )
+    by_folder = row_an_image(table, index, flags.file_column or "") if unnamed else None
     if by_folder is not None:
-        table, columns = by_folder, find_columns(by_folder, index, flags)
+        found_there = replace(flags, file_column=None)
+        table, columns = by_folder, find_columns(by_folder, index, found_there)
     if columns is None:
         raise DataError(
             f"{path}: no column names images of {root}: say which with --file-column "
@@ -137,7 +149,8 @@ def other_tables(
                     continue
                 table, columns = by_folder, find_columns(by_folder, index, flags)
         except (DataError, MachineError) as error:
-            if not name.endswith((".txt", ".xml", ".json")):  # these are many other things
+            # of these kinds are many other things
+            if not name.endswith(OFTEN_OTHERS) or names_pictures_in(root / name):
                 found.notes.append(f"not used: {error}")
                 found.unread.append(str(error))
             continue
@@ -146,20 +159,14 @@ def other_tables(
         if columns is None:
             continue
         named = NamedTable(table, columns, _split_of(table.stem))
-        if twofold := _twofold(named, index):
-            found.notes.append(f"not used: {name}, where {twofold}")
+        row, several = ambiguous_cell(table, columns, index)
+        if several and not named.split:
+            cell = table.frame[columns.file].iloc[row]
+            found.notes.append(f"not used: {name}, where {cell} may be {' or '.join(several[:2])}")
+            found.twofold.append((table, columns))
         else:
             (found.tables if named.labelled else found.lists).append(named)
     return found
-
-
-def _twofold(named: NamedTable, index: FileIndex) -> str:
-    """Say which cell may mean two images, or return ""."""
-    for cell in named.table.frame[named.columns.file]:
-        found = index.find(cell, named.table.folder)
-        if len(found) > 1 and not named.split:
-            return f"{cell} may be {found[0]} or {found[1]}"
-    return ""
 
 
 def _split_of(name: str) -> str:
@@ -177,73 +184,3 @@ def _names_images(table: LabelTable, column: str, index: FileIndex) -> bool:
     return len(hits) >= MIN_FOUND * min(len(set(cells)), len(index.images)) or (
         len(hits) >= 0.1 * len(index.images) and len(hits) >= 0.9 * len(set(cells))
     )
-
-
-def chosen_tables(found: FoundTables) -> list[NamedTable]:
-    """Choose the tables that give the labels: one, or one a split; DataError where two could."""
-    tables = found.tables
-    if len(tables) < 2:
-        return tables
-    families: dict[tuple[str, ...], list[NamedTable]] = defaultdict(list)
-    for each in tables:
-        families[each.columns.label, *each.columns.one_hot].append(each)
-    if len(families) == 1:
-        parts = [each for each in tables if each.split]
-        splits = [each.split for each in parts]
-        if "train" in splits and len(splits) == len(set(splits)) > 1:
-            unused = [each.name for each in tables if not each.split]
-            found.notes += [f"not used: {', '.join(unused)}"] if unused else []
-            return parts
-    kinds = {(each.table.folder, _family(each)): each for each in reversed(tables)}
-    shown = list(kinds.values())[::-1] if len(kinds) > 1 else tables
-    names = ", ".join(f"{each.place} ({_label_name(each)})" for each in shown[:3])
-    raise DataError(f"several tables name the images: {names}: choose one with --labels")
-
-
-def _family(named: NamedTable) -> str:
-    """Return the name of a table without the split in it: images_variant of images_variant_val."""
-    word = split_word(named.table.stem)
-    return " ".join(word[1]) if word else named.table.stem
-
-
-def with_siblings(found: FoundTables, beside: FoundTables) -> FoundTables:
-    """Add to a table of --labels that is named after a split those of the other splits.
-
-    They lie in one folder, and their names and columns differ by the split alone.
-    """
-    given = found.tables[0]
-    place = given.table.path.resolve()
-    others = [*beside.tables, *beside.lists]
-    own = [each for each in others if each.split and each.table.path.resolve() == place]
-    kin = [
-        each
-        for each in others
-        if own
-        and each.split
-        and (each.table.folder, _family(each)) == (own[0].table.folder, _family(own[0]))
-        and each.columns == own[0].columns
-    ]
-    splits = [each.split for each in kin]
-    if len(kin) > 1 and "train" in splits and len(set(splits)) == len(splits):
-        found.tables = [replace(each, columns=given.columns) for each in kin]
-    paths = {each.table.path.resolve() for each in found.tables}
-    found.lists = [
-        each
-        for each in beside.lists
-        if each.table.path.resolve() not in paths and not (each.split and len(paths) > 1)
-    ]
-    return found
-
-
-def _label_name(named: NamedTable) -> str:
-    """Name the columns that a table has its labels in."""
-    return named.columns.label or f"{len(named.columns.one_hot)} columns"
-
-
-def split_lists(found: FoundTables) -> dict[str, list[NamedTable]]:
-    """Return the lists of images that are named after a split: train.txt, test_list.csv."""
-    lists: dict[str, list[NamedTable]] = defaultdict(list)
-    for each in found.lists:
-        if each.split:
-            lists[each.split].append(each)
-    return lists if "test" in lists or len(lists) > 1 else {}
