@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import torch
 import typer
 from conftest import bars, write_folder
 from typer.main import get_command
@@ -616,3 +618,17 @@ def test_compare_draws_both_runs_on_one_sheet(run_dir, tmp_path, monkeypatch, ca
     )
     assert code == 2
     assert "no run folder" in err
+
+
+def test_memory_that_runs_out_is_one_sentence(monkeypatch, capsys):
+    def too_large(allocate):
+        monkeypatch.setattr("augment.data.check.inspect", lambda *_, **__: allocate(2**52))
+        return call(monkeypatch, capsys, "check", "digits")
+
+    code, out, err = too_large(lambda n: torch.empty(n, dtype=torch.uint8))
+    assert (code, out) == (5, "")
+    assert err.startswith("error: out of memory (4.5e+06 GB were asked for at once): give --jobs 1")
+    assert len(err.splitlines()) == 1
+    code, out, err = too_large(lambda n: np.empty(n, np.uint8))
+    assert (code, out, len(err.splitlines())) == (5, "", 1)
+    assert "(4.00 PiB were asked for at once)" in err
