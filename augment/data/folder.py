@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from augment.data.class_level import OUTSIDE
+from augment.data.class_shapes import class_shape_notes
 from augment.data.decode import SUFFIXES
 from augment.data.entries import ImageEntry, SetLayout
 from augment.data.framing import Framing, framing_notes
@@ -74,7 +75,9 @@ def read_folder(
         cache = default_data_dir(data_dir).absolute() / FOLDER  # processes have other folders
         decoded = decode_all(sources, framing, cache)
         raw = _read_entries(entries, classes, decoded, notes, skip_bad=skip_bad, pages=flags.pages)
-        raw.notes += framing_notes(sizes_of(decoded.headers), framing, decoded.frame)
+        sizes = sizes_of(decoded.headers)
+        raw.notes += framing_notes(sizes, framing, decoded.frame)
+        raw.notes += class_shape_notes(sizes, raw.labels, classes, decoded.frame)
     raw.layout = layout.sentence
     if layout.missing:
         raw.bad[:0] = layout.missing
