@@ -263,7 +263,7 @@ def test_a_resumed_run_keeps_the_side_that_the_first_machine_chose(
     assert again.table["signature"].tolist() == first.table["signature"].tolist()
     other = augment.run(**{**run, "out": tmp_path / "other"})
     assert other.synthetic.shape == (1, 72, 96)
-    with pytest.raises(RunFolderError, match=r"other settings .*fit: None → crop"):
+    with pytest.raises(RunFolderError, match=r"other settings .*fit: not given → crop"):
         augment.run(**run, fit="crop")
 
 
