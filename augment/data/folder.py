@@ -31,6 +31,8 @@ from augment.data.stacking import (
 from augment.errors import DataError
 from augment.runtime.machine import data_dir as default_data_dir
 
+UNREADABLE = "left out unreadable images"  # notes of what --skip-bad does
+MISSING = "left out images that do not exist"
 NO_FLAGS = ReadingFlags()
 
 
@@ -82,7 +84,7 @@ def read_folder(
     if layout.missing:
         raw.bad[:0] = layout.missing
         names = [name for name, _ in layout.missing]
-        raw.notes.append(f"left out images that do not exist ({len(names)}): {first_names(names)}")
+        raw.notes.append(f"{MISSING} ({len(names)}): {first_names(names)}")
     return raw
 
 
@@ -143,9 +145,7 @@ def _read_entries(
     notes += conversion_notes(headers, "RGB" if images.shape[1] == 3 else "L", pages)
     images, mapped = one_channel_if_grey(images, mapped, notes)
     if bad:
-        notes.append(
-            f"left out unreadable images ({len(bad)}): {first_names([name for name, _ in bad])}"
-        )
+        notes.append(f"{UNREADABLE} ({len(bad)}): {first_names([name for name, _ in bad])}")
     index = {name: k for k, name in enumerate(classes)}
     return RawDataset(
         images,
