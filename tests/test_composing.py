@@ -5,7 +5,7 @@ import torch
 from boxed_digits import digits_on_canvas
 
 from augment.data.boxed_images import NO_BOX, BoxedImages
-from augment.data.crops import MARGIN, CROP_SIDES, crop_boxes, crop_side, cut
+from augment.data.crops import CROP_SIDES, MARGIN, crop_boxes, crop_side, cut
 from augment.data.images import LabelledImages, to_float
 from augment.experiment.composing import (
     GENERATED,

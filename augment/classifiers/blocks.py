@@ -94,7 +94,7 @@ def conv_norm_relu(channels: int, out: int, stride: int = 1) -> nn.Sequential:
 class Projection(nn.Conv2d):
     """A 1×1 convolution of every `stride`-th row and column."""
 
-    FEW = 8  # input channels below which torch's strided kernel is not used
+    FEW = 16  # input channels below which torch's strided kernel is not used
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__(channels, out, 1, stride, bias=False)
@@ -102,7 +102,7 @@ class Projection(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if self.in_channels >= self.FEW:
             return super().forward(input)
-        # on processors whose best is AVX2 that kernel ends the process (torch 2.14 and 2.15)
+        # on some processors that kernel ends the process (torch 2.14 and 2.15)
         rows, columns = self.stride
         strided = input[..., ::rows, ::columns].contiguous(memory_format=torch.channels_last)
         return F.conv2d(strided, self.weight)
