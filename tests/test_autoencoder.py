@@ -129,8 +129,16 @@ def test_each_kind_is_learnt_sampled_saved_and_loaded(any_folder, side, cpu, tmp
 def test_an_autoencoder_that_loses_the_images_is_refused_before_training(folder, cpu):
     ddpm = DDPM(widths=(8, 16), hub=16, autoencoder=str(folder))
     with pytest.raises(
-        UsageError, match=r"own' loses \d+% of what varies .* leave the setting out"
+        UsageError, match=r"own' gives the labelled images back worse .* leave the setting out"
     ):
+        ddpm.prepare(smooth(), seed=0, device=cpu)
+
+
+def test_an_autoencoder_worse_than_one_mean_picture_is_called_so(folder, cpu, monkeypatch):
+    noise = "augment.generators.autoencoder.Latents.decode"
+    monkeypatch.setattr(noise, lambda _, z: torch.ones(len(z), 3, 1, 1))
+    ddpm = DDPM(widths=(8, 16), hub=16, autoencoder=str(folder))
+    with pytest.raises(UsageError, match=r"worse than one mean picture .* untrained or not for"):
         ddpm.prepare(smooth(), seed=0, device=cpu)
 
 

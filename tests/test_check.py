@@ -33,6 +33,10 @@ def test_every_fault_of_a_folder_is_found_at_once(tmp_path):
     assert len(found["problems"]) == 1
     assert "2 unreadable images" in found["problems"][0]
     assert [line.partition(":")[0] for line in found["unreadable"]] == ["a/cut.jpg", "b/zero.png"]
+    assert found["unreadable"][1] == "b/zero.png: empty file"
+    assert not noted(found["warnings"], "left out unreadable")  # only in the look for more faults
+    skipped = inspect(str(tmp_path), skip_bad=True, drop_small_classes=True)
+    assert noted(skipped["warnings"], "left out unreadable images (2)")
     assert noted(found["warnings"], "dropped small classes", "'rare' has 1 to learn from")
     assert noted(found["warnings"], "hidden folders")
     assert found["classes"] == 2
@@ -88,3 +92,8 @@ def test_an_npz_and_a_named_set_are_looked_at_too(tmp_path):
 def test_an_unknown_name_is_no_problem_of_the_data():
     with pytest.raises(UsageError, match="did you mean 'digits'"):
         inspect("digitz")
+
+
+def test_one_repeat_is_spoken_of_as_one(tmp_path):
+    put(two_classes(tmp_path, 12), "a/x.png", "a/y.png", picture=grey())
+    assert noted(inspect(str(tmp_path))["warnings"], "1 image of the pool repeats another one")

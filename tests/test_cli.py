@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+import torch
 import typer
 from conftest import bars, write_folder
 from typer.main import get_command
@@ -311,6 +313,7 @@ def test_help_of_a_command(name):
         (["report", "nowhere"], 2, "no run folder"),
         (["check", "./nowhere"], 2, "no such folder"),
         (["run", "--size", "3"], 2, "--size 3: "),
+        (["run", "--size", ""], 2, "it is empty: give 8 to 512 pixels, auto or native"),
         (["run", "--size", "big"], 2, "--size big: give 8 to 512 pixels, auto or native"),
         (["run", "--ratio", "2,x"], 2, "--ratio x: Input should be a valid number"),
         (["run", "--folds", "1"], 2, "--folds 1: "),
@@ -528,6 +531,7 @@ def test_folder_of_other_settings_exits_6(run_dir, monkeypatch, capsys):
     code, _, err = call(monkeypatch, capsys, "run", "--seeds", "4", "--out", run_dir)
     assert code == 6
     assert "made by other settings" in err
+    assert "affords" not in err
 
 
 @pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -616,3 +620,26 @@ def test_compare_draws_both_runs_on_one_sheet(run_dir, tmp_path, monkeypatch, ca
     )
     assert code == 2
     assert "no run folder" in err
+
+
+def test_memory_that_runs_out_is_one_sentence(monkeypatch, capsys):
+    def too_large(allocate):
+        monkeypatch.setattr("augment.data.check.inspect", lambda *_, **__: allocate(2**52))
+        return call(monkeypatch, capsys, "check", "digits")
+
+    code, out, err = too_large(lambda n: torch.empty(n, dtype=torch.uint8))
+    assert (code, out) == (5, "")
+    assert err.startswith("error: out of memory (4.5e+06 GB were asked for at once): give --jobs 1")
+    assert len(err.splitlines()) == 1
+    code, out, err = too_large(lambda n: np.empty(n, np.uint8))
+    assert (code, out, len(err.splitlines())) == (5, "", 1)
+    assert "(4.00 PiB were asked for at once)" in err
+
+
+def test_words_of_size_have_any_case():
+    assert [make_recipe(size=size).size for size in ("Auto", "NATIVE", " 32 ", None)] == [
+        None,
+        "native",
+        32,
+        None,
+    ]

@@ -117,3 +117,14 @@ def test_more_looks_of_either_run_count():
     twice = compare_tables(table(CLASSIC).assign(looks=2), table(better)).iloc[1]
     assert twice["low"] < once["low"]
     assert (once["level"], twice["level"]) == (0.95, 0.9875)
+
+
+@pytest.mark.parametrize(("n", "is_shown"), [(29, False), (30, True)])
+def test_rates_of_balls_of_few_images_are_not_compared(tmp_path, n, is_shown):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        line = dict(dataset="x", asked="all", generator="cvae", features="x", warning=None)
+        table = pd.DataFrame([{**line, "seed": 0, "n": n, "precision": 1.0, "kid": 0.1}])
+        table.to_csv(tmp_path / name / "quality.csv", index=False)
+    found = compare_images(tmp_path / "a", tmp_path / "b")["measure"].tolist()
+    assert found == ["kid", "precision"][: 1 + is_shown]

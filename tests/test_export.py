@@ -143,7 +143,12 @@ def test_labelled_images_at_the_size_of_their_files(run_dir, data, tmp_path):
         else:
             assert np.array_equal(pixels, pixels_of(data / row["original"]))
     assert len({pixels.shape for pixels in found}) == len(SIZES)
-    assert "labelled images at their own size" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "labelled images at their own size" in card
+    assert "**Two sizes.**" in card
+    assert "ones are all 12×12 pixels (width×height), with bands beside the picture" in card
+    export(run_dir, tmp_path / "one", original_size=False)
+    assert "Two sizes" not in (tmp_path / "one/README.md").read_text()
 
 
 def test_turned_and_deep_originals(tmp_path):

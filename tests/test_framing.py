@@ -17,12 +17,12 @@ from augment.data import mapped, stacking
 from augment.data.datasets import load_dataset
 from augment.data.fitting import fit_pixels
 from augment.data.folder import read_folder
-from augment.data.framing import Frame, Framing, inner_size
+from augment.data.framing import Frame, Framing, choose_frame, framing_notes, inner_size
 from augment.data.npz import read_npz
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.engine.shards import merge
-from augment.errors import MachineError, RunFolderError
+from augment.errors import DataError, MachineError, RunFolderError
 from augment.report.export import ExportRequest, export_images
 
 WIDE, TALL, SQUARE = (512, 384), (120, 300), (200, 200)  # W, H
@@ -263,7 +263,7 @@ def test_a_resumed_run_keeps_the_side_that_the_first_machine_chose(
     assert again.table["signature"].tolist() == first.table["signature"].tolist()
     other = augment.run(**{**run, "out": tmp_path / "other"})
     assert other.synthetic.shape == (1, 72, 96)
-    with pytest.raises(RunFolderError, match=r"other settings .*fit: None → crop"):
+    with pytest.raises(RunFolderError, match=r"other settings .*fit: not given → crop"):
         augment.run(**run, fit="crop")
 
 
@@ -306,3 +306,41 @@ def test_a_set_that_is_not_square_is_exported_and_read_back_at_its_shape(photogr
         again = load_dataset(str(out), size=64)
         assert again.pool.shape == (1, 48, 64)
         assert not noted(again.notes, "bands")
+
+
+def said(sizes, size=None, fit=None):
+    """The notes on sets of these sizes, and their frame."""
+    framing = Framing(size, fit)
+    frame = choose_frame(sizes, framing)
+    return frame[:2], " | ".join(framing_notes(sizes, framing, frame))
+
+
+def test_notes_state_sizes_that_occur():
+    assert "the pictures have 300 to 512; " in said([(300, 200), (512, 340), (400, 270)])[1]
+    assert "the pictures have 512; " in said([(512, 384)] * 3)[1]
+
+
+@pytest.mark.parametrize(
+    ("fit", "n"), [("pad", 1), ("crop", 2), ("stretch", 1)]
+)  # 100×40 fills a square of 64 by its height alone
+def test_enlarged_pictures_are_counted(fit, n):
+    sizes = [(200, 200), (200, 190), (100, 40), (30, 30)]
+    assert f"{n} of 4 pictures are smaller and enlarged" in said(sizes, 64, fit)[1]
+    assert "enlarged" not in said(sizes[:2], 64, fit)[1]
+
+
+def test_narrow_pictures_keep_pixels_across_or_it_is_said():
+    assert said([(300, 40)] * 4) == ((128, 17), said([(300, 40)] * 4)[1])
+    assert "has only" not in said([(300, 40)] * 4)[1]
+    frame, notes = said([(300, 40)] * 4, 64)
+    assert frame == (64, 9)
+    assert "of pictures of 300×40 the shorter side has only 9 px left: --size 128" in notes
+    assert "has only 1 px left: --size 128" in said([(300, 40)] * 4, 8)[1]
+    assert "has only" not in said([(100, 6)] * 4, 100)[1]  # they have no more
+
+
+def test_native_size_of_several_sizes_names_them_and_a_side():
+    with pytest.raises(DataError, match=r"\(200×100, 100×200\).*--size 200$"):
+        choose_frame([(200, 100), (100, 200)], Framing("native"))
+    with pytest.raises(DataError, match=r"4 sizes.*\(10×20, 30×40, 50×60, …\).*side in pixels$"):
+        choose_frame([(10, 20), (30, 40), (50, 60), (70, 80)], Framing("native"))

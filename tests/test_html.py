@@ -15,8 +15,9 @@ from PIL import Image
 
 import augment
 from augment.experiment.recipe import USUAL_ARMS
+from augment.metrics.fidelity import TELLING_FROM
 from augment.report.html import numeric_columns, warnings
-from augment.report.html_sections import copying, with_variants
+from augment.report.html_sections import QUALITY_HEAD, copying, quality_lines, with_variants
 
 NASTY = "<img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -240,3 +241,21 @@ def test_browser_shows_it_without_a_complaint(run, size, tmp_path):
     colours = Image.open(shot).convert("RGB").getcolors(2**24)
     assert colours is not None
     assert len(colours) > 50  # text and pictures, not a blank page
+
+
+def test_rates_of_balls_are_shown_of_enough_images_only():
+    def cells(n):
+        line = dict(dataset="x", asked="all", variant="cvae", seed=0, features="x", copy_rate=0.0)
+        names = ("agreement", "precision", "coverage", "kid", "kid_floor", "fd", "fd_floor")
+        measures = dict.fromkeys(names, 1.0)
+        shown = quality_lines(pd.DataFrame([{**line, **measures, "n": n}]))[0]
+        return dict(zip(QUALITY_HEAD, shown, strict=True))
+
+    few, many = cells(TELLING_FROM - 1), cells(TELLING_FROM)
+    assert few["precision %"] == few["coverage %"] == ""
+    assert many["precision %"] == many["coverage %"] == "100.00"
+    assert few["KID"] == many["KID"] != ""
+
+
+def test_page_says_from_how_many_images_on_rates_are_shown(page):
+    assert f"below {TELLING_FROM} images" in page

@@ -1386,7 +1386,7 @@ def test_run_folder_of_before_the_flags_goes_on():
     new = make_recipe(dataset="./x").model_dump(mode="json")
     old = {key: value for key, value in new.items() if key not in READING_FLAGS}
     assert differences(old, new) == ""
-    assert "labels: None → t.csv" in differences(old, new | {"labels": "t.csv"})
+    assert "labels: not given → t.csv" in differences(old, new | {"labels": "t.csv"})
 
 
 def test_check_takes_the_flags(tmp_path, capsys, monkeypatch):

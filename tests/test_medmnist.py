@@ -151,3 +151,13 @@ def test_grey_files_have_one_channel(tmp_path, monkeypatch):
     assert data.pool.shape == (1, 28, 28)
     assert data.pool.classes == ("malignant", "normal, benign")
     assert torch.equal(data.pool.counts(), torch.tensor([16, 16]))
+
+
+@pytest.mark.parametrize(("size", "is_said"), [(224, False), (300, True)])
+def test_sizes_above_the_largest_are_said_to_be_enlarged(blood, monkeypatch, size, is_said):
+    known = MEDMNIST["bloodmnist"]
+    largest = write_set(blood, "bloodmnist", SIZES[-1])
+    patched = dataclasses.replace(known, md5=(*known.md5[:-1], largest))
+    monkeypatch.setitem(MEDMNIST, "bloodmnist", patched)
+    notes = load_dataset("bloodmnist", size=size, data_dir=blood).notes
+    assert noted(notes, "224 px is the largest size of bloodmnist", "300") == is_said

@@ -21,7 +21,7 @@ from augment.errors import AugmentError, MachineError, RunFolderError
 from augment.storage import run_folder
 from augment.storage.artifacts import Store, find_damage, signature
 from augment.storage.atomic import write_atomic
-from augment.storage.run_folder import fresh_folder, open_run
+from augment.storage.run_folder import differences, fresh_folder, open_run
 from augment.storage.tables import read_csv, write_csv
 from augment.storage.tensor_file import TensorFile
 from augment.training.checkpoints import load_checkpoint, save_checkpoint
@@ -297,7 +297,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path):
     with pytest.raises(RunFolderError) as caught:
         open_run(tmp_path / "run", {"seeds": [1], "preset": "quick", "ratio": 5})
     said = str(caught.value)
-    assert "frac: 0.1 → None; ratio: None → 5; seeds: [1, 2] → [1]" in said
+    assert "frac: 0.1 → not given; ratio: not given → 5; seeds: 1, 2 → 1" in said
     assert "preset" not in said
     assert "choose another --out" in said
     # refused is not locked
@@ -525,3 +525,20 @@ def test_tensor_file_filled_in_pieces_reads_as_one(tmp_path):
     read = load_file(tmp_path / "a")
     assert read.keys() == whole.keys()
     assert all(torch.equal(read[key], whole[key]) for key in whole)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ({"size": 96}, {"size": None, "affords": 64}, "size: 96 → auto (64)"),
+        ({"affords": 96}, {"affords": 64}, "size: auto (96) → auto (64)"),
+        ({"size": 96}, {"size": 96, "data": {"x": "c"}}, "other images in x"),
+        ({"arm": ["real"]}, {"arm": ["real", "synth"]}, "arm: real → real, synth"),
+        ({}, {"fit": "crop", "data": {"x": "c"}}, "fit: not given → crop"),
+        ({"seeds": [0]}, {"data": {"x": "c"}}, "seeds: 0 → not given; other images in x"),
+        ({"data": {"x": "a"}}, {}, ""),
+    ],
+)
+def test_other_settings_are_told_in_the_words_of_the_flags(old, new, says):
+    data = {"data": {"x": "a"}}
+    assert differences(data | old, data | new) == says

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from augment.experiment.arms import ARMS
 from augment.experiment.results_table import RESULTS_COLUMNS, TEXT_COLUMNS
 from augment.metrics.intervals import UnitVariance
 from augment.metrics.paired import paired_contrast
@@ -420,7 +421,16 @@ def test_no_sentence_without_the_decisive_arm():
 
 def test_decisive_arm_without_its_baseline_makes_no_claim():
     found = summarise(results(rows("real", REAL), rows("real+classic+synth", BOTH)))
-    assert "no trial finished both" in verdict_sentences(found)[0]
+    said = "real+classic is not among --arm: add it to see a gain."
+    assert verdict_sentences(found) == [f"ddpm on digits (100 labelled images): {said}"]
+    assert "not among" not in " ".join(legend(found))  # once is enough
+
+
+def test_other_arms_without_their_baseline_are_named():
+    found = summarise(results(rows("real+classic", CLASSIC), rows("synth", REAL)))
+    against = ARMS["synth"].against
+    assert against not in set(found["arm"])
+    assert f"synth: {against} is not among --arm: add it to see a gain." in markdown(found)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])

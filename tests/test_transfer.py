@@ -1,5 +1,6 @@
 """Pretrained weights: taken over, kept or fine-tuned, refused in a sentence."""
 
+import dataclasses
 import json
 import pickle
 import re
@@ -17,9 +18,10 @@ from augment.classifiers.models import Airbench, ResNet, ResNet18
 from augment.classifiers.pretrained import torchvision_source
 from augment.errors import MachineError, UsageError
 from augment.experiment.arms import training_set
+from augment.experiment.cells import expand
 from augment.experiment.records import classifier_path
 from augment.experiment.validation import make_recipe
-from augment.experiment.weights import read_weights, weights_file
+from augment.experiment.weights import check_weights, read_weights, weights_file
 from augment.report.table import markdown, summarise
 from augment.storage.artifacts import Store
 from augment.training.learner import seeded_init
@@ -283,3 +285,25 @@ def test_images_for_imagenets_networks_are_normalised_and_keep_their_shape():
 def test_weights_and_arms_go_together(settings):
     with pytest.raises(UsageError, match="weights"):
         make_recipe(**settings)
+
+
+def test_weights_of_images_of_another_size_name_it(cpu, tmp_path):
+    """The record beside the weights of a training says how large its images were."""
+    for shape in ((1, 48, 40), (1, 96, 160)):
+        data = bars(8, shape=shape)
+        learner = ResNet(**SMALL)
+        learner.prepare(data, seed=1, device=cpu)
+        folder = tmp_path / "x".join(map(str, shape))
+        folder.mkdir()
+        save_learner(learner, "resnet", data, folder)
+    recipe = make_recipe(dataset="digits", arm="transfer", weights="x", seeds=1)
+    cell = next(cell for cell in expand(recipe.resolved("cpu")) if cell.weights)
+    weights = str(folder / "weights.safetensors")
+    resnet = dataclasses.replace(
+        cell, weights=weights, classifier="resnet", classifier_settings=dict(SMALL)
+    )
+    with pytest.raises(UsageError, match=r"of 160×96 px .*these are 40×48: --size 160$"):
+        check_weights(resnet, bars(8, shape=(1, 48, 40)))
+    airbench = dataclasses.replace(resnet, classifier="airbench")
+    with pytest.raises(UsageError, match=r"are those of resnet, .*: --classifier resnet$"):
+        check_weights(airbench, bars(8, shape=(1, 96, 160)))

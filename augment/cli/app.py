@@ -20,7 +20,7 @@ from augment.cli import advice, experiments, images, inspect, results
 from augment.cli.console import talk
 from augment.cli.flags import PANELS
 from augment.cli.signals import INTERRUPTED, SIGNALLED, end_soon, ended_by_signals
-from augment.errors import AugmentError
+from augment.errors import AugmentError, MachineError
 
 FIRST_STEPS = """\
 Do generated images help a classifier of few labelled images?
@@ -159,6 +159,13 @@ def main() -> None:
         for note in getattr(error, "__notes__", []):  # of a folder: what was left out, and the like
             talk(f"note: {note}")
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        from augment.training.recovery import no_memory, out_of_memory  # what raised it is loaded
+
+        if not out_of_memory(error):
+            raise
+        talk(f"error: {no_memory(error)}")
+        sys.exit(MachineError.exit_code)
     except SystemExit:
         if SIGNALLED:
             end_soon()

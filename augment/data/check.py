@@ -15,7 +15,7 @@ from augment.data.boxed_images import AnyImages
 from augment.data.boxes.summary import box_findings, box_summary
 from augment.data.datasets import DATASETS, load_dataset
 from augment.data.direction_names import guess_notes
-from augment.data.folder import NO_FLAGS
+from augment.data.folder import MISSING, NO_FLAGS, UNREADABLE
 from augment.data.framing import Framing
 from augment.data.images import pixel_hashes
 from augment.data.reading_flags import ReadingFlags
@@ -70,7 +70,12 @@ def inspect(
         f"pool_{'boxes_' if data.task == 'detect' else ''}by_class": counts,
         "classic_transforms": data.classic,
         "unreadable": [f"{file}: {reason}" for file, reason in data.bad],
-        "warnings": [note for note in findings(data) if note != data.layout],
+        # what only the second reading left out is told by its problem
+        "warnings": [
+            note
+            for note in findings(data)
+            if note != data.layout and not (problems and note.startswith((UNREADABLE, MISSING)))
+        ],
         "problems": problems,
         "sha": data.sha,
     }
@@ -83,7 +88,8 @@ def findings(data: Dataset[Any], *, classic_given: bool = False) -> list[str]:
     """
     found = list(data.notes)
     if n_repeats := _count_repeats(data.pool):
-        found.append(f"{n_repeats} images of the pool repeat another one of it, pixel by pixel")
+        repeat = "image of the pool repeats" if n_repeats == 1 else "images of the pool repeat"
+        found.append(f"{n_repeats} {repeat} another one of it, pixel by pixel")
     if data.task == "detect":
         return found + box_findings(data)
     few = [f"{label} ({n})" for label, n in _counts(data).items() if n < FEW_IMAGES]

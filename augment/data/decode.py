@@ -68,9 +68,13 @@ def read_picture(path: Path, frame: Frame | None, page: int = 0) -> Picture | st
             return "missing, a broken link or no regular file"
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
+            if not head:
+                return "empty file"
             if is_dicom(head):
                 return _read_dicom(file, frame, page)
             return _read_image(file, head, frame, page)
+    except MemoryError:  # the machine's fault, not the file's
+        raise
     except Exception as error:  # damaged bytes break decoders in any way they like
         return _reason(error)
 

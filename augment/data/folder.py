@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from augment.data.class_level import OUTSIDE
+from augment.data.class_shapes import class_shape_notes
 from augment.data.decode import SUFFIXES
 from augment.data.entries import ImageEntry, SetLayout
 from augment.data.framing import Framing, framing_notes
@@ -30,6 +31,8 @@ from augment.data.stacking import (
 from augment.errors import DataError
 from augment.runtime.machine import data_dir as default_data_dir
 
+UNREADABLE = "left out unreadable images"  # notes of what --skip-bad does
+MISSING = "left out images that do not exist"
 NO_FLAGS = ReadingFlags()
 
 
@@ -74,12 +77,14 @@ def read_folder(
         cache = default_data_dir(data_dir).absolute() / FOLDER  # processes have other folders
         decoded = decode_all(sources, framing, cache)
         raw = _read_entries(entries, classes, decoded, notes, skip_bad=skip_bad, pages=flags.pages)
-        raw.notes += framing_notes(sizes_of(decoded.headers), framing, decoded.frame)
+        sizes = sizes_of(decoded.headers)
+        raw.notes += framing_notes(sizes, framing, decoded.frame)
+        raw.notes += class_shape_notes(sizes, raw.labels, classes, decoded.frame)
     raw.layout = layout.sentence
     if layout.missing:
         raw.bad[:0] = layout.missing
         names = [name for name, _ in layout.missing]
-        raw.notes.append(f"left out images that do not exist ({len(names)}): {first_names(names)}")
+        raw.notes.append(f"{MISSING} ({len(names)}): {first_names(names)}")
     return raw
 
 
@@ -140,9 +145,7 @@ def _read_entries(
     notes += conversion_notes(headers, "RGB" if images.shape[1] == 3 else "L", pages)
     images, mapped = one_channel_if_grey(images, mapped, notes)
     if bad:
-        notes.append(
-            f"left out unreadable images ({len(bad)}): {first_names([name for name, _ in bad])}"
-        )
+        notes.append(f"{UNREADABLE} ({len(bad)}): {first_names([name for name, _ in bad])}")
     index = {name: k for k, name in enumerate(classes)}
     return RawDataset(
         images,

@@ -19,6 +19,8 @@ FITS = ("pad", "crop", "stretch")
 SIDES = (32, 48, 64, 96, 128, 192, 256)  # those that are chosen without --size
 KEPT_FROM, KEPT_UP_TO = 5, 64  # sides of a set of one shape that are kept without --size
 LEAST_SIDE, MOST_SIDE = 8, 512  # pixels, of what networks are built for
+SHORT_SIDE = 16  # pixels of the shorter side that are wanted, where the pictures hold them
+MAX_SIZES = 3  # listed in a refusal
 UNKNOWN_SIDE = 32  # where no picture can be read
 # without --size; a step takes as long as its images have pixels: on one core airbench took 36, 125
 # and 513 ms at 32, 64 and 128 pixels (`quick`), ddpm 145, 152 and 496
@@ -68,21 +70,32 @@ def choose_frame(sizes: Sequence[tuple[int, int]], framing: Framing) -> Frame:
         return Frame(UNKNOWN_SIDE, UNKNOWN_SIDE, fit)
     native = sizes[0] if len(set(sizes)) == 1 else None
     if framing.size == NATIVE:
-        return Frame(*_checked_native(native, len(set(sizes))), fit)
+        return Frame(*_checked_native(sizes), fit)
     if native and framing.size in (None, max(native)):
         keeps = min(native) >= KEPT_FROM and max(native) <= KEPT_UP_TO
         if keeps and (framing.size is None or fit == "pad"):
             return Frame(*native, fit)
-    side = framing.size if isinstance(framing.size, int) else _chosen_side(sizes, framing.affords)
     aspect = _aspect(sizes) if fit == "pad" else 1.0
+    side = framing.size
+    if not isinstance(side, int):
+        side = _chosen_side(sizes, framing.affords, min(aspect, 1 / aspect))
     shorter = max(min(LEAST_SIDE, side), round(side * min(aspect, 1 / aspect)))
     return Frame(side, shorter, fit) if aspect >= 1 else Frame(shorter, side, fit)
 
 
-def _checked_native(native: tuple[int, int] | None, n_sizes: int) -> tuple[int, int]:
+def _checked_native(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Return the one size of the pictures; DataError where they have no usable one."""
-    if native is None:
-        raise DataError(f"--size native: the pictures have {n_sizes} sizes: give a side in pixels")
+    native = sizes[0]
+    if distinct := [*dict.fromkeys(sizes)][1:]:
+        listed = ", ".join(f"{w}×{h}" for w, h in [native, *distinct][:MAX_SIZES])
+        more = ", …" if len(distinct) >= MAX_SIZES else ""
+        sides = {max(size) for size in sizes}
+        side = max(sides)
+        out = f"give a longer side, --size {side}" if sides == {side} else "give a side in pixels"
+        raise DataError(
+            f"--size native: the pictures have {len(distinct) + 1} sizes, width×height ({listed}"
+            f"{more}), and a set has one: {out}"
+        )
     if not min(native) >= LEAST_SIDE or max(native) > MOST_SIDE:
         raise DataError(
             f"--size native: pictures of {native[0]}×{native[1]} have a side outside {LEAST_SIDE} "
@@ -96,11 +109,19 @@ def _held_side(sizes: Sequence[tuple[int, int]]) -> int:
     return int(statistics.median(max(size) for size in sizes))
 
 
-def _chosen_side(sizes: Sequence[tuple[int, int]], affords: int) -> int:
-    """Choose the longer side: what the pictures hold, as far as the machine affords it."""
+def _chosen_side(sizes: Sequence[tuple[int, int]], affords: int, shape: float = 1.0) -> int:
+    """Choose the longer side: what the pictures hold, as far as the machine affords it.
+
+    `shape` is the shorter side over the longer one. Narrow sets get a longer side until the shorter
+    one has SHORT_SIDE pixels, as long as there are no more pixels than in the square afforded.
+    """
     held = _held_side(sizes)
     fitting = [side for side in SIDES if side <= min(held, affords)]
-    return max(fitting) if fitting and held > SIDES[0] else max(held, LEAST_SIDE)
+    chosen = max(fitting) if fitting and held > SIDES[0] else max(held, LEAST_SIDE)
+    for side in SIDES:
+        if chosen < side <= held and chosen * shape < SHORT_SIDE and side**2 * shape <= affords**2:
+            chosen = side
+    return chosen
 
 
 def _aspect(sizes: Sequence[tuple[int, int]]) -> float:
@@ -157,7 +178,31 @@ def framing_notes(sizes: Sequence[tuple[int, int]], framing: Framing, frame: Fra
         "crop": f"cut to their middle and resized to {goal}",
         "stretch": f"stretched to {goal}",
     }
-    return [f"{which}, all {how[frame.fit]}", *_cost_notes(sizes, framing, max(frame[:2]))]
+    return [
+        f"{which}, all {how[frame.fit]}",
+        *_detail_notes(sizes, frame),
+        *_cost_notes(sizes, framing, max(frame[:2])),
+    ]
+
+
+def _detail_notes(sizes: Sequence[tuple[int, int]], frame: Frame) -> list[str]:
+    """Note pictures that are enlarged, and a shorter side of which hardly anything is left."""
+    notes, choose = [], max if frame.fit == "crop" else min
+    enlarged = sum(choose(frame.width / w, frame.height / h) > 1 for w, h in sizes)
+    if enlarged:
+        notes.append(
+            f"{enlarged} of {len(sizes)} pictures are smaller and enlarged: more pixels hold no "
+            "more detail"
+        )
+    sides = sorted((min(inner_size(size, frame)), size) for size in sizes)
+    short, size = sides[len(sides) // 2]
+    if frame.fit == "pad" and short < min(SHORT_SIDE, min(size)):
+        wanted = [s for s in SIDES if s <= max(size) and s * min(size) / max(size) >= SHORT_SIDE]
+        out = f": --size {wanted[0]}" if wanted else ""
+        notes.append(
+            f"of pictures of {size[0]}×{size[1]} the shorter side has only {short} px left{out}"
+        )
+    return notes
 
 
 def _cost_notes(sizes: Sequence[tuple[int, int]], framing: Framing, side: int) -> list[str]:
@@ -170,7 +215,9 @@ def _cost_notes(sizes: Sequence[tuple[int, int]], framing: Framing, side: int) -
     if framing.size is not None or not larger:
         return []
     factor = (max(larger) / side) ** 2
+    held_by = sorted({max(size) for size in sizes})
+    have = f"{held_by[0]} to {held_by[-1]}" if len(held_by) > 1 else f"{held}"
     return [
-        f"{side} px a side suit this machine (the pictures have {held}; {max(larger)} px would "
+        f"{side} px a side suit this machine (the pictures have {have}; {max(larger)} px would "
         f"take about {factor:.2g} times as long: --size {max(larger)})"
     ]

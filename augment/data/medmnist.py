@@ -240,4 +240,9 @@ def read_medmnist(name: str, size: Framing | int | None, folder: Path) -> RawDat
     )
     # without `classes` in the file they are called by their labels
     classes = [found.classes[int(label)] for label in raw.classes]
+    if wanted > SIZES[-1]:
+        raw.notes.append(
+            f"{SIZES[-1]} px is the largest size of {name}: the pictures are enlarged to {wanted}, "
+            "which shows no more detail"
+        )
     return dataclasses.replace(raw, classes=classes)

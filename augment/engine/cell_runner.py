@@ -13,12 +13,7 @@ from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.method import run_cell
 from augment.experiment.progress import Progress
 from augment.experiment.results_table import identity
-from augment.training.recovery import out_of_memory
-
-NO_MEMORY = (
-    "out of memory: give --jobs 1, a smaller --size, or a smaller network or batch, e.g. "
-    "--set generator.width=16 --set classifier.batch=16"
-)
+from augment.training.recovery import no_memory, out_of_memory
 
 ResultRow = dict[str, Any]  # of results.csv
 CellEvent = Progress | ResultRow  # progress of a cell, in the end its row
@@ -36,7 +31,7 @@ def run_cell_catching(cell: Cell, data: DatasetCache, context: RunContext) -> It
     except Exception as error:
         with (context.store.root / "errors.log").open("a") as log:
             log.write(f"{cell.name}\n{traceback.format_exc()}\n")
-        why = NO_MEMORY if out_of_memory(error) else f"{type(error).__name__}: {error}"
+        why = no_memory(error) if out_of_memory(error) else f"{type(error).__name__}: {error}"
         yield failed_row(cell, why)
 
 

@@ -97,7 +97,7 @@ def split_of(trial: Trial) -> str:
     pool, test = trial.data.pool, trial.data.test
     return (
         f"{len(trial.indices)} labelled of a pool of {len(pool)}, {len(test)} test, "
-        f"{len(pool.classes)} classes, {'×'.join(map(str, pool.shape))}"
+        f"{len(pool.classes)} classes, {'×'.join(map(str, pool.shape))} (channels, height, width)"
     )
 
 

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from threading import Barrier
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from augment.data.boxed_images import AnyImages
+from augment.errors import MachineError
 from augment.experiment.arms import ARMS, generator_set
 from augment.experiment.context import Trial
 from augment.experiment.stages import new_learner, snapshot_steps
@@ -71,7 +73,13 @@ def time_stages(
         for name, task in kinds.items():
             with signals_held():
                 waiting = [pool.submit(_time_together, *task) for _ in range(jobs)]
-            costs[name] = mean_cost([future.result() for future in waiting])
+            try:
+                costs[name] = mean_cost([future.result() for future in waiting])
+            except BrokenProcessPool:
+                raise MachineError(
+                    "a process that timed the stages was killed, which happens where memory is "
+                    "short: give --jobs 1 or a smaller --size"
+                ) from None
     return costs
 
 

@@ -73,9 +73,11 @@ def as_seeds(value: Any) -> Any:
 
 def as_side(value: Any) -> Any:
     """Turn "auto" into None, and digits into a number of pixels in range; keep "native"."""
-    if value in (None, "auto", NATIVE):
-        return None if value == "auto" else value
-    number = str(value).strip()
+    number = "auto" if value is None else str(value).strip().lower()
+    if number in ("auto", NATIVE):
+        return None if number == "auto" else NATIVE
+    if not number:
+        raise ValueError(f"it is empty: give {LEAST_SIDE} to {MOST_SIDE} pixels, auto or {NATIVE}")
     if not number.isdecimal() or not LEAST_SIDE <= int(number) <= MOST_SIDE:
         raise ValueError(f"give {LEAST_SIDE} to {MOST_SIDE} pixels, auto or {NATIVE}")
     return int(number)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +48,40 @@ def check_weights(cell: Cell, data: LabelledImages) -> None:
     source = str(cell.weights)
     learner = CLASSIFIERS[cell.classifier](**cell.classifier_settings)
     learner.prepare(data, seed=0, device=torch.device("cpu"))
-    learner.load_backbone(read_weights(source), source=source, frozen=False)
+    weights = read_weights(source)
+    try:
+        learner.load_backbone(weights, source=source, frozen=False)
+    except UsageError:
+        _refuse_other_training(source, cell.classifier, data)
+        raise
+
+
+def _refuse_other_training(source: str, classifier: str, data: LabelledImages) -> None:
+    """Raise UsageError where the record beside the weights of a run tells why they do not fit."""
+    record = _training_record(source)
+    name, shape = record.get("name"), record.get("data", {}).get("shape")
+    if name and name != classifier:
+        raise UsageError(
+            f"--weights {source} are those of {name}, and this run trains {classifier}: "
+            f"--classifier {name}"
+        )
+    if not shape or shape[0] != data.shape[0] or shape[1:] == list(data.shape[1:]):
+        return
+    (height, width), (own_height, own_width) = shape[1:], data.shape[1:]
+    raise UsageError(
+        f"--weights {source} were learnt on images of {width}×{height} px (width×height), and "
+        f"these are {own_width}×{own_height}: --size {max(width, height)}"
+    )
+
+
+def _training_record(source: str) -> dict[str, Any]:
+    """Read what a run noted beside its weights: name and images; empty where there is nothing."""
+    file = weights_file(source).parent / "model.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # weights of elsewhere
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def run_weights(folder: Path) -> Path:

@@ -86,10 +86,15 @@ def lost_by(latents: Latents, data: LabelledImages, folder: str) -> float:
     spread = (images - images.mean((0, 2, 3), keepdim=True)).square().mean()
     lost = float(error / spread) if spread else 0.0
     if lost > MOST_LOST:
+        how = f"loses {lost:.0%} of what varies in the labelled images (at most {MOST_LOST:.0%})"
+        if lost >= 1:
+            how = (
+                "gives the labelled images back worse than one mean picture would, so it is "
+                "untrained or not for such images"
+            )
         raise UsageError(
-            f"ddpm.autoencoder '{folder}' loses {lost:.0%} of what varies in the labelled images "
-            f"(at most {MOST_LOST:.0%}): use one that was trained on such images, larger images, "
-            "or leave the setting out"
+            f"ddpm.autoencoder '{folder}' {how}: use one that was trained on such images, larger "
+            "images, or leave the setting out"
         )
     return lost
 

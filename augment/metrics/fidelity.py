@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 5  # k of the k-NN balls
+TELLING_FROM = 6 * NEIGHBOURS  # rows; the balls of fewer hold nearly everything
+BY_BALLS = ("precision", "recall", "density", "coverage")
 CHUNK = 1024  # rows of a distance matrix held at once
 
 

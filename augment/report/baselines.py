@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -62,6 +63,26 @@ def alpha_of(rows: pd.DataFrame, *, further: int = 0) -> float:
     looks = float(rows["looks"].max())
     first = 1 if math.isnan(looks) else int(looks)
     return look_alpha(first + further, until=bool(rows["until"].notna().any()))
+
+
+def missing_baseline(line: dict[str, Any], summary: pd.DataFrame) -> str:
+    """Say that the arm which a line is measured against was not run; empty if it was, or none."""
+    against = ARMS[line["arm"]].against
+    same = (summary["dataset"] == line["dataset"]) & (summary["asked"] == line["asked"])
+    if line["against"] or not against or against in set(summary.loc[same, "arm"]):
+        return ""
+    return f"{against} is not among --arm: add it to see a gain."
+
+
+def baseline_notes(summary: pd.DataFrame, answered: set[str]) -> list[str]:
+    """Say which arms with synthetic images, but those answered, lack what they are measured by."""
+    others = [line for line in summary.to_dict("records") if line["arm"] not in answered]
+    missing = {
+        line["arm"]: missing_baseline(line, summary)
+        for line in others
+        if ARMS[line["arm"]].synthetic
+    }
+    return [f"{arm}: {said}" for arm, said in missing.items() if said]
 
 
 def unit_columns(contrast: Contrast) -> dict[str, float | None]:

@@ -11,6 +11,7 @@ import pandas as pd
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.results_table import main_score
+from augment.metrics.fidelity import BY_BALLS, TELLING_FROM
 from augment.metrics.paired import Contrast, holm, paired_contrast
 from augment.report.baselines import alpha_of, unit_columns
 from augment.report.format import interval_text, percent, probability
@@ -178,9 +179,15 @@ def compare_images(a: Path, b: Path) -> pd.DataFrame:
             rows += [
                 {**names_and_n, "measure": measure, "a": means[0][measure], "b": means[1][measure]}
                 for measure in MEASURES
-                if all(measure in mean for mean in means)
+                if all(_tells(measure, mean) for mean in means)
             ]
     return pd.DataFrame(rows)
+
+
+def _tells(measure: str, mean: pd.Series) -> bool:
+    """Tell whether a measure is in a run and is of enough images."""
+    few = measure in BY_BALLS and mean.get("n", TELLING_FROM) < TELLING_FROM
+    return measure in mean and not few
 
 
 def image_lines(table: pd.DataFrame) -> list[list[str]]:

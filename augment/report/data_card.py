@@ -38,6 +38,19 @@ class CardFacts:
         own = "at their own size" if self.original_size else f"of {size}"
         return f"{self.n_labelled} labelled images {own} and {synthetic}"
 
+    @property
+    def shape_warning(self) -> str:
+        """An item of the card where labelled and synthetic images differ in size and shape."""
+        if not self.original_size or not self.with_real:
+            return ""
+        _, height, width = self.shape
+        return (
+            f"- **Two sizes.** Labelled images have the size and shape of their files; synthetic "
+            f"ones are all {width}×{height} pixels (width×height), with bands beside the picture "
+            "where the run padded labelled ones. Bring both to one size in one way before "
+            "training, or a model tells them apart by that.\n"
+        )
+
 
 def data_card(facts: CardFacts, head: dict[str, Any], reading: str) -> str:
     """Write the card in Markdown; `head` is what `datasets` is told, `reading` how others read."""
@@ -58,6 +71,7 @@ def data_card(facts: CardFacts, head: dict[str, Any], reading: str) -> str:
 OUT is the folder of this card. {reading}
 - Compare classes by name, not by number: readers sort them in different ways.
 {_about_names(facts.classes)}{_about_groups(facts)}\
+{facts.shape_warning}\
 - Hold out labelled images alone, never synthetic ones, whose labels nobody has looked at.
 
 ## What it is

@@ -12,6 +12,7 @@ import jinja2
 import pandas as pd
 
 from augment.experiment.arms import ARMS, DECISIVE
+from augment.metrics.fidelity import TELLING_FROM
 from augment.report.format import interval_text, percent
 from augment.report.html_sections import (
     QUALITY_HEAD,
@@ -119,6 +120,7 @@ def _details(folder: Path, done: pd.DataFrame) -> dict[str, Any]:
         "pictures": picture_sheets(folder, done),
         "quality": quality_lines(quality),
         "quality_head": QUALITY_HEAD,
+        "telling_from": TELLING_FROM,
         "confusions": [
             embedded(
                 file, f"Rows: true class; columns: predicted class; percent of a row. {file.stem}"

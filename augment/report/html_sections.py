@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from augment.metrics.fidelity import BY_BALLS, TELLING_FROM
 from augment.report.format import interval_text, percent
 from augment.report.table import VARIANT_SETTINGS, variant_names
 from augment.storage.tables import read_csv
@@ -159,7 +160,8 @@ def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
         cells = []
         for key in _QUALITY:
             value, floor = r.get(key), r.get(f"{key}_floor")
-            if value is None or pd.isna(value):
+            few = key in BY_BALLS and r.get("n", TELLING_FROM) < TELLING_FROM
+            if value is None or pd.isna(value) or few:
                 cells.append("")
             elif key in ("kid", "fd"):
                 cells.append(f"{value:.4g} ({floor:.3g})")

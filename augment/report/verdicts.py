@@ -11,7 +11,7 @@ from augment.experiment.arms import ARMS, DECISIVE, FREE_WAYS, TRANSFERS
 from augment.experiment.cells import DISJOINT, WHOLE
 from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE
 from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
-from augment.report.baselines import alpha_of, units_of
+from augment.report.baselines import alpha_of, baseline_notes, missing_baseline, units_of
 from augment.report.format import percent, probability
 from augment.report.measured import the_measure
 
@@ -59,7 +59,9 @@ def _verdict_sentence(line: dict[str, Any], summary: pd.DataFrame) -> str:
     free = "" if line["generator"] else ", which needs no generator,"
     who = f"{subject(line)}{free} on {line['dataset']} ({line['n_labelled']} labelled images)"
     gain = f"{percent(line['difference'], True)} points against {_baseline(line)}"
-    if not line["verdict"] or line["pairs"] == 0:
+    if missing := missing_baseline(line, summary):
+        sentence = f"{who}: {missing}"
+    elif not line["verdict"] or line["pairs"] == 0:
         sentence = (
             f"{who}: no trial finished both {line['arm']} and {ARMS[line['arm']].against}, so "
             "there is nothing to compare."
@@ -173,6 +175,7 @@ def legend(summary: pd.DataFrame) -> list[str]:
             "images (weights, or AutoAugment's policy), so it is not a closed set; every other arm "
             "uses the labelled images alone."
         )
+    notes += baseline_notes(summary, {line["arm"] for line, _ in verdict_lines(summary)})
     notes += _classic_choices(summary)
     if (looks := summary["looks"].max()) > 1:
         notes.append(

@@ -150,12 +150,33 @@ def read_settings(file: Path) -> dict[str, Any]:
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     """List `key: old → new` for each setting that differs; empty if none does.
 
-    A setting that an older version did not know counts as left out.
+    A setting that an older version did not know counts as left out. The images are named where no
+    setting that differs explains why they are others.
     """
-    keys = sorted(
+    changed = {
         key for key in old.keys() | new.keys() if (old.get(key) or None) != (new.get(key) or None)
-    )
-    return "; ".join(f"{k}: {old.get(k)} → {new.get(k)}" for k in keys)
+    }
+    if AFFORDS in changed:  # it is the meaning of a size that is not given
+        changed = changed - {AFFORDS} | {"size"}
+    said = [f"{key}: {_shown(key, old)} → {_shown(key, new)}" for key in sorted(changed - {"data"})]
+    if "data" in changed and not changed & {"size", "fit", "dataset"}:
+        before, now = (each.get("data") or {} for each in (old, new))
+        said += [
+            f"other images in {name}"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+        ]
+    return "; ".join(said)
+
+
+def _shown(key: str, settings: dict[str, Any]) -> str:
+    """Return a setting as the command line has it."""
+    value, side = settings.get(key), settings.get(AFFORDS)
+    if key == "size" and value is None:
+        return f"auto ({side})" if side else "auto"
+    if value in (None, [], {}, ""):
+        return "not given"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def fresh_folder(parent: Path, name: str, resumable: Callable[[Path], bool]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,23 @@ def update_in_parts(
     finally:
         learner.optimisers, learner.modules = optimisers, modules
     return {name: torch.stack([m[name] for m in metrics]).mean() for name in metrics[0]}
+
+
+def no_memory(error: Exception) -> str:
+    """Return the sentence for an error of `out_of_memory`: what was asked for, and the way out."""
+    asked = re.search(r"allocate (\d+) bytes", str(error))
+    # torch's on a CPU states bytes; numpy's and CUDA's already have a unit
+    size = ""
+    if asked:
+        n = int(asked[1])
+        size = f"{n / 1e9:.3g} GB" if n >= 1e9 else f"{n / 1e6:.3g} MB"
+    if not size and (asked := re.search(r"allocate ([\d.]+ [KMGTP]iB)", str(error))):
+        size = asked[1]
+    return (
+        f"out of memory{f' ({size} were asked for at once)' if size else ''}: give --jobs 1, a "
+        "smaller --size, or a smaller network or batch, e.g. --set generator.width=16 "
+        "--set classifier.batch=16"
+    )
 
 
 def out_of_memory(error: Exception) -> bool:
