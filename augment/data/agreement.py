@@ -17,7 +17,10 @@ MIRRORED_AXES: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
 
 
 def turn(images: Tensor, symmetry: int) -> Tensor:
-    """Apply a symmetry (a mirror, 0 to 3; plus 4: transposed before) to [P, H, W]; a transposed oblong is pressed back."""
+    """Apply a mirror, 0 to 3, to [P, H, W]; plus 4: to the transposed images.
+
+    A transposed oblong is pressed back.
+    """
     height, width = images.shape[1:]
     if symmetry >= 4:
         images = images.transpose(1, 2)

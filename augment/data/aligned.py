@@ -95,7 +95,7 @@ def shift_scores(images: Tensor, targets: Tensor, row: Tensor, column: Tensor) -
     spectra = torch.fft.rfft2(F.pad(middle, (width, width, height, height))).conj()
     centred = targets - targets.mean((1, 2), keepdim=True)
     target_spectra = torch.fft.rfft2(centred)
-    mean, square = (F.avg_pool2d(x[:, None], sides, 1)[:, 0] for x in (centred, centred**2))
+    mean, square = (_window_means(x, sides) for x in (centred, centred**2))
     deviation = (square - mean**2).clamp(min=0).sqrt()  # [U, shifts, shifts] of each window
     length = torch.where(deviation > FLAT, deviation * (sides[0] * sides[1]) ** 0.5, torch.inf)
     for i, j in zip(row.split(PAIRS), column.split(PAIRS), strict=True):
@@ -103,6 +103,15 @@ def shift_scores(images: Tensor, targets: Tensor, row: Tensor, column: Tensor) -
         # a shift below 0 stands at the end: moved to the front
         sums = sums.roll((height, width), (1, 2))[:, : 2 * height + 1, : 2 * width + 1]
         yield sums / length[j]
+
+
+def _window_means(images: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Average each window (h, w) of [N, H, W]: [N, H - h + 1, W - w + 1]."""
+    down, across = (
+        images.new_ones(length - side + 1, length).triu().tril(side - 1) / side
+        for length, side in zip(images.shape[1:], sides, strict=True)
+    )
+    return down @ images @ across.T  # several times as fast as pooling with so large a kernel
 
 
 def _margins(images: Tensor) -> tuple[int, int]:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from augment.data.boxed_images import AnyImages
 from augment.data.agreement import agreement, turn
 from augment.data.aligned import misleading_pixels
+from augment.data.boxed_images import AnyImages
 from augment.data.close_pairs import close_pairs
 from augment.data.shifted import shifted_pairs
 from augment.data.shrinking import inside_grey

@@ -1,24 +1,30 @@
 """Find pairs of large images that are one picture, moved by up to an 8th of a side in between.
 
 Also mirrored, turned, re-encoded or brightened. The magnitudes of a spectrum do not change when a
-picture moves: the nearest images by these are candidates, which are then laid upon each other.
+picture moves: images that are alike in these are candidates, which are then laid upon each other.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from augment.data.agreement import correlation, fine_detail, fit_brightness, turn
 from augment.data.aligned import FINE_SIDE, REACH, shift_scores
+from augment.data.close_pairs import close_pairs
 from augment.data.shrinking import inside_grey, soften
 
 SPECTRUM_SIDE = 32  # pixels a side of which the spectrum is taken
 FREQUENCIES = 8  # below this one they are compared
-CANDIDATES = 8  # nearest images by spectrum; of copies moved by a 16th of a side 99 % are among them
-MIN_SPECTRUM = 0.96  # correlation of spectra from which a candidate is laid upon the image
-ROWS, PAIRS = 512, 512  # compared at once, so that memory is bounded
-MIN_WHOLE, MIN_DETAIL = 0.985, 0.35  # correlations: as a whole, of what a 3×3 mean leaves
+# distance of what spectra have in common from which they are compared, and their correlation from
+# which images are; of surfaces and cells moved by a 16th of a side 95 % pass
+NEAR, MIN_SPECTRUM = 0.1, 0.98
+MOST_PAIRS, MOST_LAID = 500_000, 2  # pairs of spectra; of images, for each of them
+SAMPLED = 500  # images that the number of pairs is told from
+ROWS, PAIRS = 2048, 512  # compared at once, so that memory is bounded
+MIN_ROUGH = 0.9  # correlation at half of FINE_SIDE from which both are compared in detail
+MIN_WHOLE, MIN_DETAIL = 0.99, 0.35  # correlations: as a whole, of what a 3×3 mean leaves
 # mirrors and quarter turns (see `turn`) that a spectrum does not tell from each other; the first of
 # each: none, up-down, transposed, transposed and up-down
 SYMMETRIES = torch.tensor([[0, 3], [2, 1], [4, 7], [6, 5]])
@@ -28,23 +34,15 @@ def shifted_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor,
     """Find the pairs that are one picture: indices [P, 2] int64 in order, correlation [P].
 
     [N, C, H, W] uint8 against [M, C, H, W], or against themselves (then the first index is the
-    smaller one). An image is paired with the CANDIDATES nearest ones at most.
+    smaller one).
     """
     columns = images if others is None else others
     spectra = _spectra(images)
     other_spectra = spectra if others is None else _spectra(columns)
-    found, alike = [torch.zeros(0, 2, dtype=torch.int64)], [torch.zeros(0)]
-    for pairs in _candidates(spectra, other_spectra, others is None).split(PAIRS):
-        turned = torch.stack(_turned(other_spectra[pairs[:, 1]]), 1)  # [P, 4, F, F]
-        scores = (spectra[pairs[:, 0]][:, None] * turned).sum((2, 3))
-        best, kind = scores.max(1)
-        near = best >= MIN_SPECTRUM
-        pairs, kind = pairs[near], kind[near]
-        if len(pairs):
-            agreed = _laid_upon(images, columns, pairs, SYMMETRIES[kind])
-            found.append(pairs[agreed > 0])
-            alike.append(agreed[agreed > 0])
-    return torch.cat(found), torch.cat(alike)
+    pairs, kind = _candidates(spectra, other_spectra, others is None)
+    parts = zip(pairs.split(PAIRS), SYMMETRIES[kind].split(PAIRS), strict=True)
+    alike = torch.cat([torch.zeros(0), *(_laid_upon(images, columns, *part) for part in parts)])
+    return pairs[alike > 0], alike[alike > 0]
 
 
 def _spectra(images: Tensor) -> Tensor:
@@ -52,7 +50,7 @@ def _spectra(images: Tensor) -> Tensor:
     window = torch.hann_window(SPECTRUM_SIDE, periodic=False)
     low = torch.arange(1 - FREQUENCIES, FREQUENCIES)
     parts = []
-    for part in images.split(ROWS):
+    for part in images.split(PAIRS):
         grey = inside_grey(part, (SPECTRUM_SIDE, SPECTRUM_SIDE))  # whatever the shape
         grey = grey - grey.mean((1, 2), keepdim=True)
         flat = grey.square().mean((1, 2), keepdim=True) <= 1  # noise of the encoder
@@ -70,24 +68,43 @@ def _turned(spectra: Tensor) -> list[Tensor]:
     return [spectra, spectra.flip(1), transposed, transposed.flip(1)]
 
 
-def _candidates(rows: Tensor, columns: Tensor, itself: bool) -> Tensor:
-    """Pair each image with the nearest ones by what no symmetry changes: [P, 2], in order."""
-    left, right = (sum(_turned(each)).flatten(1) for each in (rows, columns))  # type: ignore[union-attr]
-    left, right = (x / x.norm(dim=1, keepdim=True).clamp(min=1e-6) for x in (left, right))
-    keys = []
-    for start in range(0, len(left), ROWS):
-        scores = left[start : start + ROWS] @ right.T
-        i = torch.arange(start, start + len(scores))
-        if itself:
-            scores[i - start, i] = -1
-        best = scores.topk(min(CANDIDATES, len(right)))
-        i = i[:, None].expand_as(best.indices)[best.values > 0]
-        j = best.indices[best.values > 0]
-        if itself:
-            i, j = torch.minimum(i, j), torch.maximum(i, j)
-        keys.append(i * len(right) + j)
-    every = torch.cat(keys).unique() if keys else torch.zeros(0, dtype=torch.int64)
-    return torch.stack([every // max(1, len(right)), every % max(1, len(right))], 1)
+def _candidates(rows: Tensor, columns: Tensor, itself: bool) -> tuple[Tensor, Tensor]:
+    """Find the pairs with like spectra: [P, 2] in order, index of the row of SYMMETRIES [P]."""
+    some, others = (x.flatten(1).any(1).nonzero().flatten() for x in (rows, columns))
+    left, right = _invariants(rows[some]), _invariants(columns[others])
+    found = [(torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0), torch.zeros(0).long())]
+    for near in close_pairs(left, right, _reach(left, right), itself):
+        for part in near.split(ROWS):
+            pairs = torch.stack([some[part[:, 0]], others[part[:, 1]]], 1)
+            turned = torch.stack(_turned(columns[pairs[:, 1]]), 1)  # [P, 4, F, F]
+            like, kind = (rows[pairs[:, 0]][:, None] * turned).sum((2, 3)).max(1)
+            kept = like >= MIN_SPECTRUM
+            found.append((pairs[kept], like[kept], kind[kept]))
+    pairs, like, kind = (torch.cat(each) for each in zip(*found, strict=True))
+    best = like.topk(min(len(like), MOST_LAID * (len(rows) + len(columns)))).indices
+    pairs, kind = pairs[best], kind[best]
+    order = (pairs[:, 0] * len(columns) + pairs[:, 1]).argsort()
+    return pairs[order], kind[order]
+
+
+def _invariants(spectra: Tensor) -> Tensor:
+    """Return of spectra [N, F, F] what no symmetry changes, of length 1: [N, D]."""
+    sums = torch.stack(_turned(spectra)).sum(0)
+    down, across = torch.triu_indices(FREQUENCIES, FREQUENCIES) + FREQUENCIES - 1
+    return F.normalize(sums[:, down, across])
+
+
+def _reach(left: Tensor, right: Tensor) -> float:
+    """Return how far apart [N, D] and [M, D] may be: NEAR, or less where too many pairs would be.
+
+    As the distances of SAMPLED of the first tell.
+    """
+    if not len(left) or not len(right):
+        return NEAR
+    rows = torch.linspace(0, len(left) - 1, min(len(left), SAMPLED)).round().long()
+    apart = torch.cdist(left[rows], right).flatten()
+    n = len(apart) * MOST_PAIRS // (len(left) * len(right))
+    return min(NEAR, float(apart.kthvalue(n).values)) if 0 < n < len(apart) else NEAR
 
 
 def _laid_upon(rows: Tensor, columns: Tensor, pairs: Tensor, symmetries: Tensor) -> Tensor:
@@ -96,23 +113,38 @@ def _laid_upon(rows: Tensor, columns: Tensor, pairs: Tensor, symmetries: Tensor)
     `symmetries` [P, 2] are tried. Images are moved by fractions of a pixel too.
     """
     left, right = (_grey(x, each) for x, each in ((rows, pairs[:, 0]), (columns, pairs[:, 1])))
-    every = torch.arange(len(pairs))
-    best = torch.full((len(pairs),), -1.0)
-    moved = torch.zeros_like(right)
+    agreed = torch.zeros(len(pairs))
+    halves = [soften(F.avg_pool2d(x[:, None], 2)[:, 0]) for x in (left, right)]
     for symmetry in symmetries.T:
-        turned = torch.empty_like(right)
-        for k in symmetry.unique().tolist():
-            turned[symmetry == k] = turn(right[symmetry == k], k)
-        scores = torch.cat([*shift_scores(soften(left), soften(turned), every, every)])
-        agreed = scores.flatten(1).amax(1)
-        better = agreed > best
-        best = torch.where(better, agreed, best)
-        moved[better] = _moved(turned[better], *_peak(scores[better]))
+        scores = _scores(halves[0], _each_turned(halves[1], symmetry))
+        near = (scores.flatten(1).amax(1) >= MIN_ROUGH).nonzero().flatten()
+        if len(near):  # few
+            first, second = left[near], _each_turned(right[near], symmetry[near])
+            shifts = _peak(_scores(soften(first), soften(second)))
+            agreed[near] = agreed[near].maximum(_agreement(first, _moved(second, *shifts)))
+    return agreed
+
+
+def _scores(first: Tensor, second: Tensor) -> Tensor:
+    """Correlate the middle of each image with the windows of its fellow: [P, shifts, shifts]."""
+    every = torch.arange(len(first))
+    return torch.cat([*shift_scores(first, second, every, every)])
+
+
+def _each_turned(images: Tensor, symmetry: Tensor) -> Tensor:
+    """Apply to each image [P, S, S] its own of the symmetries [P]."""
+    turned = torch.empty_like(images)
+    for k in symmetry.unique().tolist():
+        turned[symmetry == k] = turn(images[symmetry == k], k)
+    return turned
+
+
+def _agreement(first: Tensor, second: Tensor) -> Tensor:
+    """Return the correlation of the middles of images that are one picture, 0 for others: [P]."""
     edge = FINE_SIDE // REACH
     middle = slice(edge, FINE_SIDE - edge)
-    first, second = (soften(x[:, middle, middle]) for x in (left, moved))
-    agreed = torch.stack([_explained(first, second), _explained(second, first)]).amax(0)
-    return torch.where(best >= MIN_WHOLE - 0.05, agreed, 0.0)
+    first, second = (soften(x[:, middle, middle]) for x in (first, second))
+    return _explained(first, second).maximum(_explained(second, first))
 
 
 def _grey(images: Tensor, index: Tensor) -> Tensor:

@@ -26,10 +26,9 @@ def inside_grey(images: Tensor, sides: Sequence[int]) -> Tensor:
 
 def soften(images: Tensor) -> Tensor:
     """Blur [N, H, W] by (1, 2, 1) / 4 both ways: shifts by half a pixel change little then."""
-    kernel = images.new_tensor([0.25, 0.5, 0.25])
-    padded = F.pad(images[:, None], (1, 1, 1, 1), mode="replicate")
-    blurred = F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 3)), kernel.view(1, 1, 3, 1))
-    return blurred[:, 0]
+    padded = F.pad(images[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    rows = padded[:, :-2] + padded[:, 2:] + 2 * padded[:, 1:-1]
+    return (rows[..., :-2] + rows[..., 2:] + 2 * rows[..., 1:-1]) / 16
 
 
 def _at_once(images: Tensor) -> int:
