@@ -2,7 +2,8 @@
 
 Candidates are pairs whose coarse patterns agree under one of the eight mirrors and quarter turns;
 each is then compared in detail, allowing for brightness, contrast and clipping. Bands that fitting
-put around a picture do not count. Above 32 pixels a side moved copies are searched too (`shifted`).
+put around pictures do not make them alike. Above 32 pixels a side moved copies are searched too,
+see `shifted`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from augment.data.agreement import agreement, turn
+from augment.data.agreement import agreement, correlation, fine_detail, turn
 from augment.data.aligned import misleading_pixels
 from augment.data.boxed_images import AnyImages
 from augment.data.close_pairs import close_pairs
 from augment.data.shifted import shifted_pairs
-from augment.data.shrinking import inside_grey
+from augment.data.shrinking import has_bands, inside_grey, resized_grey, shrink_grey
 
 COARSE_SIDE = 16  # pixels a side of the pattern
 MIN_COARSE = 0.97  # correlation of the patterns from which a pair is a candidate
 DETAIL_SIDE = 32  # pixels a side at which candidates are compared
+# correlations inside their bands of two images that are alike with these: as MIN_ALIKE, MIN_FINE
+MIN_INSIDE, MIN_INSIDE_FINE = 0.95, 0.5
 MAX_COMPARISONS = 1_000_000_000  # about five seconds on two cores; beyond it nothing is looked for
 MAX_CANDIDATES = 2_000_000  # likewise
 MAX_EXAMPLES = 3  # pairs named in the note
@@ -39,6 +42,18 @@ class Patterns(NamedTuple):
     invariants: Tensor  # [N, D] what mirrors and quarter turns do not change
     terms: Tensor  # [N, 4, T] by the parity of row and column frequency, as MIRROR_SIGNS
     transposed: Tensor  # [N, 4, T] those of the transposed images
+
+
+class _Detail:
+    """Grey images at no more than DETAIL_SIDE pixels a side, as they are and without bands."""
+
+    def __init__(self, images: Tensor) -> None:
+        """Shrink [N, C, H, W] uint8."""
+        self.whole = shrink_grey(images, DETAIL_SIDE)  # [N, H, W]
+        self.banded = has_bands(images)  # [N]
+        self.inside = self.whole
+        if self.banded.any():
+            self.inside = inside_grey(images, self.whole.shape[1:])
 
 
 class TooManyImages(Exception):
@@ -77,18 +92,29 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
     candidates = _candidates(patterns, patterns if itself else _patterns(columns), itself)
     some, first = candidates[:, 0].unique(return_inverse=True)  # few: the rest needs no detail
     again, second = candidates[:, 1].unique(return_inverse=True)
-    left, right = (_detailed(x) for x in (rows[some], columns[again]))
+    left, right = _Detail(rows[some]), _Detail(columns[again])
     alike = torch.zeros(len(candidates))
     for symmetry in range(8):
         chosen = (candidates[:, 2] == symmetry).nonzero().flatten()
         for part in chosen.split(PAIRS):
-            turned = turn(right[second[part]], symmetry)
-            alike[part] = agreement(left[first[part]], turned)
+            i, j = first[part], second[part]
+            alike[part] = agreement(left.whole[i], turn(right.whole[j], symmetry))
+            banded = ((alike[part] > 0) & left.banded[i] & right.banded[j]).nonzero().flatten()
+            if len(banded):
+                turned = turn(right.inside[j[banded]], symmetry)
+                same = _alike_inside(left.inside[i[banded]], turned)
+                alike[part[banded[~same]]] = 0
     found = alike > 0
     pairs, alike = candidates[found, :2], alike[found]
     if misleading_pixels(rows.shape):
         return _joined(pairs, alike, *shifted_pairs(rows, None if itself else columns))
     return pairs, alike
+
+
+def _alike_inside(first: Tensor, second: Tensor) -> Tensor:
+    """Tell which pairs [P, H, W] of images without their bands may be one image: [P] bool."""
+    fine = correlation(fine_detail(first), fine_detail(second))
+    return (correlation(first, second) >= MIN_INSIDE) & (fine >= MIN_INSIDE_FINE)
 
 
 def _joined(
@@ -98,12 +124,6 @@ def _joined(
     both, place = torch.cat([pairs, more]).unique(dim=0, return_inverse=True)
     best = torch.zeros(len(both)).scatter_reduce(0, place, torch.cat([alike, more_alike]), "amax")
     return both, best
-
-
-def _detailed(images: Tensor) -> Tensor:
-    """Shrink [N, C, H, W] uint8 to at most DETAIL_SIDE pixels a side, without bands."""
-    height, width = (min(DETAIL_SIDE, side) for side in images.shape[-2:])
-    return inside_grey(images, (height, width))
 
 
 def refuse_many(n_pairs: int) -> None:
@@ -118,7 +138,7 @@ def _patterns(images: Tensor) -> Patterns:
     The product of the terms of two, summed, is the correlation of their patterns.
     """
     square = (COARSE_SIDE, COARSE_SIDE)  # whatever the shape: a quarter turn needs it
-    grey = inside_grey(images, square)
+    grey = resized_grey(images, square)
     grey = grey - grey.mean((1, 2), keepdim=True)
     length = grey.flatten(1).norm(dim=1)[:, None, None]
     # a standard deviation of one grey level or less is noise of the encoder, no pattern

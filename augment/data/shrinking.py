@@ -14,7 +14,11 @@ MOST_AT_ONCE = 1024  # images
 
 def shrink_grey(images: Tensor, side: int) -> Tensor:
     """Shrink [N, C, H, W] uint8 to at most `side` pixels a side, in grey: [N, H, W] float32."""
-    sides = [min(side, length) for length in images.shape[-2:]]
+    return resized_grey(images, [min(side, length) for length in images.shape[-2:]])
+
+
+def resized_grey(images: Tensor, sides: Sequence[int]) -> Tensor:
+    """Resize [N, C, H, W] uint8, in grey: [N, *sides] float32."""
     return torch.cat([_resized(part, sides) for part in images.split(_at_once(images))])
 
 
@@ -22,6 +26,12 @@ def inside_grey(images: Tensor, sides: Sequence[int]) -> Tensor:
     """Resize [N, C, H, W] uint8 without their bands, in grey: [N, *sides] float32."""
     parts = [_resized_inside(part, sides) for part in images.split(_at_once(images))]
     return torch.cat(parts)
+
+
+def has_bands(images: Tensor) -> Tensor:
+    """Tell which of [N, C, H, W] lie between bands, as `fitting` makes them: [N] bool."""
+    parts = [_widths(part).any(1) for part in images.split(_at_once(images))]
+    return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.bool)
 
 
 def soften(images: Tensor) -> Tensor:
@@ -44,9 +54,7 @@ def _resized(images: Tensor, sides: Sequence[int]) -> Tensor:
 
 def _resized_inside(images: Tensor, sides: Sequence[int]) -> Tensor:
     """Resize the inside of the bands of [N, C, H, W] uint8: [N, *sides] float32."""
-    rows, columns = _bands(images), _bands(images.transpose(2, 3))
-    both = (rows.any(1) & columns.any(1))[:, None]  # a plain background all around is no band
-    widths = torch.cat([rows, columns], 1) * ~both  # [N, 4]
+    widths = _widths(images)
     resized = _resized(images, sides)
     for each in widths.unique(dim=0).tolist():
         if any(each):
@@ -57,10 +65,17 @@ def _resized_inside(images: Tensor, sides: Sequence[int]) -> Tensor:
     return resized
 
 
+def _widths(images: Tensor) -> Tensor:
+    """Measure bands at the top, bottom, left and right of [N, C, H, W]: [N, 4] pixels."""
+    rows, columns = _bands(images), _bands(images.transpose(2, 3))
+    both = (rows.any(1) & columns.any(1))[:, None]  # a plain background all around is no band
+    return torch.cat([rows, columns], 1) * ~both
+
+
 def _bands(images: Tensor) -> Tensor:
     """Measure bands above and below [N, C, H, W], as `fitting` makes them: [N, 2], 0 without.
 
-    Each has one colour; the lower one is as wide as the upper one, or wider by a pixel.
+    Each has one colour. One is as wide as the other or wider by a pixel, which is cut from both.
     """
     widths = torch.zeros(len(images), 2, dtype=torch.int64)
     edges = images[:, :, [0, -1]]
@@ -70,6 +85,7 @@ def _bands(images: Tensor) -> Tensor:
     for place, part in enumerate((images[own], images[own].flip(2))):
         plain = (part == part[:, :, :1, :1]).all(3).all(1)  # [n, H] rows of the colour of the edge
         widths[own, place] = plain.long().cumprod(1).sum(1)
-    upper = widths.amin(1)
-    upper[upper >= (images.shape[2] - 1) // 2] = 0  # flat
-    return torch.stack([upper, torch.where(upper > 0, widths[:, 1].minimum(upper + 1), 0)], 1)
+    least, most = widths.amin(1), widths.amax(1)
+    # the same of a mirrored image; more than half is flat
+    width = torch.where((least > 0) & (2 * least < images.shape[2] - 2), most.minimum(least + 1), 0)
+    return width[:, None].expand(-1, 2)
