@@ -147,7 +147,7 @@ class Classifier:
     def forward_chunks(self, net: nn.Module, images: Tensor, chunk: int) -> Iterator[Tensor]:
         """Yield a network's output on uint8 images, float32 on the CPU.
 
-        At most `chunk` images at once; of more than 32 pixels a side as many as take the same memory.
+        At most `chunk` images at once, and fewer of more than 32 pixels a side.
         """
         net.eval()
         for part in images.split(images_at_once(images.shape, chunk)):
