@@ -10,6 +10,8 @@ from test_folder import grey, noted, put, table, two_classes
 
 from augment.data.copies_together import _source, join_copies
 from augment.data.datasets import embedded_digits, load_dataset
+from augment.data.fitting import fit_pixels
+from augment.data.framing import Frame
 from augment.data.near_duplicates import TooManyImages, copy_pairs
 from augment.data.raw import RawDataset
 from augment.data.split import split
@@ -79,6 +81,62 @@ def test_similar_digits_are_no_copies():
     assert notes == []
 
 
+def moved(picture, right, down):
+    """The picture with its edges repeated where nothing comes in."""
+    pixels = np.pad(np.asarray(picture), 8, mode="edge")
+    side = len(pixels) - 16
+    return Image.fromarray(pixels[8 + down : 8 + down + side, 8 + right : 8 + right + side])
+
+
+def noisy(picture):
+    noise = np.random.default_rng(0).normal(0, 5, np.asarray(picture).shape)
+    return Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+
+
+MOVES = {
+    "two pixels": lambda picture: moved(picture, 2, -2),
+    "a 16th": lambda picture: moved(picture, picture.width // 16, 1),
+    "moved, recoded": lambda picture: recoded(moved(picture, -1, 2)),
+    "moved, brighter": lambda picture: moved(picture, 1, 2).point(lambda v: int(1.1 * v + 9)),
+    "noise": noisy,
+    **{
+        f"moved, {turn.name}": lambda picture, turn=turn: moved(picture.transpose(turn), 2, 1)
+        for turn in Image.Transpose
+    },
+}
+
+
+@pytest.mark.parametrize("side", [48, 64, 100])
+@pytest.mark.parametrize("move", MOVES)
+def test_a_large_picture_that_was_moved_is_a_copy(move, side):
+    originals = [textured(seed, side) for seed in range(12)]
+    copies = [MOVES[move](picture) for picture in originals[:4]]
+    pairs, _ = copy_pairs(as_tensor([*originals, *copies]))
+    assert pairs.tolist() == [[k, 12 + k] for k in range(4)]
+    across, _ = copy_pairs(as_tensor(copies), as_tensor(originals))
+    assert across.tolist() == [[k, k] for k in range(4)]
+
+
+def test_pairs_of_spectra_are_bounded(monkeypatch):
+    pictures = [textured(seed, 48) for seed in range(20)]
+    images = as_tensor([*pictures, moved(pictures[3], 2, 0)])
+    monkeypatch.setattr("augment.data.shifted.MOST_PAIRS", 22)  # with themselves: 21
+    assert copy_pairs(images)[0].tolist() == [[3, 20]]
+
+
+@pytest.mark.parametrize("side", [20, 32, 64])
+def test_bands_do_not_make_pictures_copies(side):
+    rng = np.random.default_rng(0)
+    slope = np.linspace(40, 220, 12)[:, None]  # so that the bands are dark above, light below
+    pictures = [slope + rng.normal(0, 8, (12, 30)) for _ in range(6)]
+    frame = Frame(side, side, "pad")
+    fitted = [fit_pixels(each.clip(0, 255).astype(np.uint8), frame) for each in pictures]
+    brighter = (0.9 * fitted[2] + 20).astype(np.uint8)
+    copies = [fitted[0][:, ::-1], np.rot90(fitted[1]), brighter]
+    pairs, _ = copy_pairs(as_tensor([*fitted, *copies]))
+    assert sorted(pairs.tolist()) == [[0, 6], [1, 7], [2, 8]]
+
+
 def test_too_many_candidates_are_not_compared(monkeypatch):
     monkeypatch.setattr("augment.data.near_duplicates.MAX_CANDIDATES", 5)
     with pytest.raises(TooManyImages):
@@ -93,6 +151,16 @@ def sides(data):
     return [
         {name.split("/")[1][:3] for name in files} for files in (data.pool_files, data.test_files)
     ]
+
+
+def test_moved_copies_stay_on_one_side(tmp_path):
+    for k in range(10):
+        put(tmp_path, f"{'ab'[k % 2]}/{k:03}a.png", picture=textured(k, 64))
+        put(tmp_path, f"{'ab'[k % 2]}/{k:03}b.png", picture=moved(textured(k, 64), 3, 2))
+    data = load_dataset(str(tmp_path))
+    pool, test = sides(data)
+    assert not pool & test
+    assert noted(data.notes, "10 images look like copies of others", "stay on one side")
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -24,7 +24,7 @@ from augment.classifiers.blocks import (
     whitening_conv,
 )
 from augment.classifiers.pretrained import backbone_tensors
-from augment.data.images import LabelledImages, to_float
+from augment.data.images import LabelledImages, images_at_once, to_float
 from augment.training.ema import ema_copy, ema_update
 from augment.training.learner import Metrics, in_mode, seeded_init, steps_for
 from augment.training.optim import set_rate, warmup_cosine
@@ -145,9 +145,12 @@ class Classifier:
         return torch.cat(list(self.forward_chunks(net[:-1], images, 512)))
 
     def forward_chunks(self, net: nn.Module, images: Tensor, chunk: int) -> Iterator[Tensor]:
-        """Yield a network's output on uint8 images, chunk by chunk, float32 on the CPU."""
+        """Yield a network's output on uint8 images, float32 on the CPU.
+
+        At most `chunk` images at once, and fewer of more than 32 pixels a side.
+        """
         net.eval()
-        for part in images.split(chunk):
+        for part in images.split(images_at_once(images.shape, chunk)):
             batch = to_float(part.to(self.device)).contiguous(memory_format=torch.channels_last)
             with torch.inference_mode(), autocast(self.precision, self.device):
                 yield net(batch).float().cpu()

@@ -7,13 +7,13 @@ pixels misleads: a surface moved by two pixels is as far from itself as from ano
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augment.data.near_duplicates import shrink_grey
+from augment.data.shrinking import shrink_grey, soften
 
 PIXELS_SIDE = 32  # images up to so many pixels a side are compared pixel by pixel
 SEARCH_SIDE = 16  # pixels a side at which all pairs are compared
@@ -50,10 +50,10 @@ def aligned_search(targets: Tensor, *, mirrored: bool) -> Search:
         scores = torch.stack(coarse).amax(0)  # [n, M]
         candidates = scores.topk(min(CANDIDATES, len(targets))).indices  # [n, k]
         some, column = candidates.unique(return_inverse=True)
-        softened = _soften(shrink_grey(targets[some], FINE_SIDE))
+        softened = soften(shrink_grey(targets[some], FINE_SIDE))
         row = torch.arange(len(images)).repeat_interleave(candidates.shape[1])
         agreement = torch.stack(
-            [_agreement(_soften(shrink_grey(v, FINE_SIDE)), softened, row, column) for v in views]
+            [_agreement(soften(shrink_grey(v, FINE_SIDE)), softened, row, column) for v in views]
         ).amax(0)
         best = agreement.view(candidates.shape).topk(2)  # [n, 2]
         nearest = candidates.gather(1, best.indices[:, :1]).squeeze(1)
@@ -77,7 +77,17 @@ def _coarse_agreement(images: Tensor, targets: Tensor) -> Tensor:
 def _agreement(images: Tensor, targets: Tensor, row: Tensor, column: Tensor) -> Tensor:
     """Correlate the middle of image `row` with the best window of target `column`, pair by pair.
 
-    [N, h, w], [U, h, w], [P], [P] → [P]. The sums over all shifts are products of spectra.
+    [N, h, w], [U, h, w], [P], [P] → [P].
+    """
+    scores = shift_scores(images, targets, row, column.flatten())
+    return torch.cat([part.flatten(1).amax(1) for part in scores])
+
+
+def shift_scores(images: Tensor, targets: Tensor, row: Tensor, column: Tensor) -> Iterator[Tensor]:
+    """Yield the correlations of the middle of images with each window of targets, PAIRS at a time.
+
+    [N, h, w], [U, h, w], pairs [P], [P] → [PAIRS, shifts, shifts]; no shift is in the middle. The
+    sums over all shifts are products of spectra.
     """
     height, width = _margins(images)
     sides = (images.shape[1] - 2 * height, images.shape[2] - 2 * width)
@@ -85,16 +95,23 @@ def _agreement(images: Tensor, targets: Tensor, row: Tensor, column: Tensor) -> 
     spectra = torch.fft.rfft2(F.pad(middle, (width, width, height, height))).conj()
     centred = targets - targets.mean((1, 2), keepdim=True)
     target_spectra = torch.fft.rfft2(centred)
-    mean, square = (F.avg_pool2d(x[:, None], sides, 1)[:, 0] for x in (centred, centred**2))
+    mean, square = (_window_means(x, sides) for x in (centred, centred**2))
     deviation = (square - mean**2).clamp(min=0).sqrt()  # [U, shifts, shifts] of each window
     length = torch.where(deviation > FLAT, deviation * (sides[0] * sides[1]) ** 0.5, torch.inf)
-    parts = []
-    for i, j in zip(row.split(PAIRS), column.flatten().split(PAIRS), strict=True):
+    for i, j in zip(row.split(PAIRS), column.split(PAIRS), strict=True):
         sums = torch.fft.irfft2(spectra[i] * target_spectra[j], images.shape[1:])
         # a shift below 0 stands at the end: moved to the front
         sums = sums.roll((height, width), (1, 2))[:, : 2 * height + 1, : 2 * width + 1]
-        parts.append((sums / length[j]).flatten(1).amax(1))
-    return torch.cat(parts)
+        yield sums / length[j]
+
+
+def _window_means(images: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Average each window (h, w) of [N, H, W]: [N, H - h + 1, W - w + 1]."""
+    down, across = (
+        images.new_ones(length - side + 1, length).triu().tril(side - 1) / side
+        for length, side in zip(images.shape[1:], sides, strict=True)
+    )
+    return down @ images @ across.T  # several times as fast as pooling with so large a kernel
 
 
 def _margins(images: Tensor) -> tuple[int, int]:
@@ -108,11 +125,3 @@ def _unit(images: Tensor) -> Tensor:
     length = centred.square().sum((-2, -1), keepdim=True).sqrt()
     flat = FLAT * (images.shape[-2] * images.shape[-1]) ** 0.5
     return torch.where(length > flat, centred / length.clamp(min=flat), 0.0)
-
-
-def _soften(images: Tensor) -> Tensor:
-    """Blur [N, H, W] by (1, 2, 1) / 4 both ways: shifts by half a pixel change little then."""
-    kernel = images.new_tensor([0.25, 0.5, 0.25])
-    padded = F.pad(images[:, None], (1, 1, 1, 1), mode="replicate")
-    blurred = F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 3)), kernel.view(1, 1, 3, 1))
-    return blurred[:, 0]

@@ -104,6 +104,14 @@ class LabelledImages:
         return cls(torch.zeros(n, *shape, dtype=torch.uint8), labels, tuple(classes))
 
 
+def images_at_once(shape: Sequence[int], most: int = 512) -> int:
+    """Return how many images [..., H, W] a network sees at once: its memory goes with the pixels.
+
+    Up to 32 pixels a side `most`, and as many pixels of larger ones.
+    """
+    return min(most, max(1, most * 32**2 // (shape[-2] * shape[-1])))
+
+
 def to_float(images: Tensor) -> Tensor:
     """Convert uint8 [0, 255] → float32 [-1, 1]."""
     return images.float().div_(127.5).sub_(1)

@@ -1,31 +1,31 @@
 """Near-copies: one image twice, mirrored, turned, re-encoded or brightened in between.
 
 Candidates are pairs whose coarse patterns agree under one of the eight mirrors and quarter turns;
-each is then compared in detail, allowing for brightness, contrast and clipping.
+each is then compared in detail, allowing for brightness, contrast and clipping. Bands that fitting
+put around pictures do not make them alike. Above 32 pixels a side moved copies are searched too,
+see `shifted`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from augment.data.agreement import agreement, correlation, fine_detail, turn
+from augment.data.aligned import misleading_pixels
 from augment.data.boxed_images import AnyImages
 from augment.data.close_pairs import close_pairs
+from augment.data.shifted import shifted_pairs
+from augment.data.shrinking import has_bands, inside_grey, resized_grey, shrink_grey
 
 COARSE_SIDE = 16  # pixels a side of the pattern
 MIN_COARSE = 0.97  # correlation of the patterns from which a pair is a candidate
 DETAIL_SIDE = 32  # pixels a side at which candidates are compared
-# correlations from which two images count as one. Chosen on four sets: of 20,000 images of MNIST
-# no pair passes, of 1,797 digits 8×8 none, of 1,800 steel surfaces (NEU) two, which are one image
-MIN_ALIKE, MIN_FINE = 0.99, 0.85  # as a whole; of what a 3×3 mean leaves
-MIN_SMOOTH = 0.997  # as a whole, where there is no fine detail to compare
-MIN_SMALL, SMALL_SIDE = 0.998, 16  # below so many pixels a side there is too little to compare
-UNCLIPPED = (5, 250)  # levels that brightening has surely not clipped
+# correlations inside their bands of two images that are alike with these: as MIN_ALIKE, MIN_FINE
+MIN_INSIDE, MIN_INSIDE_FINE = 0.95, 0.5
 MAX_COMPARISONS = 1_000_000_000  # about five seconds on two cores; beyond it nothing is looked for
 MAX_CANDIDATES = 2_000_000  # likewise
 MAX_EXAMPLES = 3  # pairs named in the note
@@ -34,7 +34,6 @@ PAIRS = 20_000  # compared at once, so that memory is bounded
 # under the mirrors: none, left-right, up-down, both
 PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 MIRROR_SIGNS = ((1, 1, 1, 1), (1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
-MIRRORED_AXES: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))  # of [P, H, W], likewise
 
 
 class Patterns(NamedTuple):
@@ -43,6 +42,18 @@ class Patterns(NamedTuple):
     invariants: Tensor  # [N, D] what mirrors and quarter turns do not change
     terms: Tensor  # [N, 4, T] by the parity of row and column frequency, as MIRROR_SIGNS
     transposed: Tensor  # [N, 4, T] those of the transposed images
+
+
+class _Detail:
+    """Grey images at no more than DETAIL_SIDE pixels a side, as they are and without bands."""
+
+    def __init__(self, images: Tensor) -> None:
+        """Shrink [N, C, H, W] uint8."""
+        self.whole = shrink_grey(images, DETAIL_SIDE)  # [N, H, W]
+        self.banded = has_bands(images)  # [N]
+        self.inside = self.whole
+        if self.banded.any():
+            self.inside = inside_grey(images, self.whole.shape[1:])
 
 
 class TooManyImages(Exception):
@@ -81,15 +92,38 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
     candidates = _candidates(patterns, patterns if itself else _patterns(columns), itself)
     some, first = candidates[:, 0].unique(return_inverse=True)  # few: the rest needs no detail
     again, second = candidates[:, 1].unique(return_inverse=True)
-    left, right = shrink_grey(rows[some], DETAIL_SIDE), shrink_grey(columns[again], DETAIL_SIDE)
+    left, right = _Detail(rows[some]), _Detail(columns[again])
     alike = torch.zeros(len(candidates))
     for symmetry in range(8):
         chosen = (candidates[:, 2] == symmetry).nonzero().flatten()
         for part in chosen.split(PAIRS):
-            turned = _turned(right[second[part]], symmetry)
-            alike[part] = _agreement(left[first[part]], turned)
+            i, j = first[part], second[part]
+            alike[part] = agreement(left.whole[i], turn(right.whole[j], symmetry))
+            banded = ((alike[part] > 0) & left.banded[i] & right.banded[j]).nonzero().flatten()
+            if len(banded):
+                turned = turn(right.inside[j[banded]], symmetry)
+                same = _alike_inside(left.inside[i[banded]], turned)
+                alike[part[banded[~same]]] = 0
     found = alike > 0
-    return candidates[found, :2], alike[found]
+    pairs, alike = candidates[found, :2], alike[found]
+    if misleading_pixels(rows.shape):
+        return _joined(pairs, alike, *shifted_pairs(rows, None if itself else columns))
+    return pairs, alike
+
+
+def _alike_inside(first: Tensor, second: Tensor) -> Tensor:
+    """Tell which pairs [P, H, W] of images without their bands may be one image: [P] bool."""
+    fine = correlation(fine_detail(first), fine_detail(second))
+    return (correlation(first, second) >= MIN_INSIDE) & (fine >= MIN_INSIDE_FINE)
+
+
+def _joined(
+    pairs: Tensor, alike: Tensor, more: Tensor, more_alike: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Join pairs [P, 2] and [Q, 2], each once and in order, with the higher correlation."""
+    both, place = torch.cat([pairs, more]).unique(dim=0, return_inverse=True)
+    best = torch.zeros(len(both)).scatter_reduce(0, place, torch.cat([alike, more_alike]), "amax")
+    return both, best
 
 
 def refuse_many(n_pairs: int) -> None:
@@ -98,25 +132,13 @@ def refuse_many(n_pairs: int) -> None:
         raise TooManyImages
 
 
-def shrink_grey(images: Tensor, side: int) -> Tensor:
-    """Shrink [N, C, H, W] uint8 to at most `side` pixels a side, in grey: [N, H, W] float32."""
-    sides = [min(side, length) for length in images.shape[-2:]]
-    return torch.cat([_resized(part, sides) for part in images.split(1024)])
-
-
-def _resized(images: Tensor, sides: Sequence[int]) -> Tensor:
-    """Resize [N, C, H, W] uint8 to (H, W), the mean of the channels: [N, H, W] float32."""
-    grey = images.float().mean(1, keepdim=True)
-    return F.interpolate(grey, list(sides), mode="bilinear", antialias=True)[:, 0]
-
-
 def _patterns(images: Tensor) -> Patterns:
     """Describe [N, C, H, W] uint8 by coarse patterns of mean 0 and length 1.
 
     The product of the terms of two, summed, is the correlation of their patterns.
     """
     square = (COARSE_SIDE, COARSE_SIDE)  # whatever the shape: a quarter turn needs it
-    grey = torch.cat([_resized(part, square) for part in images.split(1024)])
+    grey = resized_grey(images, square)
     grey = grey - grey.mean((1, 2), keepdim=True)
     length = grey.flatten(1).norm(dim=1)[:, None, None]
     # a standard deviation of one grey level or less is noise of the encoder, no pattern
@@ -177,58 +199,3 @@ def _best_symmetry(
     sums = [(terms * other[j]).sum(2) @ signs.T for other in (columns.terms, columns.transposed)]
     best, symmetry = torch.cat(sums, 1).max(1)
     return best, symmetry
-
-
-def _turned(images: Tensor, symmetry: int) -> Tensor:
-    """Apply a symmetry of `_best_symmetry` to [P, H, W]; a transposed oblong is pressed back."""
-    height, width = images.shape[1:]
-    if symmetry >= 4:
-        images = images.transpose(1, 2)
-        if height != width:
-            images = F.interpolate(images[:, None], (height, width), mode="bilinear")[:, 0]
-    return images.flip(MIRRORED_AXES[symmetry % 4])
-
-
-def _agreement(first: Tensor, second: Tensor) -> Tensor:
-    """Return the correlation of pairs [P, H, W] that are one image, and 0 for other pairs: [P]."""
-    # either may be the brightened one, which has lost what is clipped
-    return torch.maximum(_explained(first, second), _explained(second, first))
-
-
-def _explained(target: Tensor, source: Tensor) -> Tensor:
-    """Return the correlation of `target` with a brightened `source`, 0 if it is another image."""
-    fitted = _fit_brightness(target, source)
-    whole = _correlation(fitted, target)
-    if min(target.shape[1:]) < SMALL_SIDE:
-        return torch.where(whole >= MIN_SMALL, whole, 0.0)
-    same = whole >= MIN_SMOOTH
-    near = ((whole >= MIN_ALIKE) & ~same).nonzero().flatten()
-    same[near] = _correlation(_fine(fitted[near]), _fine(target[near])) >= MIN_FINE
-    return torch.where(same, whole, 0.0)
-
-
-def _fit_brightness(target: Tensor, source: Tensor) -> Tensor:
-    """Brighten and stretch `source` to be like `target`, clipped to 0…255: [P, H, W].
-
-    Least squares over the pixels that are clipped in neither.
-    """
-    low, high = UNCLIPPED
-    inside = ((target > low) & (target < high) & (source > low) & (source < high)).float()
-    weight = torch.where(inside.mean((1, 2), keepdim=True) < 0.1, 1.0, inside)
-    n = weight.sum((1, 2), keepdim=True)
-    x, y = (source * weight).sum((1, 2), True) / n, (target * weight).sum((1, 2), True) / n
-    covariance = (weight * (source - x) * (target - y)).sum((1, 2), keepdim=True)
-    variance = (weight * (source - x) ** 2).sum((1, 2), keepdim=True)
-    return (covariance / variance.clamp(min=1e-6) * (source - x) + y).clamp(0, 255)
-
-
-def _fine(images: Tensor) -> Tensor:
-    """Return what the mean of 3×3 pixels leaves of [P, H, W]."""
-    padded = F.pad(images[:, None], (1, 1, 1, 1), mode="replicate")
-    return images - F.avg_pool2d(padded, 3, 1)[:, 0]
-
-
-def _correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Correlate pairs [P, H, W]: [P]."""
-    a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (first, second))
-    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-6)

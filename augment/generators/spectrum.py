@@ -10,6 +10,7 @@ weak one is scaled down on the way back.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -85,13 +86,25 @@ def cosines(n: int) -> Tensor:
 
 def colour_components(data: LabelledImages) -> tuple[Tensor, Tensor]:
     """Return the mean colour [C] and the principal components of the colours [C, C], float64."""
-    pixels = data.images.cpu().permute(1, 0, 2, 3).flatten(1)  # [C, M]
-    total = torch.stack([row.double().mean() for row in pixels])
-    covariance = torch.zeros(len(pixels), len(pixels), dtype=torch.float64)
-    for part in pixels.split(2**22, 1):
+    images = data.images.cpu()
+    n = len(images) * images.shape[2] * images.shape[3]
+    # sums of whole numbers: exact in any order
+    total = images.sum((0, 2, 3), dtype=torch.int64).double() / n
+    covariance = torch.zeros(len(total), len(total), dtype=torch.float64)
+    for part in _colours(images, 2**22):
         centred = part.double() - total[:, None]
         covariance += centred @ centred.T
     return total / 127.5 - 1, torch.linalg.eigh(covariance)[1]
+
+
+def _colours(images: Tensor, n: int) -> Iterator[Tensor]:
+    """Yield the colours of all pixels of [N, C, H, W], n at a time: [C, n]."""
+    each = images.shape[2] * images.shape[3]
+    for start in range(0, len(images) * each, n):
+        first = start // each
+        part = images[first : -(-(start + n) // each)]
+        colours = part.transpose(0, 1).flatten(1)  # [C, M]
+        yield colours[:, start - first * each :][:, :n]
 
 
 def distances(height: int, width: int) -> Tensor:

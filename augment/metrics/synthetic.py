@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augment.data.images import LabelledImages, to_float
+from augment.data.images import LabelledImages, images_at_once, to_float
 from augment.metrics.copies import distance_to_nearest
 from augment.metrics.fidelity import NEIGHBOURS, class_spread, fidelity, knn_radii
 from augment.metrics.rates import Rate, surely_below
@@ -120,7 +120,8 @@ def random_features(channels: int, device: torch.device) -> Any:
 
     @torch.inference_mode()
     def embed(images: Tensor) -> Tensor:
-        return torch.cat([net(to_float(part.to(device))).cpu() for part in images.split(512)])
+        parts = images.split(images_at_once(images.shape))
+        return torch.cat([net(to_float(part.to(device))).cpu() for part in parts])
 
     return embed
 
