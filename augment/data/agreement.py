@@ -29,7 +29,7 @@ def turn(images: Tensor, symmetry: int) -> Tensor:
     return images.flip(MIRRORED_AXES[symmetry % 4])
 
 
-def agreement(first: Tensor, second: Tensor) -> Tensor:
+def agreement_of(first: Tensor, second: Tensor) -> Tensor:
     """Return the correlation of pairs [P, H, W] that are one image, and 0 for other pairs: [P]."""
     # either may be the brightened one, which has lost what is clipped
     return torch.maximum(_explained(first, second), _explained(second, first))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from augment.data.agreement import agreement, correlation, fine_detail, turn
+from augment.data.agreement import agreement_of, correlation, fine_detail, turn
 from augment.data.aligned import misleading_pixels
 from augment.data.boxed_images import AnyImages
 from augment.data.close_pairs import close_pairs
@@ -98,7 +98,7 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
         chosen = (candidates[:, 2] == symmetry).nonzero().flatten()
         for part in chosen.split(PAIRS):
             i, j = first[part], second[part]
-            alike[part] = agreement(left.whole[i], turn(right.whole[j], symmetry))
+            alike[part] = agreement_of(left.whole[i], turn(right.whole[j], symmetry))
             banded = ((alike[part] > 0) & left.banded[i] & right.banded[j]).nonzero().flatten()
             if len(banded):
                 turned = turn(right.inside[j[banded]], symmetry)

@@ -16,7 +16,7 @@ from augment.data.close_pairs import close_pairs
 from augment.data.shrinking import inside_grey, soften
 
 SPECTRUM_SIDE = 32  # pixels a side of which the spectrum is taken
-FREQUENCIES = 8  # below this one they are compared
+WAVES = 8  # below this one they are compared
 # distance of what spectra have in common from which they are compared, and their correlation from
 # which images are; of surfaces and cells moved by a 16th of a side 95 % pass
 NEAR, MIN_SPECTRUM = 0.1, 0.98
@@ -48,7 +48,7 @@ def shifted_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor,
 def _spectra(images: Tensor) -> Tensor:
     """Return roots of magnitudes at low frequencies, of length 1: [N, F, F]; 0 for flat images."""
     window = torch.hann_window(SPECTRUM_SIDE, periodic=False)
-    low = torch.arange(1 - FREQUENCIES, FREQUENCIES)
+    low = torch.arange(1 - WAVES, WAVES)
     parts = []
     for part in images.split(PAIRS):
         grey = inside_grey(part, (SPECTRUM_SIDE, SPECTRUM_SIDE))  # whatever the shape
@@ -56,7 +56,7 @@ def _spectra(images: Tensor) -> Tensor:
         flat = grey.square().mean((1, 2), keepdim=True) <= 1  # noise of the encoder
         magnitudes = torch.fft.fft2(grey * window[:, None] * window).abs()
         roots = magnitudes[:, low][:, :, low].sqrt()
-        roots[:, FREQUENCIES - 1, FREQUENCIES - 1] = 0  # brightness
+        roots[:, WAVES - 1, WAVES - 1] = 0  # brightness
         length = roots.square().sum((1, 2), keepdim=True).sqrt().clamp(min=1e-6)
         parts.append(torch.where(flat, 0.0, roots / length))
     return torch.cat(parts) if parts else torch.zeros(0, len(low), len(low))
@@ -90,7 +90,7 @@ def _candidates(rows: Tensor, columns: Tensor, itself: bool) -> tuple[Tensor, Te
 def _invariants(spectra: Tensor) -> Tensor:
     """Return of spectra [N, F, F] what no symmetry changes, of length 1: [N, D]."""
     sums = torch.stack(_turned(spectra)).sum(0)
-    down, across = torch.triu_indices(FREQUENCIES, FREQUENCIES) + FREQUENCIES - 1
+    down, across = torch.triu_indices(WAVES, WAVES) + WAVES - 1
     return F.normalize(sums[:, down, across])
 
 

@@ -24,7 +24,7 @@ from augment.data.listing import Listing
 from augment.data.raw import first_names
 from augment.errors import DataError
 
-SAMPLED = 50  # label files by which YOLO's form is told
+FILES_SAMPLED = 50  # label files by which YOLO's form is told
 MIN_LIKE = 0.9  # share of these that are of the form
 _LINES = re.compile(r"\s*(\d+(\.0*)?([ \t]+[\w.+\-]+){4,}[ \t]*(\r?\n\s*|$))*")
 _SLACK = 1e-3  # by which rounding may lead a coordinate out of 0 … 1
@@ -38,7 +38,7 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
     head = find_head(listing)
     texts = {name for name in listing.others if name.lower().endswith(".txt")} - head.files
     label_files = {image: found for image in listing.images if (found := _file_of(image, texts))}
-    sample = [read_bytes(listing.root / name) for name in [*label_files.values()][:SAMPLED]]
+    sample = [read_bytes(listing.root / name) for name in [*label_files.values()][:FILES_SAMPLED]]
     like = [bool(_LINES.fullmatch(content.decode(errors="replace"))) for content in sample]
     if not sample or (not any(map(bytes.strip, sample)) and not head.is_yaml):
         return None
