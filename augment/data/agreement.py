@@ -16,7 +16,7 @@ UNCLIPPED = (5, 250)  # levels that brightening has surely not clipped
 MIRRORED_AXES: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
 
 
-def turn(images: Tensor, symmetry: int) -> Tensor:
+def turn_by(images: Tensor, symmetry: int) -> Tensor:
     """Apply a mirror, 0 to 3, to [P, H, W]; plus 4: to the transposed images.
 
     A transposed oblong is pressed back.
@@ -29,7 +29,7 @@ def turn(images: Tensor, symmetry: int) -> Tensor:
     return images.flip(MIRRORED_AXES[symmetry % 4])
 
 
-def agreement_of(first: Tensor, second: Tensor) -> Tensor:
+def picture_agreement(first: Tensor, second: Tensor) -> Tensor:
     """Return the correlation of pairs [P, H, W] that are one image, and 0 for other pairs: [P]."""
     # either may be the brightened one, which has lost what is clipped
     return torch.maximum(_explained(first, second), _explained(second, first))

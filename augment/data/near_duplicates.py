@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from augment.data.agreement import agreement_of, correlation, fine_detail, turn
+from augment.data.agreement import correlation, fine_detail, picture_agreement, turn_by
 from augment.data.aligned import misleading_pixels
 from augment.data.boxed_images import AnyImages
 from augment.data.close_pairs import close_pairs
@@ -25,7 +25,7 @@ COARSE_SIDE = 16  # pixels a side of the pattern
 MIN_COARSE = 0.97  # correlation of the patterns from which a pair is a candidate
 DETAIL_SIDE = 32  # pixels a side at which candidates are compared
 # correlations inside their bands of two images that are alike with these: as MIN_ALIKE, MIN_FINE
-MIN_INSIDE, MIN_INSIDE_FINE = 0.95, 0.5
+LEAST_INSIDE, LEAST_INSIDE_FINE = 0.95, 0.5
 MAX_COMPARISONS = 1_000_000_000  # about five seconds on two cores; beyond it nothing is looked for
 MAX_CANDIDATES = 2_000_000  # likewise
 MAX_EXAMPLES = 3  # pairs named in the note
@@ -98,10 +98,10 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
         chosen = (candidates[:, 2] == symmetry).nonzero().flatten()
         for part in chosen.split(PAIRS):
             i, j = first[part], second[part]
-            alike[part] = agreement_of(left.whole[i], turn(right.whole[j], symmetry))
+            alike[part] = picture_agreement(left.whole[i], turn_by(right.whole[j], symmetry))
             banded = ((alike[part] > 0) & left.banded[i] & right.banded[j]).nonzero().flatten()
             if len(banded):
-                turned = turn(right.inside[j[banded]], symmetry)
+                turned = turn_by(right.inside[j[banded]], symmetry)
                 same = _alike_inside(left.inside[i[banded]], turned)
                 alike[part[banded[~same]]] = 0
     found = alike > 0
@@ -114,7 +114,7 @@ def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Te
 def _alike_inside(first: Tensor, second: Tensor) -> Tensor:
     """Tell which pairs [P, H, W] of images without their bands may be one image: [P] bool."""
     fine = correlation(fine_detail(first), fine_detail(second))
-    return (correlation(first, second) >= MIN_INSIDE) & (fine >= MIN_INSIDE_FINE)
+    return (correlation(first, second) >= LEAST_INSIDE) & (fine >= LEAST_INSIDE_FINE)
 
 
 def _joined(

@@ -10,22 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augment.data.agreement import correlation, fine_detail, fit_brightness, turn
+from augment.data.agreement import correlation, fine_detail, fit_brightness, turn_by
 from augment.data.aligned import FINE_SIDE, REACH, shift_scores
 from augment.data.close_pairs import close_pairs
 from augment.data.shrinking import inside_grey, soften
 
 SPECTRUM_SIDE = 32  # pixels a side of which the spectrum is taken
-WAVES = 8  # below this one they are compared
+LOW = 8  # frequencies below this one are compared
 # distance of what spectra have in common from which they are compared, and their correlation from
-# which images are; of surfaces and cells moved by a 16th of a side 95 % pass
-NEAR, MIN_SPECTRUM = 0.1, 0.98
+# which images are; of surfaces and cells moved by a 16th of a side nine in ten pass
+NEAR, MIN_SPECTRUM = 0.1, 0.985
 MOST_PAIRS, MOST_LAID = 500_000, 2  # pairs of spectra; of images, for each of them
-SAMPLED = 500  # images that the number of pairs is told from
-ROWS, PAIRS = 2048, 512  # compared at once, so that memory is bounded
-MIN_ROUGH = 0.9  # correlation at half of FINE_SIDE from which both are compared in detail
+SAMPLE_ROWS = 500  # images that the number of pairs is told from
+SPECTRA_AT_ONCE, LAID_AT_ONCE = 2048, 512  # compared at once, so that memory is bounded
+MIN_ROUGH = 0.95  # correlation at half of FINE_SIDE from which both are compared in detail
 MIN_WHOLE, MIN_DETAIL = 0.99, 0.35  # correlations: as a whole, of what a 3×3 mean leaves
-# mirrors and quarter turns (see `turn`) that a spectrum does not tell from each other; the first of
+# mirrors and turns (see `turn_by`) that a spectrum does not tell from each other; the first of
 # each: none, up-down, transposed, transposed and up-down
 SYMMETRIES = torch.tensor([[0, 3], [2, 1], [4, 7], [6, 5]])
 
@@ -40,7 +40,7 @@ def shifted_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor,
     spectra = _spectra(images)
     other_spectra = spectra if others is None else _spectra(columns)
     pairs, kind = _candidates(spectra, other_spectra, others is None)
-    parts = zip(pairs.split(PAIRS), SYMMETRIES[kind].split(PAIRS), strict=True)
+    parts = zip(pairs.split(LAID_AT_ONCE), SYMMETRIES[kind].split(LAID_AT_ONCE), strict=True)
     alike = torch.cat([torch.zeros(0), *(_laid_upon(images, columns, *part) for part in parts)])
     return pairs[alike > 0], alike[alike > 0]
 
@@ -48,15 +48,15 @@ def shifted_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor,
 def _spectra(images: Tensor) -> Tensor:
     """Return roots of magnitudes at low frequencies, of length 1: [N, F, F]; 0 for flat images."""
     window = torch.hann_window(SPECTRUM_SIDE, periodic=False)
-    low = torch.arange(1 - WAVES, WAVES)
+    low = torch.arange(1 - LOW, LOW)
     parts = []
-    for part in images.split(PAIRS):
+    for part in images.split(LAID_AT_ONCE):
         grey = inside_grey(part, (SPECTRUM_SIDE, SPECTRUM_SIDE))  # whatever the shape
         grey = grey - grey.mean((1, 2), keepdim=True)
         flat = grey.square().mean((1, 2), keepdim=True) <= 1  # noise of the encoder
         magnitudes = torch.fft.fft2(grey * window[:, None] * window).abs()
         roots = magnitudes[:, low][:, :, low].sqrt()
-        roots[:, WAVES - 1, WAVES - 1] = 0  # brightness
+        roots[:, LOW - 1, LOW - 1] = 0  # brightness
         length = roots.square().sum((1, 2), keepdim=True).sqrt().clamp(min=1e-6)
         parts.append(torch.where(flat, 0.0, roots / length))
     return torch.cat(parts) if parts else torch.zeros(0, len(low), len(low))
@@ -74,7 +74,7 @@ def _candidates(rows: Tensor, columns: Tensor, itself: bool) -> tuple[Tensor, Te
     left, right = _invariants(rows[some]), _invariants(columns[others])
     found = [(torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0), torch.zeros(0).long())]
     for near in close_pairs(left, right, _reach(left, right), itself):
-        for part in near.split(ROWS):
+        for part in near.split(SPECTRA_AT_ONCE):
             pairs = torch.stack([some[part[:, 0]], others[part[:, 1]]], 1)
             turned = torch.stack(_turned(columns[pairs[:, 1]]), 1)  # [P, 4, F, F]
             like, kind = (rows[pairs[:, 0]][:, None] * turned).sum((2, 3)).max(1)
@@ -90,18 +90,18 @@ def _candidates(rows: Tensor, columns: Tensor, itself: bool) -> tuple[Tensor, Te
 def _invariants(spectra: Tensor) -> Tensor:
     """Return of spectra [N, F, F] what no symmetry changes, of length 1: [N, D]."""
     sums = torch.stack(_turned(spectra)).sum(0)
-    down, across = torch.triu_indices(WAVES, WAVES) + WAVES - 1
+    down, across = torch.triu_indices(LOW, LOW) + LOW - 1
     return F.normalize(sums[:, down, across])
 
 
 def _reach(left: Tensor, right: Tensor) -> float:
     """Return how far apart [N, D] and [M, D] may be: NEAR, or less where too many pairs would be.
 
-    As the distances of SAMPLED of the first tell.
+    As the distances of SAMPLE_ROWS of the first tell.
     """
     if not len(left) or not len(right):
         return NEAR
-    rows = torch.linspace(0, len(left) - 1, min(len(left), SAMPLED)).round().long()
+    rows = torch.linspace(0, len(left) - 1, min(len(left), SAMPLE_ROWS)).round().long()
     apart = torch.cdist(left[rows], right).flatten()
     n = len(apart) * MOST_PAIRS // (len(left) * len(right))
     return min(NEAR, float(apart.kthvalue(n).values)) if 0 < n < len(apart) else NEAR
@@ -135,7 +135,7 @@ def _each_turned(images: Tensor, symmetry: Tensor) -> Tensor:
     """Apply to each image [P, S, S] its own of the symmetries [P]."""
     turned = torch.empty_like(images)
     for k in symmetry.unique().tolist():
-        turned[symmetry == k] = turn(images[symmetry == k], k)
+        turned[symmetry == k] = turn_by(images[symmetry == k], k)
     return turned
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FLOAT_BYTES = 64 * 2**20  # bytes as float32, so that memory is bounded
+RESIZED_AT_ONCE = 64 * 2**20  # bytes as float32, so that memory is bounded
 MOST_AT_ONCE = 1024  # images
 
 
@@ -43,7 +43,7 @@ def soften(images: Tensor) -> Tensor:
 
 def _at_once(images: Tensor) -> int:
     """Return how many images [N, C, H, W] are resized at once."""
-    return min(MOST_AT_ONCE, max(1, FLOAT_BYTES // (4 * images.shape[1:].numel())))
+    return min(MOST_AT_ONCE, max(1, RESIZED_AT_ONCE // (4 * images.shape[1:].numel())))
 
 
 def _resized(images: Tensor, sides: Sequence[int]) -> Tensor:

@@ -89,7 +89,8 @@ def colour_components(data: LabelledImages) -> tuple[Tensor, Tensor]:
     images = data.images.cpu()
     n = len(images) * images.shape[2] * images.shape[3]
     # sums of whole numbers: exact in any order
-    total = images.sum((0, 2, 3), dtype=torch.int64).double() / n
+    sums = [part.sum(1, dtype=torch.int64) for part in _colours(images, 2**22)]
+    total = torch.stack(sums).sum(0).double() / n
     covariance = torch.zeros(len(total), len(total), dtype=torch.float64)
     for part in _colours(images, 2**22):
         centred = part.double() - total[:, None]
