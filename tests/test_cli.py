@@ -313,7 +313,7 @@ def test_help_of_a_command(name):
         (["report", "nowhere"], 2, "no run folder"),
         (["check", "./nowhere"], 2, "no such folder"),
         (["run", "--size", "3"], 2, "--size 3: "),
-        (["run", "--size", ""], 2, "it is empty: give 8 to 512 pixels, auto or native"),
+        (["run", "--size", ""], 2, "--size '': the value is empty: give 8 to 512"),
         (["run", "--size", "big"], 2, "--size big: give 8 to 512 pixels, auto or native"),
         (["run", "--ratio", "2,x"], 2, "--ratio x: Input should be a valid number"),
         (["run", "--folds", "1"], 2, "--folds 1: "),

@@ -77,7 +77,9 @@ def as_side(value: Any) -> Any:
     if number in ("auto", NATIVE):
         return None if number == "auto" else NATIVE
     if not number:
-        raise ValueError(f"it is empty: give {LEAST_SIDE} to {MOST_SIDE} pixels, auto or {NATIVE}")
+        raise ValueError(
+            f"the value is empty: give {LEAST_SIDE} to {MOST_SIDE} pixels, auto or {NATIVE}"
+        )
     if not number.isdecimal() or not LEAST_SIDE <= int(number) <= MOST_SIDE:
         raise ValueError(f"give {LEAST_SIDE} to {MOST_SIDE} pixels, auto or {NATIVE}")
     return int(number)

@@ -41,7 +41,9 @@ def make_recipe(**settings: Any) -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(p) for p in first["loc"] if not isinstance(p, int))
         why = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"--{key.replace('_', '-')} {first.get('input')}: {why}") from None
+        value = first.get("input")
+        shown = "''" if value == "" else value
+        raise UsageError(f"--{key.replace('_', '-')} {shown}: {why}") from None
     check_recipe(recipe)
     return recipe
 
