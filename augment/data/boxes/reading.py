@@ -25,6 +25,7 @@ from augment.data.boxes.pictures import (
 from augment.data.boxes.validity import (
     BoxChanges,
     boxes_in_pixels,
+    refuse_corners,
     refuse_other_units,
     validity_notes,
 )
@@ -81,7 +82,14 @@ def read_boxes(
         files = [root / entry.name for entry in entries]
         bad, counts = dict(layout.bad), BoxChanges()
         good: list[tuple[BoxEntry, Header, list[Box]]] = []
-        for entry, header in zip(entries, read_headers(files), strict=True):
+        headers = read_headers(files)
+        sizes = {
+            entry.name: header[:2]
+            for entry, header in zip(entries, headers, strict=True)
+            if not isinstance(header, str)
+        }
+        refuse_corners(layout, sizes)
+        for entry, header in zip(entries, headers, strict=True):
             try:
                 if isinstance(header, str):
                     raise ValueError(header)
