@@ -16,8 +16,8 @@ _BOXES = (b'"bbox"', b'"segmentation"')
 # instances_val2017.json, _annotations.coco.json
 _NAMED = re.compile(r"instances[^/]*|([^/]*[._-])?coco", re.IGNORECASE)
 _HEAD = re.compile(rb'"(images|categories)"\s*:\s*\[')
-HEAD_BYTES = 65_536  # by which a file that is no JSON is told
-OTHERWISE = "mend it, or pass --task classify if the set is one of classes"
+_HEAD_BYTES = 65_536  # by which a file that is no JSON is told
+_OTHERWISE = "mend it, or pass --task classify if the set is one of classes"
 
 
 def coco_file(listing: Listing, name: str) -> dict[str, Any] | None:
@@ -34,19 +34,19 @@ def coco_file(listing: Listing, name: str) -> dict[str, Any] | None:
         )
     named = bool(_NAMED.fullmatch(name.rpartition("/")[2][: -len(".json")]))
     like = named or all(mark in content for mark in _MARKS)
-    if not like and not _HEAD.search(content[:HEAD_BYTES]):
+    if not like and not _HEAD.search(content[:_HEAD_BYTES]):
         return None
     try:
         found = json.loads(content)
     except UnicodeDecodeError:
-        raise DataError(f"{file} is no JSON in UTF-8: {OTHERWISE}") from None
+        raise DataError(f"{file} is no JSON in UTF-8: {_OTHERWISE}") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is no JSON: {error}: {OTHERWISE}") from None
+        raise DataError(f"{file} is no JSON: {error}: {_OTHERWISE}") from None
     missing = [part for part in _PARTS if not isinstance(found, dict) or part not in found]
     if missing and named and (not found or (isinstance(found, dict) and len(missing) < 3)):
         raise DataError(
             f"{file} is not of COCO's form, an object with {', '.join(_PARTS)}: it lacks "
-            f"{', '.join(missing)}: {OTHERWISE}"
+            f"{', '.join(missing)}: {_OTHERWISE}"
         )
     if missing:
         return None
@@ -66,4 +66,4 @@ def refuse_without_boxes(listing: Listing, files: dict[str, dict[str, Any]]) -> 
     if any(found["annotations"] for found in files.values()):
         return
     file = listing.root / next(iter(files))
-    raise DataError(f"{file} has no boxes: its 'annotations' list is empty: {OTHERWISE}")
+    raise DataError(f"{file} has no boxes: its 'annotations' list is empty: {_OTHERWISE}")
