@@ -416,6 +416,15 @@ def test_polygons_and_turned_boxes_give_the_upright_box_around(copy_of):
     assert noted(data.notes, "1 annotations in annotations/instances.json have no bbox")
 
 
+def test_heads_that_contradict_themselves_are_told(copy_of):
+    coco, yolo = copy_of("COCO"), copy_of("YOLO")
+    edit_coco(coco, lambda f: f["categories"][1].update(name="0"))
+    replace(yolo / "data.yaml", "names:", "nc: 7\nnames:")
+    said = "instances.json has several categories of one name: 0"
+    assert noted(load_dataset(str(coco)).notes, said)
+    assert noted(load_dataset(str(yolo)).notes, "data.yaml: nc is 7, and it names 3 classes")
+
+
 def test_turned_boxes_of_cvat_are_told(tmp_path):
     Image.new("L", (64, 64), 90).save(tmp_path / "a.png")
     turned = ANNOTATIONS["cvat.xml"].replace('ybr="40"', 'ybr="40" rotation="90"')

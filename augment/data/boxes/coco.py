@@ -72,6 +72,8 @@ def _entries(
 ) -> list[BoxEntry]:
     """Read the pictures of one file, faults into `layout.bad`."""
     names = {_id(each, "id"): str(each.get("name", "")).strip() for each in found["categories"]}
+    if twins := [name for name, n in Counter(names.values()).items() if n > 1]:
+        layout.notes.append(f"{place} has several categories of one name: {first_names(twins)}")
     known = {*layout.classes, ""}
     layout.classes += [name for name in dict.fromkeys(names.values()) if name not in known]
     word = split_in_name(place) if n_files > 1 else ""

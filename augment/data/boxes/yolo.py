@@ -58,6 +58,9 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
     layout = BoxLayout("YOLO", f"{folders_of(label_files.values())}, names in {head.place}")
     layout.in_shares, layout.classes = True, list(dict.fromkeys(head.names))
     layout.n_annotated = len(label_files)
+    said = head.settings.get("nc", "")
+    if isinstance(said, str) and said.isdigit() and int(said) != len(head.names):
+        layout.notes.append(f"{head.place}: nc is {said}, and it names {len(head.names)} classes")
     polygons = _read_files(listing, label_files, head, layout)
     if polygons:
         layout.notes.append(f"{polygons} polygons: their boxes are taken")
