@@ -1,6 +1,7 @@
 """What is wrong with annotation files: one sentence, exit 3, and nothing that is right is lost."""
 
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -80,6 +81,24 @@ def first_shares(values):
     return change
 
 
+def corners(found):
+    for each in found["annotations"]:
+        x, y, width, height = each["bbox"]
+        each["bbox"] = [x, y, x + width, y + height]
+
+
+def everywhere(root, suffix, old, new):
+    """Replace a pattern in all annotation files."""
+    for file in root.rglob(f"*{suffix}"):
+        file.write_text(re.sub(old, new, file.read_text()))
+
+
+LABEL_STUDIO = [
+    {
+        "data": {"image": "canvas000.png"},
+        "annotations": [{"result": [{"value": {"x": 1, "y": 1, "rectanglelabels": ["a"]}}]}],
+    }
+]
 # format, what is done to the set, what the sentence says, pictures left with --skip-bad (or None
 # where the set is damaged as a whole)
 FAULTS = {
@@ -145,9 +164,75 @@ FAULTS = {
     ),
     "COCO: no box at all": (
         "COCO",
-        lambda root: edit_coco(root, lambda f: f["annotations"].clear() or f.update(info="bbox")),
-        "no box is left to learn from",
+        lambda root: edit_coco(root, lambda f: f["annotations"].clear()),
+        "instances.json has no boxes: its 'annotations' list is empty",
         None,
+    ),
+    "COCO: cut off in its first list": (
+        "COCO",
+        lambda root: (root / COCO).write_text((root / COCO).read_text()[:400]),
+        "annotations/instances.json is no JSON",
+        None,
+    ),
+    "COCO: an empty list": (
+        "COCO",
+        lambda root: (root / COCO).write_text("[]"),
+        "instances.json is not of COCO's form",
+        None,
+    ),
+    "COCO: no annotations": (
+        "COCO",
+        lambda root: edit_coco(root, lambda f: f.pop("annotations")),
+        "it lacks annotations",
+        None,
+    ),
+    "COCO: corners": (
+        "COCO",
+        lambda root: edit_coco(root, corners),
+        "boxes of annotations/instances.json reach beyond the border, and none does if they are",
+        None,
+    ),
+    "COCO: one id of two pictures": (
+        "COCO",
+        lambda root: edit_coco(root, lambda f: f["images"][1].update(id=0)),
+        "canvas000.png has the id 0, as images/canvas001.png has",
+        N - 2,
+    ),
+    "COCO: a polygon of two numbers": (
+        "COCO",
+        lambda root: edit_coco(root, lambda f: first_box(f, bbox=None, segmentation=[[1, 2]])),
+        "its polygon is no list of three or more pairs of numbers",
+        N - 1,
+    ),
+    "Label Studio's own JSON": (
+        "COCO",
+        lambda root: (root / COCO).write_text(json.dumps(LABEL_STUDIO)),
+        "Label Studio's own JSON, which is not read: export COCO or YOLO",
+        None,
+    ),
+    "VOC: no objects": (
+        "VOC",
+        lambda root: everywhere(root, ".xml", r"<object>.*</object>", ""),
+        "and all others hold no object",
+        None,
+    ),
+    "VOC: turned boxes": (
+        "VOC",
+        lambda root: everywhere(root, ".xml", "bndbox", "robndbox"),
+        "hold turned boxes alone (robndbox)",
+        None,
+    ),
+    "YOLO: names for numbers": (
+        "YOLO",
+        lambda root: everywhere(root, ".txt", r"(?m)^\d+ ", "cat "),
+        "canvas000.txt names a class, 'cat', where YOLO has its number",
+        None,
+    ),
+    "YOLO: two pictures of one file": (
+        "YOLO",
+        lambda root: shutil.copy(root / "images/canvas003.png", root / "images/canvas003.bmp"),
+        "canvas003.png and images/canvas003.bmp have one label file, labels/canvas003.txt",
+        N - 1,
     ),
     "COCO: cut off": (
         "COCO",
@@ -288,6 +373,72 @@ def test_a_fault_is_told_in_a_sentence_and_can_be_left_out(fault, copy_of):
         assert len(data.pool) + len(data.test) == left
         assert data.bad
         assert noted(data.notes, "left out what is wrong")
+
+
+@pytest.mark.parametrize("flags", [(), ("--task", "detect")])
+def test_a_broken_file_of_one_split_is_named(flags, tmp_path, monkeypatch, capsys):
+    data = digits_on_canvas(N, classes=3, seed=4)
+    splits = ["train"] * 14 + ["valid"] * 5 + ["test"] * 5
+    file = write_coco(data, tmp_path / "set", splits) / "valid/_annotations.coco.json"
+    file.write_text(file.read_text()[:300])
+    code, out, _ = call(monkeypatch, capsys, "check", str(tmp_path / "set"), *flags)
+    assert (code, f"{file} is no JSON: " in out) == (3, True)
+
+
+@pytest.mark.parametrize("declared", [' encoding="utf-16"', ' encoding="utf-8"', None])
+def test_annotations_in_utf_16_are_read(declared, copy_of):
+    for name, suffix in (("VOC", ".xml"), ("COCO", ".json"), ("YOLO", ".txt")):
+        root = copy_of(name)
+        plain = load_dataset(str(root))
+        for file in root.rglob(f"*{suffix}"):
+            start = f'<?xml version="1.0"{declared}?>' if declared and name == "VOC" else ""
+            file.write_text(start + file.read_text(), encoding="utf-16")
+        found = load_dataset(str(root))
+        assert torch.equal(found.pool.labels, plain.pool.labels)
+
+
+def test_polygons_and_turned_boxes_give_the_upright_box_around(copy_of):
+    root = copy_of("COCO")
+
+    def change(found):
+        found["annotations"][0].update(bbox=[40, 50, 20, 10], attributes={"rotation": 90})
+        polygon = [20, 30, 60, 30, 60, 40]
+        found["annotations"].append(
+            {"id": 998, "image_id": 0, "category_id": 1, "segmentation": [polygon]}
+        )
+
+    edit_coco(root, change)
+    data = load_dataset(str(root))
+    rows = torch.cat([part.labels.flatten(0, 1) for part in (data.pool, data.test)])[:, 1:]
+    for box in ([45, 45, 55, 65], [20, 30, 60, 40]):
+        assert (rows - torch.tensor(box)).abs().amax(1).min() < 1e-3
+    assert noted(data.notes, "1 boxes in annotations/instances.json are turned")
+    assert noted(data.notes, "1 annotations in annotations/instances.json have no bbox")
+
+
+def test_heads_that_contradict_themselves_are_told(copy_of):
+    coco, yolo = copy_of("COCO"), copy_of("YOLO")
+    edit_coco(coco, lambda f: f["categories"][1].update(name="0"))
+    replace(yolo / "data.yaml", "names:", "nc: 7\nnames:")
+    said = "instances.json has several categories of one name: 0"
+    assert noted(load_dataset(str(coco)).notes, said)
+    assert noted(load_dataset(str(yolo)).notes, "data.yaml: nc is 7, and it names 3 classes")
+
+
+def test_turned_boxes_of_cvat_are_told(tmp_path):
+    Image.new("L", (64, 64), 90).save(tmp_path / "a.png")
+    turned = ANNOTATIONS["cvat.xml"].replace('ybr="40"', 'ybr="40" rotation="90"')
+    (tmp_path / "annotations.xml").write_text(turned)
+    layout = find_boxes(list_files(tmp_path))
+    assert layout.entries[0].boxes[0][1:] == pytest.approx((-3.25, 6.75, 34.75, 35.25))
+    assert noted(layout.notes, "1 boxes are turned")
+
+
+@pytest.mark.parametrize("command", [("check",), ("run", "--dry-run", "--dataset")])
+def test_boxes_of_a_set_of_classes_are_refused(command, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, *command, "digits", "--task", "detect")
+    assert code == 2
+    assert "--dataset digits has classes, no boxes: leave --task detect out" in err
 
 
 def test_the_command_returns_3(copy_of, monkeypatch, capsys):

@@ -105,6 +105,7 @@ def test_a_run_leaves_table_report_and_sheets_in_words_of_detection(finished):
     assert "mAP %" in text
     assert "accuracy %" not in text
     page = (finished.path / "report.html").read_text()
+    assert "with their boxes as COCO and YOLO in one folder" in page
     assert "The same detector was trained" in page
     assert "The pictures with their boxes" in page
     assert "Confusion" not in page
@@ -142,6 +143,9 @@ def test_a_finished_run_is_resumed_without_work_and_exported_with_boxes(finished
     synthetic = [box["synthetic"] for box in coco["annotations"]]
     assert any(synthetic)
     assert not all(synthetic)
+    card = (tmp_path / "out/README.md").read_text()
+    assert "Two layouts in one folder" in card
+    assert "their boxes are where\n  they were placed; nobody looked at them" in card
     with pytest.raises(UsageError, match="--format is for images with classes"):
         export_images(finished.path, tmp_path / "npz", ExportRequest(format="npz"), None)
 
@@ -182,6 +186,12 @@ def test_dry_run_estimates_a_detection_without_writing(settings, tmp_path, monke
         (dict(arm="real+mixup"), "unknown arm for a data set with boxes"),
         (dict(mixing="soft"), "unknown --mixing for a data set with boxes"),
         (dict(select=True), "--select chooses by classes"),
+        (dict(classic="select"), "--classic select chooses by classes"),
+        (
+            dict(task="detect", arm="real+mix"),
+            "valid are real, real.classic, real.copypaste, real.classic.synth, "
+            "real.copypaste.synth, real.synth, synth$",
+        ),
         (dict(detector="yolo"), "unknown detector"),
         (dict(placing="glue"), "unknown placing"),
         (dict(task="segment"), "unknown --task"),

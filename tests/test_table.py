@@ -492,6 +492,16 @@ def test_table_from_the_csv_is_the_table_of_the_run(usual, tmp_path):
     pd.testing.assert_frame_equal(summarise(again), summarise(usual), check_dtype=False)
 
 
+def test_sentence_and_table_cut_an_interval_at_the_possible():
+    far = results(
+        rows("real+classic", [0.0, 0.9, 0.1]), rows("real+classic+synth", [0.9, 0.0, 0.9])
+    )
+    found = summarise(far)
+    ((_, lines),) = table_blocks(found)
+    assert "-100.00 … +100.00" in lines[-1]
+    assert "95 % interval -100.00 to +100.00" in verdict_sentences(found)[0]
+
+
 @pytest.mark.parametrize(
     ("value", "sign", "wanted"),
     [

@@ -95,6 +95,8 @@ def load_dataset(
     """
     if reading and name in DATASETS:
         raise UsageError(f"--dataset {name} is known: flags on tables and folders are for paths")
+    if reading.task == "detect" and (name in DATASETS or Path(name).expanduser().is_file()):
+        raise UsageError(f"--dataset {name} has classes, no boxes: leave --task detect out")
     if name == "digits":
         side = Framing.of(size).size
         digits = embedded_digits(side if isinstance(side, int) else None)

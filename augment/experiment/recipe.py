@@ -44,6 +44,7 @@ DETECTION_ARMS = (
     *("real", "real+classic", "real+copypaste"),
     *("real+classic+synth", "real+copypaste+synth"),
 )
+BOXED_ARMS = (*DETECTION_ARMS, "real+synth", "synth")  # that a detector can be trained in
 
 
 class RecipeBase(BaseModel):

@@ -8,10 +8,10 @@ from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.mixing import SCHEDULES
-from augment.experiment.recipe import CLASSIFY, DETECT, DETECTION_ARMS, Recipe
+from augment.experiment.recipe import BOXED_ARMS, CLASSIFY, DETECT, DETECTION_ARMS, Recipe
+from augment.experiment.setting_types import SELECT
 from augment.experiment.synthetic_use import PLACINGS
 
-_BOXED_ARMS = (*DETECTION_ARMS, "real+synth", "synth")  # that a detector can be trained in
 _ELSEWHERE = "{} is for data sets with boxes, and {} has classes: leave it out"
 
 
@@ -49,13 +49,17 @@ def _detecting(recipe: Recipe) -> Recipe:
         changed["placing"] = [PLACINGS[0]]
     recipe = recipe.model_copy(update=changed)
     for arm in recipe.arm:
-        if arm not in _BOXED_ARMS:
-            raise unknown("arm for a data set with boxes", arm, _BOXED_ARMS)
+        if arm not in BOXED_ARMS:
+            raise unknown("arm for a data set with boxes", arm, BOXED_ARMS)
     for mixing in recipe.use_values()["mixing"]:
         if mixing not in SCHEDULES:
             raise unknown("--mixing for a data set with boxes", mixing, SCHEDULES)
-    if recipe.select:
-        raise UsageError("--select chooses by classes: leave it out for a data set with boxes")
+    for flag, given in (
+        ("--select", recipe.select),
+        ("--classic select", recipe.classic == SELECT),
+    ):
+        if given:
+            raise UsageError(f"{flag} chooses by classes: leave it out for a data set with boxes")
     return recipe
 
 

@@ -22,7 +22,7 @@ from augment.experiment.arms import ARMS
 from augment.experiment.hyperparameters import hyperparameters, split_variant
 from augment.experiment.learners import SECTIONS, section_of
 from augment.experiment.mixing import FALLING, NORMED_APART
-from augment.experiment.recipe import TASK_NAMES, Recipe
+from augment.experiment.recipe import BOXED_ARMS, DETECT, TASK_NAMES, Recipe
 from augment.experiment.setting_types import AUTO, MOST_SEEDS, PRECISIONS, PRESETS, SELECT, SUBSETS
 from augment.experiment.synthetic_use import USE_SETTINGS, SyntheticUse
 from augment.generators import GENERATORS
@@ -96,7 +96,8 @@ def _check_names(recipe: Recipe) -> None:
     ):
         for name in names:
             if name not in valid:
-                raise unknown(what, name, valid)
+                usable = BOXED_ARMS if (what, recipe.task) == ("arm", DETECT) else valid
+                raise unknown(what, name, usable)
 
 
 def _check_use(recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from augment.data.images import ImageShape
 from augment.experiment.records import SyntheticResult
+from augment.report.export_formats import ExportFormat
 from augment.report.format import escape
 
 
@@ -52,8 +53,8 @@ class CardFacts:
         )
 
 
-def data_card(facts: CardFacts, head: dict[str, Any], reading: str) -> str:
-    """Write the card in Markdown; `head` is what `datasets` is told, `reading` how others read."""
+def data_card(facts: CardFacts, head: dict[str, Any], layout: ExportFormat) -> str:
+    """Write the card in Markdown; `head` is what `datasets` is told."""
     # a value of JSON is one of YAML
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in head.items()]
     yaml = f"---\n{''.join(lines)}---\n\n" if head else ""
@@ -68,7 +69,7 @@ def data_card(facts: CardFacts, head: dict[str, Any], reading: str) -> str:
 
 ## How to read it
 
-OUT is the folder of this card. {reading}
+OUT is the folder of this card. {layout.reading}
 - Compare classes by name, not by number: readers sort them in different ways.
 {_about_names(facts.classes)}{_about_groups(facts)}\
 {facts.shape_warning}\
@@ -83,7 +84,7 @@ OUT is the folder of this card. {reading}
 {findings}- **Not anonymous.** Synthetic images can repeat labelled ones: copy rate
   {sampled.copy_rate:.1%} (share with d1/d2 < 1/3 in pixels, or nearer to a labelled image than
   99 % of those are to each other; a low rate is no proof of privacy).
-- Labels of synthetic images are what the generator was asked for; nobody looked at them.
+- {layout.labels}; nobody looked at them.
 - No test image is in here. Do not test on synthetic images, and do not test on labelled images
   that trained the generator.
 - Licence and terms: those of the source data.

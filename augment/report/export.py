@@ -100,7 +100,7 @@ def export_images(
             new = _synthetic(synthetic)
         images = itertools.chain(real if request.with_real else (), new)
         head = layout.write(folder, images, score.classes)
-        card = data_card(facts, head, layout.reading)
+        card = data_card(facts, head, layout)
         (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
     n_real = len(labelled.images) if request.with_real else 0
     return {"real": n_real, "synthetic": facts.n_synthetic, "found": facts.findings}

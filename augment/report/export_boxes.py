@@ -156,9 +156,11 @@ def _data_yaml(classes: list[str]) -> str:
 
 BOXED_EXPORT = ExportFormat(
     write_boxes,
-    f"""`{IMAGES}` holds the pictures, `{LABELS}` YOLO's boxes, `{COCO_FILE}`
-COCO's. `pictures.csv` says of each picture whether it is real, its group and the file that it came
-from; `boxes.csv` and the key `synthetic` of COCO's annotations say which boxes are synthetic.
+    f"""Two layouts in one folder: `{IMAGES}` holds the pictures,
+`{LABELS}` and `data.yaml` are YOLO's, `{COCO_FILE}` is COCO's.
+`pictures.csv` says of each picture whether it is real, its group and the file that it came from;
+`boxes.csv` and the key `synthetic` of COCO's annotations say which boxes are synthetic: in
+synthetic pictures, whose grounds are labelled ones, real objects keep their boxes.
 
 - Ultralytics: `YOLO("yolo11n.pt").train(data="OUT/data.yaml")`, once `val` in data.yaml leads to
   pictures of your own
@@ -166,5 +168,9 @@ from; `boxes.csv` and the key `synthetic` of COCO's annotations say which boxes 
 - supervision: `DetectionDataset.from_coco("OUT/{IMAGES}", "OUT/{COCO_FILE}")`
 - augment: `augment check OUT`, which holds out real pictures alone
 """,
+    labels=(
+        "Classes of generated objects are what the generator was asked for, their boxes are where\n"
+        "  they were placed"
+    ),
     own_sizes=False,
 )

@@ -64,6 +64,7 @@ class ExportFormat:
 
     write: Callable[[Path, Iterator[Any], list[str]], Head]  # of ExportImage or ExportPicture
     reading: str  # Markdown for the data card; OUT stands for the folder
+    labels: str = "Labels of synthetic images are what the generator was asked for"
     own_sizes: bool = True  # images may differ in size
 
 

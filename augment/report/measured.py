@@ -35,6 +35,7 @@ class MeasureReader:
     head: str  # of its column
     meaning: str  # a sentence
     learner: str  # what is trained in every arm
+    exported: str  # how `augment export` lays images out
     of_class: str  # what is measured of a single class
     by_image: Callable[[Path], np.ndarray]  # [N] what each image adds to the score, their sum
     by_class: Callable[[Path], dict[int, ClassScores]]  # of the classes in the test set
@@ -109,6 +110,7 @@ _ACCURACY = MeasureReader(
         "accuracy, the mean recall of the classes, where the title says so)."
     ),
     learner="classifier",
+    exported="a folder for each class",
     of_class="Recall",
     by_image=_right,
     by_class=_recalls,
@@ -124,6 +126,7 @@ MEASURE_READERS: dict[str, MeasureReader] = {
             "mean ± standard deviation over n trials on the test set, in percent."
         ),
         learner="detector",
+        exported="with their boxes as COCO and YOLO in one folder",
         of_class="Average precision (COCO's, IoU 0.5 to 0.95)",
         by_image=_precisions,
         by_class=_class_precisions,

@@ -12,7 +12,7 @@ from augment.experiment.cells import DISJOINT, WHOLE
 from augment.metrics.intervals import LEAST_TRIALS, SIGNIFICANCE
 from augment.metrics.planning import MOST_TRIALS, detectable_gain, sd_range, trials_needed
 from augment.report.baselines import alpha_of, baseline_notes, missing_baseline, units_of
-from augment.report.format import percent, probability
+from augment.report.format import interval_text, percent, probability
 from augment.report.measured import the_measure
 
 _BLOCK = ["dataset", "asked"]  # columns of what one table is about
@@ -111,7 +111,8 @@ def _interval(line: dict[str, Any]) -> str:
     """Write the interval of a line as the end of a clause; empty where nothing tells its width."""
     if math.isnan(line["low"]):
         return ", the same in all trials"
-    return f", 95 % interval {percent(line['low'], True)} to {percent(line['high'], True)}"
+    ends = interval_text(line["low"], line["high"])  # as in the table
+    return f", 95 % interval {ends.replace(' … ', ' to ')}"
 
 
 def plan_sentence(line: dict[str, Any], gain: float = 0.005) -> str:

@@ -4,25 +4,22 @@ Roboflow write it. Boxes are [xmin, ymin, width, height] in pixels.
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from typing import Any
 
+from augment.data.boxes.coco_file import coco_file, refuse_without_boxes
 from augment.data.boxes.layout import (
     Box,
     BoxEntry,
     BoxLayout,
     number,
-    read_bytes,
     split_in_name,
     split_of_folders,
+    turned,
 )
 from augment.data.file_index import FileIndex
 from augment.data.listing import Listing
 from augment.data.raw import first_names
-from augment.errors import DataError
-
-_PARTS = ("images", "annotations", "categories")
-_MARKS = (b'"images"', b'"annotations"', b'"categories"', b'"bbox"')
 
 
 def read_coco(listing: Listing) -> BoxLayout | None:
@@ -31,9 +28,10 @@ def read_coco(listing: Listing) -> BoxLayout | None:
     Raises DataError for a file of that form which is damaged.
     """
     jsons = [name for name in listing.others if name.lower().endswith(".json")]
-    files = {name: found for name in jsons if (found := _file(listing, name))}
+    files = {name: found for name in jsons if (found := coco_file(listing, name))}
     if not files:
         return None
+    refuse_without_boxes(listing, files)
     layout = BoxLayout("COCO", "")
     # COCO's own set tells the people and their joints in files of their own, too
     own = [name for name in files if name.rpartition("/")[2].startswith("instances")]
@@ -53,7 +51,7 @@ def read_coco(listing: Listing) -> BoxLayout | None:
             layout.entries.append(entry)
     layout.n_annotated = len(annotated)
     layout.split_by = _split(layout, files)
-    unnamed = [name for name in listing.images if name not in annotated]
+    unnamed = [name for name in listing.images if name not in annotated and name not in layout.bad]
     layout.left_out["pictures that the annotations do not name"] += unnamed
     return layout
 
@@ -69,30 +67,13 @@ def _split(layout: BoxLayout, files: dict[str, Any]) -> str:
     return "splits from folders" if any(entry.split for entry in layout.entries) else ""
 
 
-def _file(listing: Listing, name: str) -> dict[str, Any] | None:
-    """Parse a JSON file if it has COCO's parts and boxes."""
-    content = read_bytes(listing.root / name)
-    if not all(mark in content for mark in _MARKS):
-        return None
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{listing.root / name} is no JSON: {error}") from None
-    if not isinstance(found, dict) or not all(part in found for part in _PARTS):
-        return None
-    for part in _PARTS:
-        if not isinstance(found[part], list) or not all(isinstance(e, dict) for e in found[part]):
-            raise DataError(
-                f"{listing.root / name}: '{part}' is no list of records, as COCO has it"
-            )
-    return found
-
-
 def _entries(
     place: str, found: dict[str, Any], index: FileIndex, layout: BoxLayout, n_files: int
 ) -> list[BoxEntry]:
     """Read the pictures of one file, faults into `layout.bad`."""
     names = {_id(each, "id"): str(each.get("name", "")).strip() for each in found["categories"]}
+    if twins := [name for name, n in Counter(names.values()).items() if n > 1]:
+        layout.notes.append(f"{place} has several categories of one name: {first_names(twins)}")
     known = {*layout.classes, ""}
     layout.classes += [name for name in dict.fromkeys(names.values()) if name not in known]
     word = split_in_name(place) if n_files > 1 else ""
@@ -105,28 +86,39 @@ def _entries(
         if len(files) != 1:
             several = f"may be any of {first_names(files)}" if files else "does not exist"
             layout.bad[cell or f"{place}: image {key}"] = f"is named in {place} and {several}"
-        elif key in entries:
-            layout.bad[files[0]] = f"has the id {key} of another picture in {place}"
+        elif key in entries:  # whose boxes these are cannot be told
+            first = entries[key].name
+            for one, other in ((first, files[0]), (files[0], first)):
+                layout.bad[one] = f"has the id {key}, as {other} has, in {place}"
         name = files[0] if len(files) == 1 else cell
         entry = BoxEntry(name, place, size=_size(each), group=str(each.get("group") or ""))
         entry.split = "synthetic" if each.get("source") == "synthetic" else ""
         entries.setdefault(key, entry)
-    crowds = 0
+    counts: Counter[str] = Counter()
+    unlisted: dict[str, Any] = {}  # image → the first annotation of it
     for each in found["annotations"]:
         entry = entries.get(_id(each, "image_id"))
         if each.get("iscrowd"):
-            crowds += 1
+            counts["crowds"] += 1
         elif entry is None:
-            layout.bad[f"{place}: annotation {each.get('id')}"] = (
-                f"is of the image {each.get('image_id')}, which the file does not list"
-            )
+            unlisted.setdefault(str(each.get("image_id")), each.get("id"))
         else:
             try:
-                entry.boxes.append(_box(each, names))
+                entry.boxes.append(_box(each, names, counts))
             except ValueError as error:
                 layout.bad.setdefault(entry.name, f"{error} ({place}, annotation {each.get('id')})")
-    if crowds:
-        layout.notes.append(f"{crowds} boxes of crowds (iscrowd) in {place} are left out")
+    for image, first in unlisted.items():
+        layout.bad[f"{place}: annotation {first}"] = (
+            f"is of the image {image}, which the file does not list"
+        )
+    if n := counts["crowds"]:
+        layout.notes.append(f"{n} boxes of crowds (iscrowd) in {place} are left out")
+    if n := counts["polygons"]:
+        layout.notes.append(
+            f"{n} annotations in {place} have no bbox: the boxes of their polygons are taken"
+        )
+    if n := counts["turned"]:
+        layout.notes.append(f"{n} boxes in {place} are turned: the upright ones around are taken")
     return list(entries.values())
 
 
@@ -144,12 +136,29 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def _box(annotation: dict[str, Any], names: dict[Any, str]) -> Box:
-    """Read one annotation; ValueError if it is no box of a known class."""
+def _box(annotation: dict[str, Any], names: dict[Any, str], counts: Counter[str]) -> Box:
+    """Read one annotation, "polygons" and "turned" counted; ValueError if it is no box."""
     label, bbox = names.get(_id(annotation, "category_id")), annotation.get("bbox")
     if not label:
         raise ValueError(f"its class {annotation.get('category_id')} is none of the categories")
+    if not bbox and (points := _points(annotation.get("segmentation"))):
+        counts["polygons"] += 1
+        xs, ys = points[::2], points[1::2]
+        return Box(label, min(xs), min(ys), max(xs), max(ys))
     if not isinstance(bbox, list) or len(bbox) != 4:
         raise ValueError("it has no bbox of four numbers")
     x, y, width, height = map(number, bbox)
-    return Box(label, x, y, x + width, y + height)
+    box = Box(label, x, y, x + width, y + height)
+    attributes = annotation.get("attributes")  # CVAT's
+    degrees = number(attributes.get("rotation") or 0) if isinstance(attributes, dict) else 0
+    counts["turned"] += bool(degrees)
+    return turned(box, degrees)
+
+
+def _points(segmentation: Any) -> list[float]:
+    """Return x, y, x, y … of all polygons of an annotation; [] where it has none."""
+    polygons = segmentation if isinstance(segmentation, list) else []
+    polygons = polygons if all(isinstance(each, list) for each in polygons) else [polygons]
+    if any(len(each) % 2 or len(each) < 6 for each in polygons):
+        raise ValueError("its polygon is no list of three or more pairs of numbers")
+    return [number(value) for each in polygons for value in each]

@@ -12,6 +12,7 @@ from augment.data.boxes.layout import (
     read_bytes,
     split_in_name,
     split_of_folders,
+    turned,
 )
 from augment.data.file_index import FileIndex
 from augment.data.label_values import class_order
@@ -40,6 +41,7 @@ def read_cvat(listing: Listing) -> BoxLayout | None:
         {},
     )
     known: dict[str, None] = {}
+    n_turned = 0
     for place, content in contents.items():
         for image in _root(listing, place, content).iter("image"):
             name = _picture(image, place, index, layout)
@@ -51,11 +53,15 @@ def read_cvat(listing: Listing) -> BoxLayout | None:
             try:
                 width, height = (int(number(image.get(side))) for side in ("width", "height"))
                 entry.size = width, height
-                entry.boxes = [_box(each) for each in image if each.tag in ("box", "polygon")]
+                shapes = [each for each in image if each.tag in ("box", "polygon")]
+                entry.boxes = [_box(each) for each in shapes]
+                n_turned += sum(float(each.get("rotation") or 0) != 0 for each in shapes)
             except ValueError as error:
                 layout.bad.setdefault(name, f"{error} ({place})")
             known |= dict.fromkeys(box.label for box in entry.boxes)
             layout.entries.append(entry)
+    if n_turned:
+        layout.notes.append(f"{n_turned} boxes are turned: the upright ones around are taken")
     layout.classes, layout.n_annotated = class_order(known), len(annotated)
     layout.split_by = "splits from subsets" if any(e.split for e in layout.entries) else ""
     unnamed = [name for name in listing.images if name not in annotated]
@@ -90,7 +96,8 @@ def _box(shape: ElementTree.Element) -> Box:
     if not label:
         raise ValueError("a box has no class")
     if shape.tag == "box":
-        return Box(label, *(number(shape.get(edge)) for edge in EDGES))
+        box = Box(label, *(number(shape.get(edge)) for edge in EDGES))
+        return turned(box, number(shape.get("rotation") or 0))
     points = [point.split(",") for point in shape.get("points", "").split(";")]
     if any(len(point) != 2 for point in points):
         raise ValueError("a polygon has points of other than two numbers")

@@ -16,6 +16,9 @@ from augment.errors import DataError
 
 # train2017, seg_val, instances_test-dev: a split as a word of a name
 _SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])")
+# how a file in UTF-16 begins, with its mark or with the first tag
+_WIDE = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]*>")
 MAX_ANNOTATION_BYTES = 1_000_000_000  # larger files are refused before they are read
 
 
@@ -81,14 +84,36 @@ def number(value: Any) -> float:
     return found
 
 
+def turned(box: Box, degrees: float) -> Box:
+    """Return the upright box around one that is turned about its middle."""
+    if not degrees:
+        return box
+    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
+    width, height = box.xmax - box.xmin, box.ymax - box.ymin
+    x, y = (box.xmin + box.xmax) / 2, (box.ymin + box.ymax) / 2
+    dx, dy = (width * cosine + height * sine) / 2, (width * sine + height * cosine) / 2
+    return Box(box.label, x - dx, y - dy, x + dx, y + dy)
+
+
 def read_bytes(file: Path) -> bytes:
-    """Read an annotation file; DataError if that cannot be."""
+    """Read an annotation file, UTF-16 as UTF-8; DataError if that cannot be."""
     try:
         if file.stat().st_size > MAX_ANNOTATION_BYTES:
             raise DataError(f"{file} is larger than {MAX_ANNOTATION_BYTES // 10**6} MB: split it")
-        return file.read_bytes()
+        content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from None
+    # XML of Windows' tools; without its declaration, which would go on to say UTF-16
+    starts = {
+        b"\xff\xfe": "utf-16",
+        b"\xfe\xff": "utf-16",
+        b"<\0": "utf-16-le",
+        b"\0<": "utf-16-be",
+    }
+    if encoding := starts.get(content[:2]):
+        text = content.decode(encoding, errors="replace")
+        return _DECLARATION.sub("", text, count=1).encode(errors="replace")
+    return content
 
 
 def folders_of(files: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ from augment.data.boxes.pictures import (
 from augment.data.boxes.validity import (
     BoxChanges,
     boxes_in_pixels,
+    refuse_corners,
     refuse_other_units,
     validity_notes,
 )
@@ -77,18 +78,7 @@ def read_boxes(
     ]
     with notes_on_error(notes):
         refuse_other_units(layout)
-        entries = [entry for entry in layout.entries if entry.name not in layout.bad]
-        files = [root / entry.name for entry in entries]
-        bad, counts = dict(layout.bad), BoxChanges()
-        good: list[tuple[BoxEntry, Header, list[Box]]] = []
-        for entry, header in zip(entries, read_headers(files), strict=True):
-            try:
-                if isinstance(header, str):
-                    raise ValueError(header)
-                boxes = boxes_in_pixels(entry, header[:2], layout.in_shares, counts)
-                good.append((entry, header, boxes))
-            except ValueError as error:
-                bad[entry.name] = str(error)
+        good, bad, counts = _headed(root, layout)
         if not good or (bad and not skip_bad):
             _refuse(root, layout, bad, len(layout.entries))
         letterbox = choose_letterbox([header[:2] for _, header, _ in good], size)
@@ -116,6 +106,35 @@ def read_boxes(
     )
     raw.notes.insert(0, raw.layout)
     return raw
+
+
+def _headed(
+    root: Path, layout: BoxLayout
+) -> tuple[list[tuple[BoxEntry, Header, list[Box]]], dict[str, str], BoxChanges]:
+    """Read the heads of the pictures and put their boxes into pixels.
+
+    Returns the pictures that are right, name → reason of all others, and what was changed. Raises
+    DataError for boxes that are corners where sides belong.
+    """
+    entries = [entry for entry in layout.entries if entry.name not in layout.bad]
+    headers = read_headers([root / entry.name for entry in entries])
+    sizes = {
+        entry.name: header[:2]
+        for entry, header in zip(entries, headers, strict=True)
+        if not isinstance(header, str)
+    }
+    refuse_corners(layout, sizes)
+    bad, counts = dict(layout.bad), BoxChanges()
+    good: list[tuple[BoxEntry, Header, list[Box]]] = []
+    for entry, header in zip(entries, headers, strict=True):
+        try:
+            if isinstance(header, str):
+                raise ValueError(header)
+            boxes = boxes_in_pixels(entry, header[:2], layout.in_shares, counts)
+            good.append((entry, header, boxes))
+        except ValueError as error:
+            bad[entry.name] = str(error)
+    return good, bad, counts
 
 
 def _refuse(root: Path, layout: BoxLayout, bad: dict[str, str], n: int) -> None:

@@ -77,6 +77,29 @@ def refuse_other_units(layout: BoxLayout) -> None:
         )
 
 
+def refuse_corners(layout: BoxLayout, sizes: dict[str, tuple[int, int]]) -> None:
+    """Raise DataError where COCO's boxes lie inside their pictures as corners alone.
+
+    `sizes` holds the (W, H) of pictures by name.
+    """
+    if layout.format != "COCO":
+        return
+    n = beyond = 0
+    for entry in layout.entries:
+        width, height = sizes.get(entry.name, (0, 0))
+        for box in entry.boxes if width else []:
+            x, y = box.xmax - box.xmin, box.ymax - box.ymin  # the last two numbers of the bbox
+            if not (box.xmin < x <= width and box.ymin < y <= height):
+                return
+            n += 1
+            beyond += box.xmax > width + MIN_CUT or box.ymax > height + MIN_CUT
+    if beyond > n / 2:
+        raise DataError(
+            f"{beyond} of {n} boxes of {layout.where} reach beyond the border, and none does if "
+            "they are corners: COCO has [x, y, width, height]: export them so"
+        )
+
+
 def validity_notes(counts: BoxChanges, layout: BoxLayout, kept: Counter[str]) -> list[str]:
     """Say what was changed; `kept` counts the boxes of each class that are left."""
     notes = []

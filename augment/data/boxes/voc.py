@@ -25,6 +25,7 @@ from augment.data.label_values import class_order
 from augment.data.listing import Listing
 from augment.errors import DataError
 
+MIN_ALL = 0.9  # share of the pictures with an XML file from which these are the set's annotation
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SPLIT_LISTS = ("train", "val", "trainval", "test")  # in ImageSets/Main
 
@@ -38,6 +39,7 @@ def read_voc(listing: Listing) -> BoxLayout | None:
         and b"<annotation" in (content := read_bytes(listing.root / name))
     }
     if not any(b"<bndbox" in content for content in contents.values()):
+        _refuse_without_boxes(listing, contents)
         return None
     layout = BoxLayout("Pascal VOC", folders_of(contents))
     index, annotated = FileIndex(listing.images), {}
@@ -70,6 +72,21 @@ def read_voc(listing: Listing) -> BoxLayout | None:
     layout.left_out["pictures without an XML file"] += [n for n in listing.images if n not in named]
     layout.classes = class_order({box.label for entry in layout.entries for box in entry.boxes})
     return layout
+
+
+def _refuse_without_boxes(listing: Listing, contents: dict[str, bytes]) -> None:
+    """Raise DataError where XML files of nearly all pictures hold no box that is read."""
+    own = {name: text for name, text in contents.items() if b"<annotations" not in text}  # CVAT's
+    if not own or len(own) < MIN_ALL * len(listing.images):
+        return
+    place, texts = listing.root / next(iter(own)), own.values()
+    if any(b"<robndbox" in content for content in texts):
+        raise DataError(
+            f"{place} and all others hold turned boxes alone (robndbox), which are not read: "
+            "export upright ones (bndbox)"
+        )
+    if not any(b"<object" in content for content in texts):
+        raise DataError(f"{place} and all others hold no object: there is no box to learn from")
 
 
 def _picture(name: str, root: ElementTree.Element, index: FileIndex) -> str:

@@ -27,6 +27,7 @@ from augment.errors import DataError
 FILES_SAMPLED = 50  # label files by which YOLO's form is told
 MIN_LIKE = 0.9  # share of these that are of the form
 _LINES = re.compile(r"\s*(\d+(\.0*)?([ \t]+[\w.+\-]+){4,}[ \t]*(\r?\n\s*|$))*")
+_NAMED = re.compile(r"([^\W\d]\S*)([ \t]+0?\.\d+){4}")
 _SLACK = 1e-3  # by which rounding may lead a coordinate out of 0 … 1
 
 
@@ -40,6 +41,7 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
     label_files = {image: found for image in listing.images if (found := _file_of(image, texts))}
     sample = [read_bytes(listing.root / name) for name in [*label_files.values()][:FILES_SAMPLED]]
     like = [bool(_LINES.fullmatch(content.decode(errors="replace"))) for content in sample]
+    _refuse_names(listing, [*label_files.values()][:SAMPLED], sample)
     if not sample or (not any(map(bytes.strip, sample)) and not head.is_yaml):
         return None
     if sum(like) < (1 if head.is_yaml else MIN_LIKE * len(like)):
@@ -56,6 +58,9 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
     layout = BoxLayout("YOLO", f"{folders_of(label_files.values())}, names in {head.place}")
     layout.in_shares, layout.classes = True, list(dict.fromkeys(head.names))
     layout.n_annotated = len(label_files)
+    said = head.settings.get("nc", "")
+    if isinstance(said, str) and said.isdigit() and int(said) != len(head.names):
+        layout.notes.append(f"{head.place}: nc is {said}, and it names {len(head.names)} classes")
     polygons = _read_files(listing, label_files, head, layout)
     if polygons:
         layout.notes.append(f"{polygons} polygons: their boxes are taken")
@@ -75,6 +80,22 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
     return layout
 
 
+def _refuse_names(listing: Listing, places: list[str], sample: list[bytes]) -> None:
+    """Raise DataError where lines begin with the names of classes and are YOLO's otherwise."""
+    firsts = [content.decode(errors="replace").strip().partition("\n")[0] for content in sample]
+    found = [
+        (place, match[1])
+        for place, line in zip(places, firsts, strict=True)
+        if (match := _NAMED.fullmatch(line.strip()))
+    ]
+    if found and len(found) >= MIN_LIKE * sum(map(bool, firsts)):
+        place, name = found[0]
+        raise DataError(
+            f"{listing.root / place} names a class, '{name}', where YOLO has its number: write "
+            "the number of each class, from 0, and their names, in order, into classes.txt"
+        )
+
+
 def _read_files(
     listing: Listing, label_files: dict[str, str], head: YoloHead, layout: BoxLayout
 ) -> int:
@@ -87,8 +108,9 @@ def _read_files(
             continue
         place = label_files[image]
         entry = BoxEntry(image, place)
-        if place in seen:
+        if place in seen:  # whose boxes these are cannot be told
             layout.bad[image] = f"and {seen[place]} have one label file, {place}"
+            layout.bad[seen[place]] = f"and {image} have one label file, {place}"
         seen[place] = image
         text = read_bytes(listing.root / place).decode(errors="replace")
         for n, line in enumerate(text.splitlines(), 1):
