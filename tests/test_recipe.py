@@ -408,7 +408,12 @@ def changes(**changed):
 
 @pytest.mark.parametrize(
     ("name", "key"),
-    [(n, k) for n in GENERATORS for k in hyperparameters(GENERATORS, n, "smoke", {})],
+    [
+        (n, k)
+        for n in GENERATORS
+        for k in hyperparameters(GENERATORS, n, "smoke", {})
+        if k != "autoencoder_sha"  # checks what `autoencoder` names, which is signed by content
+    ],
 )
 def test_generator_setting_makes_anew_what_it_touches(name, key, tmp_path, monkeypatch):
     (tmp_path / "weights").touch()  # of another folder than the one that the setting names

@@ -41,7 +41,7 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
     label_files = {image: found for image in listing.images if (found := _file_of(image, texts))}
     sample = [read_bytes(listing.root / name) for name in [*label_files.values()][:FILES_SAMPLED]]
     like = [bool(_LINES.fullmatch(content.decode(errors="replace"))) for content in sample]
-    _refuse_names(listing, [*label_files.values()][:SAMPLED], sample)
+    _refuse_names(listing, [*label_files.values()][:FILES_SAMPLED], sample)
     if not sample or (not any(map(bytes.strip, sample)) and not head.is_yaml):
         return None
     if sum(like) < (1 if head.is_yaml else MIN_LIKE * len(like)):
