@@ -13,8 +13,9 @@ from augment.metrics.intervals import UnitVariance
 from augment.metrics.paired import paired_contrast
 from augment.metrics.planning import detectable_gain, sd_range, trials_needed
 from augment.report.format import percent, probability
+from augment.report.legend import legend
 from augment.report.table import TABLE_HEAD, markdown, summarise, table_blocks, variant_names
-from augment.report.verdicts import legend, plan_sentence, verdict_sentences, verdict_words
+from augment.report.verdicts import plan_sentence, verdict_sentences, verdict_words
 from augment.storage.tables import read_csv, write_csv
 
 REAL = [0.50, 0.52, 0.54, 0.50, 0.52, 0.54]

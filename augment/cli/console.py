@@ -26,8 +26,9 @@ def show_result(result: Result, as_json: bool, quiet: bool) -> None:
 
 def show_summary(summary: Any, as_json: bool, quiet: bool = False) -> None:
     """Print a summary as tables with the verdicts below."""
+    from augment.report.legend import legend
     from augment.report.table import LEAST_COLUMNS, table_blocks, table_head
-    from augment.report.verdicts import legend, verdict_sentences
+    from augment.report.verdicts import verdict_sentences
 
     if as_json:
         print(summary.to_json(orient="records"))

@@ -127,7 +127,7 @@ def compare_command(
         comparison_lines,
         image_lines,
     )
-    from augment.report.verdicts import interval_description
+    from augment.report.legend import interval_description
     from augment.storage.run_folder import reading
 
     files = [

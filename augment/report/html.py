@@ -26,15 +26,10 @@ from augment.report.html_sections import (
     read_optional,
     sample_pairs,
 )
+from augment.report.legend import interval_description, legend
 from augment.report.measured import the_measure
 from augment.report.table import summarise, table_blocks, table_head
-from augment.report.verdicts import (
-    interval_description,
-    legend,
-    subject,
-    verdict_lines,
-    verdict_words,
-)
+from augment.report.verdicts import subject, verdict_lines, verdict_words
 from augment.storage.atomic import write_atomic
 from augment.storage.run_folder import STATUS_FILE
 from augment.storage.tables import read_csv

@@ -23,8 +23,9 @@ from augment.report.format import (
     probability,
     settings_text,
 )
+from augment.report.legend import arm_mark, legend, table_foot
 from augment.report.measured import the_measure
-from augment.report.verdicts import arm_mark, legend, table_foot, verdict_sentences, verdict_words
+from augment.report.verdicts import verdict_sentences, verdict_words
 
 # what cells of one generator may differ in
 VARIANT_SETTINGS = ("preset", *USE_COLUMNS)
