@@ -30,8 +30,8 @@ def legend(summary: pd.DataFrame) -> list[str]:
     if any(is_uncorrected(line, summary) for line in lines):
         notes.append(
             "A question mark behind helps or hurts: the interval of this row excludes 0, but this "
-            f"table makes {count_comparisons(summary)} comparisons, and among so many one such interval "
-            "can be chance (p above 0.05 with Holm's correction)."
+            f"table makes {count_comparisons(summary)} comparisons, and among so many one "
+            "such interval can be chance (p above 0.05 with Holm's correction)."
         )
     if any(arm_mark(line) for line in lines):
         notes.append(

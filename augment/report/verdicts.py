@@ -100,8 +100,8 @@ def _verdict_in_words(line: dict[str, Any], summary: pd.DataFrame) -> str:
     if not is_uncorrected(line, summary):
         return line["verdict"]
     return (
-        f"{line['verdict']}, but not if all {count_comparisons(summary)} comparisons of this table are "
-        f"counted (p = {probability(line['p_holm'])})"
+        f"{line['verdict']}, but not if all {count_comparisons(summary)} comparisons of this table "
+        f"are counted (p = {probability(line['p_holm'])})"
     )
 
 
