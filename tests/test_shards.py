@@ -106,11 +106,14 @@ def test_unfinished_shard_is_refused_with_the_way_to_finish_it(copies, tmp_path)
     assert len(merge(copies, tmp_path / "merged", partial=True)) == 9
 
 
-@pytest.mark.parametrize(("key", "value"), [("ratio", [3.0]), ("data", {"digits": "other"})])
-def test_shards_of_other_settings_are_refused(copies, tmp_path, key, value):
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [("ratio", [3.0], "ratio"), ("data", {"digits": "other"}, "other images in digits")],
+)
+def test_shards_of_other_settings_are_refused(copies, tmp_path, key, value, told):
     file = copies[1] / "settings.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
-    with pytest.raises(RunFolderError, match=key):
+    with pytest.raises(RunFolderError, match=told):
         merge(copies, tmp_path / "merged")
 
 
