@@ -217,8 +217,8 @@ def test_soft_labels_of_a_run_are_the_probabilities_of_its_baseline(small_run, m
     """Of the images that the filter leaves, by the classifier that is the trial's real+classic."""
     learnt = []
 
-    def spy(trial, synthetic):
-        data = classifier_set(trial, synthetic)
+    def spy(trial, synthetic, pictures):
+        data = classifier_set(trial, synthetic, pictures)
         learnt.append((trial.cell, data))
         return data
 
