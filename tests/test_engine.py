@@ -239,7 +239,7 @@ def test_ways_of_drawing_share_one_training_and_a_snapshot_is_what_it_was_on_the
 
 @pytest.mark.usefixtures("copied")
 def test_other_settings_are_refused_with_the_difference(small_run):
-    with pytest.raises(RunFolderError, match=r"seeds: \[0, 1\] → \[0\]"):
+    with pytest.raises(RunFolderError, match="seeds: 0, 1 → 0"):
         augment.run(**{**small_run, "seeds": 1})
 
 
@@ -449,7 +449,7 @@ def test_run_on_changed_pictures_is_refused(tmp_path, small_run):
     run = {**small_run, "dataset": str(root), "per_class": None, "arm": "real", "seeds": 1}
     augment.run(**run)
     write_folder(root, bars(8, ("scratch", "fine"), seed=5))
-    with pytest.raises(RunFolderError, match="data: "):
+    with pytest.raises(RunFolderError, match="other images in "):
         augment.run(**run)
 
 
