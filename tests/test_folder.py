@@ -194,7 +194,7 @@ def broken_exif(file):
 
 BAD = {
     "cut.jpg": (truncated, "truncated"),
-    "empty.png": (lambda f: f.write_bytes(b""), "not an image"),
+    "empty.png": (lambda f: f.write_bytes(b""), "empty file"),
     "text.png": (lambda f: f.write_text("hello, I am a text\n" * 9), "not an image"),
     "text.tga": (lambda f: f.write_text("hello, I am a text\n" * 9), "not an image"),
     "bomb.png": (header_only, "pixels"),

@@ -194,7 +194,7 @@ def test_resumed_run_of_the_old_draws_makes_its_classifiers_anew_and_nothing_els
 
     settings = {**small_run, "arm": "real,real+classic+synth", "seeds": 1}
     with monkeypatch.context() as patch:
-        patch.setattr("augment.experiment.stages.training_set", once_an_epoch)
+        patch.setattr("augment.experiment.classification.training_set", once_an_epoch)
         before = augment.run(**settings)
     old = {kind: artefacts(before.path, kind) for kind in ("generator", "synthetic", "classifier")}
     after = augment.run(**settings)
