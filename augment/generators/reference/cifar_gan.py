@@ -210,7 +210,7 @@ class A1GAN(GANPair):
         indices, rows = torch.arange(len(images)), images_per_call(self.shape, self.device)
 
         def classify(chunk: Tensor, _: Tensor) -> Tensor:
-            return next(self.labeller.predict(images[chunk], rows))
+            return torch.cat(list(self.labeller.predict(images[chunk], rows)))
 
         return in_chunks(classify, indices, indices, rows)
 
