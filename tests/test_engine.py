@@ -423,6 +423,20 @@ print(*sorted(number.name for number in blocked))
     assert done.stdout.split() == ["SIGINT", "SIGTERM"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_server_runs_no_thread_of_an_allocator():
+    code = """
+import os, pathlib, torch
+from augment.runtime.fork_server import process_context
+with process_context(torch.device("cpu")).Pool(1) as pool:
+    server = pool.apply(os.getppid)
+    print(*(each.read_text() for each in pathlib.Path(f"/proc/{server}/task").glob("*/comm")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "python" in done.stdout
+    assert "jemalloc" not in done.stdout
+
+
 def test_server_starts_no_process_for_a_gpu():
     assert not start_server("cuda")
     assert not start_server("cuda:1")

@@ -38,6 +38,9 @@ def start_server(device: str) -> bool:
     from multiprocessing import resource_tracker
     from multiprocessing.forkserver import ensure_running
 
+    # pyarrow, where it is installed, starts a thread of its allocator, and a fork may hang on a
+    # lock that this thread holds; jemalloc reads the variable as it is loaded
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
     multiprocessing.set_forkserver_preload(PRELOADED)
     resource_tracker.ensure_running()  # else the server starts it, which unblocks the signals again
     with signals_held():  # it and all that it forks inherit which signals are blocked
