@@ -1,4 +1,4 @@
-"""Subsets, folds and splits of pictures with boxes: nested, disjoint, stratified, seeded."""
+"""Subsets and splits of pictures with boxes: nested, disjoint, stratified, seeded."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from augment.data.boxed_images import BoxedImages
 from augment.data.boxes.stratify import (
-    boxed_folds,
     boxed_hold_out,
     boxed_subset,
     class_presence,
@@ -129,12 +128,13 @@ def test_a_hold_out_is_stratified():
     assert shares == pytest.approx([0.2] * 4, abs=0.03)
 
 
-def test_folds_are_equal_and_stratified(pool):
-    fold_of = np.array(boxed_folds(pool, range(60), 3, "key"))
+def test_equal_parts_are_stratified(pool):
+    present = class_presence(pool.labels, len(pool.classes))
+    fold_of = deal(present, range(60), [1.0] * 3, "key")
     assert (abs(np.bincount(fold_of) - 20) <= 1).all()
     counts = np.array([shown(pool, torch.from_numpy(fold_of == fold)) for fold in range(3)])
     assert (np.ptp(counts, axis=0) <= 2).all()
-    assert fold_of.tolist() == boxed_folds(pool, range(60), 3, "key")
+    assert fold_of.tolist() == deal(present, range(60), [1.0] * 3, "key").tolist()
 
 
 def test_a_class_of_as_many_units_as_sides_reaches_each():

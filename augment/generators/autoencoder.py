@@ -6,7 +6,6 @@ other data, so arms that use it are marked; it is hashed, and loaded from safete
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, pad_sides, to_float, to_uint8
 from augment.errors import UsageError
-from augment.storage.artifacts import folder_sha
+from augment.generators.pipelines import read_config, unchanged_sha
 
+SETTING = "ddpm.autoencoder"
 AUTOENCODERS = ("AutoencoderTiny", "AutoencoderKL", "AutoencoderDC")
 RANGE = 4.0  # deviations of a latent channel that become [-1, 1], as pixels are
 MOST_LOST = 0.25  # share of the images' variance that an autoencoder may lose
@@ -93,7 +93,7 @@ def lost_by(latents: Latents, data: LabelledImages, folder: str) -> float:
                 "untrained or not for such images"
             )
         raise UsageError(
-            f"ddpm.autoencoder '{folder}' {how}: use one that was trained on such images, larger "
+            f"{SETTING} '{folder}' {how}: use one that was trained on such images, larger "
             "images, or leave the setting out"
         )
     return lost
@@ -107,34 +107,20 @@ def sha_of_autoencoder(folder: str, sha: str) -> str:
     if not folder:
         return ""
     _config(folder)
-    found = folder_sha(Path(folder))
-    if sha not in ("", found):
-        raise UsageError(
-            f"ddpm.autoencoder '{folder}' is not what it was: put its files back or name the new "
-            "ones in a run of their own"
-        )
-    return found
+    return unchanged_sha(SETTING, folder, sha)
 
 
 def _config(folder: str) -> dict[str, Any]:
     """Read the `config.json` of an autoencoder; UsageError if it cannot be used."""
-    flag, root = f"ddpm.autoencoder '{folder}'", Path(folder)
-    if not root.is_dir():
-        raise UsageError(f"{flag} is no folder: give one that diffusers' save_pretrained wrote")
-    try:
-        config = json.loads((root / "config.json").read_text(encoding="utf-8"))
-        kind = config["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
+    way_out = (
+        "a folder that diffusers' save_pretrained wrote for an autoencoder, such as the folder vae "
+        "of a pipeline"
+    )
+    config = read_config(SETTING, folder, "config.json", AUTOENCODERS, way_out)
+    if not (Path(folder) / WEIGHTS).is_file():
         raise UsageError(
-            f"{flag} has no readable config.json: give a folder that diffusers' save_pretrained "
-            "wrote for an autoencoder, such as the folder vae of a pipeline"
-        ) from None
-    if kind not in AUTOENCODERS:
-        raise UsageError(f"{flag} holds a {kind}: use one of {', '.join(AUTOENCODERS)}")
-    if not (root / WEIGHTS).is_file():
-        raise UsageError(
-            f"{flag} has no {WEIGHTS}, and nothing else is loaded: save it again with "
-            "safe_serialization=True"
+            f"{SETTING} '{folder}' has no {WEIGHTS}, and nothing else is loaded: save it again "
+            "with safe_serialization=True"
         )
     return config
 
@@ -143,7 +129,7 @@ def open_autoencoder(folder: str) -> Any:
     """Load an autoencoder; UsageError if its weights are damaged or are not of its config."""
     import diffusers
 
-    kind, flag = getattr(diffusers, _config(folder)["_class_name"]), f"ddpm.autoencoder '{folder}'"
+    kind, flag = getattr(diffusers, _config(folder)["_class_name"]), f"{SETTING} '{folder}'"
     logging = diffusers.utils.logging
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # it warns of a setting that it writes itself

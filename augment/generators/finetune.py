@@ -74,7 +74,7 @@ class Finetune:
         need_extra(f"finetune.folder '{self.folder}'", index["_class_name"], "finetune", "peft")
         if self.rank < 1:
             raise UsageError(f"finetune.rank = {self.rank}: give 1 or more")
-        self.sha = unchanged_sha("finetune", self.folder, self.sha)
+        self.sha = unchanged_sha("finetune.folder", self.folder, self.sha)
         self.denoiser = fine_tuned_denoiser(self, index, data, seed)
         self.denoiser.to(device)
         adapters = trainable(self.denoiser.network)

@@ -19,31 +19,41 @@ TEXT_PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
+def read_config(
+    setting: str, folder: str, file: str, known: tuple[str, ...], way_out: str
+) -> dict[str, Any]:
+    """Read the JSON file that diffusers' save_pretrained wrote into the folder of a setting.
+
+    UsageError in a sentence if it is of none of the `known` classes; `way_out` says what to give.
+    """
+    flag, root = f"{setting} '{folder}'", Path(folder)
+    if not folder or not root.is_dir():
+        raise UsageError(f"{flag} is no folder: give --set {setting}=PATH, {way_out}")
+    try:
+        config = json.loads((root / file).read_text(encoding="utf-8"))
+        kind = config["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"{flag} has no readable {file}: give {way_out}") from None
+    if kind not in known:
+        raise UsageError(f"{flag} holds a {kind}: use one of {', '.join(known)}")
+    return config
+
+
 def pipeline_index(owner: str, folder: str, known: tuple[str, ...]) -> dict[str, Any]:
     """Read `model_index.json` of the setting `folder` of generator `owner`.
 
     UsageError in a sentence if it is none of the `known` pipelines or holds pickles alone.
     """
-    flag, root = f"{owner}.folder '{folder}'", Path(folder)
-    if not folder or not root.is_dir():
-        raise UsageError(f"{flag} is no folder: give --set {owner}.folder=PATH")
-    try:
-        index = json.loads((root / "model_index.json").read_text(encoding="utf-8"))
-        kind = index["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(
-            f"{flag} has no readable model_index.json: give a folder that diffusers' "
-            "save_pretrained wrote"
-        ) from None
-    if kind not in known:
-        raise UsageError(f"{flag} holds a {kind}: use one of {', '.join(known)}")
+    setting, root = f"{owner}.folder", Path(folder)
+    way_out = "a folder that diffusers' save_pretrained wrote"
+    index = read_config(setting, folder, "model_index.json", known, way_out)
     # refused here, before anything runs; `from_pretrained` would refuse it when sampling begins
     for part in sorted(name for name in index if (root / name).is_dir()):
         pickles = [f for f in sorted((root / part).iterdir()) if f.suffix in PICKLES]
         if pickles and not list((root / part).glob("*.safetensors")):
             raise UsageError(
-                f"{flag}: {part}/{pickles[0].name} is a pickle, which is never loaded: save the "
-                "pipeline again with safe_serialization=True"
+                f"{setting} '{folder}': {part}/{pickles[0].name} is a pickle, which is never "
+                "loaded: save the pipeline again with safe_serialization=True"
             )
     return index
 
@@ -56,12 +66,12 @@ def need_extra(flag: str, kind: str, extra: str, *packages: str) -> None:
         )
 
 
-def unchanged_sha(owner: str, folder: str, sha: str) -> str:
+def unchanged_sha(setting: str, folder: str, sha: str) -> str:
     """Return the SHA-256 of all that lies in a folder; UsageError if it was another one before."""
     found = folder_sha(Path(folder))
     if sha not in ("", found):
         raise UsageError(
-            f"{owner}.folder '{folder}' is not what it was: put its files back or name the new "
+            f"{setting} '{folder}' is not what it was: put its files back or name the new "
             "ones in a run of their own"
         )
     return found

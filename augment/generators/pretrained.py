@@ -71,7 +71,7 @@ class Pretrained:
         if self.kind in TEXT_PIPELINES:
             flag = f"pretrained.folder '{self.folder}'"
             need_extra(flag, self.kind, "transformers", "transformers")
-        self.sha = unchanged_sha("pretrained", self.folder, self.sha)
+        self.sha = unchanged_sha("pretrained.folder", self.folder, self.sha)
         if self.kind in TEXT_PIPELINES:
             self.conditions = prompts("pretrained", self.prompt, data.classes)
         else:

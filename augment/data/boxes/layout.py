@@ -16,7 +16,7 @@ from augment.errors import DataError
 
 # train2017, seg_val, instances_test-dev: a split as a word of a name
 _SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])")
-# how a file in UTF-16 begins, with its mark or with the first tag
+# how a file in UTF-16 begins, with its mark or with the first tag, as Windows' tools write XML
 _WIDE = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16-le", b"\0<": "utf-16-be"}
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*>")
 MAX_ANNOTATION_BYTES = 1_000_000_000  # larger files are refused before they are read
@@ -103,14 +103,8 @@ def read_bytes(file: Path) -> bytes:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}") from None
-    # XML of Windows' tools; without its declaration, which would go on to say UTF-16
-    starts = {
-        b"\xff\xfe": "utf-16",
-        b"\xfe\xff": "utf-16",
-        b"<\0": "utf-16-le",
-        b"\0<": "utf-16-be",
-    }
-    if encoding := starts.get(content[:2]):
+    if encoding := _WIDE.get(content[:2]):
+        # without the declaration of XML, which would go on to say UTF-16
         text = content.decode(encoding, errors="replace")
         return _DECLARATION.sub("", text, count=1).encode(errors="replace")
     return content

@@ -83,14 +83,6 @@ def boxed_hold_out(
     return deal(present, units, (share, 1 - share), key) == 0
 
 
-def boxed_folds(
-    data: BoxedImages, units: Sequence[Hashable], number: int, key: object
-) -> list[int]:
-    """Assign each picture a fold of cross-validation, 0 to number - 1: stratified, by `key`."""
-    present = class_presence(data.labels, len(data.classes))
-    return deal(present, units, [1.0] * number, (key, "folds")).tolist()
-
-
 def boxed_subset(
     pool: BoxedImages, *, frac: float | None = None, per_class: int | None = None, seed: int
 ) -> Tensor:
