@@ -33,8 +33,8 @@ print(f"ray {ray.__version__}: without a GPU {plain}, hidden {quiet}, one GPU {o
 sys.exit(found != [sys.argv[1], "", "0"])
 PYTHON
 export RAY_USAGE_STATS_ENABLED=0
-for version in 2.54.0 2.60.0; do
-  python3.11 -m pip install --quiet --disable-pip-version-check --target "$folder/$version" "ray==$version"
-  seen=$([ "$version" = 2.54.0 ] && echo "" || echo "0,1")
-  PYTHONPATH="$folder/$version" python3.11 -W ignore "$folder/see.py" "$seen" 2> "$folder/errors"
-done
+install="python3.11 -m pip install --quiet --disable-pip-version-check"
+$install --target "$folder/before" ray==2.54.0
+$install --target "$folder/now" ray==2.60.0
+PYTHONPATH="$folder/before" python3.11 -W ignore "$folder/see.py" "" 2> "$folder/errors"
+PYTHONPATH="$folder/now" python3.11 -W ignore "$folder/see.py" "0,1" 2> "$folder/errors"

@@ -1,5 +1,6 @@
 """Shared by all tests: tiny data, one thread, slow tests behind --run-slow and first."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import torch
 
 import augment
 from augment.data.images import LabelledImages
+from augment.experiment.dataset_cache import DatasetCache
 
 # modules whose tests share a run, a cluster or what else takes seconds to make
 TOGETHER = """
@@ -278,3 +280,17 @@ def write_folder(root: Path, data: LabelledImages) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         to_pillow(image).save(folder / f"{place:03d}.png")
     return root
+
+
+def with_other_test_images(monkeypatch):
+    """Invert all test images, and give them labels of others, from now on."""
+    original = DatasetCache.of
+
+    def other_test(self, cell):
+        data = original(self, cell)
+        flipped = dataclasses.replace(
+            data.test, images=255 - data.test.images, labels=data.test.labels.flip(0)
+        )
+        return dataclasses.replace(data, test=flipped)
+
+    monkeypatch.setattr(DatasetCache, "of", other_test)

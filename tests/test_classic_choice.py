@@ -1,12 +1,10 @@
 """--classic select: the kind of classic transforms is chosen inside the labelled images."""
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SMOKE, bars, write_folder
+from conftest import SMOKE, bars, with_other_test_images, write_folder
 from test_folder import noted
 
 import augment
@@ -100,17 +98,8 @@ def test_choice_is_made_once_for_all_arms_and_kept(choosing):
 
 
 def test_test_images_and_labels_do_not_change_the_choice(choosing, tmp_path, monkeypatch):
-    original = DatasetCache.of
     first = augment.run(**choosing)
-
-    def other_test(self, cell):
-        data = original(self, cell)
-        flipped = dataclasses.replace(
-            data.test, images=255 - data.test.images, labels=data.test.labels.flip(0)
-        )
-        return dataclasses.replace(data, test=flipped)
-
-    monkeypatch.setattr(DatasetCache, "of", other_test)
+    with_other_test_images(monkeypatch)
     second = augment.run(**{**choosing, "out": tmp_path / "second"})
     assert first.table["accuracy"].tolist() != second.table["accuracy"].tolist()
     pd.testing.assert_frame_equal(*(read_csv(r.path / "classic.csv") for r in (first, second)))

@@ -6,7 +6,7 @@ import json
 import pandas as pd
 import pytest
 import torch
-from conftest import bars, write_folder
+from conftest import bars, with_other_test_images, write_folder
 
 import augment
 from augment.data.datasets import load_dataset
@@ -146,17 +146,8 @@ def test_validation_images_are_new_to_all_that_is_trained_and_test_images_are_no
 
 
 def test_test_images_and_labels_do_not_change_the_choice(selecting, tmp_path, monkeypatch):
-    original = DatasetCache.of
     first = augment.run(**selecting)
-
-    def other_test(self, cell):
-        data = original(self, cell)
-        flipped = dataclasses.replace(
-            data.test, images=255 - data.test.images, labels=data.test.labels.flip(0)
-        )
-        return dataclasses.replace(data, test=flipped)
-
-    monkeypatch.setattr(DatasetCache, "of", other_test)
+    with_other_test_images(monkeypatch)
     second = augment.run(**{**selecting, "out": tmp_path / "second"})
     assert first.table["accuracy"].tolist() != second.table["accuracy"].tolist()
     tables = [read_csv(r.path / "selection.csv") for r in (first, second)]
