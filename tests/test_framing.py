@@ -134,7 +134,9 @@ def test_a_whole_picture_lies_inside_its_frame_and_touches_it(size):
 def test_the_side_that_was_chosen_is_told_with_its_reason_and_cost(tmp_path):
     put(tmp_path, *(f"{c}/{k}.png" for c in "ab" for k in range(3)), picture=grey(side=(200, 200)))
     notes = read_folder(tmp_path, Framing(affords=64)).notes
-    assert noted(notes, "64 px", "have 200", "128 px would take about 4 times", "--size 128")
+    assert noted(notes, "64 px", "have 200", "128 px would take about 0.88 times", "--size 128")
+    notes = read_folder(tmp_path, Framing()).notes
+    assert noted(notes, "128 px", "have 200", "192 px would take about 2 times", "--size 192")
     assert not noted(read_folder(tmp_path, 64).notes, "would take")
     assert not noted(read_folder(tmp_path, Framing(affords=256)).notes, "would take")
 
@@ -252,17 +254,15 @@ def photographs(tmp_path):
     return tmp_path / "data"
 
 
-def test_a_resumed_run_keeps_the_side_that_the_first_machine_chose(
-    photographs, tmp_path, monkeypatch
-):
+def test_a_resumed_run_keeps_the_side_that_was_chosen_first(photographs, tmp_path, monkeypatch):
     run = dict(dataset=str(photographs), out=tmp_path / "run", **SMALL)
     first = augment.run(**run)
-    assert first.synthetic.shape == (1, 48, 64)
-    monkeypatch.setattr("augment.engine.run.affordable_side", lambda _: 96)
+    assert first.synthetic.shape == (1, 72, 96)
+    monkeypatch.setattr("augment.engine.run.AFFORDED_SIDE", 64)
     again = augment.run(**run)
     assert again.table["signature"].tolist() == first.table["signature"].tolist()
     other = augment.run(**{**run, "out": tmp_path / "other"})
-    assert other.synthetic.shape == (1, 72, 96)
+    assert other.synthetic.shape == (1, 48, 64)
     with pytest.raises(RunFolderError, match=r"other settings .*fit: not given → crop"):
         augment.run(**run, fit="crop")
 
@@ -293,7 +293,7 @@ def test_a_run_of_an_older_version_goes_on_with_stretched_32_pixels(photographs,
 
 
 def test_a_set_that_is_not_square_is_exported_and_read_back_at_its_shape(photographs, tmp_path):
-    made = augment.run(dataset=str(photographs), out=tmp_path / "run", **SMALL)
+    made = augment.run(dataset=str(photographs), out=tmp_path / "run", size=64, **SMALL)
     for own, side in ((True, (96, 72)), (False, (64, 48))):
         out = tmp_path / f"export-{own}"
         export_images(made.path, out, ExportRequest(original_size=own), None)

@@ -30,16 +30,15 @@ def check_command(
     """
     gc.disable()  # imports make no garbage, and to look for some takes as long as to read folders
     from augment.data.check import inspect
-    from augment.data.framing import Framing, affordable_side
+    from augment.data.framing import Framing
     from augment.experiment.validation import make_recipe
-    from augment.runtime.device import pick_device
 
     gc.freeze()
     gc.enable()
     recipe = make_recipe(**settings)
     found = inspect(
         dataset,
-        size=Framing(recipe.size, recipe.fit, affordable_side(pick_device("auto").type)),
+        size=Framing(recipe.size, recipe.fit),
         data_dir=data_dir,
         skip_bad=recipe.skip_bad,
         drop_small_classes=recipe.drop_small_classes,

@@ -1,4 +1,4 @@
-"""The shape that the images of a set get: from what its pictures hold and the machine affords.
+"""The shape that the images of a set get: from what its pictures hold and a run affords.
 
 Free of heavy imports: the command line reads the names.
 """
@@ -6,7 +6,6 @@ Free of heavy imports: the command line reads the names.
 from __future__ import annotations
 
 import math
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +15,19 @@ from augment.errors import DataError
 
 NATIVE = "native"  # as --size: the size of the files
 FITS = ("pad", "crop", "stretch")
-SIDES = (32, 48, 64, 96, 128, 192, 256)  # those that are chosen without --size
+# sides in pixels that are chosen without --size, and how long the trainings of a trial take at
+# each, at 32 as 1: seven of airbench and one of ddpm, `quick`, 30.6, 66.5, 117, 127, 67, 145 and
+# 288 ms a step and 122, 152, 171, 196, 268, 483 and 898 (colour, fp32, one core of an Intel Xeon)
+TIMES = {32: 1.0, 48: 1.7, 64: 2.5, 96: 2.8, 128: 2.2, 192: 4.3, 256: 8.3}
+SIDES = tuple(TIMES)
 KEPT_FROM, KEPT_UP_TO = 5, 64  # sides of a set of one shape that are kept without --size
 LEAST_SIDE, MOST_SIDE = 8, 512  # pixels, of what networks are built for
 SHORT_SIDE = 16  # pixels of the shorter side that are wanted, where the pictures hold them
 MAX_SIZES = 3  # listed in a refusal
 UNKNOWN_SIDE = 32  # where no picture can be read
-# without --size; a step takes as long as its images have pixels: on one core airbench took 36, 125
-# and 513 ms at 32, 64 and 128 pixels (`quick`), ddpm 145, 152 and 496
-CPU_SIDE, MANY_CORES_SIDE, GPU_SIDE, MANY_CORES = 64, 96, 128, 16
+# longest side that is chosen without --size: a trial of 20 steel surfaces a class takes two cores
+# as long as at 64 pixels, by --dry-run 225 and 227 s; a GPU has not been measured
+AFFORDED_SIDE = 128
 TURNED_SHARE = 0.25  # of the pictures upright, and of them lying, from which the set is square
 NEARLY_SQUARE = 1.05  # aspect of a set of several shapes up to which it is made square
 
@@ -39,23 +42,16 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Framing:
-    """What is asked for: side and fit, and what the machine affords where no side is."""
+    """What is asked for: side and fit, and what a run affords where no side is."""
 
     size: int | str | None = None  # longer side in pixels, or NATIVE; None: chosen
     fit: str | None = None  # one of FITS; None: pad
-    affords: int = CPU_SIDE  # longest side to choose
+    affords: int = AFFORDED_SIDE  # longest side to choose
 
     @classmethod
     def of(cls, size: Framing | int | None) -> Framing:
         """Return a framing as it is, or that of a side alone."""
         return size if isinstance(size, Framing) else cls(size)
-
-
-def affordable_side(device_type: str) -> int:
-    """Return the longest side in pixels that a run on this kind of device takes by itself."""
-    if device_type == "cuda":
-        return GPU_SIDE
-    return MANY_CORES_SIDE if (os.cpu_count() or 1) >= MANY_CORES else CPU_SIDE
 
 
 def choose_frame(sizes: Sequence[tuple[int, int]], framing: Framing) -> Frame:
@@ -110,7 +106,7 @@ def _held_side(sizes: Sequence[tuple[int, int]]) -> int:
 
 
 def _chosen_side(sizes: Sequence[tuple[int, int]], affords: int, shape: float = 1.0) -> int:
-    """Choose the longer side: what the pictures hold, as far as the machine affords it.
+    """Choose the longer side: what the pictures hold, as far as a run affords it.
 
     `shape` is the shorter side over the longer one. Narrow sets get a longer side until the shorter
     one has SHORT_SIDE pixels, as long as there are no more pixels than in the square afforded.
@@ -206,18 +202,15 @@ def _detail_notes(sizes: Sequence[tuple[int, int]], frame: Frame) -> list[str]:
 
 
 def _cost_notes(sizes: Sequence[tuple[int, int]], framing: Framing, side: int) -> list[str]:
-    """Say why a side was chosen, and what the next larger one takes, unless a side was asked for.
-
-    A step takes as long as its images have pixels.
-    """
+    """Say what side was chosen, and what a larger one takes, unless a side was asked for."""
     held = _held_side(sizes)
     larger = [each for each in SIDES if side < each <= min(held, 2 * side)]
     if framing.size is not None or not larger:
         return []
-    factor = (max(larger) / side) ** 2
+    factor = TIMES[max(larger)] / TIMES[max(each for each in SIDES if each <= side)]
     held_by = sorted({max(size) for size in sizes})
     have = f"{held_by[0]} to {held_by[-1]}" if len(held_by) > 1 else f"{held}"
     return [
-        f"{side} px a side suit this machine (the pictures have {have}; {max(larger)} px would "
-        f"take about {factor:.2g} times as long: --size {max(larger)})"
+        f"{side} px a side were chosen (the pictures have {have}; {max(larger)} px would "
+        f"take about {factor:.2g} times as long on a CPU: --size {max(larger)})"
     ]

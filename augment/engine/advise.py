@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from augment.data.framing import affordable_side
+from augment.data.framing import AFFORDED_SIDE
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor
 from augment.engine.finish import finish_run
@@ -66,7 +66,7 @@ def execute_advice(
     """
     with executor:
         recipe = executor.resolved(recipe)
-        data = DatasetCache(data_dir, kept_side(out, affordable_side(executor.device.type)))
+        data = DatasetCache(data_dir, kept_side(out, AFFORDED_SIDE))
         refuse_boxes(recipe, data, "augment advise")
         usual, *_ = (way.cell for way in free_ways(recipe, unlabelled=False))
         trials = [dataclasses.replace(usual, seed=seed) for seed in recipe.seeds]

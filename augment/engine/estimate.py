@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from augment.data.framing import affordable_side
 from augment.engine.local import choose_jobs, threads_for
 from augment.engine.run import check_data
 from augment.engine.scheduling import generator_keys
@@ -54,7 +53,7 @@ def plan(
     process has taken so far.
     """
     where = pick_device(device)
-    datasets = DatasetCache(data_dir, affordable_side(where.type))
+    datasets = DatasetCache(data_dir)
     recipe = with_task(recipe.resolved(where.type), datasets)
     cells = shard_of(expand(recipe), shard)
     check_data(cells, datasets)

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from augment.data.datasets import DATASETS
-from augment.data.framing import affordable_side
+from augment.data.framing import AFFORDED_SIDE
 from augment.data.images import LabelledImages
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor, make_executor
@@ -122,7 +122,7 @@ def execute(
     `until` is half the width of the interval, in points, up to which its trials are added.
     """
     with executor:
-        data = DatasetCache(data_dir, kept_side(out, affordable_side(executor.device.type)))
+        data = DatasetCache(data_dir, kept_side(out, AFFORDED_SIDE))
         recipe = with_task(executor.resolved(recipe), data)
         cells = shard_of(expand(recipe), shard)
         check_data(cells, data)
@@ -153,7 +153,7 @@ def execute(
 
 
 def recipe_settings(recipe: Recipe, data: DatasetCache) -> dict[str, Any]:
-    """Return a recipe for settings.json, with the side that this machine chose where it did."""
+    """Return a recipe for settings.json, with the side up to which one was chosen."""
     settings = recipe.model_dump(mode="json")
     if data.affords is None:  # a run of 0.3, which knew no such setting
         return {key: value for key, value in settings.items() if key != "fit" or value}

@@ -8,7 +8,7 @@ from typing import Any
 
 from augment.data.check import findings
 from augment.data.datasets import load_dataset
-from augment.data.framing import CPU_SIDE, SIDES, Framing
+from augment.data.framing import AFFORDED_SIDE, SIDES, Framing
 from augment.data.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.errors import UsageError
@@ -24,7 +24,7 @@ class DatasetCache:
     large pictures were stretched to 32 pixels.
     """
 
-    def __init__(self, data_dir: Path | None, affords: int | None = CPU_SIDE) -> None:
+    def __init__(self, data_dir: Path | None, affords: int | None = AFFORDED_SIDE) -> None:
         self.data_dir, self.affords = data_dir, affords
         self.loaded: dict[tuple[Any, ...], Dataset[Any]] = {}
         self.classic_given = False

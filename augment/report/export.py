@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from augment.data.framing import CPU_SIDE
+from augment.data.framing import AFFORDED_SIDE
 from augment.data.images import LabelledImages
 from augment.errors import RunFolderError, UsageError, unknown
 from augment.experiment.cells import Cell, expand
@@ -205,7 +205,7 @@ def _labelled_set(run_dir: Path, cell: dict[str, Any], data_dir: Path | None) ->
         == (cell["dataset"], cell["seed"], cell["frac"], cell["per_class"])
     ]
     first = same[0]  # all arms of a trial have the same subset
-    data = DatasetCache(data_dir, kept_side(run_dir, CPU_SIDE)).of(first)
+    data = DatasetCache(data_dir, kept_side(run_dir, AFFORDED_SIDE)).of(first)
     shas = set(read_results(run_dir / "results.csv")["data_sha"].dropna())
     if data.sha not in shas:
         raise RunFolderError(f"{first.dataset} has changed since {run_dir} was run: run it again")

@@ -17,7 +17,7 @@ from augment.storage.atomic import half_written, write_atomic, writing
 
 STATUS_FILE = "status.json"
 LOOKS_FILE = "looks.json"
-AFFORDS = "affords"  # key of settings.json: longest side of images that the machine chose by itself
+AFFORDS = "affords"  # key of settings.json: the side up to which one was chosen
 NOT_OF_RECIPE = ("data", "shard", "budget", AFFORDS)  # in settings.json
 
 
