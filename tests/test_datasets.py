@@ -171,7 +171,7 @@ def test_pictures_of_test_are_removed_from_the_pool_and_counted(tmp_path):
     put(tmp_path, "train/a/x.png", "train/b/y.bmp", "test/a/z.png", picture=shared)
     put(tmp_path, "test/b/1.png")
     data = load_dataset(str(tmp_path))
-    assert noted(data.notes, "removed 2 training images that are also test images")
+    assert noted(data.notes, "training images removed that are also test images: 2")
     assert data.pool.counts().tolist() == [4, 4]
     assert not set(pixel_hashes(data.pool.images)) & set(pixel_hashes(data.test.images))
 
@@ -203,7 +203,7 @@ def test_near_copies_across_the_split_are_told_with_their_names(tmp_path):
     put(tmp_path, "train/b/orig.png", picture=smooth)
     put(tmp_path, "test/a/coded.jpg", picture=smooth, quality=60)
     data = load_dataset(str(tmp_path))
-    assert noted(data.notes, "1 test images look like", "test/a/coded.jpg ≈ train/b/orig.png")
+    assert noted(data.notes, "1 test image looks like a copy", "test/a/coded.jpg ≈ train/b/orig.png")
     assert len(data.pool) == 9
 
 

@@ -238,7 +238,7 @@ def test_copies_across_a_given_split_are_told_and_left(tmp_path):
     put(tmp_path, "test/b/turned.png", picture=textured(1).transpose(Image.Transpose.TRANSVERSE))
     put(tmp_path, "test/a/1.png", "test/b/2.png")
     data = load_dataset(str(tmp_path), size=48)
-    assert noted(data.notes, "1 test images look like", "test/b/turned.png ≈ train/a/x.png")
+    assert noted(data.notes, "1 test image looks like a copy", "test/b/turned.png ≈ train/a/x.png")
     assert len(data.pool) == 9
 
 

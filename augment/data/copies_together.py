@@ -68,10 +68,12 @@ def join_copies(raw: RawDataset, notes: list[str]) -> list[str]:
         for file, copy, joined in zip(raw.files, copy_of.tolist(), is_copy, strict=True)
         if joined and first.setdefault(copy, file) != file
     ]
-    notes.append(
-        f"{len(pairs)} images look like copies of others or are named so; copies stay on one side "
-        f"of the split: {first_names(pairs)}"
+    look = (
+        "1 image looks like a copy of another or is named so"
+        if len(pairs) == 1
+        else f"{len(pairs)} images look like copies of others or are named so"
     )
+    notes.append(f"{look}; copies stay on one side of the split: {first_names(pairs)}")
     return [
         names[unit] if unit in touched else group for unit, group in zip(units, groups, strict=True)
     ]

@@ -76,7 +76,12 @@ def near_copies(
         closest.setdefault(i, j)
     named = [f"{test_files[i]} ≈ {pool_files[j]}" for i, j in [*closest.items()][:MAX_EXAMPLES]]
     more = " …" if n_copies > MAX_EXAMPLES else ""
-    return [f"{n_copies} test images look like copies of training images: {', '.join(named)}{more}"]
+    look = (
+        "1 test image looks like a copy"
+        if n_copies == 1
+        else f"{n_copies} test images look like copies"
+    )
+    return [f"{look} of training images: {', '.join(named)}{more}"]
 
 
 def copy_pairs(images: Tensor, others: Tensor | None = None) -> tuple[Tensor, Tensor]:

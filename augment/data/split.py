@@ -83,7 +83,9 @@ def split(
     test_hashes = {h for h, test in zip(hashes, in_test.tolist(), strict=True) if test}
     repeats_test = torch.tensor([h in test_hashes for h in hashes]) & ~in_test
     if repeats_test.any():
-        notes.append(f"removed {int(repeats_test.sum())} training images that are also test images")
+        notes.append(
+            f"training images removed that are also test images: {int(repeats_test.sum())}"
+        )
     in_pool = ~in_test & ~repeats_test
     n_pool = torch.bincount(labels[in_pool], minlength=len(raw.classes)).tolist()
     n_test = torch.bincount(labels[in_test], minlength=len(raw.classes)).tolist()

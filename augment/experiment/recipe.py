@@ -83,7 +83,7 @@ class RecipeBase(BaseModel):
         "data",
         f"Longer side of the images in pixels, {LEAST_SIDE} to {MOST_SIDE}.",
         metavar=f"N|auto|{NATIVE}",
-        unset="auto: native up to 64, else by pictures and machine",
+        unset="auto: native up to 64, else what the pictures hold, at most 128",
     )
     fit: str | None = setting(
         None,

@@ -267,8 +267,8 @@ def test_10_imbalance_keeps_every_class_on_both_sides_and_is_told(tmp_path):
 @pytest.mark.slow
 def test_11_picture_of_both_sides_leaves_train_and_a_near_copy_is_told(untidy):
     said, out = untidy
-    assert "removed 1 training images that are also test images" in said
-    assert "1 test images look like copies of training images: test/across/near.jpg ≈ " in said
+    assert "training images removed that are also test images: 1" in said
+    assert "1 test image looks like a copy of training images: test/across/near.jpg ≈ " in said
     assert "train/across/001.png" in said
     listed = manifest(out).set_index("file")["split"]
     assert listed["test/across/equal.png"] == "test"

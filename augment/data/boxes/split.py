@@ -51,7 +51,7 @@ def _split(name: str, raw: RawBoxes, drop_small: bool) -> Dataset[BoxedImages]:
     test_hashes = {h for h, test in zip(hashes, in_test, strict=True) if test}
     repeats = np.array([h in test_hashes for h in hashes]) & ~in_test
     if repeats.any():
-        notes.append(f"removed {repeats.sum()} training images that are also test images")
+        notes.append(f"training images removed that are also test images: {repeats.sum()}")
     in_pool = ~in_test & ~repeats
     boxes, classes = _learnable(
         raw, in_pool, in_test, notes, official=given is not None, drop_small=drop_small
