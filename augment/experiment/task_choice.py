@@ -9,7 +9,6 @@ from augment.experiment.arms import ARMS
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.mixing import SCHEDULES
 from augment.experiment.recipe import BOXED_ARMS, CLASSIFY, DETECT, DETECTION_ARMS, Recipe
-from augment.experiment.setting_types import SELECT
 from augment.experiment.synthetic_use import PLACINGS
 
 _ELSEWHERE = "{} is for data sets with boxes, and {} has classes: leave it out"
@@ -54,12 +53,6 @@ def _detecting(recipe: Recipe) -> Recipe:
     for mixing in recipe.use_values()["mixing"]:
         if mixing not in SCHEDULES:
             raise unknown("--mixing for a data set with boxes", mixing, SCHEDULES)
-    for flag, given in (
-        ("--select", recipe.select),
-        ("--classic select", recipe.classic == SELECT),
-    ):
-        if given:
-            raise UsageError(f"{flag} chooses by classes: leave it out for a data set with boxes")
     return recipe
 
 

@@ -6,15 +6,18 @@ that is done with these, from training to the check of what was sampled, is one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from augment.data.split import Dataset
-from augment.experiment import classification, detection
+from augment.experiment import box_scores, classification, detection, folds
 from augment.experiment.cells import Cell
 from augment.experiment.context import Pictures, SyntheticSet, Trial
+from augment.experiment.folds import Validated
 from augment.experiment.progress import Progress
 from augment.experiment.recipe import CLASSIFY, DETECT
 from augment.training.training_set import TrainingSet
@@ -34,6 +37,11 @@ class Task:
     # predict the test set, write the predictions to a folder and return the scores
     score: Callable[[Any, Trial[Any], Path], dict[str, float]]
     measure: Callable[[Dataset[Any]], str]  # name of the score that counts
+    # labelled images, their groups, how many folds, seed → the fold of each
+    fold_numbers: Callable[[Any, list[str], int, int], Tensor]
+    # labelled images, and of each fold the score of a candidate and the mask of what it held out
+    validate: Callable[[Any, Sequence[tuple[Path, Tensor]]], Validated]
+    validated: str  # the score of a choice that results.csv has
 
 
 TASKS: dict[str, Task] = {
@@ -45,6 +53,9 @@ TASKS: dict[str, Task] = {
         timed_set=classification.timed_parts,
         score=classification.score_classes,
         measure=classification.accuracy_measure,
+        fold_numbers=folds.fold_numbers,
+        validate=classification.validate_classes,
+        validated="accuracy",
     ),
     DETECT: Task(
         objects=detection.crop_trial,
@@ -52,7 +63,10 @@ TASKS: dict[str, Task] = {
         compose=detection.compose,
         training_set=detection.detector_parts,
         timed_set=detection.timed_detector_parts,
-        score=detection.score_boxes,
-        measure=detection.precision_measure,
+        score=box_scores.score_boxes,
+        measure=box_scores.precision_measure,
+        fold_numbers=folds.boxed_fold_numbers,
+        validate=box_scores.validate_boxes,
+        validated="map",
     ),
 }
