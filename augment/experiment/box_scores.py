@@ -14,6 +14,7 @@ from augment.data.box_sheets import box_sheet
 from augment.data.boxed_images import NO_BOX, BoxedImages
 from augment.data.grids import save_png
 from augment.data.split import Dataset
+from augment.detectors.detections import MOST_DETECTIONS
 from augment.experiment.composing import GENERATED, LABELLED
 from augment.experiment.context import Trial
 from augment.experiment.folds import Validated
@@ -23,6 +24,7 @@ from augment.metrics.matching import Matches, joined, match
 MAP = "mAP"  # as the table names it: COCO's AP@[.5:.95]
 _PREDICTIONS = "predictions.safetensors"
 _WORST = 8  # pictures in a sheet
+_ROW = 46  # bytes of a detection in a file
 
 
 def score_boxes(detector: Any, trial: Trial[BoxedImages], folder: Path) -> dict[str, float]:
@@ -37,6 +39,12 @@ def score_boxes(detector: Any, trial: Trial[BoxedImages], folder: Path) -> dict[
     threshold = best_threshold(own)
     save_png(worst_pictures(test, matches, threshold), folder / "worst.png")
     return _columns(matches, threshold) | {"box_threshold": threshold}
+
+
+def scored_pictures(trial: Trial[BoxedImages]) -> tuple[int, float]:
+    """Return how many pictures `score_boxes` predicts, and the megabytes that it writes at most."""
+    n_test, n_classes = len(trial.data.test), len(trial.labelled.classes)
+    return n_test + len(trial.labelled), n_test * (MOST_DETECTIONS * _ROW + 8 * n_classes) / 1e6
 
 
 def validate_boxes(labelled: BoxedImages, parts: Sequence[tuple[Path, Tensor]]) -> Validated:

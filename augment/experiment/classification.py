@@ -77,6 +77,13 @@ def score_classes(classifier: Any, trial: Trial, folder: Path) -> dict[str, floa
     return scores(test.labels.cpu().numpy(), predicted.numpy())
 
 
+def scored_images(trial: Trial) -> tuple[int, float]:
+    """Return how many images `score_classes` predicts, and the megabytes that it writes."""
+    n = len(trial.data.test)
+    # half floats of each class, two int64 of label and prediction
+    return n, n * (len(trial.labelled.classes) * 2 + 16) / 1e6
+
+
 def validate_classes(labelled: LabelledImages, parts: Sequence[tuple[Path, Tensor]]) -> Validated:
     """Rank by log loss: `parts` holds the score of each fold and the mask of what it held out."""
     probabilities = torch.zeros(len(labelled), len(labelled.classes))
