@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from augment.errors import UsageError, unknown
@@ -25,8 +26,11 @@ def with_task(recipe: Recipe, data: DatasetCache) -> Recipe:
 def refuse_boxes(recipe: Recipe, data: DatasetCache, command: str) -> None:
     """Raise UsageError if boxes are to be learnt, which `command` cannot do. Loads the data."""
     if data.task_of(recipe) == DETECT:
+        name = recipe.dataset[0]
         raise UsageError(
-            f"{command} learns classes, and {recipe.dataset[0]} has boxes: take augment run"
+            f"{command} learns classes, and {name} has boxes: augment run --dataset "
+            f"{shlex.quote(name)} --select --share 0.25,0.5 --placing paste,vary finds out whether "
+            "generated objects help, and how they are best used"
         )
 
 
