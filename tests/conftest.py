@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch; processes beside 
 
 import forkserver
 import torch
+from boxed_digits import digits_on_canvas, write_voc
 
 import augment
 from augment.data.images import LabelledImages
@@ -19,8 +20,8 @@ from augment.experiment.dataset_cache import DatasetCache
 
 # modules whose tests share a run, a cluster or what else takes seconds to make
 TOGETHER = """
-    test_bad_images test_bad_words test_beyond test_cli test_cluster test_examples test_html
-    test_quality test_shards test_test_set_error
+    test_bad_images test_bad_words test_beyond test_box_selection test_cli test_cluster
+    test_detection test_examples test_html test_quality test_shards test_test_set_error
 """.split()
 
 
@@ -263,6 +264,34 @@ def small_run(tmp_path):
 def finished(tmp_path_factory):
     """Result of that run, made once for all: its folder is to be read, never to be changed."""
     return augment.run(**SMALL_RUN, out=tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture(scope="session")
+def boxed_folder(tmp_path_factory):
+    """40 canvases of digits with their boxes as Pascal VOC, 24 of them to learn from."""
+    data = digits_on_canvas(40, side=64, seed=3, classes=2)
+    return write_voc(
+        data, tmp_path_factory.mktemp("boxed") / "set", ["trainval"] * 24 + ["test"] * 16
+    )
+
+
+@pytest.fixture(scope="session")
+def boxed_settings(boxed_folder):
+    """Keyword arguments of runs on these that train for a few steps."""
+    few = {
+        "generator": {"steps": 3},
+        "classifier": {"steps": 4, "epochs": 0},
+        "detector": {"steps": 4, "epochs": 0},
+    }
+    return dict(
+        dataset=str(boxed_folder),
+        frac=0.5,
+        preset="smoke",
+        precision="fp32",
+        ratio=2,
+        generator="ddpm",
+        set=few,
+    )
 
 
 @pytest.fixture

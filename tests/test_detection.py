@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from boxed_digits import digits_on_canvas, write_voc
+from boxed_digits import boxes_of, digits_on_canvas
+from PIL import Image
 from typer.testing import CliRunner
 
 import augment
@@ -26,40 +27,12 @@ from augment.report.export import ExportRequest, export_images
 from augment.runtime.device import pick_device
 from augment.storage.artifacts import Store
 
-FEW_STEPS = {
-    "generator": {"steps": 3},
-    "classifier": {"steps": 4, "epochs": 0},
-    "detector": {"steps": 4, "epochs": 0},
-}
-
 
 @pytest.fixture(scope="module")
-def boxed_folder(tmp_path_factory):
-    """40 canvases as Pascal VOC, 24 of them to learn from."""
-    data = digits_on_canvas(40, side=64, seed=3, classes=2)
-    return write_voc(
-        data, tmp_path_factory.mktemp("boxed") / "set", ["trainval"] * 24 + ["test"] * 16
-    )
-
-
-@pytest.fixture(scope="module")
-def settings(boxed_folder):
-    return dict(
-        dataset=str(boxed_folder),
-        frac=0.5,
-        preset="smoke",
-        precision="fp32",
-        ratio=2,
-        generator="ddpm",
-        set=FEW_STEPS,
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(settings, tmp_path_factory):
+def finished(boxed_settings, tmp_path_factory):
     """A run of the usual arms in two trials."""
     out = tmp_path_factory.mktemp("run") / "run"
-    return augment.run(**settings, seeds=2, out=out, jobs=1, device="cpu")
+    return augment.run(**boxed_settings, seeds=2, out=out, jobs=1, device="cpu")
 
 
 def test_a_folder_with_boxes_is_run_in_the_arms_of_detection(finished):
@@ -150,9 +123,32 @@ def test_a_finished_run_is_resumed_without_work_and_exported_with_boxes(finished
         export_images(finished.path, tmp_path / "npz", ExportRequest(format="npz"), None)
 
 
-def test_no_test_picture_reaches_the_generators_trial(settings, tmp_path):
+def test_labelled_pictures_are_exported_at_their_own_size_with_their_own_boxes(finished, tmp_path):
+    export_images(finished.path, tmp_path / "out", ExportRequest(original_size=True), None)
+    coco = json.loads((tmp_path / "out/annotations/instances_train.json").read_text())
+    names = {each["id"]: each["name"] for each in coco["categories"]}
+    drawn = digits_on_canvas(40, side=64, seed=3, classes=2)
+    for image in coco["images"]:
+        size = image["width"], image["height"]
+        boxes = [each for each in coco["annotations"] if each["image_id"] == image["id"]]
+        if image["source"] == "synthetic":
+            assert size == (128, 128)
+            continue
+        k = int(image["original"][-7:-4])
+        assert size == (64, 64)
+        with Image.open(tmp_path / "out/images/train" / image["file_name"]) as picture:
+            assert picture.size == size
+        found = [(names[each["category_id"]], *each["bbox"]) for each in boxes]
+        assert sorted(found) == sorted(
+            (drawn.classes[int(label)], x0, y0, x1 - x0, y1 - y0)
+            for label, x0, y0, x1, y1 in boxes_of(drawn, k)
+        )
+    assert "synthetic ones are all 128×128 pixels" in (tmp_path / "out/README.md").read_text()
+
+
+def test_no_test_picture_reaches_the_generators_trial(boxed_settings, tmp_path):
     data = DatasetCache(None)
-    recipe = with_task(make_recipe(**settings, seeds=1).resolved("cpu"), data)
+    recipe = with_task(make_recipe(**boxed_settings, seeds=1).resolved("cpu"), data)
     cell = next(c for c in expand(recipe) if c.generator)
     context = RunContext(Store(tmp_path), pick_device("cpu"), "fp32", 0)
     trial = Trial.prepare(cell, data.of(cell), context)
@@ -166,18 +162,36 @@ def test_no_test_picture_reaches_the_generators_trial(settings, tmp_path):
 
 
 @pytest.mark.parametrize("placing", ["paste", "vary"])
-def test_placing_is_a_dimension_of_the_matrix(settings, placing):
-    recipe = with_task(make_recipe(**settings, placing=placing).resolved("cpu"), DatasetCache(None))
+def test_placing_is_a_dimension_of_the_matrix(boxed_settings, placing):
+    recipe = with_task(
+        make_recipe(**boxed_settings, placing=placing).resolved("cpu"), DatasetCache(None)
+    )
     placed = {cell.use.placing for cell in expand(recipe) if cell.generator}
     assert placed == {placing}
 
 
-def test_dry_run_estimates_a_detection_without_writing(settings, tmp_path, monkeypatch):
+def test_dry_run_estimates_a_detection_without_writing(boxed_settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = plan(make_recipe(**settings, seeds=1), data_dir=None, device="cpu", jobs=1)
+    found = plan(make_recipe(**boxed_settings, seeds=1), data_dir=None, device="cpu", jobs=1)
     assert len(found["cells"]) == len(DETECTION_ARMS)
     assert found["estimated_seconds"] >= 0
+    # five detectors, the pictures of three, and what makes and judges the crops
+    assert found["stages"] == 5 + 3 + 3
     assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_counts_the_composed_pictures(boxed_settings):
+    few, many = (
+        plan(
+            make_recipe(**boxed_settings | {"ratio": ratio, "arm": "real+classic+synth"}, seeds=1),
+            data_dir=None,
+            device="cpu",
+            jobs=1,
+        )
+        for ratio in (2, 200)
+    )
+    megabytes = 12 * 198 * 128 * 128 / 1e6
+    assert many["disk_mb"] - few["disk_mb"] >= megabytes
 
 
 @pytest.mark.parametrize(
@@ -185,8 +199,6 @@ def test_dry_run_estimates_a_detection_without_writing(settings, tmp_path, monke
     [
         (dict(arm="real+mixup"), "unknown arm for a data set with boxes"),
         (dict(mixing="soft"), "unknown --mixing for a data set with boxes"),
-        (dict(select=True), "--select chooses by classes"),
-        (dict(classic="select"), "--classic select chooses by classes"),
         (
             dict(task="detect", arm="real+mix"),
             "valid are real, real.classic, real.copypaste, real.classic.synth, "
@@ -197,9 +209,9 @@ def test_dry_run_estimates_a_detection_without_writing(settings, tmp_path, monke
         (dict(task="segment"), "unknown --task"),
     ],
 )
-def test_settings_that_do_not_suit_boxes_are_refused(settings, given, words):
+def test_settings_that_do_not_suit_boxes_are_refused(boxed_settings, given, words):
     with pytest.raises(UsageError, match=words):
-        with_task(make_recipe(**{**settings, **given}).resolved("cpu"), DatasetCache(None))
+        with_task(make_recipe(**{**boxed_settings, **given}).resolved("cpu"), DatasetCache(None))
 
 
 @pytest.mark.parametrize(
@@ -221,6 +233,6 @@ def test_advise_and_check_tell_of_boxes(boxed_folder, tmp_path):
         app, ["advise", str(boxed_folder), "--budget", "1m", "--out", str(tmp_path / "run")]
     )
     assert isinstance(refused.exception, UsageError)
-    assert "has boxes: take augment run" in str(refused.exception)
+    assert "--select --share 0.25,0.5 --placing paste,vary finds out" in str(refused.exception)
     checked = CliRunner().invoke(app, ["check", str(boxed_folder), "--task", "detect", "--json"])
     assert json.loads(checked.output)["pool_boxes_by_class"]

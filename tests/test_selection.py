@@ -13,9 +13,10 @@ from augment.data.datasets import load_dataset
 from augment.data.subset import folds
 from augment.errors import UsageError
 from augment.experiment.cells import expand
+from augment.experiment.classification import calibrated_losses, validated_classes
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.dataset_cache import DatasetCache
-from augment.experiment.selection import calibrated_losses, choose, rank_candidates
+from augment.experiment.selection import choose, rank_candidates
 from augment.experiment.validation import make_recipe
 from augment.runtime.device import pick_device
 from augment.storage.artifacts import Store
@@ -96,7 +97,8 @@ def test_the_clearly_better_candidate_is_chosen_and_the_unsure_one_is_not():
     wavering = torch.rand(40, generator=rng) * 0.98 + 0.01
     for better, expected in ((sure, 0.5), (wavering, 0.0)):
         p = torch.stack([torch.full((40,), 0.5), wavering, better])
-        lines = rank_candidates(among, torch.stack([p, 1 - p], 2), labels)
+        found = [validated_classes(torch.stack([each, 1 - each], 1), labels) for each in p]
+        lines = rank_candidates(among, found)
         assert [line["share"] for line in lines if line["chosen"]] == [expected]
         assert lines[0]["gain"] == 0
 
@@ -104,10 +106,8 @@ def test_the_clearly_better_candidate_is_chosen_and_the_unsure_one_is_not():
 def test_equal_candidates_leave_the_baseline():
     recipe = make_recipe(arm=ARMS, select=True).resolved("cpu")
     baseline, cell = expand(recipe)[:2]
-    probabilities = torch.full((2, 10, 2), 0.5)
-    lines = rank_candidates(
-        (baseline, *cell.candidates), probabilities, torch.zeros(10, dtype=torch.int64)
-    )
+    same = validated_classes(torch.full((10, 2), 0.5), torch.zeros(10, dtype=torch.int64))
+    lines = rank_candidates((baseline, *cell.candidates), [same, same])
     assert [line["chosen"] for line in lines] == [True, False]
 
 

@@ -19,14 +19,17 @@ from augment.engine.stage_timing import (
     arm_without_images,
     time_generator,
     time_judge,
+    time_pictures,
     time_sampling,
     time_score,
     time_stages,
 )
+from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell, expand
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
+from augment.experiment.selection import candidates_of
 from augment.experiment.setting_types import AUTO, SELECT
 from augment.experiment.task_choice import with_task
 from augment.experiment.tasks import TASKS
@@ -146,8 +149,8 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
     """List the stages of a cell.
 
     A cell with a generator also needs the real+classic classifier, which judges its images; a cell
-    that selects needs all of its candidates in each fold, then one of them. So does a trial that
-    chooses its classic transforms.
+    that selects needs its baseline and all of its candidates in each fold, then one of them. So
+    does a trial that chooses its classic transforms.
     """
     if cell.classic == SELECT:
         given = dataclasses.replace(
@@ -163,7 +166,8 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
         ]
         return [*of_kinds, *_cost_stages(given)]
     if cell.candidates:
-        in_one_fold = [stage for variant in cell.candidates for stage in _cost_stages(variant)]
+        among = candidates_of(cell)
+        in_one_fold = [stage for variant in among for stage in _cost_stages(variant)]
         in_folds = [
             (name, f"{key} fold {fold}", measure, variant)
             for fold in range(cell.folds)
@@ -177,6 +181,8 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
         for each in (cell, judge)
     )
     stages_of_cell: list[TimedStage] = [(kind, repr(cell), time_score, cell)]
+    if TASKS[cell.task].timed_pictures and ARMS[cell.arm].composed:
+        stages_of_cell.append(_pictures_stage(cell))
     if cell.generator:
         stages_of_cell.append((of_judge, repr(judge), time_judge, cell))
     if cell.generator and cell.frac == 1:  # two judges beside, each of half the images and steps
@@ -189,3 +195,12 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
             (repr(("synthetic", settings, cell.use.ratio)), images, time_sampling, cell),
         ]
     return stages_of_cell
+
+
+def _pictures_stage(cell: Cell) -> TimedStage:
+    """Return the composition of the pictures of a cell; arms that add the same ones share it."""
+    use, pasted = cell.use, ARMS[cell.arm].pasted
+    made_by = generator_keys(cell) if cell.generator else None
+    kind = (cell.dataset, cell.amount, cell.size, use.ratio, pasted, bool(made_by), use.placing)
+    unique = (cell.trial, made_by, use.filter, use.placing, pasted, pasted and use.share)
+    return repr(("pictures", kind)), repr(("pictures", unique)), time_pictures, cell

@@ -175,19 +175,28 @@ def time_sampling(trial: Trial) -> Cost:
 
 def time_score(trial: Trial) -> Cost:
     """Time the training of a classifier, or detector, and its prediction of the test set."""
-    cell, labelled, n_test = trial.cell, trial.labelled, len(trial.data.test)
+    cell, labelled, task = trial.cell, trial.labelled, TASKS[trial.cell.task]
     learner = prepared_as_in_run(trial, new_learner(cell), labelled)
     plain = dataclasses.replace(cell, arm=arm_without_images(cell.arm))
-    data = TASKS[cell.task].timed_set(trial.of(plain))
+    data = task.timed_set(trial.of(plain))
     training = training_cost(learner, data, trial.context.device)
     few = labelled.images[:128]
     list(learner.predict(few))  # warm-up
     watch = Stopwatch()
     list(learner.predict(few))
-    predicting = watch.lap().times(n_test / len(few))
-    # MB: half floats of each class, two int64 of label and prediction
-    predictions = n_test * (len(labelled.classes) * 2 + 16) / 1e6
-    return training + predicting + Cost(0.0, 0.0, weights_mb(learner) + predictions)
+    n, mb = task.scored(trial)
+    predicting = watch.lap().times(n / len(few))
+    return training + predicting + Cost(0.0, 0.0, weights_mb(learner) + mb)
+
+
+def time_pictures(trial: Trial) -> Cost:
+    """Time the composition of the pictures that an arm adds, where its task composes some."""
+    compose_few = TASKS[trial.cell.task].timed_pictures
+    assert compose_few is not None  # `_cost_stages` asks
+    compose_few(trial)  # warm-up
+    watch = Stopwatch()
+    few, n = compose_few(trial)
+    return watch.lap().times(n / len(few)) + Cost(0.0, 0.0, n * few.images[0].numel() / 1e6)
 
 
 def time_judge(trial: Trial) -> Cost:

@@ -37,6 +37,11 @@ class Arm:
         """Whether it uses no other labelled images: no pretrained weights, no learnt policy."""
         return not self.pretrained and self.policy != "autoaugment"
 
+    @property
+    def composed(self) -> bool:
+        """Whether pictures are composed for it, where boxes are learnt."""
+        return self.pasted or self.synthetic
+
 
 def _free(how: str, **method: Any) -> Arm:
     """Make an arm that adds a method without generated images to the classic transforms."""

@@ -244,7 +244,7 @@ def _arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, A
 
 def _selecting_cell(candidates: list[Cell], folds: int) -> Cell:
     """Make the cell that selects among the candidates on validation data."""
-    first = candidates[0]
-    return dataclasses.replace(
-        first, use=first.use.undecided(), candidates=tuple(candidates), folds=folds
-    )
+    use = candidates[0].use.undecided()
+    # an arm may not use all that they differ in
+    distinct = tuple({repr(each): each for each in candidates}.values())
+    return dataclasses.replace(candidates[0], use=use, candidates=distinct, folds=folds)

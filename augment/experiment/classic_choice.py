@@ -19,8 +19,7 @@ from augment.experiment.context import Trial
 from augment.experiment.precision import precision_of_all
 from augment.experiment.progress import Progress
 from augment.experiment.records import ArtifactResult, Record, artifact
-from augment.experiment.selection import LearnAndScore, calibrated_losses, cross_validated
-from augment.metrics.classification import scores
+from augment.experiment.selection import LearnAndScore, cross_validated
 from augment.transforms.geometric import CLASSIC
 
 
@@ -48,11 +47,11 @@ class ClassicResult(ArtifactResult):
 def with_chosen_classic(
     trial: Trial, learn_and_score: LearnAndScore
 ) -> Generator[Progress, None, Trial]:
-    """Return the trial with the kind of least validation log loss for `real+classic`.
+    """Return the trial with the kind of best validation score for `real+classic`.
 
-    Each kind is taken at its best temperature; the kind that `auto` takes is first among equals. In
-    the cell of the trial the kind stands as if it had been given. Raises UsageError if a class has
-    too few images or groups to leave some out.
+    The scores are those of `choose`; the kind that `auto` takes is first among equals. In the cell
+    of the trial the kind stands as if it had been given. Raises UsageError if a class has too few
+    images or groups to leave some out.
     """
     cell, context = trial.cell, trial.context
     among = tuple(dataclasses.replace(cell.baseline, classic=kind) for kind in kinds_for(trial))
@@ -62,18 +61,14 @@ def with_chosen_classic(
     )
 
     def build(folder: Path) -> Iterator[Progress]:
-        predicted = yield from cross_validated(
-            trial, among, learn_and_score, flag="--classic select"
-        )
-        labels = trial.labelled.labels.cpu()
-        losses = torch.stack([calibrated_losses(p, labels).mean() for p in predicted])
-        best = int(losses.argmin())  # the first of equals
+        found = yield from cross_validated(trial, among, learn_and_score, flag="--classic select")
+        # the first of equals
+        best = int(torch.stack([each.values.mean() for each in found]).argmax())
         table = [
             {
                 "classic": each.classic,
-                **scores(labels.numpy(), predicted[n].argmax(1).numpy()),
-                "loss": float(losses[n]),
-                "n": len(labels),
+                **found[n].scores,
+                "n": len(trial.labelled),
                 "chosen": n == best,
             }
             for n, each in enumerate(among)

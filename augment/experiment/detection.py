@@ -6,23 +6,19 @@ import dataclasses
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from augment.data.box_sheets import box_sheet
 from augment.data.boxed_images import NO_BOX, BoxedImages
 from augment.data.crops import crop_boxes, crop_side
 from augment.data.grids import save_png
+from augment.data.images import LabelledImages
 from augment.data.split import Dataset
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.composing import (
-    GENERATED,
-    LABELLED,
     Composition,
     Mix,
     generated_objects,
@@ -35,8 +31,6 @@ from augment.experiment.mixing import MIXINGS
 from augment.experiment.progress import Progress
 from augment.experiment.recipe import CLASSIFY
 from augment.experiment.records import ArtifactResult, Record, artifact
-from augment.metrics.detection import best_threshold, detection_scores
-from augment.metrics.matching import Matches, match
 from augment.runtime.seeds import seed_for
 from augment.training.training_set import TrainingSet
 from augment.transforms.boxed import BOXED
@@ -46,8 +40,8 @@ PICTURES_FILE = "pictures.safetensors"
 PASTED_SHARE = 0.5  # of each batch, of arms that paste labelled objects
 PASTED_RATIO = 5.0  # pictures composed for each labelled one, where no generator says
 MOST_BYTES = 2**30  # of the composed pictures of an arm
-MAP = "mAP"  # as the table names it: COCO's AP@[.5:.95]
-_SHOWN, _WORST = 16, 8  # pictures in sheets
+_SHOWN = 16  # pictures in a sheet
+_TIMED = 8  # labelled pictures that composing is timed on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,23 +99,14 @@ def compose(
     trial: Trial[BoxedImages], synthetic: SyntheticSet | None
 ) -> Generator[Progress, None, Pictures | None]:
     """Compose the pictures that the arm adds to the labelled ones; None if it adds none."""
-    cell, arm, labelled = trial.cell, ARMS[trial.cell.arm], trial.labelled
-    if not (arm.pasted or arm.synthetic):
+    cell, labelled = trial.cell, trial.labelled
+    if not ARMS[cell.arm].composed:
         return None
-    record = PicturesRecord(
-        labelled=labelled.sha,
-        synthetic=synthetic.path.name if synthetic else None,
-        filter=cell.use.filter,
-        placing=cell.use.placing,
-        pasted=arm.pasted,
-        share=(cell.use.share or 0.0) if arm.pasted else 1.0,
-        n=_n_pictures(labelled, cell.use.ratio or PASTED_RATIO),
-        seed=cell.seed,
-    )
+    record = _record(trial, synthetic.path.name if synthetic else None)
 
     def build(folder: Path) -> Iterator[Progress]:
         yield Progress("pictures", cell.name, 0, record.n)
-        composed = _composed(labelled, synthetic, record)
+        composed = _composed(labelled, synthetic.images if synthetic else None, record)
         images, origins = composed.images, composed.origins
         tensors = {"images": images.images, "labels": images.labels, "origins": origins}
         save_file(tensors, folder / PICTURES_FILE)
@@ -138,6 +123,36 @@ def compose(
     return Pictures(path, load_pictures(path).images)
 
 
+def _record(trial: Trial[BoxedImages], synthetic: str | None) -> PicturesRecord:
+    """Name all that the pictures of an arm depend on; `synthetic` signs the generated crops."""
+    cell, arm = trial.cell, ARMS[trial.cell.arm]
+    return PicturesRecord(
+        labelled=trial.labelled.sha,
+        synthetic=synthetic,
+        filter=cell.use.filter,
+        placing=cell.use.placing,
+        pasted=arm.pasted,
+        share=(cell.use.share or 0.0) if arm.pasted else 1.0,
+        n=_n_pictures(trial.labelled, cell.use.ratio or PASTED_RATIO),
+        seed=cell.seed,
+    )
+
+
+def timed_pictures(trial: Trial[BoxedImages]) -> tuple[BoxedImages, int]:
+    """Compose for a few labelled pictures what `compose` does for all, to time it.
+
+    Labelled objects stand for generated ones. Returns also how many pictures the arm adds.
+    """
+    n = _record(trial, None).n
+    with_boxes = (trial.labelled.labels[..., 0] != NO_BOX).any(1).nonzero().flatten()
+    few = trial.labelled.select(with_boxes[:_TIMED])
+    objects = crop_boxes(few, crop_side(trial.labelled)).images
+    again = torch.arange(round((trial.cell.use.ratio or 1) * len(objects))) % len(objects)
+    record = _record(dataclasses.replace(trial, labelled=few), None)
+    generated = objects.select(again) if ARMS[trial.cell.arm].synthetic else None
+    return _composed(few, generated, record).images, n
+
+
 def _n_pictures(labelled: BoxedImages, ratio: float) -> int:
     """Return how many pictures are composed: `ratio` for each labelled one, as memory allows."""
     most = MOST_BYTES // labelled.images[0].numel()
@@ -145,11 +160,11 @@ def _n_pictures(labelled: BoxedImages, ratio: float) -> int:
 
 
 def _composed(
-    labelled: BoxedImages, synthetic: SyntheticSet | None, record: PicturesRecord
+    labelled: BoxedImages, generated: LabelledImages | None, record: PicturesRecord
 ) -> Composition:
     """Make the pictures of a record: vary or paste generated objects, paste labelled ones."""
     crops = crop_boxes(labelled, crop_side(labelled))
-    new = generated_objects(synthetic.images, crops) if synthetic else None
+    new = generated_objects(generated, crops) if generated is not None else None
     mix = Mix(record.n, record.share, seed_for(record.seed, "pictures"))
     if new is None or record.placing == "paste":
         return paste(in_turn(labelled, record.n), crops, new, mix)
@@ -193,47 +208,3 @@ def detector_parts(
 def timed_detector_parts(trial: Trial[BoxedImages]) -> TrainingSet:
     """Build a training set whose steps cost as much, without composed pictures."""
     return detector_parts(trial, None, None)
-
-
-def score_boxes(detector: Any, trial: Trial[BoxedImages], folder: Path) -> dict[str, float]:
-    """Detect in the test pictures, write the detections and return the scores.
-
-    The threshold of precision and recall is chosen on the labelled pictures.
-    """
-    test, labelled, k = trial.data.test, trial.labelled, len(trial.labelled.classes)
-    matches = match(detector.predict(test.images).numpy(), test.labels.numpy(), k)
-    matches.save(folder / "predictions.safetensors")
-    own = match(detector.predict(labelled.images).numpy(), labelled.labels.numpy(), k)
-    threshold = best_threshold(own)
-    save_png(worst_pictures(test, matches, threshold), folder / "worst.png")
-    found = detection_scores(matches, threshold)
-    return {
-        "map": found["map"],
-        "ap50": found["ap50"],
-        "box_precision": found["precision"],
-        "box_recall": found["recall"],
-        "box_threshold": threshold,
-    }
-
-
-def worst_pictures(test: BoxedImages, matches: Matches, threshold: float) -> Tensor:
-    """Draw the test pictures with the most wrong and missed boxes: true green, found orange."""
-    shown = matches.score >= np.float32(threshold)
-    right = np.bincount(matches.picture[shown & matches.matched[:, 0]], minlength=len(test))
-    counted = np.bincount(matches.picture[shown], minlength=len(test))
-    faults = counted + matches.n_true.sum(1) - 2 * right
-    worst = np.argsort(-faults, kind="stable")[:_WORST].tolist()
-    found = [np.flatnonzero(shown & (matches.picture == picture)) for picture in worst]
-    most = max(1, *(len(rows) for rows in found))
-    labels = torch.full((len(worst), most, 5), NO_BOX)
-    for row, rows in enumerate(found):
-        labels[row, : len(rows), 0] = torch.from_numpy(matches.label[rows]).float()
-        labels[row, : len(rows), 1:] = torch.from_numpy(matches.corners[rows])
-    both = torch.cat([labels, test.labels[worst]], 1)  # what is true is drawn over what is found
-    colours = torch.tensor([[GENERATED] * most + [LABELLED] * test.labels.shape[1]] * len(worst))
-    return box_sheet(test.images[worst], both, colours)
-
-
-def precision_measure(data: Dataset[BoxedImages]) -> str:
-    """Name the average precision that counts."""
-    return MAP

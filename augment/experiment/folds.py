@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from augment.data.boxed_images import AnyImages, BoxedImages
+from augment.data.boxes.stratify import class_presence, deal
 from augment.data.images import LabelledImages, pixel_hashes
 from augment.data.split import Dataset
 from augment.data.subset import folds, linked_units
 from augment.errors import UsageError
 from augment.runtime.seeds import seed_for
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What a candidate is worth on labelled images that it was not trained on."""
+
+    values: Tensor  # [N] what each image adds to it; candidates are ranked by the mean
+    scores: dict[str, float]  # columns of selection.csv and classic.csv
 
 
 def fold_numbers(labelled: LabelledImages, groups: list[str], number: int, seed: int) -> Tensor:
@@ -22,6 +33,13 @@ def fold_numbers(labelled: LabelledImages, groups: list[str], number: int, seed:
     """
     units = linked_units(groups or None, pixel_hashes(labelled.images.cpu()))
     return torch.tensor(folds(labelled.labels.tolist(), units, number, seed_for(seed, "select")))
+
+
+def boxed_fold_numbers(labelled: BoxedImages, groups: list[str], number: int, seed: int) -> Tensor:
+    """Assign each labelled picture a fold as `fold_numbers` does; it may show several classes."""
+    units = linked_units(groups or None, pixel_hashes(labelled.images.cpu()))
+    present = class_presence(labelled.labels, len(labelled.classes))
+    return torch.from_numpy(deal(present, units, [1.0] * number, seed_for(seed, "select")))
 
 
 def hold_out_fold(
@@ -53,7 +71,7 @@ def hold_out_fold(
     return part, places[indices[~held_out]]
 
 
-def refuse_missing_class(training: LabelledImages, what: str, way_out: str) -> None:
+def refuse_missing_class(training: AnyImages, what: str, way_out: str) -> None:
     """Raise UsageError, which begins with `what`, if the training images of a fold lack a class."""
     for name, count in zip(training.classes, training.counts(), strict=True):
         if not count:

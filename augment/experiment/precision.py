@@ -14,6 +14,7 @@ from augment.experiment.context import Trial
 from augment.experiment.learners import LEARNERS
 from augment.experiment.progress import Progress
 from augment.experiment.records import ArtifactResult, Record, artifact
+from augment.experiment.tasks import TASKS
 from augment.generators import GENERATORS
 from augment.training.bf16_guard import probe_key, safe_precision
 from augment.training.learner import Learner
@@ -71,9 +72,10 @@ def precision_of_all(trial: Trial, among: tuple[Cell, ...]) -> Generator[Progres
         )
         if cell.generator:
             generator = GENERATORS[cell.entry](**cell.generator_settings)
-            data = generator_set(trial.labelled, trial.transform, generator.transformed).parts[0]
+            objects = TASKS[cell.task].objects(inner)
+            data = generator_set(objects.labelled, objects.transform, generator.transformed)
             by_learner[cell.generator] = yield from resolve_precision(
-                inner, "generator", generator, data
+                inner, "generator", generator, data.parts[0]
             )
     kinds = set(by_learner.values())
     return kinds.pop() if len(kinds) == 1 else json.dumps(by_learner, sort_keys=True)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from augment.errors import DataError
+from augment.experiment.classification import validated_classes
 from augment.experiment.progress import Progress
 from augment.experiment.recipe import Recipe
 from augment.experiment.selection import rank_candidates
@@ -108,8 +109,10 @@ class Race:
         folds = min(len(self.heats[way.name]) for way in ways)
         heats = [self.heats[way.name][:folds] for way in ways]
         labels = torch.cat([heat.labels for heat in heats[0]])
-        probabilities = torch.stack([torch.cat([h.probabilities for h in own]) for own in heats])
-        table = rank_candidates(tuple(way.cell for way in ways), probabilities, labels)
+        found = [
+            validated_classes(torch.cat([h.probabilities for h in own]), labels) for own in heats
+        ]
+        table = rank_candidates(tuple(way.cell for way in ways), found)
         columns = ("loss", "gain", "standard_error", "accuracy")
         return [
             Standing(way, folds, **{name: line[name] for name in columns})

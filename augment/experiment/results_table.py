@@ -10,9 +10,9 @@ import pandas as pd
 from augment import __version__
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
+from augment.experiment.box_scores import MAP
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
-from augment.experiment.detection import MAP
 from augment.experiment.records import JUDGE_FEATURES, QualityResult, ScoreResult, SyntheticResult
 from augment.experiment.selection import Choice
 from augment.experiment.synthetic_use import USE_COLUMNS, USE_OF_SCORE, USE_TEXTS
@@ -20,7 +20,8 @@ from augment.experiment.tasks import TASKS
 from augment.metrics.classification import BALANCED
 from augment.storage.tables import read_csv, write_csv
 
-CHOICE = ("validation_accuracy", "validation_baseline")  # columns of a choice by --select
+# columns of a choice by --select: the score of what was chosen, and that of the baseline
+CHOICE = ("validation_accuracy", "validation_map", "validation_baseline")
 CLASSIC_AMONG = "classic_candidates"  # kinds that `classic` was chosen among, by --classic select
 SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 BOX_SCORES = ("map", "ap50", "box_precision", "box_recall")  # of detectors
@@ -44,7 +45,7 @@ TEXT_COLUMNS = [
     *("status", "error", "signature", "version"),
 ]
 # empty in tables of older versions
-NEWER_COLUMNS = (*ERROR_COLUMNS, *USE_COLUMNS, *BOX_SCORES, CLASSIC_AMONG)
+NEWER_COLUMNS = (*ERROR_COLUMNS, *USE_COLUMNS, *BOX_SCORES, CLASSIC_AMONG, "validation_map")
 # these distinguish the cells of one preset and classifier
 KEY_COLUMNS = ("dataset", "asked", "seed", "generator", *USE_COLUMNS, "candidates", "arm")
 # settings of an arm: the synthetic set is the same in all of them

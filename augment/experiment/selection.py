@@ -8,29 +8,25 @@ passed in here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from augment.classifiers.blocks import network_edition
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import Cell
 from augment.experiment.context import CellArtifacts, Trial
-from augment.experiment.folds import fold_numbers, refuse_missing_class
+from augment.experiment.folds import Validated, refuse_missing_class
 from augment.experiment.precision import precision_of_all
 from augment.experiment.progress import Progress
 from augment.experiment.records import ArtifactResult, Record, artifact
 from augment.experiment.synthetic_use import VARIED
-from augment.metrics.classification import scores
+from augment.experiment.tasks import TASKS
 from augment.runtime.steps import Steps
-
-TEMPERATURES = torch.logspace(-2, 2, 33, base=2.0)  # ¼ … 4
 
 LearnAndScore = Callable[[Trial], Generator[Progress, None, CellArtifacts]]
 
@@ -72,15 +68,12 @@ class Choice:
 def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, None, Choice]:
     """Choose a candidate; the baseline, a share of 0, unless one is surely better.
 
-    Candidates are ranked by validation log loss, each at its best temperature, which is less
-    noisy than accuracy on so few images. One must beat the baseline by one standard error of the
-    paired difference, since each further candidate raises the chance of a lucky winner. Raises
-    UsageError if a class has too few images or groups to leave some out.
+    Candidates are ranked by validation log loss, or by mAP where boxes are learnt. One must beat
+    the baseline by one standard error of the paired difference, since each further candidate raises
+    the chance of a lucky winner. Raises UsageError if a class has too few images or groups to leave
+    some out.
     """
-    cell, context = trial.cell, trial.context
-    # with the weights, where the cell starts from some
-    none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against), weights=cell.weights)
-    among = (none, *cell.candidates)
+    cell, context, among = trial.cell, trial.context, candidates_of(trial.cell)
     precision = yield from precision_of_all(trial, among)
     record = SelectionRecord(
         among=repr(among),
@@ -92,8 +85,8 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
     )
 
     def build(folder: Path) -> Iterator[Progress]:
-        probabilities = yield from cross_validated(trial, among, learn_and_score)
-        table = rank_candidates(among, probabilities, trial.labelled.labels.cpu())
+        found = yield from cross_validated(trial, among, learn_and_score)
+        table = rank_candidates(among, found)
         SelectionResult(
             cell.dataset, cell.amount, cell.seed, str(cell.generator), cell.arm, table
         ).write(folder)
@@ -101,25 +94,30 @@ def choose(trial: Trial, learn_and_score: LearnAndScore) -> Generator[Progress, 
     path = yield from artifact(context.store, record, build)
     table = SelectionResult.read(path).candidates
     best = next(n for n, line in enumerate(table) if line["chosen"])
-    columns = {
-        "validation_accuracy": table[best]["accuracy"],
-        "validation_baseline": table[0]["accuracy"],
-    }
+    score = TASKS[cell.task].validated
+    columns = {f"validation_{score}": table[best][score], "validation_baseline": table[0][score]}
     return Choice(among[best], columns | ({} if best else {"share": 0.0}))
+
+
+def candidates_of(cell: Cell) -> tuple[Cell, ...]:
+    """List what a selecting cell compares: its baseline, then its candidates."""
+    # with the weights, where the cell starts from some
+    none = dataclasses.replace(cell.baseline, arm=str(ARMS[cell.arm].against), weights=cell.weights)
+    return none, *cell.candidates
 
 
 def cross_validated(
     trial: Trial, among: tuple[Cell, ...], learn_and_score: LearnAndScore, flag: str = "--select"
-) -> Generator[Progress, None, Tensor]:
-    """Predict each labelled image by candidates not trained on it: [M, N, K] probabilities.
+) -> Generator[Progress, None, list[Validated]]:
+    """Score each candidate on every labelled image by one of its kind that did not learn it.
 
     Raises UsageError, which names the `flag`, if a class cannot be left out in part.
     """
-    cell, data, labelled = trial.cell, trial.data, trial.labelled
+    cell, data, labelled, task = trial.cell, trial.data, trial.labelled, TASKS[trial.cell.task]
     groups = [data.pool_groups[i] for i in trial.indices.tolist()] if data.pool_groups else []
-    fold_of = fold_numbers(labelled, groups, cell.folds, cell.seed)
-    # every image is held out in exactly one fold, so that each row is written once
-    probabilities = torch.zeros(len(among), len(labelled), len(labelled.classes))
+    fold_of = task.fold_numbers(labelled, groups, cell.folds, cell.seed)
+    # every image is held out in exactly one fold
+    scores: list[list[tuple[Path, Tensor]]] = [[] for _ in among]
     context = dataclasses.replace(trial.context, first_seed=-1)  # no grids of these generators
     for fold in fold_of.unique().tolist():
         held_out = fold_of == fold
@@ -138,43 +136,27 @@ def cross_validated(
             steps = Steps(learn_and_score(inner))
             for step in steps:
                 yield dataclasses.replace(step, cell=f"{cell.name}, {where}")
-            predicted = load_file(steps.value.score / "predictions.safetensors")
-            probabilities[number, held_out] = predicted["probability"].float()
-    return probabilities
+            scores[number].append((steps.value.score, held_out))
+    return [task.validate(labelled, parts) for parts in scores]
 
 
-def rank_candidates(
-    among: tuple[Cell, ...], probabilities: Tensor, labels: Tensor
-) -> list[dict[str, Any]]:
-    """Tabulate candidates: settings, validation scores, loss, gain over none, whether chosen."""
-    losses = torch.stack([calibrated_losses(p, labels) for p in probabilities])  # [M, N]
-    gains = losses[0] - losses  # [M, N], paired by image; row 0 is the baseline
-    errors = gains.std(1) / len(labels) ** 0.5  # [M] standard errors of the mean
+def rank_candidates(among: tuple[Cell, ...], found: Sequence[Validated]) -> list[dict[str, Any]]:
+    """Tabulate candidates: settings, validation scores, gain over none, whether chosen."""
+    values = torch.stack([each.values for each in found])  # [M, N]
+    gains = values - values[0]  # [M, N], paired by image; row 0 is the baseline
+    n = values.shape[1]
+    errors = gains.std(1) / n**0.5  # [M] standard errors of the mean
     sure = gains.mean(1) > errors
-    best = int(losses.mean(1).where(sure, losses[0].mean()).argmin())  # the first of equals
-    by_candidate = [scores(labels.numpy(), p.argmax(1).numpy()) for p in probabilities]
+    best = int(values.mean(1).where(sure, values[0].mean()).argmax())  # the first of equals
     return [
         {
             **{k: getattr(cell.use, k) for k in VARIED},
             "share": cell.use.share or 0.0,
-            **by_candidate[n],
-            "loss": float(losses[n].mean()),
-            "gain": float(gains[n].mean()),
-            "standard_error": float(errors[n]),
-            "n": len(labels),
-            "chosen": n == best,
+            **found[row].scores,
+            "gain": float(gains[row].mean()),
+            "standard_error": float(errors[row]),
+            "n": n,
+            "chosen": row == best,
         }
-        for n, cell in enumerate(among)
+        for row, cell in enumerate(among)
     ]
-
-
-def calibrated_losses(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Compute log losses at the temperature of the least mean (Guo et al. 2017): [N].
-
-    A candidate must not win by being less, or more, confident in the same answers.
-    """
-    logits = probabilities.clamp(min=1e-6).log()  # finite where half floats round to 0
-    losses = torch.stack(
-        [F.cross_entropy(logits / t, labels, reduction="none") for t in TEMPERATURES]
-    )
-    return losses[losses.mean(1).argmin()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from augment.errors import UsageError, unknown
@@ -9,7 +10,6 @@ from augment.experiment.arms import ARMS
 from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.mixing import SCHEDULES
 from augment.experiment.recipe import BOXED_ARMS, CLASSIFY, DETECT, DETECTION_ARMS, Recipe
-from augment.experiment.setting_types import SELECT
 from augment.experiment.synthetic_use import PLACINGS
 
 _ELSEWHERE = "{} is for data sets with boxes, and {} has classes: leave it out"
@@ -26,8 +26,11 @@ def with_task(recipe: Recipe, data: DatasetCache) -> Recipe:
 def refuse_boxes(recipe: Recipe, data: DatasetCache, command: str) -> None:
     """Raise UsageError if boxes are to be learnt, which `command` cannot do. Loads the data."""
     if data.task_of(recipe) == DETECT:
+        name = recipe.dataset[0]
         raise UsageError(
-            f"{command} learns classes, and {recipe.dataset[0]} has boxes: take augment run"
+            f"{command} learns classes, and {name} has boxes: augment run --dataset "
+            f"{shlex.quote(name)} --select --share 0.25,0.5 --placing paste,vary finds out whether "
+            "generated objects help, and how they are best used"
         )
 
 
@@ -54,12 +57,6 @@ def _detecting(recipe: Recipe) -> Recipe:
     for mixing in recipe.use_values()["mixing"]:
         if mixing not in SCHEDULES:
             raise unknown("--mixing for a data set with boxes", mixing, SCHEDULES)
-    for flag, given in (
-        ("--select", recipe.select),
-        ("--classic select", recipe.classic == SELECT),
-    ):
-        if given:
-            raise UsageError(f"{flag} chooses by classes: leave it out for a data set with boxes")
     return recipe
 
 

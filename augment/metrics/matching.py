@@ -7,6 +7,7 @@ and recall need, so that a test set is matched once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def match(detections: np.ndarray, boxes: np.ndarray, k: int) -> Matches:
         matched=np.concatenate(matched),
         n_true=n_true,
     )
+
+
+def joined(parts: Sequence[tuple[Matches, np.ndarray]], n: int) -> Matches:
+    """Join the matches of parts of N pictures; each comes with the indices of its pictures [n]."""
+    n_true = np.zeros((n, parts[0][0].n_true.shape[1]), np.int64)
+    for matches, indices in parts:
+        n_true[indices] = matches.n_true
+    pictures = [indices[matches.picture] for matches, indices in parts]
+    flat = {
+        name: np.concatenate([getattr(matches, name) for matches, _ in parts])
+        for name in ("label", "score", "corners", "matched")
+    }
+    return Matches(picture=np.concatenate(pictures), n_true=n_true, **flat)
 
 
 def _matched(rows: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import shutil
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from augment.experiment.validation import make_recipe
 from augment.report.data_card import CardFacts, data_card
 from augment.report.export_boxes import BOXED_EXPORT, ExportPicture, export_pictures
 from augment.report.export_formats import EXPORT_FORMATS, ExportFormat, ExportImage
-from augment.report.originals import data_folder, original_image
+from augment.report.originals import data_folder, original_image, original_pictures
 from augment.report.samples import artefacts, chosen_cell
 from augment.report.table import summarise, variant_names
 from augment.report.verdicts import verdict_lines
@@ -92,12 +93,12 @@ def export_images(
         classes=score.classes,
         findings=findings + ([f"Warned of: {quality.warning}."] if quality.warning else []),
     )
+    root = source if request.original_size else None
     with _whole_or_nothing(out) as folder:
         if made:
-            real, new = _labelled_pictures(labelled), _composed_pictures(made)
+            real, new = _labelled_pictures(labelled, root), _composed_pictures(made)
         else:
-            real = _labelled(labelled, source if request.original_size else None)
-            new = _synthetic(synthetic)
+            real, new = _labelled(labelled, root), _synthetic(synthetic)
         images = itertools.chain(real if request.with_real else (), new)
         head = layout.write(folder, images, score.classes)
         card = data_card(facts, head, layout)
@@ -114,12 +115,8 @@ def _checked_layout(request: ExportRequest, out: Path, boxed: bool) -> ExportFor
     if layout is None:
         raise unknown("--format", request.format, EXPORT_FORMATS)
     if boxed:
-        for flag, given in (
-            ("--format", request.format != ExportRequest.format),
-            ("--original-size", request.original_size),
-        ):
-            if given:
-                raise UsageError(f"{flag} is for images with classes, and these have boxes")
+        if request.format != ExportRequest.format:
+            raise UsageError("--format is for images with classes, and these have boxes")
         return BOXED_EXPORT
     if request.original_size and not layout.own_sizes:
         raise UsageError(
@@ -165,9 +162,17 @@ def _synthetic(data: LabelledImages) -> Iterator[ExportImage]:
         yield ExportImage(pixels, label, "synthetic", k)
 
 
-def _labelled_pictures(labelled: LabelledSet) -> Iterator[ExportPicture]:
-    """Yield the labelled pictures with their boxes."""
-    return export_pictures(labelled.images, "real", files=labelled.files, groups=labelled.groups)
+def _labelled_pictures(labelled: LabelledSet, root: Path | None) -> Iterator[ExportPicture]:
+    """Yield the labelled pictures with their boxes; from `root` both are read again, unscaled."""
+    data, files = labelled.images, labelled.files
+    pictures = export_pictures(data, "real", files=files, groups=labelled.groups)
+    if root is None:
+        yield from pictures
+        return
+    originals = original_pictures(root, files, data, labelled.cell.reading)
+    for picture, (pixels, boxes) in zip(pictures, originals, strict=True):
+        made = [False] * len(boxes)
+        yield dataclasses.replace(picture, pixels=pixels, boxes=boxes, synthetic=made)
 
 
 def _composed_pictures(made: Composition) -> Iterator[ExportPicture]:

@@ -172,5 +172,4 @@ synthetic pictures, whose grounds are labelled ones, real objects keep their box
         "Classes of generated objects are what the generator was asked for, their boxes are where\n"
         "  they were placed"
     ),
-    own_sizes=False,
 )

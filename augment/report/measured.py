@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
-from augment.experiment.detection import MAP
+from augment.experiment.box_scores import MAP
 from augment.experiment.records import ScoreResult
 from augment.metrics.classification import BALANCED, per_class
 from augment.metrics.detection import contributions, detection_per_class

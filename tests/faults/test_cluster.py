@@ -42,6 +42,11 @@ CELLS = (  # of one generator half of the cells diverge
     "real,real+classic,real+classic+synth --set generator.steps=4 --set cgan.lr=1e18 "
     "--set classifier.width=8 --set classifier.batch=16 --set classifier.steps=150"
 ).split()
+BOXES = (
+    "run --frac 0.5 --preset smoke --precision fp32 --seeds 1 --ratio 2 --generator duplicate "
+    "--arm real+copypaste+synth --select --folds 2 --set classifier.steps=4 "
+    "--set classifier.epochs=0 --set detector.steps=4 --set detector.epochs=0"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +121,17 @@ def test_cells_of_a_lost_node_are_run_again_elsewhere(nodes, alone, tmp_path):
     assert process.returncode == 4, said  # cgan's cells have diverged; they are not tried again
     pd.testing.assert_frame_equal(values(alone), values(out))
     assert weights(alone) == weights(out)
+
+
+def test_boxes_are_learnt_and_chosen_as_alone(nodes, boxed_folder, tmp_path):
+    words = [*BOXES, "--dataset", boxed_folder]
+    one = {"timeout": 240, "OMP_NUM_THREADS": "1"}
+    alone = augment(*words, "--jobs", "1", "--out", tmp_path / "alone", **one)
+    assert alone.returncode == 0, alone.stderr
+    done = augment(*words, *nodes[1], "--out", tmp_path / "nodes", timeout=240, **AUTH)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(values(tmp_path / "alone"), values(tmp_path / "nodes"))
+    assert weights(tmp_path / "alone") == weights(tmp_path / "nodes")
 
 
 def test_command_that_is_stopped_goes_on_without_loss_or_double_rows(nodes, alone, tmp_path):
