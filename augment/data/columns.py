@@ -28,7 +28,7 @@ LABEL_NAMES = set(
 _WHOSE = (  # the first that a table has is its group
     "group",
     "patient|subject|case|participant|person|individual|volunteer|client|donor|mouse|animal|p(?=i)",
-    "lesion|specimen|slide|plant|tree|plot|wafer",
+    "lesion|specimen|slide|wsi|plant|tree|plot|wafer",
     "video|clip|session|recording|scan|sequence|seq(?=id)|series|study|exam",
 )
 _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
