@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import cached_property
 from urllib.parse import unquote
 
+from augment.data.folder_words import is_identity
+
 MIN_PART, MOST_WORDS = 4, 4  # characters, and words, of a part of a name
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before a name
 
@@ -47,16 +49,26 @@ class FileIndex:
         """
         found: dict[str, list[str]] = defaultdict(list)
         for path in sorted(self.images):
-            stem = path.rpartition("/")[2].rpartition(".")[0].lower()
-            words = [word.span() for word in re.finditer(r"[^\W_]+", stem)]
-            spans = {
-                stem[start:end]
-                for i, (start, _) in enumerate(words)
-                for _, end in words[i : i + MOST_WORDS]
-            }
-            for part in spans - {stem}:
-                if len(part) >= MIN_PART and any(map(str.isdigit, part)):
-                    found[part].append(path)
+            for part in _parts(path.rpartition("/")[2].rpartition(".")[0].lower()):
+                found[part].append(path)
+        return found
+
+    @cached_property
+    def by_folder(self) -> dict[str, list[str]]:
+        """Paths by the name of each folder that they are in."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self.images):
+            for name in dict.fromkeys(path.split("/")[:-1]):
+                found[name.lower()].append(path)
+        return found
+
+    @cached_property
+    def by_folder_part(self) -> dict[str, list[str]]:
+        """Paths by the parts of the names of patients' folders: TCGA-AA-3500 of TCGA-AA-3500-01Z."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name, paths in self.by_folder.items():
+            for part in _parts(name) if is_identity(name) else ():
+                found[part] += paths
         return found
 
     def _paths_by(self, key: Callable[[str], str]) -> dict[str, list[str]]:
@@ -111,6 +123,15 @@ class FileIndex:
             return self.by_stem[stem][0]
         near = difflib.get_close_matches(stem, list(self.by_stem)[:2000], n=1, cutoff=0.6)
         return self.by_stem[near[0]][0] if near else min(self.images, default="")
+
+
+def _parts(stem: str) -> set[str]:
+    """Return the runs of words in a name that may be numbers of something, but for all of it."""
+    words = [word.span() for word in re.finditer(r"[^\W_]+", stem)]
+    spans = {
+        stem[start:end] for i, (start, _) in enumerate(words) for _, end in words[i : i + MOST_WORDS]
+    }
+    return {p for p in spans - {stem} if len(p) >= MIN_PART and any(map(str.isdigit, p))}
 
 
 def _shared_folders(path: str, cell: str) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from augment.data.annotation_files import read_json, read_xml, text_frame
+from augment.data.decode import SUFFIXES
 from augment.errors import DataError, MachineError
 from augment.storage.tables import unguarded
 
@@ -77,6 +78,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:
     if first.strip().lower().startswith("sep="):  # a spreadsheet's own first line
         text, first = rest, rest.partition("\n")[0]
     delimiter = max(DELIMITERS, key=first.count)  # the comma if there is none
+    if not first.count(delimiter) and _has_blanks_between(text):
+        return _read_list(path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, lines = [], []
     try:
@@ -98,6 +101,14 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:
     frame = frame.drop(columns=[*empty])  # commas at the ends of all lines
     frame.columns = [name or f"column {n + 1}" for n, name in enumerate(head) if n not in empty]
     return frame, lines[1:]
+
+
+def _has_blanks_between(text: str) -> bool:
+    """Tell whether lines have cells between blanks, as many each, the first that of a picture."""
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    width = len(rows[0]) if rows else 0
+    named = sum(row[0].lower().endswith(SUFFIXES) for row in rows)
+    return width > 1 and {*map(len, rows)} == {width} and named >= max(1, len(rows) - 1)
 
 
 def _read_list(path: Path) -> tuple[pd.DataFrame, list[int]]:
