@@ -270,9 +270,7 @@ def test_many_bad_files_are_counted_and_the_first_named(tmp_path):
     two_classes(tmp_path)
     for k in range(5):
         (tmp_path / "b" / f"bad{k}.png").touch()
-    with pytest.raises(
-        DataError, match=r"5 unreadable.*bad0.*bad2.png \(empty file\) and 2 more"
-    ):
+    with pytest.raises(DataError, match=r"5 unreadable.*bad0.*bad2.png \(empty file\) and 2 more"):
         read_folder(tmp_path, None)
 
 

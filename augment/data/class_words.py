@@ -8,14 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from augment.data.folder_words import (
-    CONTAINERS,
-    PERSONS,
-    PLACES,
-    RECORDINGS,
-    split_word,
-    tokens,
-)
+from augment.data.folder_words import CONTAINERS, PERSONS, PLACES, RECORDINGS, split_word, tokens
 
 _KINDS = "|".join([PERSONS, RECORDINGS, PLACES, *sorted(CONTAINERS)])
 _COUNTED = rf"(?:{_KINDS})[ _\-]?(?:id|no|nr)?[ _\-]?\d+[a-z]?"

@@ -203,7 +203,9 @@ def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
         texts = [n for n in known if not all(map(is_integer, frame[n]))]
         return (texts or known)[:1]
     if not known and len(names) == 1 and table.stem != "metadata":
-        known = [n for n in names if 1 < frame[n].nunique() <= len(frame) / 2]  # file and class
+        records = all(cell.strip()[:1] == "{" for cell in frame[names[0]])  # of boxes
+        few = 1 < frame[names[0]].nunique() <= len(frame) / 2
+        known = names if few and not records else []  # file and class
     return known
 
 
