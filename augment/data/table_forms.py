@@ -145,7 +145,7 @@ def row_an_image(table: LabelTable, index: FileIndex, column: str = "") -> Label
 
 def _key(cell: str, images: dict[str, list[str]]) -> str:
     """Return what a cell names images by: itself, or the last folder in a path that is known."""
-    cell = cell.strip().lower()
+    cell = cell.strip().lower().replace("\\", "/")
     if "/" not in cell or cell in images:
         return cell
     return next((name for name in reversed(cell.split("/")[:-1]) if name in images), cell)
