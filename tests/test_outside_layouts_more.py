@@ -160,7 +160,7 @@ TABLES = {
                 *(f"P_{n},Mass_{n}/1.3.{n}/{UIDS[n]}/0.dcm,{AB[n % 2]}" for n in range(4, 8)),
             ),
         },
-        classes=dict.fromkeys(AB, 3),
+        classes=dict.fromkeys(AB, 4),
         splits={"train": 4, "test": 4},
         groups=8,
     ),
@@ -171,7 +171,7 @@ TABLES = {
                 "path,pathology", *(f"a\\{uid}\\0.dcm,{AB[n % 2]}" for n, uid in enumerate(UIDS))
             )
         },
-        classes=dict.fromkeys(AB, 3),
+        classes=dict.fromkeys(AB, 4),
         groups=8,
     ),
     "a table of wells": dict(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import pandas as pd
-
+from augment.data.text_frames import records_frame, rows_frame
 from augment.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # fields of COCO's images that say nothing of whose they are
 COCO_FIELDS = {"id", "width", "height", "license", "flickr_url", "coco_url"}
@@ -24,7 +26,7 @@ SEVERAL = "|"  # between the labels of an image that has several
 def text_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Turn all cells into text: nothing becomes "", a list its entries with SEVERAL between."""
     columns = {str(name): [_text(cell) for cell in frame[name]] for name in frame.columns}
-    return pd.DataFrame(columns, dtype=str)
+    return rows_frame([*zip(*columns.values(), strict=True)], columns)
 
 
 def _text(cell: Any) -> str:
@@ -56,7 +58,7 @@ def read_json(path: Path) -> tuple[pd.DataFrame, list[int]]:
         records = None
     if records is None:
         raise DataError(f"{path} holds no table: a list of records with a file name each is one")
-    return text_frame(pd.DataFrame(records)), lines or list(range(1, len(records) + 1))
+    return text_frame(records_frame(records)), lines or list(range(1, len(records) + 1))
 
 
 def _records(found: Any) -> list[dict[str, Any]] | None:
@@ -203,7 +205,7 @@ def read_xml(path: Path) -> tuple[pd.DataFrame, list[int]]:
     ]
     if not rows:
         raise DataError(f"{path} holds no images of CVAT with tags")
-    frame = pd.DataFrame(rows, columns=["file_name", "label"], dtype=str)
+    frame = rows_frame(rows, ["file_name", "label"])
     subsets = [image.attrib.get("subset", "") for image in images]
     if any(subsets):
         frame["split"] = subsets

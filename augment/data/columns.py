@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from augment.data.file_index import FileIndex
 from augment.data.folder_words import MORE_SPLITS
@@ -14,6 +13,9 @@ from augment.data.label_tables import LabelTable
 from augment.data.one_hot import classes_beside, one_hot_columns
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE_NAMES = set(
     "filename file image imageid imagename imagepath imageindex imgid imgname img path filepath "

@@ -10,10 +10,9 @@ import os
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from augment.data.label_tables import LabelTable
 from augment.data.reading_flags import FOLDERS
+from augment.data.text_frames import rows_frame
 
 ANNOTATIONS = (".xml", ".json", ".txt", ".cls")
 MOST_ANNOTATED = (
@@ -38,7 +37,7 @@ def class_files(root: Path, images: list[str], others: list[str]) -> LabelTable 
     if not pairs or any((s, ".cls") not in stems or (s, ".json") in stems for _, s in pairs):
         return None
     rows = [(image, _text(root / f"{stem}.cls").strip()) for image, stem in pairs]
-    frame = pd.DataFrame(rows, columns=["file_name", "label"], dtype=str)
+    frame = rows_frame(rows, ["file_name", "label"])
     return LabelTable(root / "*.cls", "", frame, list(range(1, len(rows) + 1)))
 
 

@@ -9,11 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from augment.data.annotation_files import SEVERAL
 from augment.data.image_annotations import MOST_ANNOTATED, files_of_images
 from augment.data.label_tables import LabelTable
+from augment.data.text_frames import rows_frame
 from augment.errors import DataError
 
 MIN_TAGGED = 0.5  # share of the images with a tag, from which the tags may be classes
@@ -59,7 +58,7 @@ def tagged_images(root: Path, images: list[str], others: list[str]) -> LabelTabl
         lines.append(number)
     if sum(bool(tag) for _, tag in rows) < MIN_TAGGED * len(rows):
         return None
-    frame = pd.DataFrame(rows, columns=["file_name", "label"], dtype=str)
+    frame = rows_frame(rows, ["file_name", "label"])
     return LabelTable(root / "*.json", "", frame, lines)
 
 

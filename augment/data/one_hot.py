@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from augment.data.folder_words import tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COUNTS = ("count", "id", "index", "number")  # last word of a column that tells no class
 MOST_CLASSES = 20  # of a column of words beside attributes

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from augment.data.columns import is_group_name
 from augment.data.decode import SUFFIXES
 from augment.data.file_index import FileIndex
 from augment.data.label_tables import LabelTable
+from augment.data.text_frames import rows_frame
 
 LISTS = (".txt", ".lst")  # whose cells stand between blanks
 _HEAD_BYTES = 100_000  # of a file that is no table
@@ -32,7 +31,7 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
         return table
     columns = [str(n) for n in range(1, len(names) + 1)]
     rows = [names, *table.frame.itertuples(index=False, name=None)]
-    frame = pd.DataFrame(rows, columns=columns, dtype=str)
+    frame = rows_frame(rows, columns)
     return LabelTable(table.path, table.folder, frame, [1, *table.lines], headless=True)
 
 
@@ -57,7 +56,7 @@ def _name_and_label(table: LabelTable, index: FileIndex) -> LabelTable:
     else:
         ends = lines
     rows = [(end, line[len(end) :].strip()) for end, line in zip(ends, lines, strict=True)]
-    frame = pd.DataFrame(rows, columns=["1", "2"], dtype=str)
+    frame = rows_frame(rows, ["1", "2"])
     frame = frame if all(rests) else frame[["1"]]
     return LabelTable(table.path, table.folder, frame, table.lines, headless=True)
 
@@ -119,9 +118,8 @@ def with_splits(table: LabelTable) -> LabelTable:
     cells = [cell.strip() for cell in table.frame[names[1]]]
     if not set(cells) <= CELEBA.keys():
         return table
-    frame = pd.DataFrame(
-        {"image_id": table.frame[names[0]], "partition": [CELEBA[cell] for cell in cells]}
-    )
+    parts = [CELEBA[cell] for cell in cells]
+    frame = rows_frame([*zip(table.frame[names[0]], parts, strict=True)], ["image_id", "partition"])
     return LabelTable(table.path, table.folder, frame, table.lines)
 
 
