@@ -186,10 +186,10 @@ TABLES = {
         classes=dict.fromkeys(EXPERIMENTS, 8),
         groups=2,
     ),
-    "a table about the classes": dict(
+    "a table about classes that are words": dict(
         files=each("{c}/{i}.jpg", 4, c=AB),
         tables={
-            "care.csv": text("species,month,water", "leaf,1,3", "leaf,2,4", "rust,1,5", "rust,2,6")
+            "care.csv": text("plant,month,water", "leaf,1,3", "leaf,2,4", "rust,1,5", "rust,2,6")
         },
         classes=dict.fromkeys(AB, 4),
     ),

@@ -66,10 +66,12 @@ def unread_labels(
 def described_folders(tables: list[LabelTable], labels: dict[str, str]) -> str:
     """Say that a table that names no images describes the folders, among other things; or "".
 
-    So do tables of wells and plates, and their folders are no classes without a word. `labels`
-    holds the class of an image by path, as folders tell it.
+    So do tables of wells and plates, whose folders have numbers and are no classes without a word.
+    `labels` holds the class of an image by path, as folders tell it.
     """
     folders = {label.lower() for label in labels.values()}
+    if not all(re.search(r"\d", name) and re.search(r"[^\W\d]", name) for name in folders):
+        return ""  # words and grades are classes
     for table in tables:
         for column in table.frame.columns if len(table.frame) >= len(labels) / 10 else ():
             cells = [cell.strip().lower() for cell in table.frame[column]]
