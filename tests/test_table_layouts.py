@@ -331,21 +331,6 @@ def test_one_of_two_folders_is_read_as_told(tmp_path):
     assert read_layout(tmp_path, ReadingFlags(labels="folders")).classes == {"raw", "small"}
 
 
-def test_numbers_of_groups_in_each_split(tmp_path):
-    put(
-        tmp_path,
-        *(
-            f"{s}/{c}/{c}_video{p}/{i}.png"
-            for s in ("train", "val")
-            for c in AB
-            for p in range(4)
-            for i in range(2)
-        ),
-    )
-    with pytest.raises(DataError, match="no groups or are numbered anew in each split"):
-        load_dataset(str(tmp_path))
-
-
 def test_a_level_that_no_folder_has_is_no_traceback(tmp_path):
     put(tmp_path, *numbered("set/{i}.png", 6))
     with pytest.raises(DataError, match=r"outside class folders"):

@@ -1,19 +1,22 @@
 """What labelling tools export, as a table with a row an image: file_name, label.
 
-Label Studio (JSON, JSON_MIN), CVAT (annotations.xml), FiftyOne (labels.json), COCO, and plain
-JSON: records, columns, or a label by file name. The layouts are those of the tools' documentation.
+Label Studio (JSON, JSON_MIN), CVAT (annotations.xml), FiftyOne (labels.json), Labelbox (NDJSON),
+Datumaro, COCO, and plain JSON: records, columns, or a label by file name. The layouts are those of
+the tools' documentation.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import pandas as pd
-
+from augment.data.text_frames import records_frame, rows_frame
 from augment.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # fields of COCO's images that say nothing of whose they are
 COCO_FIELDS = {"id", "width", "height", "license", "flickr_url", "coco_url"}
@@ -23,7 +26,7 @@ SEVERAL = "|"  # between the labels of an image that has several
 def text_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Turn all cells into text: nothing becomes "", a list its entries with SEVERAL between."""
     columns = {str(name): [_text(cell) for cell in frame[name]] for name in frame.columns}
-    return pd.DataFrame(columns, dtype=str)
+    return rows_frame([*zip(*columns.values(), strict=True)], columns)
 
 
 def _text(cell: Any) -> str:
@@ -51,11 +54,11 @@ def read_json(path: Path) -> tuple[pd.DataFrame, list[int]]:
         raise DataError(f"{path} is no JSON in UTF-8: {error}") from None
     try:
         records = _records(found)
-    except (AttributeError, TypeError, KeyError):  # of the form of a known export, and is none
+    except (AttributeError, TypeError, KeyError, IndexError):  # like a known export, and is none
         records = None
     if records is None:
         raise DataError(f"{path} holds no table: a list of records with a file name each is one")
-    return text_frame(pd.DataFrame(records)), lines or list(range(1, len(records) + 1))
+    return text_frame(records_frame(records)), lines or list(range(1, len(records) + 1))
 
 
 def _records(found: Any) -> list[dict[str, Any]] | None:
@@ -65,11 +68,15 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
             return None
         if found and all("source-ref" in each for each in found):
             return _ground_truth(found)
+        if found and all("data_row" in each and "projects" in each for each in found):
+            return _labelbox(found)
         return [_task(each) if "annotations" in each and "data" in each else each for each in found]
     if not isinstance(found, dict):
         return None
     if all(isinstance(found.get(key), list) for key in ("images", "annotations", "categories")):
         return _coco(found)
+    if isinstance(found.get("categories"), dict) and isinstance(found.get("items"), list):
+        return _datumaro(found)
     names = found.get("classes") or []  # FiftyOne, which may write null
     if isinstance(found.get("labels"), dict) and "classes" in found and isinstance(names, list):
         return [
@@ -128,6 +135,40 @@ def _task(task: dict[str, Any]) -> dict[str, Any]:
     return {"file_name": file, "label": SEVERAL.join(labels)}
 
 
+def _labelbox(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Read an export of Labelbox: a picture, and the answers to each question on the whole of it.
+
+    One question gives the column label, several give theirs.
+    """
+    found, questions = [], set()
+    for row in rows:
+        source = row["data_row"]
+        file = source.get("external_id") or source.get("global_key") or source.get("row_data")
+        answers: dict[str, list[str]] = {}
+        for project in row["projects"].values():
+            for label in project.get("labels", []):
+                for each in label.get("annotations", {}).get("classifications", []):
+                    chosen = [each["radio_answer"]] if each.get("radio_answer") else []
+                    names = [a["name"] for a in [*chosen, *each.get("checklist_answers", [])]]
+                    answers.setdefault(each["name"], []).extend(names)
+        questions |= answers.keys()
+        told = {name: SEVERAL.join(dict.fromkeys(names)) for name, names in answers.items()}
+        found.append({"file_name": file} | told)
+    return [{("label" if {key} == questions else key): v for key, v in f.items()} for f in found]
+
+
+def _datumaro(found: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Read a file of Datumaro: the labels of each picture as a whole; None where it has none."""
+    names = [each["name"] for each in found["categories"].get("label", {}).get("labels", [])]
+    rows = []
+    for item in found["items"]:
+        marks = [n for n in item.get("annotations", []) if n.get("type") == "label"]
+        path = item.get("image", {}).get("path") or item["id"]
+        labels = dict.fromkeys(names[n["label_id"]] for n in marks)
+        rows.append({"file_name": path, "label": SEVERAL.join(labels)})
+    return rows if any(row["label"] for row in rows) else None
+
+
 def _ground_truth(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Read an output manifest of SageMaker Ground Truth: JOB, and JOB-metadata with its names.
 
@@ -164,7 +205,7 @@ def read_xml(path: Path) -> tuple[pd.DataFrame, list[int]]:
     ]
     if not rows:
         raise DataError(f"{path} holds no images of CVAT with tags")
-    frame = pd.DataFrame(rows, columns=["file_name", "label"], dtype=str)
+    frame = rows_frame(rows, ["file_name", "label"])
     subsets = [image.attrib.get("subset", "") for image in images]
     if any(subsets):
         frame["split"] = subsets

@@ -48,12 +48,25 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
         rest = [d for n, d in others if n > level and d not in splits[n - 1]]
         label = words.get(label, label)
         found.append(place._replace(label=label, split=split, dirs=tuple(rest)))
-    found = grouped_by_folder(without_common_folders(found))
+    found = _without_whole_classes(grouped_by_folder(without_common_folders(found)))
     if whose := _groups_above(inside, names, level, of_words=bool(words)):
         found = [place._replace(group=whose[place.path]) for place in found]
     what = f"the words {first_names(sorted(set(words.values())))} of " if words else ""
     apart = "" if any(splits) else _containers_above(inside, names, level)
     return found, f"{what}the folders of level {level}{apart}", ""
+
+
+def _without_whole_classes(places: list[Place]) -> list[Place]:
+    """Drop a group that is all of its class, where its folder names no patient: woodland/forest."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for place in places:
+        groups[place.label].add(place.group)
+    kinds = {
+        label
+        for label, found in groups.items()
+        if len(found) == 1 and kind_of([name.rpartition("/")[2] for name in found]) == "words"
+    }
+    return [place._replace(group="") if place.label in kinds else place for place in places]
 
 
 def _groups_above(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from augment.data.file_index import FileIndex
 from augment.data.folder_words import MORE_SPLITS
@@ -14,6 +13,9 @@ from augment.data.label_tables import LabelTable
 from augment.data.one_hot import classes_beside, one_hot_columns
 from augment.data.reading_flags import ReadingFlags
 from augment.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE_NAMES = set(
     "filename file image imageid imagename imagepath imageindex imgid imgname img path filepath "
@@ -28,7 +30,7 @@ LABEL_NAMES = set(
 _WHOSE = (  # the first that a table has is its group
     "group",
     "patient|subject|case|participant|person|individual|volunteer|client|donor|mouse|animal|p(?=i)",
-    "lesion|specimen|slide|plant|tree|plot|wafer",
+    "lesion|specimen|slide|wsi|plant|tree|plot|wafer",
     "video|clip|session|recording|scan|sequence|seq(?=id)|series|study|exam",
 )
 _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
@@ -203,7 +205,9 @@ def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
         texts = [n for n in known if not all(map(is_integer, frame[n]))]
         return (texts or known)[:1]
     if not known and len(names) == 1 and table.stem != "metadata":
-        known = [n for n in names if 1 < frame[n].nunique() <= len(frame) / 2]  # file and class
+        records = all(cell.strip()[:1] == "{" for cell in frame[names[0]])  # of boxes
+        few = 1 < frame[names[0]].nunique() <= len(frame) / 2
+        known = names if few and not records else []  # file and class
     return known
 
 

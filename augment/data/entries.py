@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
     def below(self, levels: int = 1) -> Place:
         """Return it without its upper folders."""
-        return self._replace(dirs=self.dirs[levels:])
+        return Place(self.path, self.dirs[levels:], self.label, self.split, self.group)
 
 
 @dataclass(frozen=True)

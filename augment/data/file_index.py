@@ -7,9 +7,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import unquote
 
+from augment.data.folder_words import is_identity
+
 MIN_PART, MOST_WORDS = 4, 4  # characters, and words, of a part of a name
+MOST_BYTES, SAMPLE = 20_000_000, 50  # of a file that may name images; images that are looked for
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before a name
 
 
@@ -47,16 +51,26 @@ class FileIndex:
         """
         found: dict[str, list[str]] = defaultdict(list)
         for path in sorted(self.images):
-            stem = path.rpartition("/")[2].rpartition(".")[0].lower()
-            words = [word.span() for word in re.finditer(r"[^\W_]+", stem)]
-            spans = {
-                stem[start:end]
-                for i, (start, _) in enumerate(words)
-                for _, end in words[i : i + MOST_WORDS]
-            }
-            for part in spans - {stem}:
-                if len(part) >= MIN_PART and any(map(str.isdigit, part)):
-                    found[part].append(path)
+            for part in _parts(path.rpartition("/")[2].rpartition(".")[0].lower()):
+                found[part].append(path)
+        return found
+
+    @cached_property
+    def by_folder(self) -> dict[str, list[str]]:
+        """Paths by the name of each folder that they are in."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self.images):
+            for name in dict.fromkeys(path.split("/")[:-1]):
+                found[name.lower()].append(path)
+        return found
+
+    @cached_property
+    def by_folder_part(self) -> dict[str, list[str]]:
+        """Paths by parts of the names of patients' folders: TCGA-AA-3500 of TCGA-AA-3500-01Z."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name, paths in self.by_folder.items():
+            for part in _parts(name) if is_identity(name) else ():
+                found[part] += paths
         return found
 
     def _paths_by(self, key: Callable[[str], str]) -> dict[str, list[str]]:
@@ -102,6 +116,16 @@ class FileIndex:
             found = [p for p, length in zip(found, lengths, strict=True) if length == best]
         return found
 
+    def named_in(self, file: Path) -> bool:
+        """Tell whether a text names most of the images, in quotes or at the end of a path."""
+        if file.stat().st_size > MOST_BYTES:
+            return False
+        text = file.read_text(encoding="utf-8", errors="ignore")
+        names = [path.rpartition("/")[2] for path in sorted(self.images)]
+        sample = names[:: max(1, len(names) // SAMPLE)]
+        named = [any(f'{sign}{name}"' in text for sign in ('"', "/")) for name in sample]
+        return sum(named) > 1 and 2 * sum(named) >= len(named)
+
     def nearest(self, cell: str) -> str:
         """Return an image whose name resembles a cell that names none, or ""."""
         import difflib
@@ -111,6 +135,14 @@ class FileIndex:
             return self.by_stem[stem][0]
         near = difflib.get_close_matches(stem, list(self.by_stem)[:2000], n=1, cutoff=0.6)
         return self.by_stem[near[0]][0] if near else min(self.images, default="")
+
+
+def _parts(stem: str) -> set[str]:
+    """Return the runs of words in a name that may be numbers of something, but for all of it."""
+    words = [word.span() for word in re.finditer(r"[^\W_]+", stem)]
+    runs = [words[i : i + MOST_WORDS] for i in range(len(words))]
+    spans = {stem[run[0][0] : end] for run in runs for _, end in run} - {stem}
+    return {part for part in spans if len(part) >= MIN_PART and any(map(str.isdigit, part))}
 
 
 def _shared_folders(path: str, cell: str) -> int:

@@ -114,7 +114,11 @@ def _refuse_missing(layout: SetLayout) -> None:
 
 def _is_text(name: str) -> bool:
     """Return False for a file name that holds bytes of no character: no report could print it."""
-    return not any("\ud800" <= char <= "\udfff" for char in name)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_entries(

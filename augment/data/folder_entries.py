@@ -11,13 +11,12 @@ from augment.data.columns import first_columns
 from augment.data.entries import ImageEntry, LeftOut, Place, SetLayout
 from augment.data.file_index import FileIndex
 from augment.data.folder_layout import FolderLayout
-from augment.data.label_tables import read_table
 from augment.data.listing import Listing
 from augment.data.name_groups import clear_groups, groups_by_name, recordings, series_note
 from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.table_choice import split_lists
-from augment.data.table_rows import NamedTable, Rows, read_rows
+from augment.data.table_rows import NamedTable, Rows, cub_splits, read_rows
 from augment.data.table_search import FoundTables
 from augment.errors import DataError
 
@@ -48,6 +47,7 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
             for entry in _rows(root, named, index, labels).entries:
                 if facts.splits.setdefault(entry.name, split) != split:
                     _refuse_lists(found, entry.name, split, facts.splits[entry.name])
+                facts.groups |= {entry.name: entry.group} if entry.group else {}
     if facts.splits and "train" not in lists:
         facts.splits = dict.fromkeys(index.images, "train") | facts.splits
     if len({facts.splits[path] for path in images if path in facts.splits}) < 2:
@@ -55,6 +55,10 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
     if facts.splits:
         names = [each.name for tables in lists.values() for each in tables]
         facts.sources.append(f"splits from {first_names(names)}")
+    if len(facts.groups.keys() & images) < 0.9 * len(images):
+        facts.groups = {}
+    columns = {each.columns.group: "" for tables in lists.values() for each in tables}
+    facts.sources += [f"groups from column {name}" for name in columns if name and facts.groups]
     for named in found.lists:
         if lists and named.split:
             continue
@@ -78,7 +82,7 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
             )
         if unused := named.columns.unused(named.table.frame):
             facts.notes.append(f"columns of {named.name} not used: {first_columns(unused)}")
-        if splits := _cub_splits(named, rows):
+        if splits := cub_splits(named, rows):
             facts.splits |= splits
             facts.sources.append("splits from train_test_split.txt")
     return facts
@@ -228,19 +232,3 @@ def _empty_classes(listing: Listing, folders: FolderLayout, left_out: LeftOut) -
         else:
             found.add(folder.rpartition("/")[2])
     return found
-
-
-def _cub_splits(named: NamedTable, rows: Rows) -> dict[str, str]:
-    """Read train_test_split.txt beside images.txt, both by number: 1 is train, 0 is test."""
-    file = named.table.path.with_name("train_test_split.txt")
-    if not (named.table.headless and named.table.path.name == "images.txt" and file.is_file()):
-        return {}
-    marks = read_table(file).frame
-    if len(marks.columns) != 2 or len(rows.entries) != len(named.table.frame):
-        return {}
-    is_train = dict(zip(marks["1"], marks["2"], strict=True))
-    numbers = named.table.frame["1"]
-    return {
-        entry.name: "train" if is_train.get(number) == "1" else "test"
-        for entry, number in zip(rows.entries, numbers, strict=True)
-    }

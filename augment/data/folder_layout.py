@@ -10,9 +10,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from augment.data.class_level import OUTSIDE, UNLABELLED, at_level
+from augment.data.class_words import test_among_classes
 from augment.data.entries import SPLITS, LeftOut, Place
 from augment.data.folder_levels import read_levels
-from augment.data.folder_words import is_media_folder, split_word
+from augment.data.folder_words import is_media_folder, split_word, splits_among
 from augment.data.masks import without_masks
 from augment.data.raw import first_names
 from augment.data.reading_flags import ReadingFlags
@@ -78,6 +79,10 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
         apart = [p for p in places if p.dirs and p.dirs[0].lower() in UNLABELLED]
         layout.left_out["unlabelled images"] += [place.path for place in apart]
         places = [p for p in places if not (p.dirs and p.dirs[0].lower() in UNLABELLED)]
+        if test := test_among_classes(names):
+            kind = f"images of {test}/, taken for unlabelled (a class by --class-level {depth + 1})"
+            layout.left_out[kind] += [p.path for p in places if p.dirs[:1] == (test,)]
+            places = [p for p in places if p.dirs[:1] != (test,)]
     if not layout.refusal:
         loose = [place.path for place in places if not place.dirs]
         layout.left_out[OUTSIDE] += loose
@@ -147,7 +152,12 @@ def _split_folders(
     holding = {p.dirs[0] for p in places if len(p.dirs) > 1} | {v[0] for v in visible if v[1:]}
     for family in families.values():
         splits = {split for name, split in family.items() if name in holding}
-        if ("train" in splits and len(set(family.values())) > 1) or {"val", "test"} <= splits:
+        if "train" in splits and len(set(family.values())) > 1:
+            return family | _more_tests(places, family, families), ""
+    if joined := _joined_families(places, families):
+        return joined
+    for family in families.values():
+        if {"val", "test"} <= {split for name, split in family.items() if name in holding}:
             return family | _more_tests(places, family, families), ""
     train = [name for name, split in exact.items() if split == "train" and name in holding]
     beside = [name for name in names if name not in exact]
@@ -171,6 +181,36 @@ def _split_folders(
             f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them"
         )
     return {}, ""
+
+
+def _joined_families(
+    places: list[Place], families: dict[tuple[str, ...], dict[str, str]]
+) -> tuple[dict[str, str], str] | None:
+    """Find splits of unlike names that hold the same classes: train_mini beside val.
+
+    Returns None for none of these, and a refusal where several could be the training part.
+    """
+    named = {name: split for family in families.values() for name, split in family.items()}
+    below: dict[str, set[str]] = defaultdict(set)
+    for place in places:
+        if len(place.dirs) > 1:
+            below[place.dirs[0]].add(place.dirs[1])
+    train = [name for name, split in named.items() if split == "train" and len(below[name]) > 1]
+    classes = set().union(*(below[name] for name in train))
+    held = {
+        name: split
+        for name, split in named.items()
+        if split in ("val", "test") and len(below[name]) > 1 and below[name] <= classes
+    }
+    if not train or not held or not splits_among(classes).keys() < classes:
+        return None
+    rests = [rest for rest, family in families.items() if family.keys() & set(train)]
+    if len(train) > 1 and not all(word.isdecimal() for rest in rests for word in rest):
+        return {}, (
+            f"{first_names(sorted(train))} can each be the training part beside "
+            f"{first_names(sorted(held))}: leave one of them in the folder"
+        )
+    return dict.fromkeys(train, "train") | held, ""
 
 
 def _more_tests(

@@ -87,6 +87,8 @@ def _without_media(places: list[Place]) -> list[Place]:
         )
 
     memo = {dirs: kept(dirs) for dirs in {place.dirs for place in places}}
+    if all(kept == dirs for dirs, kept in memo.items()):
+        return places
     return [place._replace(dirs=memo[place.dirs]) for place in places]
 
 
@@ -210,5 +212,5 @@ def grouped_by_folder(places: list[Place], *, joined: bool = False) -> list[Plac
     for place in places:
         below = place.dirs[level - 1 : level] if joined else place.dirs[:level]
         group = "/".join(below if joined or not below else (place.label, *below))
-        found.append(place._replace(group=group or place.group))
+        found.append(place._replace(group=group) if group else place)
     return found

@@ -149,7 +149,7 @@ def are_containers(names: Collection[str]) -> bool:
 
 def is_identity(name: str) -> bool:
     """Tell whether a folder is named after whose pictures it holds: patient_007, a date, a hash."""
-    if _DATE.fullmatch(name) or _UID.fullmatch(name) or SUBJECT.fullmatch(name):
+    if _DATE.fullmatch(name) or _UID.fullmatch(name) or SUBJECT.match(name):
         return True
     if len(name) >= 8 and _HEX.fullmatch(name) and not name.isdecimal():
         return True

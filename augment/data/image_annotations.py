@@ -10,10 +10,9 @@ import os
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from augment.data.label_tables import LabelTable
 from augment.data.reading_flags import FOLDERS
+from augment.data.text_frames import rows_frame
 
 ANNOTATIONS = (".xml", ".json", ".txt", ".cls")
 MOST_ANNOTATED = (
@@ -38,7 +37,7 @@ def class_files(root: Path, images: list[str], others: list[str]) -> LabelTable 
     if not pairs or any((s, ".cls") not in stems or (s, ".json") in stems for _, s in pairs):
         return None
     rows = [(image, _text(root / f"{stem}.cls").strip()) for image, stem in pairs]
-    frame = pd.DataFrame(rows, columns=["file_name", "label"], dtype=str)
+    frame = rows_frame(rows, ["file_name", "label"])
     return LabelTable(root / "*.cls", "", frame, list(range(1, len(rows) + 1)))
 
 
@@ -50,14 +49,7 @@ def annotated_images(
     `labels` holds the class of an image by path, as folders tell it. Returns "" where there are
     no such files.
     """
-    beside: dict[str, list[str]] = {}
-    for other in others:
-        stem, suffix = os.path.splitext(other.rpartition("/")[2])
-        if suffix.lower() in ANNOTATIONS:
-            beside.setdefault(stem, []).append(other)
-    if sum(map(len, beside.values())) < max(2, MOST_ANNOTATED * len(images)):
-        return ""
-    pairs = [(image, file) for image in images if (file := _annotation_of(image, beside))]
+    pairs = files_of_images(images, others)
     if len({file for _, file in pairs}) < max(2, MOST_ANNOTATED * len(images)):
         return ""
     sample = pairs[:: max(1, len(pairs) // OPENED)]
@@ -78,6 +70,18 @@ def annotated_images(
         "write the class of each image into a table with the columns file_name and label and name "
         f"it with --labels{ways}"
     )
+
+
+def files_of_images(images: list[str], others: list[str]) -> list[tuple[str, str]]:
+    """Pair images with the annotation file of each; [] where there are too few such files."""
+    beside: dict[str, list[str]] = {}
+    for other in others:
+        stem, suffix = os.path.splitext(other.rpartition("/")[2])
+        if suffix.lower() in ANNOTATIONS:
+            beside.setdefault(stem, []).append(other)
+    if sum(map(len, beside.values())) < max(2, MOST_ANNOTATED * len(images)):
+        return []
+    return [(image, file) for image in images if (file := _annotation_of(image, beside))]
 
 
 def _annotation_of(image: str, beside: dict[str, list[str]]) -> str:

@@ -13,12 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from augment.data.annotation_files import read_json, read_xml, text_frame
+from augment.data.decode import SUFFIXES
+from augment.data.text_frames import rows_frame
 from augment.errors import DataError, MachineError
-from augment.storage.tables import unguarded
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -52,6 +55,8 @@ def read_table(path: Path, folder: str = "") -> LabelTable:
         frame, lines = reader(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    from augment.storage.tables import unguarded  # which loads pandas
+
     headless = bool(len(frame.columns)) and frame.columns[0] == "1"
     for column in frame.columns:
         frame[column] = [unguarded(cell) for cell in frame[column]]
@@ -77,6 +82,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:
     if first.strip().lower().startswith("sep="):  # a spreadsheet's own first line
         text, first = rest, rest.partition("\n")[0]
     delimiter = max(DELIMITERS, key=first.count)  # the comma if there is none
+    if not first.count(delimiter) and _has_blanks_between(text):
+        return _read_list(path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, lines = [], []
     try:
@@ -93,11 +100,19 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:
     for row, line in zip(rows[1:], lines[1:], strict=True):
         if len(row) != len(head):
             raise DataError(f"{path} line {line} has another number of cells than the head line")
-    frame = pd.DataFrame(rows[1:], columns=range(len(head)), dtype=str)
+    frame = rows_frame(rows[1:], range(len(head)))
     empty = {n for n, name in enumerate(head) if not name and not any(map(str.strip, frame[n]))}
     frame = frame.drop(columns=[*empty])  # commas at the ends of all lines
     frame.columns = [name or f"column {n + 1}" for n, name in enumerate(head) if n not in empty]
     return frame, lines[1:]
+
+
+def _has_blanks_between(text: str) -> bool:
+    """Tell whether lines have cells between blanks, as many each, the first that of a picture."""
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    width = len(rows[0]) if rows else 0
+    named = sum(row[0].lower().endswith(SUFFIXES) for row in rows)
+    return width > 1 and {*map(len, rows)} == {width} and named >= max(1, len(rows) - 1)
 
 
 def _read_list(path: Path) -> tuple[pd.DataFrame, list[int]]:
@@ -109,14 +124,14 @@ def _read_list(path: Path) -> tuple[pd.DataFrame, list[int]]:
             rows.append([cell.strip() for cell in line.strip().split(separator)])
             lines.append(number)
     if found := _counted(rows):
-        return pd.DataFrame(rows[2:], columns=found, dtype=str), lines[2:]
+        return rows_frame(rows[2:], found), lines[2:]
     width = max(map(len, rows), default=0)
     if _is_head(rows, width):
         rows = [row + [""] * (width - len(row)) for row in rows]
     if any(len(row) != width for row in rows):  # file names with blanks: one cell a line
         rows = [[" ".join(row)] for row in rows]
         width = 1
-    return pd.DataFrame(rows, columns=[str(n + 1) for n in range(width)], dtype=str), lines
+    return rows_frame(rows, [str(n + 1) for n in range(width)]), lines
 
 
 def _is_head(rows: list[list[str]], width: int) -> bool:
@@ -148,6 +163,8 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, list[int]]:
     """Read a parquet file; pictures inside it are refused."""
     if find_spec("pyarrow") is None:
         raise MachineError(f"{path} needs pyarrow: pip install 'augment-compare[parquet]'")
+    import pandas as pd
+
     try:
         frame = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises its own for damaged bytes

@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from decimal import Decimal
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from augment.data.annotation_files import SEVERAL
 from augment.data.columns import Columns, is_integer, plain_name
 from augment.data.one_hot import hot_columns
 from augment.data.raw import first_names
 from augment.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME_FILES = re.compile(
     r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|dict)?"

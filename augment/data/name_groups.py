@@ -18,6 +18,7 @@ _SIDED = re.compile(r"(.*\d.*?)[ _.-]+(?:left|right|l|r|od|os)(?:[ _.-]+\d+)*", 
 _CLIP = re.compile(r"(.+_g\d+)_c\d+", re.IGNORECASE)  # UCF: clips that were cut from a recording
 
 
+@lru_cache(maxsize=1 << 16)
 def stem_of(path: str) -> str:
     """Return a file's name without folders and suffix, nor the hash of Roboflow's versions."""
     return path.rpartition("/")[2].rpartition(".")[0].partition(".rf.")[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from augment.data.folder_words import tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COUNTS = ("count", "id", "index", "number")  # last word of a column that tells no class
 MOST_CLASSES = 20  # of a column of words beside attributes
@@ -16,7 +19,8 @@ def one_hot_columns(frame: pd.DataFrame, names: list[str]) -> list[str]:
     names = [n for n in names if tokens(n)[-1:] not in ([word] for word in COUNTS)]
     binary = [n for n in names if {_number(c) for c in frame[n]} <= {"0", "1", "-1", ""}]
     binary = [n for n in binary if frame[n].nunique() > 1 or set(frame[n]) <= {"0", "0.0"}]
-    return binary if len(binary) > 1 else []
+    told = any(frame[n].nunique() > 1 for n in binary)  # not columns of 0 alone
+    return binary if len(binary) > 1 and told else []
 
 
 def _number(cell: str) -> str:

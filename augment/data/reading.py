@@ -17,10 +17,11 @@ from augment.data.file_index import FileIndex
 from augment.data.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.folder_layout import COPIES, FolderLayout, understand_folders
 from augment.data.image_annotations import class_files
+from augment.data.image_tags import tagged_images
 from augment.data.listing import Listing, list_files
 from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
-from augment.data.reading_refusals import SHEETS, unread_images, unread_labels
+from augment.data.reading_refusals import SHEETS, described_folders, unread_images, unread_labels
 from augment.data.table_choice import chosen_tables, with_siblings
 from augment.data.table_entries import table_entries
 from augment.data.table_rows import NamedTable
@@ -86,7 +87,8 @@ def _find_tables(
     found = metadata_tables(root, listing.others, index, flags)
     if not found.is_metadata:
         found = other_tables(root, listing.others, index, flags)
-    if not found.tables and (table := class_files(root, listing.images, listing.others)):
+    files = (root, listing.images, listing.others)
+    if not found.tables and (table := class_files(*files) or tagged_images(*files)):
         found.tables.append(NamedTable(table, Columns("file_name", "label")))
     columns = flags.columns()
     if columns and not found.tables and not found.lists:
@@ -128,6 +130,8 @@ def _decide(
         raise DataError(reason)
     if not tables and found.lists and folders_tell and chosen:
         tables = found.lists
+    if of_folders and (reason := described_folders(found.apart, labels)):
+        raise DataError(reason)
     if not listing.images and (reason := unread_images(listing)):
         raise DataError(reason)
     if not tables and (reason := unread_labels(listing, labels, folders, found, flags)):
@@ -179,7 +183,9 @@ def _refuse_contradiction(
                 pairs.add((labels[found[0]], label.strip()))
     first = tables[0]
     column = first.columns.label or first_names(first.columns.one_hot)
-    way_out = f"pass --labels {FOLDERS} or --labels {shlex.quote(first.place)}"
+    way_out = f"pass --labels {FOLDERS}"
+    if first.table.path.is_file():  # and not one of many
+        way_out += f" or --labels {shlex.quote(first.place)}"
     if not pairs and named_images:
         raise DataError(
             f"{root}: {first.place} (column {column}) labels images outside the class folders, and "

@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path, PurePosixPath
 
-from augment.data.columns import is_group_name, is_number
+from augment.data.columns import LABEL_NAMES, is_group_name, is_number, plain_name
 from augment.data.decode import SUFFIXES
 from augment.data.folder_layout import FolderLayout
 from augment.data.folder_words import tokens
@@ -14,7 +14,7 @@ from augment.data.image_annotations import annotated_images
 from augment.data.label_tables import LabelTable
 from augment.data.listing import Listing
 from augment.data.raw import first_names
-from augment.data.reading_flags import ReadingFlags
+from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.table_choice import tables_of_splits
 from augment.data.table_search import FoundTables
 
@@ -54,6 +54,36 @@ def unread_labels(
             return f"{root}: {reason}"
     if not folders_tell and not folders.refusal and found.unread:
         return found.unread[0]
+    if not folders_tell and found.foreign:
+        return (
+            f"{root / found.foreign[0]} names the images, in a form that is not read: write the "
+            "class of each image into a table with the columns file_name and label and name it "
+            "with --labels"
+        )
+    return ""
+
+
+def described_folders(tables: list[LabelTable], labels: dict[str, str]) -> str:
+    """Say that a table that names no images describes the folders, among other things; or "".
+
+    So do tables of wells and plates, whose folders have numbers and are no classes without a word.
+    `labels` holds the class of an image by path, as folders tell it.
+    """
+    folders = {label.lower() for label in labels.values()}
+    if not all(re.search(r"\d", name) and re.search(r"[^\W\d]", name) for name in folders):
+        return ""  # words and grades are classes
+    for table in tables:
+        for column in table.frame.columns if len(table.frame) >= len(labels) / 10 else ():
+            cells = [cell.strip().lower() for cell in table.frame[column]]
+            recur = len(set(cells)) < len(cells) and len(table.frame.columns) > 2
+            known = len(folders & set(cells)) >= 0.9 * len(folders)
+            if recur and known and plain_name(column) not in LABEL_NAMES:
+                return (
+                    f"{table.path} has the folders {first_names(sorted(set(labels.values())))} in "
+                    f"its column {column}, and may tell other classes, but none of its columns "
+                    "names images: write the path of each into a column file_name, or pass "
+                    f"--labels {FOLDERS} if the folders are the classes"
+                )
     return ""
 
 

@@ -19,6 +19,7 @@ from typing_extensions import TypeVar
 from augment.data.boxed_images import AnyImages, BoxedImages
 from augment.data.copies_together import join_copies
 from augment.data.images import LabelledImages
+from augment.data.numbered_groups import are_numbered_anew, named_by_split
 from augment.data.raw import RawDataset
 from augment.data.subset import hold_out, linked_units
 from augment.errors import DataError
@@ -73,8 +74,8 @@ def split(
     """
     notes, labels = list(raw.notes), torch.tensor(raw.labels)
     hashes = raw.hashes
-    groups = raw.groups or [""] * len(raw.files)
     in_test = given_test_mask(raw, notes)
+    groups = raw.groups or [""] * len(raw.files)
     official = in_test is not None
     if in_test is None:
         groups = join_copies(raw, notes)
@@ -157,8 +158,9 @@ def _compare_capitals(
 def given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
     """Find which images the data set itself puts in its test split ([N] bool), or None.
 
-    Without a test split, val is the test set, unless all images are of it. Raises DataError
-    if a group stands on both sides.
+    Without a test split, val is the test set, unless all images are of it. Groups that are
+    numbered anew in each split get names of their own in `raw`; raises DataError if another group
+    stands on both sides.
     """
     given = set(raw.splits) - {"synthetic"}
     test_split = "test" if "test" in given else "val"
@@ -175,6 +177,14 @@ def given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:
         if group:
             sides[split_name == test_split].add(group)
     both = sorted(sides[0] & sides[1])
+    if both and are_numbered_anew(raw, test_split, both):
+        raw.groups = named_by_split(raw, test_split, both)
+        notes.append(
+            f"groups like {both[0]} ({len(both)} in all) are in train and in test, numbered anew "
+            "from the start and with the same names of files: taken for other groups in each "
+            "(give them other names if they are the same)"
+        )
+        both = []
     if both:
         anew = len(both) == min(map(len, sides)) and len(both) > 1 and both[0][-1:].isdigit()
         doubt = "or are numbered anew in each split" if anew else ""

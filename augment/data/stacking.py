@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augment.data.decode import Header, Picture, Pixels
+from augment.data.decode import MAX_PIXELS, Header, Picture, Pixels
 from augment.data.decoded_file import DecodedFile, decode_to_file
 from augment.data.deep import choose_range, to_8_bits
 from augment.data.forked import map_files
 from augment.data.framing import Frame, Framing, choose_frame
+from augment.data.head_sizes import plain_size
 from augment.data.mapped import LARGE, Mapped, first_channel, take
 from augment.data.raw import first_names
 from augment.data.source_files import FilePage, read_source
@@ -76,7 +77,13 @@ def _decode(sources: Sequence[FilePage], frame: Frame, folder: Path) -> Decoded:
 
 
 def _read_head(source: FilePage) -> Picture | str:
-    """Read the head of a file."""
+    """Read the head of a file; one that is decoded again all the same, so its size is enough."""
+    try:
+        width, height = plain_size(source[0]) or (0, 0)
+    except OSError:
+        width = height = 0  # the decoder says why
+    if 0 < width * height <= MAX_PIXELS:
+        return Picture(Header(width, height, ""), None)
     return read_source(source, None)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from pathlib import Path
-
-import pandas as pd
 
 from augment.data.columns import is_group_name
 from augment.data.decode import SUFFIXES
 from augment.data.file_index import FileIndex
 from augment.data.label_tables import LabelTable
+from augment.data.text_frames import rows_frame
 
 LISTS = (".txt", ".lst")  # whose cells stand between blanks
 _HEAD_BYTES = 100_000  # of a file that is no table
@@ -33,7 +31,7 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
         return table
     columns = [str(n) for n in range(1, len(names) + 1)]
     rows = [names, *table.frame.itertuples(index=False, name=None)]
-    frame = pd.DataFrame(rows, columns=columns, dtype=str)
+    frame = rows_frame(rows, columns)
     return LabelTable(table.path, table.folder, frame, [1, *table.lines], headless=True)
 
 
@@ -58,7 +56,7 @@ def _name_and_label(table: LabelTable, index: FileIndex) -> LabelTable:
     else:
         ends = lines
     rows = [(end, line[len(end) :].strip()) for end, line in zip(ends, lines, strict=True)]
-    frame = pd.DataFrame(rows, columns=["1", "2"], dtype=str)
+    frame = rows_frame(rows, ["1", "2"])
     frame = frame if all(rests) else frame[["1"]]
     return LabelTable(table.path, table.folder, frame, table.lines, headless=True)
 
@@ -120,25 +118,35 @@ def with_splits(table: LabelTable) -> LabelTable:
     cells = [cell.strip() for cell in table.frame[names[1]]]
     if not set(cells) <= CELEBA.keys():
         return table
-    frame = pd.DataFrame(
-        {"image_id": table.frame[names[0]], "partition": [CELEBA[cell] for cell in cells]}
-    )
+    parts = [CELEBA[cell] for cell in cells]
+    frame = rows_frame([*zip(table.frame[names[0]], parts, strict=True)], ["image_id", "partition"])
     return LabelTable(table.path, table.folder, frame, table.lines)
 
 
 def row_an_image(table: LabelTable, index: FileIndex, column: str = "") -> LabelTable | None:
     """Repeat each row for all images that it names by a folder, or by a part of their names.
 
-    A label that holds for a whole folder, of a patient say, makes that folder a group. `column`:
-    the one to look at. Returns None if rows name neither.
+    The folder may stand in a path, as of DICOM files that were converted; of a patient's folder a
+    part may be named. A label that holds for a whole folder, of a patient say, makes that folder a
+    group. `column`: the one to look at. Returns None if rows name neither.
     """
-    folders: dict[str, list[str]] = defaultdict(list)  # name → images, sorted
-    for path in sorted(index.images):
-        for name in dict.fromkeys(path.split("/")[:-1]):
-            folders[name.lower()].append(path)
     columns = [n for n in table.frame.columns if not column or n.lower() == column.lower()]
-    found = _repeated(table, columns, folders, MIN_FOLDERS)
-    return found if found is not None else _repeated(table, columns, index.by_part, MIN_PARTS)
+    for images, least in (
+        (index.by_folder, MIN_FOLDERS),
+        (index.by_part, MIN_PARTS),
+        (index.by_folder_part, MIN_PARTS),
+    ):
+        if (found := _repeated(table, columns, images, least)) is not None:
+            return found
+    return None
+
+
+def _key(cell: str, images: dict[str, list[str]]) -> str:
+    """Return what a cell names images by: itself, or the last folder in a path that is known."""
+    cell = cell.strip().lower().replace("\\", "/")
+    if "/" not in cell or cell in images:
+        return cell
+    return next((name for name in reversed(cell.split("/")[:-1]) if name in images), cell)
 
 
 def _repeated(
@@ -147,14 +155,14 @@ def _repeated(
     """Repeat each row for the images that a cell of it names; None if fewer than `least` do."""
     best, matched = "", 1
     for column in columns:
-        cells = {cell.strip().lower() for cell in table.frame[column]}
+        cells = {_key(cell, images) for cell in table.frame[column]}
         named = cells & images.keys()
         if len(named) > matched and len(named) >= least * len(cells):
             best, matched = column, len(named)
     rest = [name for name in table.frame.columns if name != best]
     if not best or not any(1 < table.frame[n].nunique() < len(table.frame) for n in rest):
         return None  # or a list of the classes themselves
-    cells = [cell.strip().lower() for cell in table.frame[best]]
+    cells = [_key(cell, images) for cell in table.frame[best]]
     picks = [(n, path) for n, cell in enumerate(cells) for path in images.get(cell, ())]
     if len({path for _, path in picks}) < len(picks):
         return None  # a folder that stands in another one, or in two rows

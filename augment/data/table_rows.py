@@ -11,7 +11,7 @@ from augment.data.columns import Columns
 from augment.data.entries import SPLITS, ImageEntry
 from augment.data.file_index import FileIndex
 from augment.data.folder_words import MORE_SPLITS, split_word
-from augment.data.label_tables import LabelTable
+from augment.data.label_tables import LabelTable, read_table
 from augment.data.label_values import row_labels
 from augment.data.listing import lies_inside
 from augment.data.two_images import two_images
@@ -62,6 +62,7 @@ def read_rows(
     """
     rows = Rows()
     seen: dict[str, ImageEntry] = {}
+    torn: dict[str, str] = {}  # image → its labels, where rows tell several
     for named in tables:
         columns, table = named.columns, named.table
         cells = table.frame[columns.file].tolist()
@@ -86,10 +87,15 @@ def read_rows(
             if key not in seen:
                 seen[key] = entry
                 rows.entries.append(entry)
+            elif entry.label != seen[key].label:
+                both = " and as ".join(sorted({entry.label, seen[key].label}))
+                torn.setdefault(key, f"{table.path} names {cell} twice, as {both}")
             elif table.stem == "metadata" or entry != seen[key]:
-                labels = {entry.label, seen[key].label}
-                how = f"twice, as {' and as '.join(sorted(labels))}" if len(labels) > 1 else "twice"
-                raise DataError(f"{table.path} names {cell} {how}: leave one line of it")
+                raise DataError(f"{table.path} names {cell} twice: leave one line of it")
+    if torn:
+        more = f" ({len(torn)} images have several labels)" if len(torn) > 1 else ""
+        which = "each, or leave these images out" if more else "it"
+        raise DataError(f"{next(iter(torn.values()))}{more}: leave one line of {which}")
     return rows
 
 
@@ -130,3 +136,19 @@ def _find(root: Path, named: NamedTable, index: FileIndex, row: int, cell: str) 
         raise DataError(f"{named.table.where(row)} names {cell!r}, outside its folder")
     # a file of another suffix, in a hidden folder or no file at all: whoever opens it will tell
     return path if os.path.lexists(root / path) else ""
+
+
+def cub_splits(named: NamedTable, rows: Rows) -> dict[str, str]:
+    """Read train_test_split.txt beside images.txt, both by number: 1 is train, 0 is test."""
+    file = named.table.path.with_name("train_test_split.txt")
+    if not (named.table.headless and named.table.path.name == "images.txt" and file.is_file()):
+        return {}
+    marks = read_table(file).frame
+    if len(marks.columns) != 2 or len(rows.entries) != len(named.table.frame):
+        return {}
+    is_train = dict(zip(marks["1"], marks["2"], strict=True))
+    numbers = named.table.frame["1"]
+    return {
+        entry.name: "train" if is_train.get(number) == "1" else "test"
+        for entry, number in zip(rows.entries, numbers, strict=True)
+    }

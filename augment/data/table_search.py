@@ -14,6 +14,7 @@ from augment.data.file_index import FileIndex
 from augment.data.folder_words import split_word, tokens
 from augment.data.label_tables import LabelTable, read_table, tables_beside
 from augment.data.label_values import NAME_FILES
+from augment.data.raw import first_names
 from augment.data.reading_flags import FOLDERS, ReadingFlags
 from augment.data.table_forms import (
     names_pictures,
@@ -29,6 +30,8 @@ from augment.errors import DataError, MachineError, UsageError
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
 ROBOFLOW = "_classes.csv"  # in each split's folder
 BOXES = "_annotations."  # .coco.json, .csv and the like: Roboflow's exports for detection
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+RECORDS = (".json", ".jsonl", ".ndjson")
 OFTEN_OTHERS = (".txt", ".xml", ".json", ".manifest")
 MAX_TABLE_BYTES = 100_000_000  # of a table that nobody named
 MIN_COVERED = 0.9  # share of all images that metadata.csv files of sub-folders must name
@@ -45,6 +48,8 @@ class FoundTables:
     notes: list[str] = field(default_factory=list)  # of tables that are not used
     unread: list[str] = field(default_factory=list)  # why tables are not read
     boxes: str = ""  # a file of boxes, for detection
+    apart: list[LabelTable] = field(default_factory=list)  # of which no column names images
+    foreign: list[str] = field(default_factory=list)  # files that name images in another form
     # of which a cell may mean two images
     twofold: list[tuple[LabelTable, Columns]] = field(default_factory=list)
 
@@ -104,6 +109,10 @@ def metadata_tables(
         found.notes.append(f"not used: {', '.join(top[1:])}, beside {top[0]}")
     if named and not top and _share_named(found, index) < MIN_COVERED:
         return FoundTables()  # of a folder here and there
+    used = [*named, *roboflow]
+    sheets = [name for name in tables_beside(others, "") if name.endswith(TABLE_SUFFIXES)]
+    if used and (rest := [n for n in sheets if n not in used and "submission" not in tokens(n)]):
+        found.notes.append(f"not used: {first_names(rest)}, beside {used[0]}")
     return found
 
 
@@ -144,11 +153,17 @@ def other_tables(
             if columns is None or not _names_images(table, columns.file, index):
                 by_folder = row_an_image(table, index)
                 if by_folder is None:
+                    found.apart.append(table)
+                    if name.endswith(RECORDS) and index.named_in(root / name):
+                        found.foreign.append(name)
+                        continue
                     what = f"not used: {name}, whose rows name no pictures here, or too few"
                     found.notes += [what] if names_pictures(table) else []
                     continue
                 table, columns = by_folder, find_columns(by_folder, index, flags)
         except (DataError, MachineError) as error:
+            if name.endswith(RECORDS) and index.named_in(root / name):
+                found.foreign.append(name)
             # of these kinds are many other things
             if not name.endswith(OFTEN_OTHERS) or names_pictures_in(root / name):
                 found.notes.append(f"not used: {error}")

@@ -38,7 +38,8 @@ def read_yolo(listing: Listing) -> BoxLayout | None:
     """
     head = find_head(listing)
     texts = {name for name in listing.others if name.lower().endswith(".txt")} - head.files
-    label_files = {image: found for image in listing.images if (found := _file_of(image, texts))}
+    images = listing.images if texts else []
+    label_files = {image: found for image in images if (found := _file_of(image, texts))}
     sample = [read_bytes(listing.root / name) for name in [*label_files.values()][:FILES_SAMPLED]]
     like = [bool(_LINES.fullmatch(content.decode(errors="replace"))) for content in sample]
     _refuse_names(listing, [*label_files.values()][:FILES_SAMPLED], sample)

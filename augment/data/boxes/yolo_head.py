@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from augment.data.boxes.layout import read_bytes
 from augment.data.entries import SPLITS
 from augment.data.file_index import FileIndex
@@ -78,6 +76,8 @@ def _settings(listing: Listing, name: str) -> dict[str, Any] | None:
         return None
     if len(content) > MAX_YAML_BYTES:
         raise DataError(f"{file} is larger than {MAX_YAML_BYTES // 10**6} MB, and no data.yaml")
+    import yaml  # here: most sets have no such file
+
     try:
         # all as text: a class called no would become false, and 01 the number 1
         found = yaml.load(content, yaml.BaseLoader)
