@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from augment.errors import UsageError, unknown
 
-MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # integers; all others are at least 1
+# integers; all others are at least 1
+MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch", "autoencoder_steps")
 SHARES = (
     "transformed",
     "dropout",

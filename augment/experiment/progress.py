@@ -10,7 +10,8 @@ from typing import Any
 class Progress:
     """Position in a stage of a cell, with metrics and warnings."""
 
-    stage: str  # "generator", "synthetic", "quality", "score"; "cell" when a cell has ended
+    # "autoencoder", "generator", "synthetic", "quality", "score"; "cell" when a cell has ended
+    stage: str
     cell: str
     step: int
     steps: int
