@@ -20,7 +20,7 @@ from augment.experiment.arms import ARMS, generator_set
 from augment.experiment.context import Trial
 from augment.experiment.stages import new_learner, snapshot_steps
 from augment.experiment.tasks import TASKS
-from augment.generators import GENERATORS, trained_before
+from augment.generators import GENERATORS
 from augment.generators.blocks import images_per_call
 from augment.runtime.device import threads
 from augment.runtime.fork_server import process_context, signals_held
@@ -151,13 +151,11 @@ def time_generator(trial: Trial) -> Cost:
     trial = TASKS[trial.cell.task].objects(trial)
     learner = GENERATORS[trial.cell.entry](**trial.cell.generator_settings)
     data = generator_set(trial.labelled, trial.transform, learner.transformed)
-    before, device = Cost(0.0, 0.0), trial.context.device
-    if first := trained_before(learner):
-        prepared_as_in_run(trial, first, data.parts[0])
-        before = training_cost(first, data, device) + Cost(0.0, 0.0, weights_mb(first))
     prepared_as_in_run(trial, learner, data.parts[0])
-    saved = weights_mb(learner) * (1 + len(snapshot_steps(learner)))
-    return before + training_cost(learner, data, device) + Cost(0.0, 0.0, saved)
+    files = 1 + len(snapshot_steps(learner))
+    return training_cost(learner, data, trial.context.device) + Cost(
+        0.0, 0.0, weights_mb(learner) * files
+    )
 
 
 def time_sampling(trial: Trial) -> Cost:

@@ -12,8 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from augment.errors import UsageError, unknown
 
-# integers; all others are at least 1
-MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch", "autoencoder_steps")
+MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # integers; all others are at least 1
 SHARES = (
     "transformed",
     "dropout",

@@ -6,7 +6,6 @@ import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from augment.data.boxed_images import AnyImages
 from augment.experiment.arms import generator_set
@@ -15,7 +14,7 @@ from augment.experiment.context import Trial
 from augment.experiment.learners import LEARNERS
 from augment.experiment.progress import Progress
 from augment.experiment.records import ArtifactResult, Record, artifact
-from augment.generators import GENERATORS, trained_before
+from augment.generators import GENERATORS
 from augment.training.bf16_guard import probe_key, safe_precision
 from augment.training.learner import Learner
 from augment.training.precision import pick_precision
@@ -61,17 +60,6 @@ def resolve_precision(
     return PrecisionResult.read(path).precision
 
 
-def generator_precision(
-    trial: Trial, generator: Any, data: AnyImages
-) -> Generator[Progress, None, str]:
-    """Choose the precision of a generator and of what is trained before it: fp32 if either's is."""
-    found = yield from resolve_precision(trial, "generator", generator, data)
-    if first := trained_before(generator):
-        of_first = yield from resolve_precision(trial, "generator", first, data)
-        found = "fp32" if "fp32" in (found, of_first) else found
-    return found
-
-
 def precision_of_all(trial: Trial, among: tuple[Cell, ...]) -> Generator[Progress, None, str]:
     """Resolve the precision of the learners of `among`; as JSON by name where they differ."""
     by_learner: dict[str, str] = {}
@@ -84,6 +72,8 @@ def precision_of_all(trial: Trial, among: tuple[Cell, ...]) -> Generator[Progres
         if cell.generator:
             generator = GENERATORS[cell.entry](**cell.generator_settings)
             data = generator_set(trial.labelled, trial.transform, generator.transformed).parts[0]
-            by_learner[cell.generator] = yield from generator_precision(inner, generator, data)
+            by_learner[cell.generator] = yield from resolve_precision(
+                inner, "generator", generator, data
+            )
     kinds = set(by_learner.values())
     return kinds.pop() if len(kinds) == 1 else json.dumps(by_learner, sort_keys=True)

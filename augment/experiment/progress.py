@@ -10,8 +10,7 @@ from typing import Any
 class Progress:
     """Position in a stage of a cell, with metrics and warnings."""
 
-    # "autoencoder", "generator", "synthetic", "quality", "score"; "cell" when a cell has ended
-    stage: str
+    stage: str  # "generator", "synthetic", "quality", "score"; "cell" when a cell has ended
     cell: str
     step: int
     steps: int

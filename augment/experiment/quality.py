@@ -217,7 +217,7 @@ def _spaces(
 
 def _with_training(sentence: str, sampled: SyntheticResult) -> str:
     """Add the length of training to a warning; no times, since tables hold it."""
-    if not sentence or not sampled.generator_seconds:  # a control is not trained
+    if not sentence or not sampled.images_seen:  # a control is not trained
         return sentence
     return (
         f"{sentence}; {sampled.generator} saw {sampled.images_seen:,} images in its training, "

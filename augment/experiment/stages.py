@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,11 @@ import torch
 from augment.classifiers.blocks import network_edition
 from augment.data.grids import class_grid, save_png
 from augment.experiment.arms import ARMS, generator_set
-from augment.experiment.autoencoding import autoencoder_record, tell_loss, train_autoencoder
+from augment.experiment.autoencoding import tell_loss
 from augment.experiment.cells import Cell
 from augment.experiment.context import Pictures, Stage, SyntheticSet, Trial
 from augment.experiment.learners import LEARNERS
-from augment.experiment.precision import generator_precision, resolve_precision
+from augment.experiment.precision import resolve_precision
 from augment.experiment.progress import Progress
 from augment.experiment.records import (
     ClassifierRecord,
@@ -29,6 +30,7 @@ from augment.experiment.records import (
 from augment.experiment.tasks import TASKS
 from augment.experiment.weights import read_weights, weights_file
 from augment.generators import GENERATORS, saw_labelled_alone
+from augment.generators.autoencoder import OWN
 from augment.generators.blocks import generator_edition
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.seeds import seed_for
@@ -56,13 +58,9 @@ def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
     if "folder" in settings:  # signed by content, not by path
         settings["folder"] = folder_sha(Path(settings["folder"]))
     # left out where none is given, so that artefacts of before stay valid
-    folder = settings.pop("autoencoder", "")
-    if own := autoencoder_record(trial, precision):
-        settings["autoencoder"] = own.signature
-    elif folder:
-        settings["autoencoder"] = folder_sha(Path(folder))
-    for key in ("autoencoder_sha", "autoencoder_steps"):  # a check, and signed with the autoencoder
-        settings.pop(key, None)
+    if folder := settings.pop("autoencoder", ""):
+        settings["autoencoder"] = folder if folder == OWN else folder_sha(Path(folder))
+    settings.pop("autoencoder_sha", None)
     return GeneratorRecord(
         labelled=trial.labelled.sha,
         seed=cell.seed,
@@ -79,12 +77,13 @@ def fit_generator(trial: Trial) -> Stage:
     cell, context = trial.cell, trial.context
     learner = GENERATORS[cell.entry](**cell.generator_settings)
     data = generator_set(trial.labelled, trial.transform, learner.transformed)
-    precision = yield from generator_precision(trial, learner, data.parts[0])
+    precision = yield from resolve_precision(trial, "generator", learner, data.parts[0])
 
     def build(folder: Path) -> Iterator[Progress]:
         seed = seed_for(cell.seed, "generator", cell.entry)
-        before = yield from train_autoencoder(trial, learner, data, precision)
+        begun = time.perf_counter()  # `prepare` may learn something of the images too
         learner.prepare(data.parts[0], seed=seed, device=context.device, precision=precision)
+        prepared = time.perf_counter() - begun
         lost = yield from tell_loss(trial, learner)
         grids = grid_steps(learner) if cell.seed == context.first_seed else set()
         snapshots = snapshot_steps(learner)
@@ -104,7 +103,7 @@ def fit_generator(trial: Trial) -> Stage:
             cell=cell.trial,
             generator=str(cell.generator),
             closed_set=saw_labelled_alone(learner),
-            seconds=before + state.seconds,
+            seconds=prepared + state.seconds,
             precision=precision,
             device=str(context.device),
             images_seen=learner.steps * learner.batch,

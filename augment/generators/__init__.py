@@ -16,7 +16,6 @@ from augment.generators.cvae import CVAE
 from augment.generators.ddpm import DDPM
 from augment.generators.finetune import Finetune
 from augment.generators.morph import Morph
-from augment.generators.own_autoencoder import OwnAutoencoder
 from augment.generators.pretrained import Pretrained
 from augment.generators.reference.cifar_gan import A1GAN, A2CGAN
 from augment.generators.reference.mnist_cgan import B1CGAN, B2VAE, B3CVAE, B4VAECGAN
@@ -47,16 +46,6 @@ class Generator(Learner, Protocol):
 def saw_labelled_alone(generator: Generator) -> bool:
     """Return whether it saw nothing but the labelled images; else a folder has what saw others."""
     return generator.closed_set and getattr(generator, "autoencoder", "") in ("", OWN)
-
-
-def trained_before(generator: Any) -> OwnAutoencoder | None:
-    """Make the autoencoder that a generator's `own` is to be, trained on the same batches.
-
-    None for a generator without one of its own.
-    """
-    if getattr(generator, "autoencoder", "") != OWN:
-        return None
-    return OwnAutoencoder(steps=generator.autoencoder_steps or -(-generator.steps // 2))
 
 
 def latents_of(generator: Any) -> Latents | None:

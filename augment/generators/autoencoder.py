@@ -2,7 +2,7 @@
 
 `ddpm.autoencoder` is a local folder that diffusers' `save_pretrained` wrote. It was trained on
 other data, so arms that use it are marked; it is hashed, and loaded from safetensors alone. Or it
-is `own`: one that is trained first, on the labelled images alone (see `own_autoencoder`).
+is `own`, of the labelled images alone (see `components`).
 """
 
 from __future__ import annotations
@@ -151,11 +151,9 @@ def lost_by(latents: Latents, data: LabelledImages, autoencoder: str) -> float:
                 "gives real images back worse than one mean picture would, so it is untrained or "
                 "not for such images"
             )
-        instead = "use one that was trained on such images"
-        if autoencoder == OWN:
-            instead = f"give it more {SETTING}_steps"
         raise UsageError(
-            f"{SETTING} '{autoencoder}' {how}: {instead}, larger images, or leave the setting out"
+            f"{SETTING} '{autoencoder}' {how}: use one that was trained on such images, larger "
+            "images, or leave the setting out"
         )
     return lost
 

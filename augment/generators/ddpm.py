@@ -22,7 +22,6 @@ from augment.errors import UsageError
 from augment.generators.autoencoder import sha_of_autoencoder
 from augment.generators.blocks import images_per_call, in_chunks
 from augment.generators.controls import Memory
-from augment.generators.own_autoencoder import OwnNetwork
 from augment.generators.reduction import reduce_set
 from augment.generators.solvers import (
     LEVELS,
@@ -59,7 +58,6 @@ class DDPM:
     attention: bool = True  # at the lowest resolution only
     whitening: float = 0.0  # how far colours and frequencies are made alike; 0: pixels as they are
     autoencoder: str = ""  # whose latents are learnt: a folder of one trained elsewhere, or own
-    autoencoder_steps: int = 0  # of the training of `own`; 0: half of `steps`
     autoencoder_sha: str = ""  # of all that lies there; if given, it must still be so
     hub: int = 256  # hidden units of the MLP on the whole lowest grid (lean); 0: none
     lr: float = 2e-3
@@ -80,7 +78,6 @@ class DDPM:
     modules: dict[str, nn.Module] = field(default_factory=dict, init=False, repr=False)
     optimisers: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     graphs: dict[Any, GraphedFunction] = field(default_factory=dict, init=False, repr=False)
-    own: OwnNetwork | None = field(default=None, init=False, repr=False)  # trained before `prepare`
     closed_set: ClassVar[bool] = True
     sampling: ClassVar[tuple[str, ...]] = (
         "sampler",
@@ -117,9 +114,7 @@ class DDPM:
         self.alpha_bar = scheduler("ddpm").alphas_cumprod.to(device)  # [LEVELS]
         self.autoencoder_sha = sha_of_autoencoder(self.autoencoder, self.autoencoder_sha)
         self.memory, self.image_shape = Memory(data), data.shape
-        self.reduction, data = reduce_set(
-            data, self.autoencoder, self.own, self.network_settings, device
-        )
+        self.reduction, data = reduce_set(data, self.autoencoder, self.network_settings, device)
         self.shape = data.shape  # that the network learns
         net = seeded_init(lambda: self.build(len(data.classes)), seed)
         net = net.to(device=device, memory_format=torch.channels_last)

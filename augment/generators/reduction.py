@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from augment.data.images import LabelledImages
 from augment.generators.autoencoder import OWN, Autoencoder, Latents, open_autoencoder
 from augment.generators.cascade import Cascade
+from augment.generators.components import Components
 from augment.generators.detail import SMALL_SIDE
-from augment.generators.own_autoencoder import OwnNetwork, network_for
 from augment.generators.solvers import Course
 from augment.generators.unet import UNetSettings
 
@@ -63,16 +63,11 @@ class Reduction(nn.Module):
 
 
 def reduce_set(
-    data: LabelledImages,
-    autoencoder: str,
-    own: OwnNetwork | None,
-    settings: UNetSettings,
-    device: torch.device,
+    data: LabelledImages, autoencoder: str, settings: UNetSettings, device: torch.device
 ) -> tuple[Reduction, LabelledImages]:
     """Build the reduction of a set's images, and return the reduced set too.
 
-    `autoencoder` is a folder with one, `own` or "". UsageError if it cannot be used. Where no `own`
-    is given it has random weights: a saved model, whose weights are loaded later, is built so.
+    `autoencoder` is a folder with one, `own` or "". UsageError if it cannot be used.
     """
     latents, cascade = None, None
     if autoencoder:
@@ -80,7 +75,7 @@ def reduce_set(
             data = data.select([0])
         model: Autoencoder
         if autoencoder == OWN:
-            model = (own or network_for(data.shape)).to(device).requires_grad_(False).eval()
+            model = Components(data).to(device)
         else:
             model = open_autoencoder(autoencoder, device)
         latents = Latents(data, model)

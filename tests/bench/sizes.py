@@ -4,8 +4,9 @@
         --set ddpm.steps=400 --set ddpm.autoencoder=own
 
 FOLDER has a folder of pictures for each class. 20 a class are learnt; up to 150 others train the
-judge, as many more are its floor. The row is printed and, with `--csv`, appended; `--sheet` shows
-real pictures on the left and drawn ones on the right.
+judge, as many more are its floor. `--judge` keeps it in a folder, for other rows of these pictures
+and seed. The row is printed and, with `--csv`, appended; `--sheet` shows real pictures on the left
+and drawn ones on the right.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages, resize
 from augment.experiment.arms import generator_set
 from augment.experiment.hyperparameters import hyperparameters, parse_set
-from augment.generators import GENERATORS, latents_of, trained_before
+from augment.generators import GENERATORS, latents_of
 from augment.generators.autoencoder import lost_by
 from augment.metrics.fidelity import kid
 from augment.runtime.seeds import seed_for
 from augment.training.bf16_guard import safe_precision
-from augment.training.loop import fit, train
+from augment.training.loop import fit
+from augment.training.serialization import load_learner, save_learner
 from augment.training.training_set import TrainingSet
 from augment.transforms.geometric import CLASSIC
 
@@ -61,10 +63,15 @@ def split(pool: LabelledImages, seed: int) -> list[LabelledImages]:
     return [pool.select(torch.cat(parts)) for parts in zip(*classes, strict=True)]
 
 
-def trained_judge(data: LabelledImages, classic: str, seed: int) -> Any:
-    """Train the classifier that judges."""
+def trained_judge(data: LabelledImages, classic: str, given: argparse.Namespace) -> Any:
+    """Train the classifier that judges, or take the one that is kept."""
+    if given.judge and given.judge.is_dir():
+        return load_learner(CLASSIFIERS, given.judge, CPU)
     judge = CLASSIFIERS["airbench"](**hyperparameters(CLASSIFIERS, "airbench", "quick", {}))
-    fit(judge, TrainingSet((data,), (1.0,), (CLASSIC[classic],)), seed=seed, device=CPU)
+    fit(judge, TrainingSet((data,), (1.0,), (CLASSIC[classic],)), seed=given.seed, device=CPU)
+    if given.judge:
+        given.judge.mkdir(parents=True)
+        save_learner(judge, "airbench", data, given.judge)
     return judge
 
 
@@ -81,18 +88,13 @@ def detail(images: Tensor) -> float:
 
 
 def trained(labelled: LabelledImages, classic: str, given: argparse.Namespace) -> tuple[Any, str]:
-    """Train the generator, and its autoencoder first; return it with its precision."""
+    """Train the generator; return it with its precision."""
     settings = hyperparameters(GENERATORS, "ddpm", "quick", parse_set(given.set).get("ddpm", {}))
     generator: Any = GENERATORS["ddpm"](**settings)
     seed = seed_for(given.seed, "g")
     data = generator_set(labelled, classic, generator.transformed)
     precision, _ = safe_precision(generator, data.parts[0], given.precision, CPU)
-    if first := trained_before(generator):
-        fit(first, data, seed=seed, device=CPU, precision=precision)
-        generator.own = first.modules["ema"]
-    generator.prepare(data.parts[0], seed=seed, device=CPU, precision=precision)
-    for _ in train(generator, data, seed=seed, device=CPU):
-        pass
+    fit(generator, data, seed=seed, device=CPU, precision=precision)
     return generator, precision
 
 
@@ -106,6 +108,7 @@ def main() -> None:
     parser.add_argument("--way", default="small images and detail")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--judge", type=Path)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--sheet", type=Path)
     given = parser.parse_args()
@@ -114,7 +117,7 @@ def main() -> None:
     classic = "natural" if pool.shape[0] == 3 else "document"
     labelled, judged, others = split(pool, given.seed)
     small = LabelledImages(resize(judged.images, JUDGE_SIDE), judged.labels, judged.classes)
-    judge = trained_judge(small, classic, given.seed)
+    judge = trained_judge(small, classic, given)
     start = time.process_time()
     generator, precision = trained(labelled, classic, given)
     seconds = time.process_time() - start
