@@ -14,10 +14,11 @@ from augment.data.subset import labelled_subset
 from augment.experiment.cells import expand
 from augment.experiment.context import RunContext, Trial
 from augment.experiment.quality import assess
+from augment.experiment.real_images import reference, unlabelled_images
 from augment.experiment.records import QualityResult
 from augment.experiment.sampling import synthesise
 from augment.experiment.stages import fit_generator
-from augment.experiment.unseen import copied_by_chance, judges, reference, unlabelled_images
+from augment.experiment.unseen import copied_by_chance, judges
 from augment.experiment.validation import make_recipe
 from augment.generators import GENERATORS
 from augment.generators.controls import Duplicate

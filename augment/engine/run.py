@@ -38,7 +38,8 @@ from augment.experiment.sampling import load_synthetic
 from augment.experiment.task_choice import with_task
 from augment.experiment.validation import make_recipe
 from augment.experiment.weights import check_weights
-from augment.generators import GENERATORS, saw_labelled_alone
+from augment.generators import GENERATORS, latents_of, saw_labelled_alone
+from augment.generators.autoencoder import lost_by
 from augment.report.manifest import write_start
 from augment.runtime.machine import environment
 from augment.runtime.steps import run_to_end
@@ -184,6 +185,8 @@ def check_data(cells: list[Cell], data: DatasetCache) -> None:
             if not saw_labelled_alone(generator):
                 learnt = pool.select(labelled[subset])
                 generator.prepare(learnt, seed=0, device=torch.device("cpu"))
+                if latents := latents_of(generator):
+                    lost_by(latents, learnt, cell.generator_settings["autoencoder"])
 
 
 def refuse_inside_data(target: Path, datasets: list[str]) -> None:

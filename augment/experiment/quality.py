@@ -18,6 +18,7 @@ from augment.data.images import ImageShape, LabelledImages
 from augment.experiment.context import Stage, Trial
 from augment.experiment.evidence import closest_pairs, write_evidence
 from augment.experiment.progress import Progress
+from augment.experiment.real_images import RealImages, reference, unlabelled_images
 from augment.experiment.records import (
     JUDGE_FEATURES,
     QualityRecord,
@@ -29,14 +30,12 @@ from augment.experiment.sampling import load_synthetic
 from augment.experiment.stages import plan_classifier, train_classifier
 from augment.experiment.unseen import (
     Judge,
-    RealImages,
     all_unseen,
     copied_by_chance,
     copied_by_chance_in_features,
     judges,
-    reference,
-    unlabelled_images,
 )
+from augment.generators import GENERATORS, latents_of
 from augment.metrics.copies import feature_copies
 from augment.metrics.rates import Rate, rate_at_mix, rate_by_class, rate_of
 from augment.metrics.synthetic import (
@@ -135,6 +134,7 @@ def measure(
     right = torch.stack(hits or [own.hits]).float().mean(0)  # [N], the mean of the judges
     in_features = feature_copies(synthetic.images, trial.labelled.images, own.classifier.embed)
     agreement, floor, copy_floor, feature_floor, spaces = rate_of(right), None, None, None, {}
+    through = _agreement_through(trial, sampled, found, counts)
     if found:
         real = all_unseen(found)
         real_hits = torch.cat([_hits(judge.classifier, judge.unseen.images) for judge in found])
@@ -157,6 +157,8 @@ def measure(
         copy_rate_floor=copy_floor and copy_floor.value,
         copy_rate_features=None if in_features is None else rate_of(in_features).value,
         copy_rate_features_floor=feature_floor and feature_floor.value,
+        lost=sampled.lost,
+        agreement_through=through and through.value,
         closer_to_train=None,
         spaces=spaces,
         warning="; ".join(filter(None, [copying, warning])),
@@ -174,6 +176,27 @@ def _hits(classifier: Any, images: LabelledImages) -> Tensor:
     """Tell which images a classifier assigns to their class: [N] bool."""
     predicted = torch.cat(list(classifier.predict(images.images))).argmax(1)
     return predicted == images.labels.cpu()
+
+
+def _agreement_through(
+    trial: Trial, sampled: SyntheticResult, found: list[Judge], mix: Tensor
+) -> Rate | None:
+    """Compute how many real images passed through the autoencoder are taken for their class.
+
+    At the class mix [K] of others, as the floor: the most that samples in such latents can reach.
+    None without an autoencoder or judges.
+    """
+    if sampled.lost is None or not found:
+        return None
+    context = trial.context
+    generator = load_learner(
+        GENERATORS, context.store.path("generator", sampled.model), context.device
+    )
+    latents = latents_of(generator)
+    assert latents
+    passed = [latents.passed_through(judge.unseen.images) for judge in found]
+    hits = [_hits(judge.classifier, real) for judge, real in zip(found, passed, strict=True)]
+    return rate_at_mix(torch.cat(hits), torch.cat([real.labels.cpu() for real in passed]), mix)
 
 
 def _spaces(
@@ -194,7 +217,7 @@ def _spaces(
 
 def _with_training(sentence: str, sampled: SyntheticResult) -> str:
     """Add the length of training to a warning; no times, since tables hold it."""
-    if not sentence or not sampled.generator_seconds:  # a control is not trained
+    if not sentence or not sampled.images_seen:  # a control is not trained
         return sentence
     return (
         f"{sentence}; {sampled.generator} saw {sampled.images_seen:,} images in its training, "

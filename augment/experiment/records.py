@@ -144,6 +144,7 @@ class GeneratorResult(ArtifactResult):
     peak_memory_mb: float
     retried: int | None = None  # step from which the learning rate was halved
     micro_batch: int | None = None
+    lost: float | None = None  # share of what varies in real images, by its autoencoder
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ class SyntheticResult(ArtifactResult):
     settings: dict[str, Any]  # of sampling
     model: str  # signature of the generator
     generator_memory_mb: float
+    lost: float | None = None  # as of the generator
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,8 @@ class QualityResult(ArtifactResult):
     warning: str = ""
     copy_rate_floor: float | None = None  # of unseen real images; None as above, and in edition 1
     copy_rate_features_floor: float | None = None
+    lost: float | None = None  # as of the generator
+    agreement_through: float | None = None  # of those real images, passed through its autoencoder
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from augment.classifiers.blocks import network_edition
 from augment.data.grids import class_grid, save_png
 from augment.experiment.arms import ARMS, generator_set
+from augment.experiment.autoencoding import tell_loss
 from augment.experiment.cells import Cell
 from augment.experiment.context import Pictures, Stage, SyntheticSet, Trial
 from augment.experiment.learners import LEARNERS
@@ -28,6 +30,7 @@ from augment.experiment.records import (
 from augment.experiment.tasks import TASKS
 from augment.experiment.weights import read_weights, weights_file
 from augment.generators import GENERATORS, saw_labelled_alone
+from augment.generators.autoencoder import OWN
 from augment.generators.blocks import generator_edition
 from augment.runtime.device import peak_memory_mb
 from augment.runtime.seeds import seed_for
@@ -56,7 +59,7 @@ def generator_record(trial: Trial, precision: str) -> GeneratorRecord:
         settings["folder"] = folder_sha(Path(settings["folder"]))
     # left out where none is given, so that artefacts of before stay valid
     if folder := settings.pop("autoencoder", ""):
-        settings["autoencoder"] = folder_sha(Path(folder))
+        settings["autoencoder"] = folder if folder == OWN else folder_sha(Path(folder))
     settings.pop("autoencoder_sha", None)
     return GeneratorRecord(
         labelled=trial.labelled.sha,
@@ -78,7 +81,10 @@ def fit_generator(trial: Trial) -> Stage:
 
     def build(folder: Path) -> Iterator[Progress]:
         seed = seed_for(cell.seed, "generator", cell.entry)
+        begun = time.perf_counter()  # `prepare` may learn something of the images too
         learner.prepare(data.parts[0], seed=seed, device=context.device, precision=precision)
+        prepared = time.perf_counter() - begun
+        lost = yield from tell_loss(trial, learner)
         grids = grid_steps(learner) if cell.seed == context.first_seed else set()
         snapshots = snapshot_steps(learner)
         state = TrainingState(0, learner.steps)  # of a learner that takes no step
@@ -97,13 +103,14 @@ def fit_generator(trial: Trial) -> Stage:
             cell=cell.trial,
             generator=str(cell.generator),
             closed_set=saw_labelled_alone(learner),
-            seconds=state.seconds,
+            seconds=prepared + state.seconds,
             precision=precision,
             device=str(context.device),
             images_seen=learner.steps * learner.batch,
             classic=trial.transform,
             seed=cell.seed,
             peak_memory_mb=peak_memory_mb(context.device),
+            lost=lost,
             **state.changed,
         ).write(folder)
 

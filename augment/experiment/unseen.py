@@ -15,37 +15,22 @@ import torch
 from torch import Tensor
 
 from augment.classifiers import CLASSIFIERS
-from augment.data.images import LabelledImages, pixel_hashes
-from augment.data.mapped import LARGE
-from augment.data.subset import folds, linked_units
+from augment.data.images import LabelledImages
+from augment.data.subset import folds
 from augment.experiment.context import Trial
 from augment.experiment.progress import Progress
+from augment.experiment.real_images import RealImages
 from augment.experiment.sampling import mirrored
 from augment.experiment.stages import plan_classifier, train_classifier
 from augment.metrics.copies import copies_among, copy_finder, feature_copies
 from augment.metrics.rates import Rate, rate_at_mix
-from augment.metrics.synthetic import MAX_IMAGES
 from augment.runtime.seeds import seed_for
 from augment.runtime.steps import Steps
 from augment.training.serialization import load_learner
 
 _HALVES = 2  # judges: half the images in half the steps each, so both cost as much as one
-_ENOUGH = 50  # images of the pool's rest, and two a class, that need no such judges
 _COPY_FOLDS = 10  # of labelled images, each searched for copies of the others
 _COPY_IMAGES = 1000  # real ones at most that are searched: all pairs of them are compared
-
-
-@dataclass(frozen=True)
-class RealImages:
-    """Real images for the comparison."""
-
-    images: LabelledImages
-    units: Tensor  # [N] int64: what belongs together, as images of one patient
-    labelled: bool  # whether these are the labelled images themselves
-
-    def select(self, index: Tensor) -> RealImages:
-        """Select the images at these indices or under this mask."""
-        return RealImages(self.images.select(index), self.units[index], self.labelled)
 
 
 @dataclass(frozen=True)
@@ -55,39 +40,6 @@ class Judge:
     classifier: Any
     learnt: LabelledImages
     unseen: RealImages
-
-
-def unlabelled_images(trial: Trial) -> RealImages:
-    """Return the images of the pool that are not labelled, nor linked with one that is.
-
-    Of a pool that lies in a file, as many of them as are held in memory, drawn at random.
-    """
-    pool, groups = trial.data.pool, trial.data.pool_groups or None
-    units = _numbered(linked_units(groups, pixel_hashes(pool.images.cpu())))
-    unseen = ~torch.isin(units, units[trial.indices])
-    if pool.mapped:
-        rng = torch.Generator().manual_seed(0)
-        places = unseen.nonzero().flatten()[torch.randperm(int(unseen.sum()), generator=rng)]
-        unseen = torch.zeros_like(unseen)
-        unseen[places[: LARGE // pool.images[0].numel()]] = True
-    return RealImages(pool.select(unseen), units[unseen], labelled=False)
-
-
-def reference(trial: Trial, others: RealImages) -> RealImages:
-    """Return the real images that synthetic ones are compared with: the pool's rest, if enough.
-
-    At most 2 · MAX_IMAGES of them, in a fixed random order.
-    """
-    n, n_classes = len(others.images), len(trial.labelled.classes)
-    found = others
-    if n < max(_ENOUGH, 2 * n_classes) and n < len(trial.labelled):
-        groups = trial.data.pool_groups
-        of_labelled = [groups[i] for i in trial.indices.tolist()] if groups else None
-        units = linked_units(of_labelled, pixel_hashes(trial.labelled.images.cpu()))
-        found = RealImages(trial.labelled, _numbered(units), labelled=True)
-    rng = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(found.images), generator=rng)
-    return found.select(order[: 2 * MAX_IMAGES])
 
 
 def judges(
@@ -163,9 +115,3 @@ def _folds(trial: Trial, real: RealImages, number: int) -> Tensor:
     """Assign each real image one of `number` folds, units together: [N]."""
     key = seed_for(trial.cell.seed, "unseen", number)
     return torch.tensor(folds(real.images.labels.tolist(), real.units.tolist(), number, key))
-
-
-def _numbered(units: list[Any]) -> Tensor:
-    """Number units in the order of their first image: [N] int64."""
-    numbers: dict[Any, int] = {}
-    return torch.tensor([numbers.setdefault(unit, len(numbers)) for unit in units])

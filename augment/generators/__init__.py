@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
+from augment.generators.autoencoder import OWN, Latents
 from augment.generators.cgan import CGAN
 from augment.generators.controls import Duplicate, Noise
 from augment.generators.cvae import CVAE
@@ -44,7 +45,13 @@ class Generator(Learner, Protocol):
 
 def saw_labelled_alone(generator: Generator) -> bool:
     """Return whether it saw nothing but the labelled images; else a folder has what saw others."""
-    return generator.closed_set and not getattr(generator, "autoencoder", "")
+    return generator.closed_set and getattr(generator, "autoencoder", "") in ("", OWN)
+
+
+def latents_of(generator: Any) -> Latents | None:
+    """Return the latents that a prepared generator learns; None if it learns pixels."""
+    reduction = getattr(generator, "reduction", None)
+    return reduction and reduction.latents
 
 
 GENERATORS: dict[str, type[Generator]] = {

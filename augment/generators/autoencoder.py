@@ -1,13 +1,14 @@
-"""The latents of an autoencoder of the user's own, in place of images: latent diffusion.
+"""The latents of an autoencoder, in place of images: latent diffusion.
 
 `ddpm.autoencoder` is a local folder that diffusers' `save_pretrained` wrote. It was trained on
-other data, so arms that use it are marked; it is hashed, and loaded from safetensors alone.
+other data, so arms that use it are marked; it is hashed, and loaded from safetensors alone. Or it
+is `own`, of the labelled images alone (see `components`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +19,7 @@ from augment.errors import UsageError
 from augment.generators.pipelines import read_config, unchanged_sha
 
 SETTING = "ddpm.autoencoder"
+OWN = "own"  # in place of a folder
 AUTOENCODERS = ("AutoencoderTiny", "AutoencoderKL", "AutoencoderDC")
 RANGE = 4.0  # deviations of a latent channel that become [-1, 1], as pixels are
 MOST_LOST = 0.25  # share of the images' variance that an autoencoder may lose
@@ -26,74 +28,131 @@ AT_ONCE = 16  # images encoded or decoded at once
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
+class Autoencoder(Protocol):
+    """Images [B, C', H, W] in [-1, 1] ↔ latents [B, c, H / factor, W / factor] of any size."""
+
+    in_channels: int
+    factor: int  # that the sides must be multiples of
+    latent_channels: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the latents of images."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the images of latents."""
+        ...
+
+
+class FolderAutoencoder:
+    """A model of diffusers as an `Autoencoder`."""
+
+    def __init__(self, model: Any) -> None:
+        config, self.model = model.config, model
+        widths = getattr(config, "block_out_channels", None) or config.encoder_block_out_channels
+        self.factor = 2 ** (len(widths) - 1)
+        self.in_channels, self.latent_channels = config.in_channels, config.latent_channels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the latents of images: the mean where the model gives a distribution."""
+        output = self.model.encode(images)
+        if hasattr(output, "latent_dist"):  # AutoencoderKL
+            return output.latent_dist.mode()
+        return output.latents if hasattr(output, "latents") else output.latent
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the images of latents."""
+        return self.model.decode(latents).sample
+
+
 class Latents(nn.Module):
     """Images [B, C, H, W] in [-1, 1] ↔ latents [B, c, h, w], mostly in [-1, 1].
 
-    Only the scale of the latents is saved with a model: the autoencoder stays in its folder.
+    Of an autoencoder in a folder only the scale of its latents is saved with a model. One that is a
+    module is a part of this one, and saved whole.
     """
 
-    def __init__(self, data: LabelledImages, model: Any) -> None:
+    def __init__(self, data: LabelledImages, autoencoder: Autoencoder) -> None:
         super().__init__()
-        self.sides, self.channels, device = data.shape[1:], data.shape[0], model.device
-        self.parts = [model]  # in a list, where its weights are no part of this module
-        config = model.config
-        widths = getattr(config, "block_out_channels", None) or config.encoder_block_out_channels
-        self.factor = 2 ** (len(widths) - 1)
+        self.sides, self.channels, device = data.shape[1:], data.shape[0], autoencoder.device
+        self.autoencoder = autoencoder
         self.mean: Tensor  # [1, c, 1, 1]
         self.deviation: Tensor  # [1, c, 1, 1]
-        channels = config.latent_channels
+        if autoencoder.in_channels not in (self.channels, 3):
+            raise UsageError(
+                f"{SETTING} takes pictures of {autoencoder.in_channels} channels, and these have "
+                f"{self.channels}: use one that was trained on such images"
+            )
+        channels = autoencoder.latent_channels
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1, device=device))
         self.register_buffer("deviation", torch.ones(1, channels, 1, 1, device=device))
         parts = data.images.split(AT_ONCE)
-        latents = torch.cat([self.encode(to_float(part.to(device))) for part in parts]) * RANGE
+        latents = torch.cat([self.encode(self._on_device(part)) for part in parts]) * RANGE
         self.mean.copy_(latents.mean((0, 2, 3), keepdim=True))
         self.deviation.copy_(latents.std((0, 2, 3), keepdim=True).clamp(min=1e-6))
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Return the latents of images: the mean where the autoencoder gives a distribution."""
-        padded = pad_sides(images, self.factor)
-        padded = padded.expand(-1, 3, -1, -1) if self.channels == 1 else padded
-        output = self.parts[0].encode(padded)
-        if hasattr(output, "latent_dist"):  # AutoencoderKL
-            z = output.latent_dist.mode()
-        else:
-            z = output.latents if hasattr(output, "latents") else output.latent
-        return (z.float() - self.mean) / (RANGE * self.deviation)
+        """Return the latents of images."""
+        padded = pad_sides(images, self.autoencoder.factor)
+        padded = padded.expand(-1, self.autoencoder.in_channels, -1, -1)  # grey ones in colour
+        z = self.autoencoder.encode(padded).float()
+        return (z - self.mean) / (RANGE * self.deviation)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Return the images of latents, grey where the images are."""
         z = latents * (RANGE * self.deviation) + self.mean
-        parts = [self.parts[0].decode(part).sample.float() for part in z.split(AT_ONCE)]
+        parts = [self.autoencoder.decode(part).float() for part in z.split(AT_ONCE)]
         images = torch.cat(parts)[..., : self.sides[0], : self.sides[1]]
         return images.mean(1, keepdim=True) if self.channels == 1 else images
+
+    def passed_through(self, data: LabelledImages) -> LabelledImages:
+        """Return the images of a set as they come back: what is drawn can hardly be better."""
+        parts = data.images.split(AT_ONCE)
+        back = [to_uint8(self.decode(self.encode(self._on_device(part)))).cpu() for part in parts]
+        return LabelledImages(torch.cat(back), data.labels, data.classes)
 
     def of_set(self, data: LabelledImages) -> LabelledImages:
         """Return the latents of a set, rounded as images are: for statistics, not for training."""
         parts = data.images.split(AT_ONCE)
-        encoded = [to_uint8(self.encode(to_float(part.to(self.mean.device)))) for part in parts]
+        encoded = [to_uint8(self.encode(self._on_device(part))) for part in parts]
         return LabelledImages(torch.cat(encoded).cpu(), data.labels, data.classes)
 
+    def _on_device(self, images: Tensor) -> Tensor:
+        """Convert images [B, C, H, W] uint8 to what `encode` takes."""
+        return to_float(images.to(self.mean.device))
 
-def lost_by(latents: Latents, data: LabelledImages, folder: str) -> float:
+
+def lost_by(latents: Latents, data: LabelledImages, autoencoder: str) -> float:
     """Return the share of the variance of images that encoding and decoding loses: 0 is none.
 
-    UsageError if it is too much to draw such images. Of blank ones nothing can be lost.
+    `autoencoder` is the setting. UsageError if it is too much to draw such images. Of blank ones
+    nothing can be lost.
     """
-    images = to_float(data.images[:: -(-len(data) // IMAGES_COMPARED)].to(latents.mean.device))
-    error = (latents.decode(latents.encode(images)).clamp(-1, 1) - images).square().mean()
+    some = data.select(torch.arange(0, len(data), -(-len(data) // IMAGES_COMPARED)))
+    images, back = to_float(some.images), to_float(latents.passed_through(some).images)
     spread = (images - images.mean((0, 2, 3), keepdim=True)).square().mean()
-    lost = float(error / spread) if spread else 0.0
+    lost = float((back - images).square().mean() / spread) if spread else 0.0
     if lost > MOST_LOST:
-        how = f"loses {lost:.0%} of what varies in the labelled images (at most {MOST_LOST:.0%})"
+        how = f"loses {lost:.0%} of what varies in real images (at most {MOST_LOST:.0%})"
         if lost >= 1:
             how = (
-                "gives the labelled images back worse than one mean picture would, so it is "
-                "untrained or not for such images"
+                "gives real images back worse than one mean picture would, so it is untrained or "
+                "not for such images"
             )
         raise UsageError(
-            f"{SETTING} '{folder}' {how}: use one that was trained on such images, larger "
+            f"{SETTING} '{autoencoder}' {how}: use one that was trained on such images, larger "
             "images, or leave the setting out"
         )
     return lost
@@ -102,9 +161,9 @@ def lost_by(latents: Latents, data: LabelledImages, folder: str) -> float:
 def sha_of_autoencoder(folder: str, sha: str) -> str:
     """Return the SHA-256 of an autoencoder's folder; UsageError if it is not the one that was.
 
-    "" for none.
+    "" for none, and for one that is no folder: `own`.
     """
-    if not folder:
+    if folder in ("", OWN):
         return ""
     _config(folder)
     return unchanged_sha(SETTING, folder, sha)
@@ -125,7 +184,7 @@ def _config(folder: str) -> dict[str, Any]:
     return config
 
 
-def open_autoencoder(folder: str) -> Any:
+def open_autoencoder(folder: str, device: torch.device) -> FolderAutoencoder:
     """Load an autoencoder; UsageError if its weights are damaged or are not of its config."""
     import diffusers
 
@@ -148,4 +207,4 @@ def open_autoencoder(folder: str) -> Any:
         logging.set_verbosity(before)
     if missing := info["missing_keys"]:  # diffusers would go on with random numbers
         raise UsageError(f"{flag} has no weights called {missing[0]}: save it again")
-    return model.requires_grad_(False).eval()
+    return FolderAutoencoder(model.to(device).requires_grad_(False).eval())

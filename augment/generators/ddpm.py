@@ -3,8 +3,7 @@
 x0 is an image, xt the same with noise eps at level t: xt = alpha x0 + sigma eps, where alpha² is
 alpha_bar[t] and sigma² = 1 - alpha² (Ho et al. 2020, eq. 4). The network sees images with padded
 sides, with a spectrum that `whitening` evens out (see `spectrum`) and with patches folded into
-channels; `unet` has the networks to choose from. Images above 32 pixels a side are learnt as small
-ones, and a second network learns their detail (see `cascade`).
+channels; `unet` has the networks to choose from. For large images and latents see `reduction`.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class DDPM:
     patch: int = 0  # pixels a side folded into channels; 0: 2, of latents 1
     attention: bool = True  # at the lowest resolution only
     whitening: float = 0.0  # how far colours and frequencies are made alike; 0: pixels as they are
-    autoencoder: str = ""  # folder of one trained elsewhere, whose latents are learnt; "": pixels
+    autoencoder: str = ""  # whose latents are learnt: a folder of one trained elsewhere, or own
     autoencoder_sha: str = ""  # of all that lies there; if given, it must still be so
     hub: int = 256  # hidden units of the MLP on the whole lowest grid (lean); 0: none
     lr: float = 2e-3

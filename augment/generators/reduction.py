@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages
-from augment.generators.autoencoder import Latents, lost_by, open_autoencoder
+from augment.generators.autoencoder import OWN, Autoencoder, Latents, open_autoencoder
 from augment.generators.cascade import Cascade
+from augment.generators.components import Components
 from augment.generators.detail import SMALL_SIDE
 from augment.generators.solvers import Course
 from augment.generators.unet import UNetSettings
@@ -19,7 +20,7 @@ class Reduction(nn.Module):
     """Images [B, C, H, W] ↔ what the network learns, [B, c, h, w]; both in [-1, 1].
 
     First the latents of an autoencoder, if one is given; then small images of what is above 32
-    pixels a side.
+    pixels a side, whose detail a second network learns (see `cascade`).
     """
 
     def __init__(self, latents: Latents | None, cascade: Cascade | None) -> None:
@@ -62,18 +63,22 @@ class Reduction(nn.Module):
 
 
 def reduce_set(
-    data: LabelledImages, folder: str, settings: UNetSettings, device: torch.device
+    data: LabelledImages, autoencoder: str, settings: UNetSettings, device: torch.device
 ) -> tuple[Reduction, LabelledImages]:
     """Build the reduction of a set's images, and return the reduced set too.
 
-    `folder` has an autoencoder, or is "". UsageError if it cannot be used.
+    `autoencoder` is a folder with one, `own` or "". UsageError if it cannot be used.
     """
     latents, cascade = None, None
-    if folder:
+    if autoencoder:
         if not data.images.any():  # blank images, of which a saved model is built
             data = data.select([0])
-        latents = Latents(data, open_autoencoder(folder).to(device))
-        lost_by(latents, data, folder)
+        model: Autoencoder
+        if autoencoder == OWN:
+            model = Components(data).to(device)
+        else:
+            model = open_autoencoder(autoencoder, device)
+        latents = Latents(data, model)
         data = latents.of_set(data)
     if max(data.shape[1:]) > SMALL_SIDE:
         cascade = Cascade(data, settings)

@@ -25,6 +25,7 @@ from augment.report.html_sections import (
     quality_lines,
     read_optional,
     sample_pairs,
+    through_lines,
 )
 from augment.report.legend import interval_description, legend
 from augment.report.measured import the_measure
@@ -113,7 +114,7 @@ def _details(folder: Path, done: pd.DataFrame) -> dict[str, Any]:
         "n_classes": sum(block["n"] for block in classes),
         "samples": sample_pairs(folder, done, quality),
         "pictures": picture_sheets(folder, done),
-        "quality": quality_lines(quality),
+        "quality": quality_lines(quality) + through_lines(quality),
         "quality_head": QUALITY_HEAD,
         "telling_from": TELLING_FROM,
         "confusions": [

@@ -183,6 +183,28 @@ def quality_lines(quality: pd.DataFrame) -> list[list[str]]:
     return lines
 
 
+def through_lines(quality: pd.DataFrame) -> list[list[str]]:
+    """Write what judges make of real images passed through an autoencoder, a line a synthetic set.
+
+    A set that is drawn in its latents can hardly do better.
+    """
+    if "agreement_through" not in quality:  # of an older run, or of none
+        return []
+    sets = quality.dropna(subset=["agreement_through"]).drop_duplicates("synthetic")
+    lines = []
+    for r in sets.to_dict("records"):
+        cells = dict.fromkeys(QUALITY_HEAD, "")
+        cells |= {
+            "data": f"{Path(r['dataset']).name}, {r['asked']}",
+            "generator": f"real through the autoencoder of {r['variant']}, "
+            f"which loses {percent(r['lost'])} % of what varies",
+            "trial": str(r["seed"]),
+            _QUALITY["agreement"]: _with_floor(r["agreement_through"], r["agreement_floor"]),
+        }
+        lines.append(list(cells.values()))
+    return lines
+
+
 def copying(quality: pd.DataFrame) -> str:
     """Write the mean copy rate of the synthetic sets in brackets, beside that of real images."""
     if quality.empty:
