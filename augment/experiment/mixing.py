@@ -37,10 +37,10 @@ def falling(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
 
 
 def early(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
-    """Decrease the share of a batch linearly from four times the share (1 at most) to 0 at half.
+    """Decrease the share linearly from four times its size (1 at most) to 0 at half of the steps.
 
-    The second half of the training, labelled images alone, fits the statistics of batch norm to
-    them while the learning rate is still high.
+    The labelled images that follow alone fit the network to their batch statistics before the
+    learning rate is close to 0. Above a share of 0.25 the average stays 0.25.
     """
     first = min(1.0, 4 * data.shares[1])
     return dataclasses.replace(
