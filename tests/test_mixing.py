@@ -110,10 +110,36 @@ def test_parts_of_a_generator_draw_what_they_always_drew(cpu):
         ("falling", 0.5, [8, 6, 6, 4, 4, 2, 2, 0]),  # of 7.5, 6.5, …, 0.5
         ("falling", 0.25, [4, 3, 3, 2, 2, 1, 1, 0]),
         ("falling", 0.75, [8, 6, 6, 4, 4, 2, 2, 0]),  # from 1, not from 1.5
+        ("early", 0.25, [7, 5, 3, 1, 0, 0, 0, 0]),
+        ("early", 0.125, [4, 2, 2, 0, 0, 0, 0, 0]),  # of 3.5, 2.5, 1.5, 0.5
+        ("early", 0.75, [7, 5, 3, 1, 0, 0, 0, 0]),  # from 1, not from 3
     ],
 )
 def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
     assert synthetic_rows(batches(mixed(name, share), cpu)) == wanted
+
+
+@pytest.mark.parametrize(("share", "mean"), [(0.05, 0.05), (0.25, 0.25), (0.9, 0.25)])
+def test_early_has_the_share_on_average_and_no_synthetic_image_from_half_on(share, mean):
+    data = mixed("early", share)
+    counts = [data.counts(64, (step + 0.5) / 200)[1] for step in range(200)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[100:] == [0] * 100
+    assert sum(counts) / (64 * 200) == pytest.approx(mean, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("mixing", "share"), [("constant", 1 / 64), ("falling", 1 / 128), ("early", 1 / 256)]
+)
+def test_share_is_refused_where_the_first_batch_would_have_no_synthetic_image(mixing, share):
+    """The first of 32 images: half an image is none, more is one."""
+
+    def cells(share):
+        return expand(make_recipe(mixing=mixing, share=share, preset="smoke").resolved("cpu"))
+
+    assert cells(share * 1.01)
+    with pytest.raises(UsageError, match="leaves no synthetic image in a batch of 32"):
+        cells(share * 0.99)
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_duplicate_holds_each_labelled_image_equally_often(ratio, times, digits)
     assert [own[key] for key in pixel_hashes(images)] == labels.tolist()
 
 
-@pytest.mark.parametrize("mixing", ["constant", "falling", "pretrain"])
+@pytest.mark.parametrize("mixing", ["constant", "falling", "early", "pretrain"])
 @pytest.mark.parametrize("arm", ["real+synth", "real+classic+synth", "synth"])
 def test_classifier_of_duplicates_is_that_of_its_baseline_to_the_bit(arm, mixing, digits, cpu):
     labelled = digits.pool.select(labelled_subset(digits.pool, per_class=3, seed=1))

@@ -36,6 +36,18 @@ def falling(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     return dataclasses.replace(data, synthetic_schedule=lambda done: first * (1 - done))
 
 
+def early(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
+    """Decrease the share linearly from four times its size (1 at most) to 0 at half of the steps.
+
+    The labelled images that follow alone fit the network to their batch statistics before the
+    learning rate is close to 0. Above a share of 0.25 the average stays 0.25.
+    """
+    first = min(1.0, 4 * data.shares[1])
+    return dataclasses.replace(
+        data, synthetic_schedule=lambda done: max(0.0, first * (1 - 2 * done))
+    )
+
+
 def weighted(data: TrainingSet, probabilities: Tensor) -> TrainingSet:
     """Weight the loss of synthetic images by 0.5 and keep the mean weight of a batch at 1."""
     mean = (
@@ -67,13 +79,14 @@ MIXINGS: dict[str, Mixing] = {
     "constant": constant,
     "pretrain": pretrain,
     "falling": falling,
+    "early": early,
     "weighted": weighted,
     "own-norm": own_norm,
     "falling-own-norm": falling_own_norm,
     "soft": soft,
 }
-SCHEDULES = ("constant", "pretrain", "falling")  # change no label and no statistics
-FALLING = ("falling", "falling-own-norm")  # begin with twice the share
+SCHEDULES = ("constant", "pretrain", "falling", "early")  # change no label and no statistics
+FALLING = {"falling": 2, "falling-own-norm": 2, "early": 4}  # begin with so many times the share
 NORMED_APART = ("own-norm", "falling-own-norm")
 
 

@@ -165,15 +165,15 @@ def check_batches(uses: list[SyntheticUse], batch: int) -> None:
     for use in uses:
         if use.share is None:
             continue
-        least = 0.25 if use.mixing in FALLING else 0.5
+        times = FALLING.get(use.mixing or "", 1)
+        least = 0.5 / times
         if not least < use.share * batch < batch - least:
             kind = "synthetic" if use.share < 0.5 else "labelled"
             raise UsageError(
                 f"--share {use.share:g} leaves no {kind} image in a batch of {batch}: give one "
                 "nearer to 0.5"
             )
-        first = min(1.0, 2 * use.share) if use.mixing in FALLING else use.share
-        synthetic = round(first * batch)
+        synthetic = round(min(1.0, times * use.share) * batch)
         most = batch if use.mixing in FALLING else batch - LEAST_APART
         few = not LEAST_APART <= synthetic <= most or batch < 2 * LEAST_APART
         if use.mixing in NORMED_APART and few:
