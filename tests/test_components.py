@@ -108,8 +108,9 @@ def test_what_they_lose_is_told_before_the_generator_is_trained(own_run):
 def test_real_images_through_the_autoencoder_stand_in_the_quality_table(own_run):
     out, _ = own_run
     quality = pd.read_csv(out / "quality.csv")
-    assert quality["agreement_through"].between(0, 1).all()
-    assert (quality["lost"] > 0).all()
+    # 2 × 2 grey pixels are as many numbers as components, so that nothing is lost
+    assert quality["lost"].to_numpy() == pytest.approx(0, abs=1e-4)
+    assert quality["agreement_through"].tolist() == quality["agreement_floor"].tolist()
     assert "real through the autoencoder of ddpm" in (out / "report.html").read_text()
 
 

@@ -39,7 +39,7 @@ def class_words(names: Collection[str]) -> dict[str, str]:
     return {}
 
 
-def test_among_classes(names: Collection[str]) -> str:
+def unlabelled_among(names: Collection[str]) -> str:
     """Return the folder that shares all words with the classes but one for a test, or "".
 
     "Test cases" beside "Normal cases" and "Benign cases".

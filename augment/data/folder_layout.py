@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from augment.data.class_level import OUTSIDE, UNLABELLED, at_level
-from augment.data.class_words import test_among_classes
+from augment.data.class_words import unlabelled_among
 from augment.data.entries import SPLITS, LeftOut, Place
 from augment.data.folder_levels import read_levels
 from augment.data.folder_words import is_media_folder, split_word, splits_among
@@ -79,7 +79,7 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
         apart = [p for p in places if p.dirs and p.dirs[0].lower() in UNLABELLED]
         layout.left_out["unlabelled images"] += [place.path for place in apart]
         places = [p for p in places if not (p.dirs and p.dirs[0].lower() in UNLABELLED)]
-        if test := test_among_classes(names):
+        if test := unlabelled_among(names):
             kind = f"images of {test}/, taken for unlabelled (a class by --class-level {depth + 1})"
             layout.left_out[kind] += [p.path for p in places if p.dirs[:1] == (test,)]
             places = [p for p in places if p.dirs[:1] != (test,)]

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.data.images import LabelledImages, pad_sides, to_float
-from augment.generators.detail import ROUNDING
+from augment.generators.detail import GRID, ROUNDING
 
-GRID = 16  # patches at most along the longer side
 LEAST_COMPONENTS = 4
 MOST_IMAGES, AT_ONCE = 512, 16  # that they are measured on, in all and at once
 
