@@ -43,7 +43,9 @@ def saved(folder, *, mode, suffix, exif=False, **options):
 @pytest.mark.parametrize("name", FORMS | UNTOLD)
 def test_sizes_are_those_of_the_decoder(tmp_path, name):
     file = saved(tmp_path, **(FORMS | UNTOLD)[name])
-    header = read_picture(file, None).header
+    picture = read_picture(file, None)
+    assert not isinstance(picture, str)
+    header = picture.header
     assert plain_size(file) == (None if name in UNTOLD else (header.width, header.height))
 
 
@@ -57,7 +59,8 @@ def test_damaged_heads_tell_a_size_or_none(tmp_path, suffix):
             damaged[at] = rng.integers(0, 256)
         file = tmp_path / f"{n}{suffix}"
         file.write_bytes(damaged)
-        assert plain_size(file) is None or len(plain_size(file)) == 2
+        size = plain_size(file)
+        assert size is None or len(size) == 2
 
 
 def test_what_is_no_regular_file_is_not_opened(tmp_path):
