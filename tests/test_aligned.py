@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from augment.data.aligned import aligned_search, misleading_pixels
+from augment.data.copies.aligned import aligned_search, misleading_pixels
 from augment.metrics.copies import RATIO_THRESHOLD, copy_finder, distance_to_nearest
 
 

@@ -19,8 +19,8 @@ from test_fuzz import mutated
 from augment.data.boxed_images import NO_BOX
 from augment.data.boxes.reading import find_boxes, read_boxes
 from augment.data.datasets import load_dataset
-from augment.data.listing import list_files
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.listing import list_files
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.errors import DataError
 
 N = 24

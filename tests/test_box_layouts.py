@@ -24,8 +24,8 @@ from augment.data.boxes.layout import split_in_name
 from augment.data.boxes.pictures import choose_letterbox
 from augment.data.datasets import load_dataset
 from augment.data.grids import to_pillow
-from augment.data.listing import list_files
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.listing import list_files
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.errors import DataError
 
 N = 12

@@ -6,7 +6,7 @@ from test_folder import noted, put
 
 from augment.data.check import inspect
 from augment.data.class_shapes import class_shape_notes
-from augment.data.framing import Framing, choose_frame
+from augment.data.pictures.framing import Framing, choose_frame
 
 SHAPES = [(100, 100), (120, 100), (100, 140), (160, 100)]
 

@@ -9,8 +9,8 @@ from test_folder import noted
 
 import augment
 from augment.data.check import inspect
-from augment.data.direction_names import MIRRORING
 from augment.data.images import LabelledImages
+from augment.data.layouts.direction_names import MIRRORING
 from augment.engine.estimate import plan
 from augment.engine.scheduling import stage_keys
 from augment.errors import UsageError

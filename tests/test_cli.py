@@ -22,7 +22,7 @@ from augment import cli
 from augment.cli import signals
 from augment.cli.experiments import overridden
 from augment.cli.flags import PANELS, with_options
-from augment.data.framing import FITS, KEPT_UP_TO
+from augment.data.pictures.framing import FITS, KEPT_UP_TO
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
 from augment.experiment.cells import FIRST_CLASSES

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from augment.data.close_pairs import close_pairs
+from augment.data.copies.close_pairs import close_pairs
 
 REACH = 0.25
 

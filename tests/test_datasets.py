@@ -203,7 +203,9 @@ def test_near_copies_across_the_split_are_told_with_their_names(tmp_path):
     put(tmp_path, "train/b/orig.png", picture=smooth)
     put(tmp_path, "test/a/coded.jpg", picture=smooth, quality=60)
     data = load_dataset(str(tmp_path))
-    assert noted(data.notes, "1 test image looks like a copy", "test/a/coded.jpg ≈ train/b/orig.png")
+    assert noted(
+        data.notes, "1 test image looks like a copy", "test/a/coded.jpg ≈ train/b/orig.png"
+    )
     assert len(data.pool) == 9
 
 
@@ -216,7 +218,7 @@ def test_nearly_flat_pictures_are_no_near_copies(tmp_path):
 
 
 def test_too_many_images_to_compare_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("augment.data.near_duplicates.MAX_COMPARISONS", 3)
+    monkeypatch.setattr("augment.data.copies.near_duplicates.MAX_COMPARISONS", 3)
     assert noted(load_dataset(str(two_classes(tmp_path))).notes, "too many images")
 
 

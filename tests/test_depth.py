@@ -13,10 +13,10 @@ import torch
 from PIL import Image, features
 from test_folder import grey, noted, only, put, two_classes
 
-from augment.data.deep import choose_range, sketch
 from augment.data.folder import read_folder
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.npz import read_npz
-from augment.data.reading_flags import ReadingFlags
+from augment.data.pictures.deep import choose_range, sketch
 from augment.errors import DataError
 
 RAMP = np.linspace(0, 4095, 64 * 64).round().astype(np.uint16).reshape(64, 64)  # of a 12-bit camera

@@ -6,7 +6,7 @@ from PIL import Image
 from test_folder import noted, put
 
 from augment.data.datasets import load_dataset
-from augment.data.direction_names import direction_notes
+from augment.data.layouts.direction_names import direction_notes
 
 
 @pytest.mark.parametrize(

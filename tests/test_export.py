@@ -20,11 +20,11 @@ from torchvision.datasets import ImageFolder
 
 import augment
 from augment.data.datasets import load_dataset
-from augment.data.framing import Framing
 from augment.data.grids import to_pillow
 from augment.data.images import resize
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.npz import read_npz
-from augment.data.reading_flags import ReadingFlags
+from augment.data.pictures.framing import Framing
 from augment.errors import DataError, UsageError
 from augment.report import export_formats
 from augment.report.export import ExportRequest, export_images

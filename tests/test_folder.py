@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from augment.data.datasets import load_dataset
-from augment.data.decode import MAX_PIXELS
 from augment.data.folder import read_folder
+from augment.data.pictures.decode import MAX_PIXELS
 from augment.errors import DataError
 
 NOISE = np.random.default_rng(0)

@@ -7,10 +7,10 @@ import pytest
 from test_folder import noted, put
 from test_layouts import AB, build, each, numbered
 
-from augment.data.copies_together import _links_by_name
+from augment.data.copies.copies_together import _links_by_name
 from augment.data.datasets import load_dataset
-from augment.data.reading import read_layout
-from augment.data.reading_flags import FOLDERS, ReadingFlags
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import FOLDERS, ReadingFlags
 from augment.errors import DataError
 
 MVTEC = [

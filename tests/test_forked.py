@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from augment.data import forked
-from augment.data.forked import map_files, map_in_forks
-from augment.data.threads import FILES_PER_CHUNK
+from augment.data.pictures import forked
+from augment.data.pictures.forked import map_files, map_in_forks
+from augment.data.pictures.threads import FILES_PER_CHUNK
 from augment.errors import MachineError
 
 pytestmark = [

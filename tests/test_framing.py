@@ -13,13 +13,13 @@ from test_export import pixels_of, rows_of
 from test_folder import grey, noted, only, put, table
 
 import augment
-from augment.data import mapped, stacking
+from augment.data.pictures import mapped, stacking
 from augment.data.datasets import load_dataset
-from augment.data.fitting import fit_pixels
 from augment.data.folder import read_folder
-from augment.data.framing import Frame, Framing, choose_frame, framing_notes, inner_size
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.npz import read_npz
-from augment.data.reading_flags import ReadingFlags
+from augment.data.pictures.fitting import fit_pixels
+from augment.data.pictures.framing import Frame, Framing, choose_frame, framing_notes, inner_size
 from augment.data.split import Dataset
 from augment.engine.shards import merge
 from augment.errors import DataError, MachineError, RunFolderError
@@ -189,7 +189,9 @@ def test_a_large_set_is_read_as_a_small_one(tmp_path, monkeypatch, kind):
             small, images=None
         )
         assert torch.equal(raw.images, small.images)
-        monkeypatch.setattr("augment.data.decoded_file.map_files", lambda *_: pytest.fail("read"))
+        monkeypatch.setattr(
+            "augment.data.pictures.decoded_file.map_files", lambda *_: pytest.fail("read")
+        )
 
 
 def test_a_large_set_splits_as_a_small_one_and_stays_in_files(tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from augment.data.entries import SPLITS
 from augment.data.folder import read_folder
+from augment.data.layouts.entries import SPLITS
 from augment.errors import AugmentError, DataError
 from augment.experiment.cells import expand
 from augment.experiment.recipe import Recipe

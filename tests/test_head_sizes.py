@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.data.decode import read_picture
 from augment.data.folder import read_folder
-from augment.data.framing import Framing
-from augment.data.head_sizes import plain_size
+from augment.data.pictures.decode import read_picture
+from augment.data.pictures.framing import Framing
+from augment.data.pictures.head_sizes import plain_size
 
 FORMS = {
     "grey PNG": dict(mode="L", suffix=".png"),

@@ -5,8 +5,8 @@ import pytest
 import torch
 from conftest import bars
 
-from augment.data.framing import Framing, choose_frame
 from augment.data.images import LabelledImages, pad_sides, pixel_hashes, resize, to_float, to_uint8
+from augment.data.pictures.framing import Framing, choose_frame
 from augment.errors import DataError
 
 

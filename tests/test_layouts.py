@@ -15,9 +15,9 @@ from test_folder import noted, put
 from augment.cli import main
 from augment.data.check import inspect
 from augment.data.datasets import load_dataset
-from augment.data.name_groups import _subject
-from augment.data.reading import read_layout
-from augment.data.reading_flags import READING_FLAGS, ReadingFlags
+from augment.data.layouts.name_groups import _subject
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import READING_FLAGS, ReadingFlags
 from augment.errors import DataError, MachineError, UsageError
 from augment.experiment.cells import expand
 from augment.experiment.validation import make_recipe

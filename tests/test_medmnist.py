@@ -10,7 +10,7 @@ from test_folder import noted
 
 from augment.data import medmnist
 from augment.data.datasets import DATASETS, load_dataset
-from augment.data.direction_names import MIRRORING, direction_notes
+from augment.data.layouts.direction_names import MIRRORING, direction_notes
 from augment.data.medmnist import MEDMNIST, SIZES, file_name
 from augment.errors import DataError, MachineError, UsageError
 

@@ -4,9 +4,9 @@ import pytest
 from test_folder import noted
 from test_layouts import AB, build
 
-from augment.data.name_groups import clear_groups, groups_by_name, series_note
-from augment.data.reading import read_layout
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.name_groups import clear_groups, groups_by_name, series_note
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.errors import UsageError
 
 PEOPLE = [(n, AB[n % 2]) for n in range(12)]  # number, class; two pictures each

@@ -8,11 +8,11 @@ import torch
 from PIL import Image, ImageEnhance
 from test_folder import grey, noted, put, table, two_classes
 
-from augment.data.copies_together import _source, join_copies
+from augment.data.copies.copies_together import _source, join_copies
+from augment.data.copies.near_duplicates import TooManyImages, copy_pairs
 from augment.data.datasets import embedded_digits, load_dataset
-from augment.data.fitting import fit_pixels
-from augment.data.framing import Frame
-from augment.data.near_duplicates import TooManyImages, copy_pairs
+from augment.data.pictures.fitting import fit_pixels
+from augment.data.pictures.framing import Frame
 from augment.data.raw import RawDataset
 from augment.data.split import split
 
@@ -120,7 +120,7 @@ def test_a_large_picture_that_was_moved_is_a_copy(move, side):
 def test_pairs_of_spectra_are_bounded(monkeypatch):
     pictures = [textured(seed, 48) for seed in range(20)]
     images = as_tensor([*pictures, moved(pictures[3], 2, 0)])
-    monkeypatch.setattr("augment.data.shifted.MOST_PAIRS", 22)  # with themselves: 21
+    monkeypatch.setattr("augment.data.copies.shifted.MOST_PAIRS", 22)  # with themselves: 21
     assert copy_pairs(images)[0].tolist() == [[3, 20]]
 
 
@@ -138,7 +138,7 @@ def test_bands_do_not_make_pictures_copies(side):
 
 
 def test_too_many_candidates_are_not_compared(monkeypatch):
-    monkeypatch.setattr("augment.data.near_duplicates.MAX_CANDIDATES", 5)
+    monkeypatch.setattr("augment.data.copies.near_duplicates.MAX_CANDIDATES", 5)
     with pytest.raises(TooManyImages):
         copy_pairs(as_tensor([textured(0)] * 4))
 

@@ -13,13 +13,13 @@ from test_layouts import AB, build, each, numbered, read_or_refused, rows
 
 from augment.cli import main
 from augment.data.check import inspect
-from augment.data.class_words import class_words
 from augment.data.datasets import load_dataset
 from augment.data.folder import read_folder
-from augment.data.folder_words import is_identity
-from augment.data.label_values import class_order
-from augment.data.reading import read_layout
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.class_words import class_words
+from augment.data.layouts.folder_words import is_identity
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.tables.label_values import class_order
 from augment.errors import DataError
 
 MURA = [

@@ -14,8 +14,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.data.reading import read_layout
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.errors import AugmentError
 
 CLASSES = ["cat", "dog", "leaf rust", "no finding", "Ärger", "0", "1", "2", "10", "type_1", "=A1"]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from augment.data.reading import read_layout
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.errors import DataError
 
 

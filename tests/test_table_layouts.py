@@ -12,8 +12,8 @@ from test_layouts import AB, build, each, numbered, read_or_refused, rows
 
 from augment.cli import main
 from augment.data.datasets import load_dataset
-from augment.data.reading import read_layout
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.errors import DataError
 
 KINDS = ["CN", "MCI", "AD"]

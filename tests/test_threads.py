@@ -2,7 +2,7 @@
 
 import pytest
 
-from augment.data.threads import FILES_PER_CHUNK, map_in_threads
+from augment.data.pictures.threads import FILES_PER_CHUNK, map_in_threads
 
 
 @pytest.mark.parametrize("n", [0, 1, FILES_PER_CHUNK, 3 * FILES_PER_CHUNK + 5])

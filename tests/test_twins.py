@@ -6,8 +6,8 @@ from PIL import Image
 from test_folder import noted
 
 from augment.data.folder import read_folder
-from augment.data.reading import read_layout
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.errors import DataError
 
 CLASSES = ("blowhole", "crack", "free")

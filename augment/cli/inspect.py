@@ -30,7 +30,7 @@ def check_command(
     """
     gc.disable()  # imports make no garbage, and to look for some takes as long as to read folders
     from augment.data.check import inspect
-    from augment.data.framing import Framing
+    from augment.data.pictures.framing import Framing
     from augment.experiment.validation import make_recipe
 
     gc.freeze()

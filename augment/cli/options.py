@@ -10,7 +10,7 @@ import typer
 from pydantic import create_model
 
 from augment.cli.flags import option, setting_option
-from augment.data.reading_flags import READING_FLAGS
+from augment.data.layouts.reading_flags import READING_FLAGS
 from augment.errors import UsageError
 from augment.experiment.recipe import Recipe
 from augment.runtime.fork_server import start_server

@@ -14,11 +14,11 @@ from typing import Any
 from augment.data.boxed_images import AnyImages
 from augment.data.boxes.summary import box_findings, box_summary
 from augment.data.datasets import DATASETS, load_dataset
-from augment.data.direction_names import guess_notes
 from augment.data.folder import MISSING, NO_FLAGS, UNREADABLE
-from augment.data.framing import Framing
 from augment.data.images import pixel_hashes
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.direction_names import guess_notes
+from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.pictures.framing import Framing
 from augment.data.split import Dataset
 from augment.errors import DataError
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from augment.data.framing import Frame, inner_size
+from augment.data.pictures.framing import Frame, inner_size
 
 TOLD_FROM = 0.8  # balanced accuracy of a class against the rest; chance is 0.5
 FALSE_ALARMS = 1e-3  # share of sets of mixed shapes, by the normal distribution

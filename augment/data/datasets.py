@@ -20,16 +20,16 @@ from augment.data.boxes.pictures import boxed_side
 from augment.data.boxes.reading import read_boxes
 from augment.data.boxes.split import split_boxes
 from augment.data.boxes.task import boxes_to_learn
-from augment.data.direction_names import direction_notes
+from augment.data.copies.near_duplicates import near_copies
 from augment.data.download import cached_npz
 from augment.data.folder import NO_FLAGS, read_folder
-from augment.data.framing import SIDES, Framing
 from augment.data.images import resize
+from augment.data.layouts.direction_names import direction_notes
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.medmnist import MEDMNIST, SIZES, file_name, read_medmnist, refuse_other_medmnist
-from augment.data.near_duplicates import near_copies
 from augment.data.npz import read_npz
+from augment.data.pictures.framing import SIDES, Framing
 from augment.data.raw import MAX_NAMES, RawDataset, notes_on_error
-from augment.data.reading_flags import ReadingFlags
 from augment.data.split import TEST_SHARE, Dataset, split
 from augment.errors import DataError, UsageError, unknown
 from augment.runtime.machine import data_dir as default_data_dir

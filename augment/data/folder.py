@@ -9,18 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
-from augment.data.class_level import OUTSIDE
 from augment.data.class_shapes import class_shape_notes
-from augment.data.decode import SUFFIXES
-from augment.data.entries import ImageEntry, SetLayout
-from augment.data.framing import Framing, framing_notes
-from augment.data.label_values import class_order
-from augment.data.mapped import FOLDER
-from augment.data.pages import group_stills, split_pages
-from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
-from augment.data.reading import left_out_notes, read_layout
-from augment.data.reading_flags import ReadingFlags
-from augment.data.stacking import (
+from augment.data.layouts.class_level import OUTSIDE
+from augment.data.layouts.entries import ImageEntry, SetLayout
+from augment.data.layouts.reading import left_out_notes, read_layout
+from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.pictures.decode import SUFFIXES
+from augment.data.pictures.framing import Framing, framing_notes
+from augment.data.pictures.mapped import FOLDER
+from augment.data.pictures.pages import group_stills, split_pages
+from augment.data.pictures.stacking import (
     Decoded,
     conversion_notes,
     decode_all,
@@ -28,6 +26,8 @@ from augment.data.stacking import (
     one_channel_if_grey,
     sizes_of,
 )
+from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
+from augment.data.tables.label_values import class_order
 from augment.errors import DataError
 from augment.runtime.machine import data_dir as default_data_dir
 

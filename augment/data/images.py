@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augment.data.mapped import Mapped, take
+from augment.data.pictures.mapped import Mapped, take
 
 ImageShape = tuple[int, int, int]  # channels, height, width
 

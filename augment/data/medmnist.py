@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augment.data.download import fetched_file
-from augment.data.framing import Framing
 from augment.data.npz import read_npz
+from augment.data.pictures.framing import Framing
 from augment.data.raw import RawDataset
 from augment.errors import UsageError
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augment.data.fitting import fit_pixels
-from augment.data.framing import Frame, Framing, choose_frame, framing_notes
+from augment.data.pictures.fitting import fit_pixels
+from augment.data.pictures.framing import Frame, Framing, choose_frame, framing_notes
+from augment.data.pictures.stacking import one_channel_if_grey
 from augment.data.raw import RawDataset
-from augment.data.stacking import one_channel_if_grey
 from augment.errors import DataError
 
 PARTS = ("train", "val", "test")  # in this order in the images that are returned

@@ -10,7 +10,7 @@ from functools import cached_property
 from torch import Tensor
 
 from augment.data.images import pixel_hashes
-from augment.data.mapped import Mapped
+from augment.data.pictures.mapped import Mapped
 from augment.errors import DataError
 
 MAX_NAMES = 3  # file names of each kind listed in a message

@@ -17,9 +17,9 @@ import torch
 from typing_extensions import TypeVar
 
 from augment.data.boxed_images import AnyImages, BoxedImages
-from augment.data.copies_together import join_copies
+from augment.data.copies.copies_together import join_copies
 from augment.data.images import LabelledImages
-from augment.data.numbered_groups import are_numbered_anew, named_by_split
+from augment.data.layouts.numbered_groups import are_numbered_anew, named_by_split
 from augment.data.raw import RawDataset
 from augment.data.subset import hold_out, linked_units
 from augment.errors import DataError

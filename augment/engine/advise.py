@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from augment.data.framing import AFFORDED_SIDE
+from augment.data.pictures.framing import AFFORDED_SIDE
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor
 from augment.engine.finish import finish_run

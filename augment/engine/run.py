@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 
 from augment.data.datasets import DATASETS
-from augment.data.framing import AFFORDED_SIDE
 from augment.data.images import LabelledImages
+from augment.data.pictures.framing import AFFORDED_SIDE
 from augment.engine.cell_runner import ResultRow
 from augment.engine.executors import Executor, make_executor
 from augment.engine.finish import finish_run

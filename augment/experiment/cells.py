@@ -12,7 +12,7 @@ from torch import Tensor
 from augment.data.boxes.stratify import boxed_subset, disjoint_boxed_subset
 from augment.data.datasets import DATASETS
 from augment.data.images import pixel_hashes
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.split import Dataset
 from augment.data.subset import disjoint_subset, labelled_subset, linked_units
 from augment.experiment.arms import ARMS, DECISIVE

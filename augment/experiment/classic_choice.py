@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from augment.data.direction_names import direction_notes
+from augment.data.layouts.direction_names import direction_notes
 from augment.experiment.cells import Cell
 from augment.experiment.context import Trial
 from augment.experiment.precision import precision_of_all

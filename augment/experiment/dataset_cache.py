@@ -8,8 +8,8 @@ from typing import Any
 
 from augment.data.check import findings
 from augment.data.datasets import load_dataset
-from augment.data.framing import AFFORDED_SIDE, SIDES, Framing
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.pictures.framing import AFFORDED_SIDE, SIDES, Framing
 from augment.data.split import Dataset
 from augment.errors import UsageError
 from augment.experiment.cells import Cell

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from augment.classifiers import CLASSIFIERS
-from augment.data.aligned import misleading_pixels
+from augment.data.copies.aligned import misleading_pixels
 from augment.data.grids import save_png
 from augment.data.images import ImageShape, LabelledImages
 from augment.experiment.context import Stage, Trial

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from augment.data.images import LabelledImages, pixel_hashes
-from augment.data.mapped import LARGE
+from augment.data.pictures.mapped import LARGE
 from augment.data.subset import linked_units
 from augment.experiment.context import Trial
 from augment.metrics.synthetic import MAX_IMAGES

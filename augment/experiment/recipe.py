@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from augment.data.framing import FITS, LEAST_SIDE, MOST_SIDE, NATIVE
-from augment.data.reading_flags import FOLDERS, GROUP_BY, PAGES, READING_FLAGS, ReadingFlags
+from augment.data.layouts.reading_flags import FOLDERS, GROUP_BY, PAGES, READING_FLAGS, ReadingFlags
+from augment.data.pictures.framing import FITS, LEAST_SIDE, MOST_SIDE, NATIVE
 from augment.experiment.setting_types import (
     AUTO,
     NAMES,

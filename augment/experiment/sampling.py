@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from augment.data.aligned import misleading_pixels
+from augment.data.copies.aligned import misleading_pixels
 from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages
 from augment.experiment.cells import Cell

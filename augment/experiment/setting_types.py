@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from augment.data.framing import LEAST_SIDE, MOST_SIDE, NATIVE
+from augment.data.pictures.framing import LEAST_SIDE, MOST_SIDE, NATIVE
 from augment.errors import UsageError
 
 MOST_SEEDS = 10_000

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from augment.classifiers import CLASSIFIERS
 from augment.classifiers.pretrained import TORCHVISION
-from augment.data.framing import FITS
-from augment.data.reading_flags import GROUP_BY, PAGES
+from augment.data.layouts.reading_flags import GROUP_BY, PAGES
+from augment.data.pictures.framing import FITS
 from augment.detectors import DETECTORS
 from augment.errors import UsageError, unknown
 from augment.experiment.arms import ARMS

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from augment.data.aligned import aligned_search, misleading_pixels
+from augment.data.copies.aligned import aligned_search, misleading_pixels
 
 RATIO_THRESHOLD = 1 / 3  # of d1/d2: the ratio test of Yoon et al. 2023, as in DiffMemorize
 NEAREST_QUANTILE = 0.01  # of the distances between labelled images: d1 below it is a copy

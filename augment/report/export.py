@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from augment.data.framing import AFFORDED_SIDE
 from augment.data.images import LabelledImages
+from augment.data.pictures.framing import AFFORDED_SIDE
 from augment.errors import RunFolderError, UsageError, unknown
 from augment.experiment.cells import Cell, expand
 from augment.experiment.composing import GENERATED, Composition

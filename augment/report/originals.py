@@ -14,10 +14,10 @@ from augment.data.boxed_images import BoxedImages
 from augment.data.boxes.task import boxes_to_learn
 from augment.data.boxes.validity import boxes_in_pixels
 from augment.data.datasets import DATASETS
-from augment.data.decode import Picture, read_picture
-from augment.data.framing import Frame
-from augment.data.pages import file_of_page, read_channels
-from augment.data.reading_flags import ReadingFlags
+from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.pictures.decode import Picture, read_picture
+from augment.data.pictures.framing import Frame
+from augment.data.pictures.pages import file_of_page, read_channels
 from augment.errors import DataError
 
 

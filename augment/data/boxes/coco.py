@@ -17,8 +17,8 @@ from augment.data.boxes.layout import (
     split_of_folders,
     turned,
 )
-from augment.data.file_index import FileIndex
-from augment.data.listing import Listing
+from augment.data.layouts.file_index import FileIndex
+from augment.data.layouts.listing import Listing
 from augment.data.raw import first_names
 
 

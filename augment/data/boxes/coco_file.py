@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from augment.data.boxes.layout import read_bytes
-from augment.data.listing import Listing
+from augment.data.layouts.listing import Listing
 from augment.errors import DataError
 
 _PARTS = ("images", "annotations", "categories")

@@ -14,10 +14,10 @@ from augment.data.boxes.layout import (
     split_of_folders,
     turned,
 )
-from augment.data.file_index import FileIndex
-from augment.data.label_values import class_order
-from augment.data.listing import Listing
+from augment.data.layouts.file_index import FileIndex
+from augment.data.layouts.listing import Listing
 from augment.data.raw import first_names
+from augment.data.tables.label_values import class_order
 from augment.errors import DataError
 
 EDGES = ("xtl", "ytl", "xbr", "ybr")  # of a box: between pixels, from 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from augment.data.entries import SPLITS, LeftOut
+from augment.data.layouts.entries import SPLITS, LeftOut
 from augment.data.raw import first_names
 from augment.errors import DataError
 

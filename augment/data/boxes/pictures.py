@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augment.data.decode import Header, Picture, Pixels, read_picture
-from augment.data.deep import choose_range, to_8_bits
-from augment.data.forked import map_files
-from augment.data.framing import NATIVE, Frame, Framing
-from augment.data.stacking import quiet_libraries
+from augment.data.pictures.decode import Header, Picture, Pixels, read_picture
+from augment.data.pictures.deep import choose_range, to_8_bits
+from augment.data.pictures.forked import map_files
+from augment.data.pictures.framing import NATIVE, Frame, Framing
+from augment.data.pictures.stacking import quiet_libraries
 from augment.errors import UsageError
 
 SHORTEST, LONGEST = 128, 320  # px: what the longer side is kept within where no size is asked for

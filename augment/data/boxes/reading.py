@@ -31,11 +31,11 @@ from augment.data.boxes.validity import (
 )
 from augment.data.boxes.voc import read_voc
 from augment.data.boxes.yolo import read_yolo
-from augment.data.decode import Header, Pixels
-from augment.data.listing import Listing
-from augment.data.name_groups import clear_groups, groups_by_name
+from augment.data.layouts.listing import Listing
+from augment.data.layouts.name_groups import clear_groups, groups_by_name
+from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.pictures.decode import Header, Pixels
 from augment.data.raw import MAX_NAMES, RawDataset, first_names, notes_on_error
-from augment.data.reading_flags import ReadingFlags
 from augment.errors import DataError
 
 # the first whose files are there is read

@@ -10,8 +10,8 @@ import torch
 from augment.data.boxed_images import NO_BOX, BoxedImages
 from augment.data.boxes.reading import RawBoxes
 from augment.data.boxes.stratify import boxed_hold_out, class_presence
-from augment.data.copies_together import join_copies
-from augment.data.near_duplicates import near_copies
+from augment.data.copies.copies_together import join_copies
+from augment.data.copies.near_duplicates import near_copies
 from augment.data.raw import first_names, notes_on_error
 from augment.data.split import TEST_SHARE, Dataset, given_test_mask
 from augment.data.subset import linked_units

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from augment.data.boxes.layout import BoxLayout
 from augment.data.boxes.reading import find_boxes
-from augment.data.listing import list_files
-from augment.data.reading_flags import ReadingFlags
-from augment.data.table_search import METADATA
+from augment.data.layouts.listing import list_files
+from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.tables.table_search import METADATA
 from augment.errors import DataError, UsageError
 
 MIN_ANNOTATED = 0.9  # share of the pictures with boxes from which a set is one of boxes

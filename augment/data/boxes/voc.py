@@ -20,9 +20,9 @@ from augment.data.boxes.layout import (
     read_bytes,
     split_of_folders,
 )
-from augment.data.file_index import FileIndex
-from augment.data.label_values import class_order
-from augment.data.listing import Listing
+from augment.data.layouts.file_index import FileIndex
+from augment.data.layouts.listing import Listing
+from augment.data.tables.label_values import class_order
 from augment.errors import DataError
 
 MIN_ALL = 0.9  # share of the pictures with an XML file from which these are the set's annotation

@@ -20,7 +20,7 @@ from augment.data.boxes.layout import (
     split_of_folders,
 )
 from augment.data.boxes.yolo_head import YoloHead, find_head, head_splits
-from augment.data.listing import Listing
+from augment.data.layouts.listing import Listing
 from augment.data.raw import first_names
 from augment.errors import DataError
 

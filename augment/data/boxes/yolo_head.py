@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from augment.data.boxes.layout import read_bytes
-from augment.data.entries import SPLITS
-from augment.data.file_index import FileIndex
-from augment.data.listing import Listing
+from augment.data.layouts.entries import SPLITS
+from augment.data.layouts.file_index import FileIndex
+from augment.data.layouts.listing import Listing
 from augment.data.raw import first_names
 from augment.errors import DataError
 

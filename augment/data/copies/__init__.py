@@ -1,0 +1,1 @@
+"""Images that are one image: exact copies, near-copies, moved ones."""

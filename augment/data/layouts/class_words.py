@@ -1,0 +1,60 @@
+"""Classes in one word of numbered folders: study1_positive and study2_negative, ok_batch1.
+
+Pure functions of names. The number must be of a patient, recording or part, or stand first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from augment.data.layouts.folder_words import (
+    CONTAINERS,
+    PERSONS,
+    PLACES,
+    RECORDINGS,
+    split_word,
+    tokens,
+)
+
+_KINDS = "|".join([PERSONS, RECORDINGS, PLACES, *sorted(CONTAINERS)])
+_COUNTED = rf"(?:{_KINDS})[ _\-]?(?:id|no|nr)?[ _\-]?\d+[a-z]?"
+_WORD = r"\D*[^\W\d_]\D*"
+_LAST = re.compile(rf"(?:(?:{_COUNTED}|\d+)[ _.\-]+)+({_WORD})", re.IGNORECASE)
+_FIRST = re.compile(rf"({_WORD}?)(?:[ _.\-]+{_COUNTED})+", re.IGNORECASE)
+# what a recording shows of one thing, which is no class
+_VIEWS = set(
+    "left right l r od os front back frontal lateral side top bottom ap pa cc mlo axial coronal "
+    "sagittal image images img raw mask masks".split()
+)
+
+
+def class_words(names: Collection[str]) -> dict[str, str]:
+    """Return the word of each folder's name that may be its class; {} unless words recur.
+
+    study1_positive, study2_positive, study1_negative → positive, positive, negative.
+    """
+    for pattern in (_LAST, _FIRST):
+        matches = {name: pattern.fullmatch(name) for name in names}
+        words = {name: m[1].lower() for name, m in matches.items() if m}
+        kinds = set(words.values())
+        if len(words) < len(names) or not 1 < len(kinds) < len(names):
+            continue
+        if kinds <= _VIEWS or any(map(split_word, kinds)):
+            continue
+        return words
+    return {}
+
+
+def unlabelled_among(names: Collection[str]) -> str:
+    """Return the folder that shares all words with the classes but one for a test, or "".
+
+    "Test cases" beside "Normal cases" and "Benign cases".
+    """
+    for name in names:
+        split, rest = split_word(name) or ("", ())
+        others = [tokens(other) for other in names if other != name]
+        alike = all(tuple(each[-len(rest) :]) == rest and len(each) > len(rest) for each in others)
+        if split in ("test", "unlabelled") and rest and alike and len(others) > 1:
+            return name
+    return ""

@@ -1,0 +1,1 @@
+"""Tables and annotation files beside images: labels, splits and groups of each image."""

@@ -1,0 +1,107 @@
+"""Which of several tables of a set counts: one, one a split, or none without the user's word.
+
+A choice that could go either way is refused with the flags that make it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from dataclasses import replace
+
+from augment.data.layouts.folder_words import split_word
+from augment.data.tables.table_rows import NamedTable
+from augment.data.tables.table_search import FoundTables
+from augment.errors import DataError
+
+
+def chosen_tables(found: FoundTables) -> list[NamedTable]:
+    """Choose the tables that give the labels: one, or one a split; DataError where two could."""
+    tables = found.tables
+    if len(tables) < 2:
+        return tables
+    families: dict[tuple[str, ...], list[NamedTable]] = defaultdict(list)
+    for each in tables:
+        families[each.columns.label, *each.columns.one_hot].append(each)
+    if len(families) == 1:
+        parts = [each for each in tables if each.split]
+        splits = [each.split for each in parts]
+        if "train" in splits and len(splits) == len(set(splits)) > 1:
+            unused = [each.name for each in tables if not each.split]
+            found.notes += [f"not used: {', '.join(unused)}"] if unused else []
+            return parts
+    kinds = {(each.table.folder, _family(each)): each for each in reversed(tables)}
+    shown = list(kinds.values())[::-1] if len(kinds) > 1 else tables
+    names = ", ".join(f"{each.place} ({_label_name(each)})" for each in shown[:3])
+    example = shlex.quote(shown[0].place)
+    raise DataError(
+        f"several tables name the images: {names}: choose one with --labels, such as --labels "
+        f"{example}"
+    )
+
+
+def _family(named: NamedTable) -> str:
+    """Return the name of a table without the split in it: images_variant of images_variant_val."""
+    word = split_word(named.table.stem)
+    return " ".join(word[1]) if word else named.table.stem
+
+
+def with_siblings(found: FoundTables, beside: FoundTables) -> FoundTables:
+    """Add to a table of --labels that is named after a split those of the other splits.
+
+    They lie in one folder, and their names and columns differ by the split alone.
+    """
+    given = found.tables[0]
+    place = given.table.path.resolve()
+    others = [*beside.tables, *beside.lists]
+    own = [each for each in others if each.split and each.table.path.resolve() == place]
+    if own and (kin := tables_of_splits(own[0], others)):
+        found.tables = [replace(each, columns=given.columns) for each in kin]
+    paths = {each.table.path.resolve() for each in found.tables}
+    found.lists = [
+        each
+        for each in beside.lists
+        if each.table.path.resolve() not in paths and not (each.split and len(paths) > 1)
+    ]
+    return found
+
+
+def tables_of_splits(one: NamedTable, others: list[NamedTable]) -> list[NamedTable]:
+    """Return the tables, one a split and train among them, that differ from one by it; or [].
+
+    Their order may be told too: a. Training Labels, b. Testing Labels.
+    """
+    alike = [
+        each
+        for each in others
+        if each.split
+        and each.table.folder == one.table.folder
+        and each.columns == one.columns
+        and list(each.table.frame.columns) == list(one.table.frame.columns)
+    ]
+    for family in (_family, _family_without_order):
+        kin = [each for each in alike if family(each) == family(one)]
+        splits = [each.split for each in kin]
+        if len(kin) > 1:
+            return kin if "train" in splits and len(set(splits)) == len(splits) else []
+    return []
+
+
+def _family_without_order(named: NamedTable) -> str:
+    """Return the name of a table without the split in it, and without a first letter or number."""
+    first, _, rest = _family(named).partition(" ")
+    return rest if len(first) == 1 or first.isdecimal() else _family(named)
+
+
+def _label_name(named: NamedTable) -> str:
+    """Name the columns that a table has its labels in."""
+    return named.columns.label or f"{len(named.columns.one_hot)} columns"
+
+
+def split_lists(found: FoundTables) -> dict[str, list[NamedTable]]:
+    """Return the lists of images that are named after a split: train.txt, test_list.csv."""
+    lists: dict[str, list[NamedTable]] = defaultdict(list)
+    for each in found.lists:
+        if each.split:
+            lists[each.split].append(each)
+    return lists if "test" in lists or len(lists) > 1 else {}
