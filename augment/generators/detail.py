@@ -6,6 +6,8 @@ others are its detail, each divided by its deviation in the class. `cascade` has
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +23,8 @@ from augment.generators.spectrum import (
 
 SMALL_SIDE = 32  # pixels of the longer side of a small image
 ROUNDING = 1 / 127.5 / 12**0.5  # deviation of what rounding to grey levels adds to a wave
+LEAST_POWER = 1e-6  # of detail, whose deviation is 1 on average
+MOST = 2.0  # logarithm of the contrast
 GRID = 16  # patches at most that the longer side is folded into
 
 
@@ -66,8 +70,14 @@ class Waves(nn.Module):
         high = torch.ones(height, width)
         high[: self.small[1], : self.small[2]] = 0
         self.register_buffer("high", high, persistent=False)
+        self.grain: Tensor  # [K, C] log power of the finest waves of a class's small images
+        self.slope: Tensor  # [C] of the log power of the detail over that of the finest waves
+        self.register_buffer("grain", torch.zeros(len(data.classes), data.shape[0]))
+        self.register_buffer("slope", torch.zeros(data.shape[0]))
+        self.register_buffer("deviation", self._deviations(data)[0].float())
+        self._learn_contrast(data)
         deviation, together = self._deviations(data)
-        self.register_buffer("deviation", deviation.float())
+        self.deviation.copy_(deviation)
         # waves of a small image differ most in size: half way to one size, as `whitening` 0.5
         low = together[:, self.bins][:, high == 0]  # [C, h × w]
         self.register_buffer("scale", (together * low.mean()).sqrt().float())
@@ -76,15 +86,56 @@ class Waves(nn.Module):
         """Measure the deviation of each class's waves [K, C, R], and of all together [C, R]."""
         k, n = len(data.classes), int(data.labels.max()) + 1
         power = torch.zeros(n, self.shape[0], int(self.bins.max()) + 1, dtype=torch.float64)
-        labels = data.labels.cpu().split(IMAGES_AT_ONCE)
-        for part, own in zip(data.images.cpu().split(IMAGES_AT_ONCE), labels, strict=True):
-            waves = self.of_images(to_float(part)).double().square()
-            power.index_add_(0, own, mean_by_distance(waves))
+        for waves, own in self._parts(data):
+            detail = waves * self.high / self.contrast(waves, own)
+            even = waves * (1 - self.high) + detail
+            power.index_add_(0, own, mean_by_distance(even.double().square()))
         together = (power.sum(0) / len(data)).sqrt().clamp(min=ROUNDING)
         counts = data.labels.cpu().bincount(minlength=n).clamp(min=1)
         alone = (power / counts[:, None, None]).sqrt().clamp(min=ROUNDING)
         # classes without images are those of transformed ones: k + n is k
         return alone[torch.arange(k) % n], together
+
+    def _learn_contrast(self, data: LabelledImages) -> None:
+        """Learn how the power of the detail follows that of the finest waves of a small image.
+
+        Within a class, logarithms of both: a regression through the means of the classes.
+        """
+        n = int(data.labels.max()) + 1
+        pairs = [
+            (self._grain(waves), self.detail(waves, own).square().sum((2, 3)), own)
+            for waves, own in self._parts(data)
+        ]
+        grain, power, own = (torch.cat(column) for column in zip(*pairs, strict=True))
+        power = (power / self.high.sum()).clamp(min=LEAST_POWER).log()
+        counts = own.bincount(minlength=n).clamp(min=1)[:, None]
+        means = [torch.zeros(n, x.shape[1]).index_add_(0, own, x) / counts for x in (grain, power)]
+        x, y = (part - mean[own] for part, mean in zip((grain, power), means, strict=True))
+        self.slope.copy_(((x * y).sum(0) / x.square().sum(0).clamp(min=1e-6)).clamp(0, 1))
+        self.grain.copy_(means[0][torch.arange(len(self.grain)) % n])
+
+    def _parts(self, data: LabelledImages) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the waves of some images at a time, and their labels."""
+        labels = data.labels.cpu().split(IMAGES_AT_ONCE)
+        for part, own in zip(data.images.cpu().split(IMAGES_AT_ONCE), labels, strict=True):
+            yield self.of_images(to_float(part)), own
+
+    def _grain(self, waves: Tensor) -> Tensor:
+        """Return the log power of the finest waves of small images: [B, C, H', W'] → [B, C]."""
+        height, width = self.small[1:]
+        coarse = waves[..., : (height + 1) // 2, : (width + 1) // 2].square().sum((2, 3))
+        fine = waves[..., :height, :width].square().sum((2, 3)) - coarse
+        n = height * width - ((height + 1) // 2) * ((width + 1) // 2)
+        return (fine / n).clamp(min=ROUNDING**2).log()
+
+    def contrast(self, waves: Tensor, labels: Tensor) -> Tensor:
+        """Return the size of the detail expected of small images, 1 for those of middling grain.
+
+        Waves [B, C, H', W'] and labels [B] → [B, C, 1, 1]. A dull picture has little detail, which
+        its small image tells: on steel surfaces the logarithms of both correlate at 0.7 to 0.98.
+        """
+        difference = self._grain(waves) - self.grain[labels]
+        return (self.slope * difference / 2).clamp(-MOST, MOST).exp()[:, :, None, None]
 
     def of_images(self, images: Tensor) -> Tensor:
         """Return the waves of the colour components of images: [B, C, H, W] → [B, C, H', W']."""
@@ -122,11 +173,15 @@ class Waves(nn.Module):
 
     def detail(self, waves: Tensor, labels: Tensor) -> Tensor:
         """Return the detail of images of these classes, deviation 1: [B, C, H', W']."""
-        return waves * self.high / self.deviation[labels][:, :, self.bins]
+        return waves * self.high / self._size(waves, labels)
+
+    def _size(self, waves: Tensor, labels: Tensor) -> Tensor:
+        """Return the deviation expected of each wave of the detail: [B, C, H', W']."""
+        return self.deviation[labels][:, :, self.bins] * self.contrast(waves, labels)
 
     def with_detail(self, waves: Tensor, detail: Tensor, labels: Tensor) -> Tensor:
         """Return the images of small images' waves and of detail: [B, C, H, W]."""
-        return self.to_images(waves + detail * self.high * self.deviation[labels][:, :, self.bins])
+        return self.to_images(waves + detail * self.high * self._size(waves, labels))
 
     def seen(self, waves: Tensor) -> Tensor:
         """Return the waves of small images, deviation about 1, without detail."""
