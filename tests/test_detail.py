@@ -75,6 +75,25 @@ def test_detail_has_deviation_one_in_each_class():
     assert waves.deviation.shape[0] == 2
 
 
+def dull_and_rough(side=64, n=16):
+    """Images of one class: white noise, of which the last has ten times as much as the first."""
+    noise = torch.randn(n, 1, side, side, generator=torch.Generator().manual_seed(0))
+    size = torch.linspace(4, 40, n)[:, None, None, None]
+    images = (128 + size * noise).round().clamp(0, 255).to(torch.uint8)
+    return LabelledImages(images, torch.zeros(n, dtype=torch.int64), ("only",))
+
+
+def test_the_size_of_the_detail_follows_the_finest_waves_of_the_small_image():
+    data = dull_and_rough()
+    waves = Waves(data, 2)
+    seen = waves.of_images(to_float(data.images))
+    assert float(waves.slope) > 0.9
+    contrast = waves.contrast(seen, data.labels).flatten()
+    assert 6 < float(contrast[-1] / contrast[0]) < 10.5  # ten times the size
+    powers = waves.detail(seen, data.labels).square().sum((1, 2, 3))
+    assert float(powers.max() / powers.min()) < 2  # 100 where each is divided by one size
+
+
 def test_classes_of_transformed_images_have_the_deviations_of_their_class():
     training = generator_set(stripes(), "document", 0.5)
     deviation = Waves(training.parts[0], 2).deviation

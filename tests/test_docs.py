@@ -303,3 +303,18 @@ def test_table_of_sizes_is_that_of_its_csv():
         ]
         for row in rows
     ]
+
+
+def test_table_of_the_size_of_the_detail_is_that_of_its_csv():
+    document = (ROOT / "results/bench/sizes.md").read_text()
+    lines = [line for line in document.splitlines() if re.match(r"\| \d+ \| (steel|blood)", line)]
+    rows = pd.read_csv(ROOT / "results/bench/sizes-detail.csv", dtype=str).to_dict("records")
+    assert [line.strip("| ").split(" | ") for line in lines] == [
+        [
+            *(row["seed"], row["images"], row["side"], row["way"].removeprefix("size ")),
+            f"{row['agreement']} ({row['floor']})",
+            f"{row['detail']} ({row['detail_real']})",
+            row["kid"],
+        ]
+        for row in rows
+    ]

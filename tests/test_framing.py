@@ -13,11 +13,11 @@ from test_export import pixels_of, rows_of
 from test_folder import grey, noted, only, put, table
 
 import augment
-from augment.data.pictures import mapped, stacking
 from augment.data.datasets import load_dataset
 from augment.data.folder import read_folder
 from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.npz import read_npz
+from augment.data.pictures import mapped, stacking
 from augment.data.pictures.fitting import fit_pixels
 from augment.data.pictures.framing import Frame, Framing, choose_frame, framing_notes, inner_size
 from augment.data.split import Dataset
