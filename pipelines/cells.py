@@ -1,8 +1,8 @@
 """Cut single blood cells out of BCCD by their boxes: `python pipelines/cells.py BCCD OUT`.
 
-BCCD holds `Annotations/*.xml` (Pascal VOC) and `JPEGImages/`. Each picture gives at most one red cell
-and three of the other kinds, as squares of 1.15 times the longer side of their box, at their own size:
-OUT/CLASS/PICTURE_BOX.png. metadata.csv names the picture of each as its group.
+BCCD holds `Annotations/*.xml` (Pascal VOC) and `JPEGImages/`. Each picture gives at most one
+red cell and three of the other kinds, as squares of 1.15 times the longer side of their box, at
+their own size: OUT/CLASS/PICTURE_BOX.png. metadata.csv names the picture of each as its group.
 """
 
 import csv
