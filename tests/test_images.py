@@ -131,14 +131,14 @@ def test_equal_pixels_have_equal_hashes_whatever_the_layout():
         ([(64, 64)], None, (64, 64)),
         ([(28, 20), (28, 20)], None, (28, 20)),
         ([(65, 64)], None, (64, 63)),
-        ([(512, 384)] * 3, None, (64, 48)),  # the shape of all
+        ([(512, 384)] * 3, None, (128, 96)),  # the shape of all
         ([(384, 512)] * 3, 128, (96, 128)),
-        ([(200, 200)] * 3, Framing(affords=128), (128, 128)),
-        ([(100, 100)] * 3, Framing(affords=128), (96, 96)),  # never more than the pictures hold
+        ([(200, 200)] * 3, Framing(affords=64), (64, 64)),
+        ([(100, 100)] * 3, None, (96, 96)),  # never more than the pictures hold
         ([(28, 28), (30, 28)], None, (29, 29)),
-        ([(640, 480), (480, 640)], None, (64, 64)),  # some upright, some lying
-        ([(640, 480)] * 9 + [(480, 640)], None, (64, 48)),
-        ([(160, 90), (150, 100), (120, 90)], None, (64, 43)),  # the median aspect
+        ([(640, 480), (480, 640)], None, (128, 128)),  # some upright, some lying
+        ([(640, 480)] * 9 + [(480, 640)], None, (128, 96)),
+        ([(160, 90), (150, 100), (120, 90)], None, (128, 85)),  # the median aspect
         ([(40, 40)] * 2 + [(300, 300)], None, (32, 32)),
         ([], None, (32, 32)),
         ([(64, 48)], 16, (16, 12)),
@@ -149,7 +149,7 @@ def test_equal_pixels_have_equal_hashes_whatever_the_layout():
         ([(200, 160)], Framing("native"), (200, 160)),
     ],
 )
-def test_frame_is_as_asked_or_what_the_pictures_hold_and_the_machine_affords(sizes, asked, chosen):
+def test_frame_is_as_asked_or_what_the_pictures_hold_and_a_run_affords(sizes, asked, chosen):
     assert choose_frame(sizes, Framing.of(asked))[:2] == chosen
 
 
