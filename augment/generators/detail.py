@@ -24,7 +24,7 @@ from augment.generators.spectrum import (
 SMALL_SIDE = 32  # pixels of the longer side of a small image
 ROUNDING = 1 / 127.5 / 12**0.5  # deviation of what rounding to grey levels adds to a wave
 LEAST_POWER = 1e-6  # of detail, whose deviation is 1 on average
-MOST = 2.0  # logarithm of the contrast
+MOST_CONTRAST = 2.0  # its logarithm, up or down
 GRID = 16  # patches at most that the longer side is folded into
 
 
@@ -135,7 +135,7 @@ class Waves(nn.Module):
         its small image tells: on steel surfaces the logarithms of both correlate at 0.7 to 0.98.
         """
         difference = self._grain(waves) - self.grain[labels]
-        return (self.slope * difference / 2).clamp(-MOST, MOST).exp()[:, :, None, None]
+        return (self.slope * difference / 2).clamp(-MOST_CONTRAST, MOST_CONTRAST).exp()[:, :, None, None]
 
     def of_images(self, images: Tensor) -> Tensor:
         """Return the waves of the colour components of images: [B, C, H, W] → [B, C, H', W']."""
