@@ -134,8 +134,8 @@ class Waves(nn.Module):
         Waves [B, C, H', W'] and labels [B] → [B, C, 1, 1]. A dull picture has little detail, which
         its small image tells: on steel surfaces the logarithms of both correlate at 0.7 to 0.98.
         """
-        difference = self._grain(waves) - self.grain[labels]
-        return (self.slope * difference / 2).clamp(-MOST_CONTRAST, MOST_CONTRAST).exp()[:, :, None, None]
+        log = self.slope * (self._grain(waves) - self.grain[labels]) / 2
+        return log.clamp(-MOST_CONTRAST, MOST_CONTRAST).exp()[:, :, None, None]
 
     def of_images(self, images: Tensor) -> Tensor:
         """Return the waves of the colour components of images: [B, C, H, W] → [B, C, H', W']."""
