@@ -391,6 +391,11 @@ TOOLS = {
         tables=labelme(lambda i: AB if i == 4 else [AB[i % 2]]),
         refused=r"img4.json has several flags \(leaf, rust\), and augment learns one class",
     ),
+    "labelme's flags, one file damaged": dict(
+        files=NAMES,
+        tables=labelme() | {"img3.json": '{"version": "5.5.0", "fla'},
+        refused=r"img3.json cannot be read as JSON, where other images have their class: mend it",
+    ),
     "labelme's flags, none of them true": dict(
         files=NAMES,
         tables=labelme(lambda i: [AB[i % 2]] if i else []),

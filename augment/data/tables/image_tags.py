@@ -41,14 +41,21 @@ TOOLS = {"flags": _labelme_flags, "tags": _darwin_tags}
 def tagged_images(root: Path, images: list[str], others: list[str]) -> LabelTable | None:
     """Read a table of images and the flag or tag of each; None where files do not have these.
 
-    Raises DataError for an image that has several.
+    Raises DataError for an image that has several, and for a damaged file among them.
     """
     pairs = files_of_images(images, [name for name in others if name.lower().endswith(".json")])
-    if len(pairs) < max(2, MOST_ANNOTATED * len(images)) or not _tags(root / pairs[0][1])[0]:
+    if len(pairs) < max(2, MOST_ANNOTATED * len(images)):
+        return None
+    if not _tags(_parsed(root / pairs[0][1]))[0]:
         return None
     rows, lines = [], []
     for number, (image, file) in enumerate(pairs, 1):
-        tool, tags = _tags(root / file)
+        if (found := _parsed(root / file)) is None:
+            raise DataError(
+                f"{root / file} cannot be read as JSON, where other images have their class: "
+                "mend it, or remove it together with its image"
+            )
+        tool, tags = _tags(found)
         if len(tags) > 1:
             raise DataError(
                 f"{root / file} has several {tool} ({', '.join(tags)}), and augment learns one "
@@ -62,12 +69,16 @@ def tagged_images(root: Path, images: list[str], others: list[str]) -> LabelTabl
     return LabelTable(root / "*.json", "", frame, lines)
 
 
-def _tags(file: Path) -> tuple[str, list[str]]:
-    """Return how a tool calls what it says of the whole image, and what it says; "" for none."""
+def _parsed(file: Path) -> Any:
+    """Parse a file, None where it cannot be read as JSON."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):  # whatever it is, it holds no tags
-        return "", []
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _tags(found: Any) -> tuple[str, list[str]]:
+    """Return how a tool calls what it says of the whole image, and what it says; "" for none."""
     for name, tags_in in TOOLS.items() if isinstance(found, dict) else ():
         if (tags := tags_in(found)) is not None:
             return name, tags
