@@ -4,6 +4,7 @@ import pytest
 import torch
 from fake_gpu import DEVICE, FakeGenerator, Guard, fake_gpu, on_gpu
 
+from augment.data.box_sheets import with_boxes
 from augment.transforms.boxed import BOXED, LEAST_LEFT, clipped
 from augment.transforms.geometric import CLASSIC
 
@@ -93,3 +94,23 @@ def test_no_box_transform_waits(kind, shape):
                 images, boxes = BOXED[kind](images, boxes, 3, FakeGenerator())
     assert images.device == boxes.device == DEVICE
     assert boxes.shape == (8, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("box", "drawn"),
+    [
+        ((2, 3, 6, 8), (2, 3, 6, 8)),
+        ((-5, -5, 30, 30), (0, 0, 20, 16)),  # of 20 × 16 pixels
+        ((20, 2, 20, 9), (19, 2, 20, 9)),  # without width, on the right border
+        ((3, 16, 9, 16), (3, 15, 9, 16)),
+        ((0, 0, 0, 0), (0, 0, 1, 1)),
+    ],
+)
+def test_a_box_on_the_border_is_drawn_inside_the_picture(box, drawn):
+    image = torch.full((1, 16, 20), 7, dtype=torch.uint8)
+    painted = (with_boxes(image, torch.tensor([box]), [0])[0] != 7).nonzero()
+    factor = 256 // 20
+    top, left = painted.amin(0).tolist()
+    bottom, right = (painted.amax(0) + 1).tolist()
+    inside = torch.tensor([left, top, right, bottom]) / factor
+    assert (inside - torch.tensor(drawn)).abs().max() <= 1

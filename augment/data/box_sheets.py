@@ -21,8 +21,9 @@ def with_boxes(image: Tensor, boxes: Tensor, colours: Sequence[int]) -> Tensor:
     height, width = drawn.shape[1:]
     for box, colour in zip((boxes * factor).round().long().tolist(), colours, strict=True):
         left, top, right, bottom = box
-        left, right = max(0, left), min(width, right) - 1
-        top, bottom = max(0, top), min(height, bottom) - 1
+        # a detection may be a line on the border: its last row or column is drawn
+        left, top = min(max(0, left), width - 1), min(max(0, top), height - 1)
+        right, bottom = max(left, min(width, right) - 1), max(top, min(height, bottom) - 1)
         paint = torch.tensor(BOX_COLOURS[colour], dtype=torch.uint8)[:, None]
         for row in (top, bottom):
             drawn[:, row, left : right + 1] = paint
