@@ -10,6 +10,7 @@ from augment.data.boxed_images import BoxedImages
 from augment.data.subset import hide_labels
 from augment.detectors import DETECTORS
 from augment.experiment.arms import generator_set, training_set
+from augment.experiment.filters import Evidence
 from augment.experiment.hyperparameters import hyperparameters
 from augment.experiment.mixing import falling, falling_own_norm
 from augment.generators import GENERATORS
@@ -384,7 +385,8 @@ def test_recovery_halves_the_rate_of_later_recordings(graphs, tmp_path):
 def test_batches_whose_parts_change_in_size_are_recorded_too(mixing, request):
     data, synthetic = bars(6, ("a", "b", "c"), SHAPE), bars(5, ("a", "b", "c"), SHAPE, seed=2)
     both = training_set("real+classic+synth", data, synthetic, "natural", 0.5)
-    learnt = mixing(both, torch.zeros(0))
+    nothing = Evidence(*torch.zeros(4, 1).unbind(), trust=1.0)  # these two ask for none
+    learnt = mixing(both, nothing)
     losses = []
     for graphed in (False, True):
         if graphed:

@@ -15,8 +15,9 @@ def seen():
     probabilities = torch.tensor(
         [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3], [0.8, 0.2], [0.6, 0.4]]
     )
+    distance = torch.tensor([4.0, 1.0, 2.0, 3.0, 5.0, 6.0])
     copied = torch.tensor([True, False, False, False, False, True])
-    return Evidence(labels, probabilities, torch.tensor([4.0, 1.0, 2.0, 3.0, 5.0, 6.0]), copied)
+    return Evidence(labels, probabilities, distance, copied, trust=1.0)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from augment.data.subset import hide_labels
 from augment.errors import UsageError
 from augment.experiment.arms import training_set
 from augment.experiment.cells import expand
+from augment.experiment.evidence import trust_in
+from augment.experiment.filters import Evidence
 from augment.experiment.mixing import MIXINGS
-from augment.experiment.records import classifier_path
+from augment.experiment.records import QualityResult, classifier_path
 from augment.experiment.stages import classifier_set
 from augment.experiment.validation import make_recipe
 from augment.runtime.seeds import seed_for
@@ -45,10 +47,11 @@ CHANCES = (
 )  # [M, 2]: image m is of class "a" with the chance m / (M - 1)
 
 
-def mixed(name, share=0.5, arm="real+synth"):
-    labelled = numbered(N)
-    plain = training_set(arm, labelled, numbered(M, FIRST), "none", share, hide_labels(labelled))
-    return MIXINGS[name](plain, CHANCES)
+def mixed(name, share=0.5, arm="real+synth", trust=1.0):
+    labelled, synthetic = numbered(N), numbered(M, FIRST)
+    plain = training_set(arm, labelled, synthetic, "none", share, hide_labels(labelled))
+    nothing = torch.zeros(M)
+    return MIXINGS[name](plain, Evidence(synthetic.labels, CHANCES, nothing, nothing > 0, trust))
 
 
 def batches(data, cpu, start=0, steps=8, batch=8):
@@ -117,6 +120,46 @@ def test_parts_of_a_generator_draw_what_they_always_drew(cpu):
 )
 def test_so_many_synthetic_images_are_in_each_batch(name, share, wanted, cpu):
     assert synthetic_rows(batches(mixed(name, share), cpu)) == wanted
+
+
+@pytest.mark.parametrize("trust", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("arm", ["real+synth", "ssl+synth"])
+def test_confirmed_is_early_scaled_by_trust(trust, arm):
+    data, like = mixed("confirmed", 0.2, arm, trust), mixed("early", 0.2, arm)
+    for done in (0.01, 0.3, 0.49, 0.6, 0.99):
+        early = like.counts(1000, done)[1]
+        assert data.counts(1000, done)[1] == pytest.approx(trust * early, abs=1)
+        assert trust or data.counts(1000, done)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("kappa", "floor", "trust"),
+    [
+        (0.6, 0.8, 0.75),
+        (0.9, 0.8, 1.0),
+        (-0.1, 0.8, 0.0),
+        (0.3, 0.0, 0.0),  # a judge that guesses confirms nothing
+        (0.3, None, 0.3),
+    ],
+)
+def test_trust_is_kappa_over_that_of_real_images(kappa, floor, trust):
+    quality = QualityResult("", 0.5, [], None, 0.0, None, None, {}, kappa=kappa, kappa_floor=floor)
+    assert trust_in(quality) == pytest.approx(trust)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_images_that_no_judge_confirms_leave_the_training_of_the_baseline(seed, cpu):
+    """To the bit: the answer cannot fall below it, whatever they show."""
+    labelled = numbered(N)
+    alone = training_set("real", labelled, None, "none", 0.0, None)
+    trained = []
+    for data in (alone, mixed("confirmed", 0.4, trust=0.0)):
+        classifier = Airbench(steps=6, batch=8, width=4)
+        classifier.prepare(labelled, seed=seed, device=cpu)
+        fit(classifier, data, seed=seed, device=cpu)
+        trained.append(classifier.modules["ema"].state_dict())
+    for name, tensor in trained[0].items():
+        assert torch.equal(tensor, trained[1][name]), name
 
 
 @pytest.mark.parametrize(("share", "mean"), [(0.05, 0.05), (0.25, 0.25), (0.9, 0.25)])

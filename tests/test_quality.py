@@ -88,7 +88,8 @@ def test_judge_is_the_classifier_of_the_baseline_cell_and_scores_no_test_image(s
         return {path.name for path in (folder / "artefacts" / kind).iterdir()}
 
     assert made(both.path, "classifier") == made(alone.path, "classifier")
-    assert len(made(alone.path, "classifier")) == 2  # the judge's, and that of the cell
+    # the judge's, those of the halves of the labelled images, and that of the cell
+    assert len(made(alone.path, "classifier")) == 4
     assert made(alone.path, "score") == {alone.table.iloc[0]["signature"]}
     assert len(made(both.path, "score")) == 2
     pd.testing.assert_series_equal(

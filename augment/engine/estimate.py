@@ -184,13 +184,12 @@ def _cost_stages(cell: Cell) -> list[TimedStage]:
     if TASKS[cell.task].timed_pictures and ARMS[cell.arm].composed:
         stages_of_cell.append(_pictures_stage(cell))
     if cell.generator:
-        stages_of_cell.append((of_judge, repr(judge), time_judge, cell))
-    if cell.generator and cell.frac == 1:  # two judges beside, each of half the images and steps
-        stages_of_cell.append((of_judge, f"{judge!r} by halves", time_judge, cell))
-    if cell.generator:
         model, images = generator_keys(cell)
         settings = (cell.generator, cell.generator_settings, *amount)
         stages_of_cell += [
+            (of_judge, repr(judge), time_judge, cell),
+            # two judges beside, each of half the images and steps
+            (of_judge, f"{judge!r} by halves", time_judge, cell),
             (repr(("generator", settings)), model, time_generator, cell),
             (repr(("synthetic", settings, cell.use.ratio)), images, time_sampling, cell),
         ]

@@ -55,7 +55,7 @@ def classifier_parts(
         cell.arm, trial.labelled, images, trial.transform, cell.use.share or 0.0, unlabelled
     )
     if cell.use.mixing and synthetic:
-        data = MIXINGS[cell.use.mixing](data, synthetic.probabilities)
+        data = MIXINGS[cell.use.mixing](data, synthetic.evidence)
     return data
 
 

@@ -15,6 +15,7 @@ from augment.data.boxed_images import BoxedImages
 from augment.data.images import LabelledImages
 from augment.data.split import Dataset, Images
 from augment.experiment.cells import Cell
+from augment.experiment.filters import Evidence
 from augment.experiment.folds import hold_out_fold
 from augment.experiment.progress import Progress
 from augment.experiment.setting_types import AUTO, SELECT
@@ -90,7 +91,7 @@ class SyntheticSet:
     path: Path  # artefact
     quality: Path  # artefact
     images: LabelledImages  # that passed the filter
-    probabilities: Tensor  # [N, K] of each class, by the judge
+    evidence: Evidence  # on each of them
     n_sampled: int  # before the filter
 
 

@@ -201,7 +201,7 @@ def detector_parts(
         with_replacement=True,
     )
     if cell.use.mixing and synthetic:
-        data = MIXINGS[cell.use.mixing](data, synthetic.probabilities)
+        data = MIXINGS[cell.use.mixing](data, synthetic.evidence)
     return data
 
 

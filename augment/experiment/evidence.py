@@ -13,6 +13,7 @@ from augment.data.grids import class_grid, save_png
 from augment.data.images import LabelledImages
 from augment.experiment.context import SyntheticSet, Trial
 from augment.experiment.filters import Evidence, filter_mask
+from augment.experiment.records import QualityResult
 from augment.experiment.sampling import SYNTHETIC_FILE, load_synthetic
 from augment.metrics.synthetic import random_features
 
@@ -60,7 +61,7 @@ def synthetic_set(trial: Trial, synthetic: Path, quality: Path) -> SyntheticSet:
         path=synthetic,
         quality=quality,
         images=images if bool(keep.all()) else images.select(keep),
-        probabilities=evidence.probabilities[keep],
+        evidence=evidence.select(keep),
         n_sampled=len(images),
     )
 
@@ -70,8 +71,21 @@ def read_evidence(synthetic: Path, quality: Path) -> Evidence:
     evidence = load_file(quality / EVIDENCE_FILE)
     sampled = load_file(synthetic / SYNTHETIC_FILE)
     return Evidence(
-        sampled["labels"], evidence["chances"].float(), evidence["distance"], sampled["copied"]
+        labels=sampled["labels"],
+        probabilities=evidence["chances"].float(),
+        distance=evidence["distance"],
+        copied=sampled["copied"],
+        trust=trust_in(QualityResult.read(quality)),
     )
+
+
+def trust_in(quality: QualityResult) -> float:
+    """Return how far judges confirm the labels of a synthetic set, of what those of real ones are.
+
+    From 0 to 1: kappa over its floor. 0 where the judges guess on real images too.
+    """
+    floor = 1.0 if quality.kappa_floor is None else quality.kappa_floor
+    return min(1.0, max(0.0, quality.kappa) / floor) if floor > 0 else 0.0
 
 
 def best_of(synthetic: LabelledImages, probabilities: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
-"""FILTERS: which synthetic images an arm learns from, by the evidence of the trial's judge.
+"""Evidence on synthetic images, and FILTERS: which of them an arm learns from.
 
 No filter uses more than the labelled images: the judge is the trial's `real+classic` classifier.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,11 +21,17 @@ class Evidence:
     probabilities: Tensor  # [N, K] probability of each class, by the judge
     distance: Tensor  # [N] to the nearest labelled image of its class, in random features
     copied: Tensor  # [N] bool: repeats a labelled image
+    trust: float  # in the labels of all images, 0…1: see `trust_in`
 
     @property
     def wanted(self) -> Tensor:
         """[N] probability of the requested class."""
         return self.probabilities.gather(1, self.labels[:, None]).squeeze(1)
+
+    def select(self, keep: Tensor) -> Evidence:
+        """Select images: a mask [N] or indices."""
+        images = {n: x[keep] for n, x in vars(self).items() if isinstance(x, Tensor)}
+        return dataclasses.replace(self, **images)
 
 
 Filter = Callable[[Evidence], Tensor]  # [N] bool: True for images to keep

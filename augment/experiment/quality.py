@@ -18,7 +18,7 @@ from augment.data.images import ImageShape, LabelledImages
 from augment.experiment.context import Stage, Trial
 from augment.experiment.evidence import closest_pairs, write_evidence
 from augment.experiment.progress import Progress
-from augment.experiment.real_images import RealImages, reference, unlabelled_images
+from augment.experiment.real_images import RealImages, labelled_images, reference, unlabelled_images
 from augment.experiment.records import (
     JUDGE_FEATURES,
     QualityRecord,
@@ -34,6 +34,7 @@ from augment.experiment.unseen import (
     copied_by_chance,
     copied_by_chance_in_features,
     judges,
+    kappas,
 )
 from augment.generators import GENERATORS, latents_of
 from augment.metrics.copies import feature_copies
@@ -82,7 +83,11 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
     def build(folder: Path) -> Iterator[Progress]:
         classifier = load_learner(CLASSIFIERS, (yield from train_classifier(plan)), context.device)
         others = unlabelled_images(trial)
-        found = yield from judges(trial, classifier, reference(trial, others))
+        real = reference(trial, others)
+        found = yield from judges(trial, classifier, real)
+        halves = found
+        if not real.labelled:  # a use of synthetic images may go by labelled images alone
+            halves = yield from judges(trial, classifier, labelled_images(trial))
         yield Progress("quality", trial.cell.name, 0, 1)
         sampled = SyntheticResult.read(synthetic)
         images = load_synthetic(synthetic, trial.labelled.classes)
@@ -90,9 +95,9 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
         save_png(closest_pairs(synthetic, images, trial.labelled), folder / "closest.png")
         own = Opinion(classifier, probabilities.argmax(1) == images.labels)
         result = measure(trial, images, sampled, own, found)
-        result = dataclasses.replace(
-            result, closer_to_train=closer_to_train(images.images, trial.labelled, others.images)
-        )
+        kappa, floor = kappas(halves, classifier, images)
+        near = closer_to_train(images.images, trial.labelled, others.images)
+        result = dataclasses.replace(result, closer_to_train=near, kappa=kappa, kappa_floor=floor)
         result.write(folder)
         yield Progress(
             "quality",
@@ -109,10 +114,9 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
 def _edition(shape: ImageShape) -> int:
     """Return the edition of the measures of images [C, H, W], see `QualityRecord`.
 
-    Since 3 copies of images above 32 pixels a side are searched under shifts; for smaller ones
-    nothing changed.
+    Of images above 32 pixels a side copies were searched under shifts since 3; 4 and 5 have kappa.
     """
-    return 3 if misleading_pixels(shape) else 2
+    return 5 if misleading_pixels(shape) else 4
 
 
 def measure(

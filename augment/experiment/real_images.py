@@ -55,15 +55,22 @@ def reference(trial: Trial, others: RealImages) -> RealImages:
     At most 2 · MAX_IMAGES of them, in a fixed random order.
     """
     n, n_classes = len(others.images), len(trial.labelled.classes)
-    found = others
-    if n < max(_ENOUGH, 2 * n_classes) and n < len(trial.labelled):
-        groups = trial.data.pool_groups
-        of_labelled = [groups[i] for i in trial.indices.tolist()] if groups else None
-        units = linked_units(of_labelled, pixel_hashes(trial.labelled.images.cpu()))
-        found = RealImages(trial.labelled, _numbered(units), labelled=True)
+    enough = n >= max(_ENOUGH, 2 * n_classes) or n >= len(trial.labelled)
+    return _some(others) if enough else labelled_images(trial)
+
+
+def labelled_images(trial: Trial) -> RealImages:
+    """Return the labelled images, at most 2 · MAX_IMAGES of them in a fixed random order."""
+    groups = trial.data.pool_groups
+    of_labelled = [groups[i] for i in trial.indices.tolist()] if groups else None
+    units = linked_units(of_labelled, pixel_hashes(trial.labelled.images.cpu()))
+    return _some(RealImages(trial.labelled, _numbered(units), labelled=True))
+
+
+def _some(real: RealImages) -> RealImages:
     rng = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(found.images), generator=rng)
-    return found.select(order[: 2 * MAX_IMAGES])
+    order = torch.randperm(len(real.images), generator=rng)
+    return real.select(order[: 2 * MAX_IMAGES])
 
 
 def _numbered(units: list[Any]) -> Tensor:

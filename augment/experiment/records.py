@@ -188,6 +188,8 @@ class QualityResult(ArtifactResult):
     copy_rate_floor: float | None = None  # of unseen real images; None as above, and in edition 1
     copy_rate_features_floor: float | None = None
     lost: float | None = None  # as of the generator
+    kappa: float = 0.0  # of the classes asked for and judges that learnt labelled images alone
+    kappa_floor: float | None = None  # of labelled images that they have not learnt; None: no such
     agreement_through: float | None = None  # of those real images, passed through its autoencoder
 
 

@@ -35,7 +35,7 @@ RESULTS_COLUMNS = [
     *("generator", "closed_set", "preset", *USE_COLUMNS, "candidates", *CHOICE),
     *("arm", "classic", CLASSIC_AMONG, "classifier", "steps", "n_real", "n_synth", "kept_fraction"),
     *("measure", *SCORES, *BOX_SCORES, *ERROR_COLUMNS),
-    *("copy_rate", "agreement", "closer_to_train", *SPACE),
+    *("copy_rate", "agreement", "trust", "closer_to_train", *SPACE),
     *("generator_seconds", "sample_seconds", "classifier_seconds", "peak_memory_mb"),
     *("device", "precision_mode", "status", "error", "signature", "version"),
 ]
@@ -45,7 +45,14 @@ TEXT_COLUMNS = [
     *("status", "error", "signature", "version"),
 ]
 # empty in tables of older versions
-NEWER_COLUMNS = (*ERROR_COLUMNS, *USE_COLUMNS, *BOX_SCORES, CLASSIC_AMONG, "validation_map")
+NEWER_COLUMNS = (
+    *ERROR_COLUMNS,
+    *USE_COLUMNS,
+    *BOX_SCORES,
+    CLASSIC_AMONG,
+    "validation_map",
+    "trust",
+)
 # these distinguish the cells of one preset and classifier
 KEY_COLUMNS = ("dataset", "asked", "seed", "generator", *USE_COLUMNS, "candidates", "arm")
 # settings of an arm: the synthetic set is the same in all of them
@@ -78,6 +85,7 @@ def result_row(trial: Trial, choice: Choice, artifacts: CellArtifacts) -> dict[s
         **{name: getattr(score, name) for name in (*SCORES, *BOX_SCORES)},
         "copy_rate": sampled.get("copy_rate"),
         "agreement": quality.get("agreement"),
+        "trust": synthetic.evidence.trust if synthetic else None,
         "closer_to_train": quality.get("closer_to_train"),
         **{name: space.get(name) for name in SPACE},
         "generator_seconds": sampled.get("generator_seconds"),

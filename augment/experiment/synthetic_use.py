@@ -89,7 +89,7 @@ class SyntheticUse:
     mixing: str | None = _use(
         Many,
         setting(
-            ["falling"],
+            ["confirmed"],
             "comparison",
             "Schedules by which synthetic images enter training.",
             metavar=NAMES,

@@ -11,6 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from augment.experiment.progress import Progress
 from augment.experiment.real_images import RealImages
 from augment.experiment.sampling import mirrored
 from augment.experiment.stages import plan_classifier, train_classifier
+from augment.metrics.classification import kappa
 from augment.metrics.copies import copies_among, copy_finder, feature_copies
 from augment.metrics.rates import Rate, rate_at_mix
 from augment.runtime.seeds import seed_for
@@ -69,6 +71,28 @@ def judges(
         judge = load_learner(CLASSIFIERS, steps.value, trial.context.device)
         found.append(Judge(judge, learnt, real.select(held_out)))
     return found
+
+
+def kappas(
+    found: list[Judge], classifier: Any, synthetic: LabelledImages
+) -> tuple[float, float | None]:
+    """Compute Cohen's kappa of labels and judges, on synthetic and on unseen images; their means.
+
+    Without judges the trial's `classifier` says how far it confirms the synthetic ones.
+    """
+    if not found:
+        return _kappa(classifier, synthetic), None
+    pairs = [
+        (_kappa(judge.classifier, synthetic), _kappa(judge.classifier, judge.unseen.images))
+        for judge in found
+    ]
+    of_synthetic, of_unseen = np.mean(pairs, axis=0).tolist()
+    return of_synthetic, of_unseen
+
+
+def _kappa(classifier: Any, images: LabelledImages) -> float:
+    predicted = torch.cat(list(classifier.predict(images.images))).argmax(1)
+    return kappa(images.labels.cpu().numpy(), predicted.numpy())
 
 
 def all_unseen(found: list[Judge]) -> RealImages:

@@ -39,6 +39,18 @@ def scores(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     }
 
 
+def kappa(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Compute Cohen's kappa (1960): 1 if all labels are predicted, 0 if as many as by chance.
+
+    1 where all are of one class and predicted so, where it is undefined.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    if np.array_equal(labels, predicted):
+        return 1.0
+    return float(cohen_kappa_score(labels, predicted))
+
+
 def per_class(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
     """Tabulate a row a class: n_test, precision, recall, f1; NaN without a test image of it.
 
