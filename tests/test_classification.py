@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from augment.metrics.classification import confusion, per_class, scores
+from augment.metrics.classification import confusion, kappa, per_class, scores
 
 # class 0: 3 of 4 found, class 1: 1 of 2, class 2: none of 1 and never predicted
 TRUE = np.array([0, 0, 0, 0, 1, 1, 2])
@@ -20,6 +20,21 @@ def test_scores_by_hand():
     assert found["macro_precision"] == pytest.approx(sum(precision) / 3)
     assert found["macro_recall"] == pytest.approx(sum(recall) / 3)
     assert found["macro_f1"] == pytest.approx(sum(f1) / 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "expected"),
+    [
+        ([0, 0, 1, 1], [0, 0, 1, 1], 1.0),
+        ([0, 0, 1, 1], [0, 0, 0, 0], 0.0),  # a constant answer is chance
+        ([0, 0, 1, 1], [1, 1, 0, 0], -1.0),
+        ([0, 0, 0, 1], [0, 0, 1, 1], 0.5),  # 3/4 agree, (3·2 + 1·2) / 16 by chance
+        ([0, 0], [0, 0], 1.0),
+        ([0, 0], [1, 0], 0.0),
+    ],
+)
+def test_kappa_by_hand(labels, predicted, expected):
+    assert kappa(np.array(labels), np.array(predicted)) == pytest.approx(expected)
 
 
 def test_scores_are_scikit_learn_s():

@@ -17,11 +17,11 @@ from augment.data.subset import hide_labels
 from augment.errors import UsageError
 from augment.experiment.arms import training_set
 from augment.experiment.cells import expand
-from augment.experiment.evidence import trust_in
 from augment.experiment.filters import Evidence
 from augment.experiment.mixing import MIXINGS
-from augment.experiment.records import QualityResult, classifier_path
+from augment.experiment.records import classifier_path
 from augment.experiment.stages import classifier_set
+from augment.experiment.unseen import trust_in
 from augment.experiment.validation import make_recipe
 from augment.runtime.seeds import seed_for
 from augment.storage.artifacts import Store
@@ -143,8 +143,7 @@ def test_confirmed_is_early_scaled_by_trust(trust, arm):
     ],
 )
 def test_trust_is_kappa_over_that_of_real_images(kappa, floor, trust):
-    quality = QualityResult("", 0.5, [], None, 0.0, None, None, {}, kappa=kappa, kappa_floor=floor)
-    assert trust_in(quality) == pytest.approx(trust)
+    assert trust_in(kappa, floor) == pytest.approx(trust)
 
 
 @pytest.mark.parametrize("seed", [3, 4])

@@ -17,6 +17,7 @@ from augment.data.split import Dataset, split
 from augment.data.subset import labelled_subset
 from augment.experiment.arms import ARMS, training_set
 from augment.experiment.cells import expand
+from augment.experiment.filters import Evidence
 from augment.experiment.mixing import MIXINGS
 from augment.experiment.sampling import labels_and_seeds
 from augment.experiment.synthetic_use import SyntheticUse
@@ -77,7 +78,8 @@ def test_test_images_replaced_by_noise_change_nothing_that_is_learnt(digits, mon
         generator="cvae",
     )
     sides = [training_side(r.path) for r in (first, second, third)]
-    assert len(sides[0]) == 2 + 1 + 5 * 2
+    # a generator, five arms, and two judges that learn one half of the labelled images each
+    assert len(sides[0]) == 2 + 1 + 7 * 2
     assert sides[0] == sides[1] == sides[2]
     assert not first.table["accuracy"].equals(second.table["accuracy"])
     assert not first.table["accuracy"].equals(third.table["accuracy"])
@@ -90,6 +92,7 @@ def test_random_images_give_a_classifier_of_chance(digits, monkeypatch, tmp_path
     by_arm = result.table.groupby("arm")["accuracy"].mean()
     assert by_arm["synth"] < 0.25  # ten classes
     assert by_arm["real"] > 0.7
+    assert result.table["trust"].max() < 0.1
 
 
 class RealAgain(Duplicate):
@@ -117,6 +120,7 @@ def test_real_set_as_synthetic_set_scores_like_real(digits, monkeypatch, tmp_pat
     line = result.summary.set_index("arm").loc["synth"]
     assert line["low"] <= 0 <= line["high"]
     assert line["mean"] > 0.7
+    assert result.table["trust"].min() == 1.0
 
 
 @pytest.mark.parametrize(("ratio", "times"), [(5, [5]), (2.5, [2, 3]), (0.2, [0, 1])])
@@ -137,7 +141,7 @@ def test_duplicate_holds_each_labelled_image_equally_often(ratio, times, digits)
     assert [own[key] for key in pixel_hashes(images)] == labels.tolist()
 
 
-@pytest.mark.parametrize("mixing", ["constant", "falling", "early", "pretrain"])
+@pytest.mark.parametrize("mixing", ["constant", "falling", "early", "confirmed", "pretrain"])
 @pytest.mark.parametrize("arm", ["real+synth", "real+classic+synth", "synth"])
 def test_classifier_of_duplicates_is_that_of_its_baseline_to_the_bit(arm, mixing, digits, cpu):
     labelled = digits.pool.select(labelled_subset(digits.pool, per_class=3, seed=1))
@@ -149,7 +153,8 @@ def test_classifier_of_duplicates_is_that_of_its_baseline_to_the_bit(arm, mixing
     assert len(again) == 5 * len(labelled)
     data = training_set(arm, labelled, again, "document", 0.25)
     if ARMS[arm].real:
-        data = MIXINGS[mixing](data, torch.zeros(0))
+        n = torch.zeros(len(again))
+        data = MIXINGS[mixing](data, Evidence(labels, n, n, n > 0, trust=0.5))
     weights = []
     for learnt in (data, training_set(str(ARMS[arm].against), labelled, None, "document", 0.0)):
         learner = Airbench(steps=6, batch=16, width=4)
@@ -274,10 +279,10 @@ def test_classifier_starts_from_the_same_weights_in_every_arm(digits, monkeypatc
     monkeypatch.setattr(augment.classifiers.Airbench, "prepare", spy)
     run_on(digits, monkeypatch, tmp_path / "run", generator="noise", seeds=2)
     started = [(s, w) for s, w in started if s]  # 0: the judge, built to be filled from its file
-    assert len(started) == 10
+    assert len(started) == 14  # of five arms and two judges in two trials
     for seed in {s for s, _ in started}:
         own = [w for s, w in started if s == seed]
-        assert len(own) == 5
+        assert len(own) == 7
         assert all(torch.equal(own[0], w) for w in own)
 
 

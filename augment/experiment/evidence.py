@@ -75,17 +75,8 @@ def read_evidence(synthetic: Path, quality: Path) -> Evidence:
         probabilities=evidence["chances"].float(),
         distance=evidence["distance"],
         copied=sampled["copied"],
-        trust=trust_in(QualityResult.read(quality)),
+        trust=QualityResult.read(quality).trust,
     )
-
-
-def trust_in(quality: QualityResult) -> float:
-    """Return how far judges confirm the labels of a synthetic set, of what those of real ones are.
-
-    From 0 to 1: kappa over its floor. 0 where the judges guess on real images too.
-    """
-    floor = 1.0 if quality.kappa_floor is None else quality.kappa_floor
-    return min(1.0, max(0.0, quality.kappa) / floor) if floor > 0 else 0.0
 
 
 def best_of(synthetic: LabelledImages, probabilities: Tensor) -> Tensor:

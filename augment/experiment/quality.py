@@ -35,6 +35,7 @@ from augment.experiment.unseen import (
     copied_by_chance_in_features,
     judges,
     kappas,
+    trust_in,
 )
 from augment.generators import GENERATORS, latents_of
 from augment.metrics.copies import feature_copies
@@ -97,7 +98,8 @@ def assess(trial: Trial, synthetic: Path) -> Stage:
         result = measure(trial, images, sampled, own, found)
         kappa, floor = kappas(halves, classifier, images)
         near = closer_to_train(images.images, trial.labelled, others.images)
-        result = dataclasses.replace(result, closer_to_train=near, kappa=kappa, kappa_floor=floor)
+        confirmed = dict(kappa=kappa, kappa_floor=floor, trust=trust_in(kappa, floor))
+        result = dataclasses.replace(result, closer_to_train=near, **confirmed)
         result.write(folder)
         yield Progress(
             "quality",

@@ -190,6 +190,7 @@ class QualityResult(ArtifactResult):
     lost: float | None = None  # as of the generator
     kappa: float = 0.0  # of the classes asked for and judges that learnt labelled images alone
     kappa_floor: float | None = None  # of labelled images that they have not learnt; None: no such
+    trust: float = 0.0  # one over the other, 0…1
     agreement_through: float | None = None  # of those real images, passed through its autoencoder
 
 

@@ -90,6 +90,15 @@ def kappas(
     return of_synthetic, of_unseen
 
 
+def trust_in(kappa: float, floor: float | None) -> float:
+    """Return how far judges confirm the labels of synthetic images, of what those of real ones are.
+
+    From 0 to 1: kappa over its floor. 0 where the judges guess on real images too.
+    """
+    highest = 1.0 if floor is None else floor
+    return min(1.0, max(0.0, kappa) / highest) if highest > 0 else 0.0
+
+
 def _kappa(classifier: Any, images: LabelledImages) -> float:
     predicted = torch.cat(list(classifier.predict(images.images))).argmax(1)
     return kappa(images.labels.cpu().numpy(), predicted.numpy())

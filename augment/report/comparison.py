@@ -24,6 +24,7 @@ _WORDS = {"helps": "B is better", "hurts": "A is better"}  # of B − A, at the 
 IMAGES_HEAD = ("data", "features", "measure", "A", "B", "n")
 MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {  # column → name, format
     "agreement": ("right class %", percent),
+    "trust": ("trust %", percent),
     "copy_rate": ("copies %", percent),
     "closer_to_train": ("closer to train %", percent),
     "diversity": ("diversity", "{:.2f}".format),  # of real images: 1 is as diverse

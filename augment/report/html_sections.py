@@ -28,6 +28,7 @@ _BOX_SHEETS = {
 _HASH = "[0-9a-f]" * 6  # of a synthetic set, at the end of the names of its images
 _QUALITY = {
     "agreement": "right class %",
+    "trust": "trust %",
     "precision": "precision %",
     "coverage": "coverage %",
     "kid": "KID",
