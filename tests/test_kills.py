@@ -121,7 +121,8 @@ def test_sixty_kills_leave_no_trace(tmp_path, seed):
     assert all(killed[stage] >= kills for stage, (kills, *_) in HAZARD.items())
     wanted = lasting(tmp_path / "whole")
     assert sum(name.endswith(".png") for name in wanted) > 10
-    assert sum(name.endswith("weights.safetensors") for name in wanted) == 3 + CELLS
+    halves = 2 * 3  # judges, two a trial
+    assert sum(name.endswith("weights.safetensors") for name in wanted) == 3 + CELLS + halves
     for out in runs:
         pd.testing.assert_frame_equal(values(tmp_path / "whole"), values(out))
         found = lasting(out)
