@@ -14,9 +14,9 @@ from augment.data.layouts.folder_words import (
     kind_of,
     splits_among,
 )
+from augment.data.layouts.unlabelled import UNLABELLED
 from augment.data.raw import first_names
 
-UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
 MOST_PARTS = 4  # of a set
 OUTSIDE = "images outside class folders"
 

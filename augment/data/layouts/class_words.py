@@ -8,14 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from augment.data.layouts.folder_words import (
-    CONTAINERS,
-    PERSONS,
-    PLACES,
-    RECORDINGS,
-    split_word,
-    tokens,
-)
+from augment.data.layouts.folder_words import CONTAINERS, PERSONS, PLACES, RECORDINGS, split_word
 
 _KINDS = "|".join([PERSONS, RECORDINGS, PLACES, *sorted(CONTAINERS)])
 _COUNTED = rf"(?:{_KINDS})[ _\-]?(?:id|no|nr)?[ _\-]?\d+[a-z]?"
@@ -44,17 +37,3 @@ def class_words(names: Collection[str]) -> dict[str, str]:
             continue
         return words
     return {}
-
-
-def unlabelled_among(names: Collection[str]) -> str:
-    """Return the folder that shares all words with the classes but one for a test, or "".
-
-    "Test cases" beside "Normal cases" and "Benign cases".
-    """
-    for name in names:
-        split, rest = split_word(name) or ("", ())
-        others = [tokens(other) for other in names if other != name]
-        alike = all(tuple(each[-len(rest) :]) == rest and len(each) > len(rest) for each in others)
-        if split in ("test", "unlabelled") and rest and alike and len(others) > 1:
-            return name
-    return ""

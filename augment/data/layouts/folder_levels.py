@@ -7,7 +7,7 @@ CLASS/{train, test}. They are *nested* where each folder has names of its own: C
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from augment.data.layouts.entries import SPLITS, Place
 from augment.data.layouts.folder_refusals import (
@@ -99,14 +99,16 @@ def _direct_classes(
     for top in tops:
         if top not in direct and children[top] & set(tops):
             return [], "", two_readings(places, tops, children[top])
+    counts = Counter(name for names in children.values() for name in names)
+    shared = {name for name, n in counts.items() if n > 1 and not is_version_folder(name)}
+    if len(shared) > 1 and kind_of(shared) == "words":  # set_a/{cat, dog}, set_b/{cat, dog}, more/
+        return [], "", two_readings(places, tops, shared)
     if refusal := unsure_classes(places, tops):
         return [], "", refusal
     named = [place._replace(label=place.dirs[0]).below() for place in places]
     grouped = grouped_by_folder(named)
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    for place in grouped:
-        counts[place.label, place.group] += bool(place.group)
-    return grouped, "the folders" if max(counts.values()) > 1 else "", ""
+    members = Counter((place.label, place.group) for place in grouped if place.group)
+    return grouped, "the folders" if max(members.values(), default=0) > 1 else "", ""
 
 
 def _below_containers(places: list[Place], tops: list[str], flags: ReadingFlags) -> Reading:

@@ -25,7 +25,9 @@ def without_masks(images: list[str], left_out: LeftOut) -> list[str]:
     every = {"/".join(f.split("/")[:n]) for f in stems for n in range(1, f.count("/") + 2) if f}
     media_parents = {f.rpartition("/")[0] for f in every if is_media_folder(f.rpartition("/")[2])}
     masked = tuple(
-        f"{folder}/" for folder in sorted(every) if _holds_masks(folder, stems, media_parents)
+        f"{folder}/"
+        for folder in sorted(every)
+        if _holds_masks(folder, stems, media_parents, every)
     )
     kept = []
     for path in images:
@@ -38,7 +40,9 @@ def without_masks(images: list[str], left_out: LeftOut) -> list[str]:
     return kept
 
 
-def _holds_masks(folder: str, stems: dict[str, set[str]], media_parents: set[str]) -> bool:
+def _holds_masks(
+    folder: str, stems: dict[str, set[str]], media_parents: set[str], every: set[str]
+) -> bool:
     """Tell whether a folder holds masks, by its name and by those of the files in it."""
     parent, _, name = folder.rpartition("/")
     is_label = is_label_folder(name)
@@ -53,5 +57,7 @@ def _holds_masks(folder: str, stems: dict[str, set[str]], media_parents: set[str
     of_others = {stem for stem in own if (mask_of(stem) or stem) in beside}
     if len(of_others) < MOST * len(own):
         return False
+    of = mask_of(name)  # "Red Mullet GT" beside "Red Mullet"
+    named = is_named_masks(name[len(of) :]) and f"{folder[: -len(name)]}{of}" in every
     # with_mask/1.png beside without_mask/1.png are classes: names of files must tell, else
-    return bool(among) or is_named_masks(name) or all(map(mask_of, of_others))
+    return bool(among) or named or is_named_masks(name) or all(map(mask_of, of_others))

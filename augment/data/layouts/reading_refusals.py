@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from augment.data.layouts.folder_layout import FolderLayout
@@ -25,6 +26,7 @@ _STORES = re.compile(
     r"\.(tfrecords?|tfrec|h5|hdf5|lmdb|mdb|pkl|pickle|npy|mat|rec|bin|pt|pth|arrow)(-\d+-of-\d+)?$",
     re.IGNORECASE,
 )
+LEAST_IN_ORDER = 10  # labels of a table that are taken for those of as many images
 MANY_NUMBERS = 64  # in a cell, or columns of them, are pixels
 _AS_FILES = "write each picture as a PNG file in a folder of its class, or all as an .npz file"
 
@@ -52,6 +54,8 @@ def unread_labels(
         known = labels if folders_tell else {}
         if reason := annotated_images(root, listing.images, listing.others, known):
             return f"{root}: {reason}"
+        if reason := _labels_in_order(found.apart, known or dict.fromkeys(listing.images, "")):
+            return reason
     if not folders_tell and not folders.refusal and found.unread:
         return found.unread[0]
     if not folders_tell and found.foreign:
@@ -118,6 +122,26 @@ def _pixels_in(file: Path) -> str:
             return f"the column {name}"
     if len(cells) > MANY_NUMBERS and sum(map(is_number, cells)) > MANY_NUMBERS:
         return f"the columns {first_names(names[1:])}"
+    return ""
+
+
+def _labels_in_order(tables: list[LabelTable], labels: dict[str, str]) -> str:
+    """Say that a table has a label for each image of a folder, or of all, and names none; or "".
+
+    `labels` holds the class of an image by path, as folders tell it, or "".
+    """
+    sizes = {len(labels), *Counter(labels.values()).values()}
+    for table in tables:
+        frame = table.frame
+        for column in frame.columns if len(frame) in sizes and len(frame) >= LEAST_IN_ORDER else ():
+            called = plain_name(table.stem if table.headless else column)
+            if called in LABEL_NAMES and 1 < frame[column].nunique() <= len(frame) / 2:
+                folders = f", or pass --labels {FOLDERS} if the folders are the classes"
+                return (
+                    f"{table.path} has {len(frame)} labels (column {column}), as many as there are "
+                    "images, and names none of these: write the path of each into a column "
+                    f"file_name{folders if any(labels.values()) else ''}"
+                )
     return ""
 
 

@@ -85,6 +85,8 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
         ]
     if found and all(isinstance(value, (str, int)) for value in found.values()):
         return [{"file_name": key, "label": value} for key, value in found.items()]
+    if found and all(isinstance(value, dict) for value in found.values()):
+        return [value | {"key": key} for key, value in found.items()]
     if found and all(isinstance(value, list) for value in found.values()):
         sizes = {len(value) for value in found.values()}
         if len(sizes) == 1:

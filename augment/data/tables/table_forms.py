@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from augment.data.layouts.file_index import FileIndex
@@ -27,12 +29,19 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
         return _named_columns(_name_and_label(table, index), index)
     if table.path.suffix not in (".csv", ".tsv"):
         return table
-    if not any(len(index.find(name, table.folder)) == 1 for name in names if "." in name):
+    if not any(_is_image(name, table.frame[name], table.folder, index) for name in names):
         return table
     columns = [str(n) for n in range(1, len(names) + 1)]
     rows = [names, *table.frame.itertuples(index=False, name=None)]
     frame = rows_frame(rows, columns)
     return LabelTable(table.path, table.folder, frame, [1, *table.lines], headless=True)
+
+
+def _is_image(name: str, cells: Iterable[str], folder: str, index: FileIndex) -> bool:
+    """Tell whether the head of a column is an image: with a suffix, or as all below it are."""
+    if not re.search(r"[^\W\d_].*\d|\d.*[^\W\d_]|\.", name) or len(index.find(name, folder)) != 1:
+        return False
+    return "." in name or all(index.find(cell, folder) for cell in islice(cells, _SAMPLE))
 
 
 def _name_and_label(table: LabelTable, index: FileIndex) -> LabelTable:
