@@ -12,6 +12,8 @@ from augment.data.layouts.folder_words import CONTAINERS, PERSONS, PLACES, RECOR
 
 _KINDS = "|".join([PERSONS, RECORDINGS, PLACES, *sorted(CONTAINERS)])
 _COUNTED = rf"(?:{_KINDS})[ _\-]?(?:id|no|nr)?[ _\-]?\d+[a-z]?"
+_BARE = re.compile(rf"{_COUNTED}|\d+", re.IGNORECASE)
+NO_WORD, MIN_PAIRS = "(no word)", 3
 _WORD = r"\D*[^\W\d_]\D*"
 _LAST = re.compile(rf"(?:(?:{_COUNTED}|\d+)[ _.\-]+)+({_WORD})", re.IGNORECASE)
 _FIRST = re.compile(rf"({_WORD}?)(?:[ _.\-]+{_COUNTED})+", re.IGNORECASE)
@@ -25,7 +27,8 @@ _VIEWS = set(
 def class_words(names: Collection[str]) -> dict[str, str]:
     """Return the word of each folder's name that may be its class; {} unless words recur.
 
-    study1_positive, study2_positive, study1_negative → positive, positive, negative.
+    study1_positive, study2_positive, study1_negative → positive, positive, negative; of 001 and
+    001_forged, 002 and 002_forged, those without a word are a class of their own.
     """
     for pattern in (_LAST, _FIRST):
         matches = {name: pattern.fullmatch(name) for name in names}
@@ -36,4 +39,9 @@ def class_words(names: Collection[str]) -> dict[str, str]:
         if kinds <= _VIEWS or any(map(split_word, kinds)):
             continue
         return words
-    return {}
+    last = {name: found[1].lower() for name in names if (found := _LAST.fullmatch(name))}
+    bare = [name for name in names if _BARE.fullmatch(name)]
+    pairs = [name for name, word in last.items() if name[: -len(word)].rstrip(" _.-") in bare]
+    if len(pairs) < MIN_PAIRS or len(last) + len(bare) < len(names) or len(pairs) < len(last):
+        return {}
+    return {} if set(last.values()) <= _VIEWS else last | dict.fromkeys(bare, NO_WORD)

@@ -15,7 +15,7 @@ from augment.data.layouts.folder_levels import read_levels
 from augment.data.layouts.folder_words import is_media_folder, split_word, splits_among
 from augment.data.layouts.masks import without_masks
 from augment.data.layouts.reading_flags import ReadingFlags
-from augment.data.layouts.unlabelled import without_flat_test, without_unlabelled
+from augment.data.layouts.unlabelled import UNKNOWN, without_flat_test, without_unlabelled
 from augment.data.raw import first_names
 
 COPIES = "copies of the set inside itself"
@@ -226,14 +226,18 @@ def _more_tests(
 
 
 def _inside(places: list[Place], name: str, split: str) -> list[Place]:
-    """Take the images of a split, without the wrappers in it: seg_train/seg_train/, images/."""
+    """Take the images of a split, without the wrappers in it: seg_train/seg_train/, images/.
+
+    Of test/test/ and test/unknown/ none has a class.
+    """
     found = [p.below()._replace(split=split) for p in places if p.dirs[:1] == (name,)]
     while True:
         tops = {place.dirs[:1] for place in found}
         if len(tops) != 1 or tops == {()}:
             return found
         ((top,),) = tops
+        flat = split == "test" and (top == name or top.lower() in UNKNOWN)
         deeper = all(len(place.dirs) > 1 for place in found)
-        if not (is_media_folder(top) or (top == name and deeper)):
+        if not (is_media_folder(top) or (top == name and deeper) or flat):
             return found
         found = [place.below() for place in found]

@@ -101,7 +101,8 @@ def _direct_classes(
             return [], "", two_readings(places, tops, children[top])
     counts = Counter(name for names in children.values() for name in names)
     shared = {name for name, n in counts.items() if n > 1 and not is_version_folder(name)}
-    if len(shared) > 1 and kind_of(shared) == "words":  # set_a/{cat, dog}, set_b/{cat, dog}, more/
+    whole = not any(place.split for place in places)
+    if whole and len(shared) > 1 and kind_of(shared) == "words":  # a/{cat, dog}, b/{cat, dog}, c/
         return [], "", two_readings(places, tops, shared)
     if refusal := unsure_classes(places, tops):
         return [], "", refusal

@@ -9,6 +9,7 @@ from augment.data.layouts.entries import LeftOut, Place
 from augment.data.layouts.folder_words import is_media_folder, split_word, tokens
 
 UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
+UNKNOWN = (*UNLABELLED, "unknown", "all", "all_classes")  # one of these alone in a test folder
 
 
 def without_unlabelled(

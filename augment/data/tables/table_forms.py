@@ -19,6 +19,7 @@ _SAMPLE = 300  # rows that are looked at first
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 _PICTURE = re.compile(rf"\w(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
 MIN_FOLDERS, MIN_PARTS = 0.5, 0.9  # share of the rows that must name a folder, a part of a name
+MIN_HEADLESS = 0.9  # share of a column that must name images for its head to be one
 CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
 
 
@@ -38,10 +39,11 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
 
 
 def _is_image(name: str, cells: Iterable[str], folder: str, index: FileIndex) -> bool:
-    """Tell whether the head of a column is an image: with a suffix, or as all below it are."""
-    if not re.search(r"[^\W\d_].*\d|\d.*[^\W\d_]|\.", name) or len(index.find(name, folder)) != 1:
+    """Tell whether the head of a column is an image: with a suffix, or as those below it are."""
+    if not re.search(r"[\d.]", name) or len(index.find(name, folder)) != 1:
         return False
-    return "." in name or all(index.find(cell, folder) for cell in islice(cells, _SAMPLE))
+    found = [bool(index.find(cell, folder)) for cell in islice(cells, _SAMPLE)]
+    return "." in name or sum(found) >= MIN_HEADLESS * max(1, len(found))
 
 
 def _name_and_label(table: LabelTable, index: FileIndex) -> LabelTable:

@@ -1,0 +1,277 @@
+"""Layouts that a third outside tester found read wrongly or refused without a way out, and kin.
+
+The entries have the form of `test_layouts.LAYOUTS`.
+"""
+
+import json
+
+import pytest
+from test_folder import noted
+from test_layouts import AB, build, each, numbered, read_or_refused, rows
+from test_outside_layouts_more import text
+
+from augment.data.layouts.name_groups import clear_groups, groups_by_name
+from augment.data.layouts.name_tokens import keys_by_whole
+from augment.data.layouts.reading import read_layout
+from augment.data.layouts.reading_flags import ReadingFlags
+from augment.errors import DataError
+
+CELLS = each("set2/images/TRAIN/{c}/{c}_{i}.jpg", 4, c=AB)
+CELLS += each("set2/images/TEST/{c}/{c}_9{i}.jpg", 2, c=AB)
+FOLDS = [f"training_data/fold_{f}/{c}/{c}{f}{i}.bmp" for f in range(3) for c in AB for i in "12"]
+RENAMED = rows("Patient_ID,new_names,labels", *((f"P{i}", f"{i}.bmp", i % 2) for i in range(6)))
+SPLIT = each("train/{c}/{i}.png", 4, c=AB) + each("test/{c}/{i}.png", 2, c=AB)
+YEARS = [f"set_{y}/{c}/{i}.png" for y in (2019, 2020) for c in AB for i in range(4)]
+SHOWN = each("{c}/{c}/{i}.png", 4, c=["Red Lion", "Tiger"])
+PHOTOS = each("Set/Photos/{c}/{c}{i}.tif", 4, c=AB)
+TESTED = numbered("Set_TestData/Photos/t{i}.tif", 5)
+UNLABELLED = ("images of Set_TestData/, taken for unlabelled (a class by --class-level 1)", 5)
+CONTAINERS = {
+    "boxes in one folder, classes in the other": dict(
+        files=[*numbered("set/JPEGImages/B_{i:05d}.jpg", 6), *CELLS],
+        refused="named after parts.*; given alone, set2 is read with the classes leaf, rust$",
+    ),
+    "splits that are labelled in two ways": dict(
+        files=[
+            *FOLDS,
+            *numbered("validation_data/early/{i}.bmp", 6),
+            *numbered("testing_data/late/{i}.bmp", 6),
+        ],
+        tables={"validation_data/labels.csv": RENAMED},
+        refused="given alone, training_data is read with the classes leaf, rust and "
+        "validation_data is read with the classes 0, 1$",
+    ),
+    "splits that are no sets by themselves": dict(
+        files=SPLIT,
+        tables={
+            "t.csv": rows("file,label", *((name, "xyz"[i % 3]) for i, name in enumerate(SPLIT)))
+        },
+        refused=r"tell different classes: pass --labels folders or --labels t\.csv$",
+    ),
+    "sets of two years, and a folder of figures": dict(
+        files=[*YEARS, *numbered("set_about/{i}.png", 3)],
+        refused="the classes set_2019, set_2020, set_about or, below them, leaf, rust: .*given "
+        "alone, set_2019 is read with .* and set_2020 is read with the classes leaf, rust$",
+    ),
+    "versions of the images below some classes": dict(
+        files=[f"{c}/{v}/{i}.png" for c in AB for v in ("raw", "thumbs") for i in range(4)]
+        + numbered("smut/{i}.png", 4),
+        classes={"leaf": 8, "rust": 8, "smut": 4},
+    ),
+    "masks in a folder called after that of the images": dict(
+        files=SHOWN
+        + [
+            name.replace("/Red Lion/", "/Red Lion GT/").replace("/Tiger/", "/Tiger GT/")
+            for name in SHOWN
+        ],
+        classes={"Red Lion": 4, "Tiger": 4},
+        left=("masks", 8),
+    ),
+    "a class that wears a mask": dict(
+        files=each("{c}/{i}.png", 4, c=["face", "face_mask"]), classes={"face": 4, "face_mask": 4}
+    ),
+    "a flat test set beside the set": dict(
+        files=PHOTOS + TESTED, classes={"leaf": 4, "rust": 4}, left=UNLABELLED
+    ),
+    "it is a class": dict(
+        files=PHOTOS + TESTED,
+        flags=dict(class_level=1),
+        classes={"Set": 8, "Set_TestData": 5},
+        groups=2,
+    ),
+    "a table of the folders at another level": dict(
+        files=each("a/{c}/{c}{i}.tif", 4, c=AB) + numbered("extra/{i}.tif", 4),
+        tables={"a/truth.csv": text(*(f"{c}{i}.tif,{c}" for c in AB for i in range(4)))},
+        classes={"leaf": 4, "rust": 4},
+        left=("images that truth.csv does not name", 4),
+        said="from column 2 of truth.csv",
+    ),
+    "a flat test folder in a wrapper of its name": dict(
+        files=each("abc_train/abc_train/{c}/{c}{i}.jpg", 4, c=AB)
+        + [f"abc_test/abc_test/{c}_test.jpg" for c in AB],
+        classes={"leaf": 4, "rust": 4},
+        splits={"train": 8},
+        left=("images outside class folders", 2),
+    ),
+    "a test folder of nothing known": dict(
+        files=each("train/{c}/{i}.jpg", 4, c=AB) + numbered("test/unknown/{i}.jpg", 3),
+        classes={"leaf": 4, "rust": 4},
+        splits={"train": 8},
+        left=("images outside class folders", 3),
+    ),
+    "genuine and forged signatures of persons": dict(
+        files=each(
+            "train/{c}/{c}_{i}.png", 3, c=["001", "001_forg", "002", "002_forg", "003", "003_forg"]
+        ),
+        refused=r"can be the class \(\(no word\), forg\): pass --class-level 2 for these words",
+    ),
+    "these by the level that is advised": dict(
+        files=each(
+            "x/{c}/{c}_{i}.png", 3, c=["001", "001_forg", "002", "002_forg", "003", "003_forg"]
+        ),
+        flags=dict(class_level=2),
+        classes={"(no word)": 9, "forg": 9},
+        groups=3,
+    ),
+    "grades of which one has a word": dict(
+        files=each("{c}/{i}.png", 3, c=["1", "2", "3", "3_late"]),
+        classes={"1": 3, "2": 3, "3": 3, "3_late": 3},
+    ),
+}
+
+HASHES = [f"{n * 7919 % 16**6:06x}{n:02d}" for n in range(12)]
+TRUTH = {f"ISIC_{i:07d}": ("benign", "malignant")[i % 2] for i in range(12)}
+IN_ORDER = "the path of each into a column file_name"
+RECORDS = {str(i): {"filepath": f"images/{i}.jpg", "anomaly_class": AB[i % 2]} for i in range(8)}
+
+
+def task(i, answer="accept"):
+    """A line of Prodigy's export."""
+    options = [{"id": c, "text": c} for c in AB]
+    chosen = [AB[i % 2]] if answer == "accept" else []
+    return json.dumps(
+        dict(image=f"x/{i}.jpg", options=options, accept=chosen, answer=answer, meta={"n": i})
+    )
+
+
+TABLES = {
+    "names without suffix, no head line": dict(
+        files=[f"x/{name}.jpg" for name in TRUTH],
+        tables={"truth.csv": text(*(",".join(item) for item in TRUTH.items()))},
+        classes={"benign": 6, "malignant": 6},
+        said="from column 2 of truth.csv",
+    ),
+    "hashes, no head line": dict(
+        files=[f"x/{name}.jpg" for name in HASHES],
+        tables={"gt.csv": text(*(f"{name},{i % 2}" for i, name in enumerate(HASHES)))},
+        classes={"0": 6, "1": 6},
+    ),
+    "a head line that an image has the name of": dict(
+        files=[*numbered("x/{i}.jpg", 8), "x/id.jpg"],
+        tables={"t.csv": rows("id,label", *((i, AB[i % 2]) for i in range(8)))},
+        classes={"leaf": 4, "rust": 4},
+    ),
+    "records by number": dict(
+        files=numbered("images/{i}.jpg", 8),
+        tables={"meta.json": json.dumps(RECORDS)},
+        classes={"leaf": 4, "rust": 4},
+        said="column anomaly_class of meta.json",
+    ),
+    "records by name": dict(
+        files=numbered("images/p{i}.jpg", 8),
+        tables={"meta.json": json.dumps({f"p{i}": {"label": AB[i % 2]} for i in range(8)})},
+        classes={"leaf": 4, "rust": 4},
+    ),
+    "a column called a label of something": dict(
+        files=numbered("images/p{i}.jpg", 8),
+        tables={
+            "t.csv": rows(
+                "Image Name,Majority Vote Label,Number of Votes",
+                *((f"p{i}.jpg", AB[i % 2], i % 4) for i in range(8)),
+            )
+        },
+        classes={"leaf": 4, "rust": 4},
+        said="column Majority Vote Label",
+    ),
+    "two of these": dict(
+        files=numbered("images/p{i}.jpg", 8),
+        tables={
+            "t.csv": rows(
+                "Image Name,First Label,Second Label",
+                *((f"p{i}.jpg", AB[i % 2], "xy"[i // 4]) for i in range(8)),
+            )
+        },
+        refused="--label-column with one of 'First Label', 'Second Label'",
+    ),
+    "Prodigy": dict(
+        files=numbered("x/{i}.jpg", 8),
+        tables={"out.jsonl": text(*map(task, range(8)))},
+        classes={"leaf": 4, "rust": 4},
+    ),
+    "Prodigy, a task that was passed over": dict(
+        files=numbered("x/{i}.jpg", 8),
+        tables={"out.jsonl": text(*map(task, range(7)), task(7, "ignore"))},
+        refused="line 8: x/7.jpg has no label: add it or pass --skip-unlabelled",
+    ),
+    "labels in the order of the images": dict(
+        files=numbered("images/{i}.png", 12),
+        tables={"labels.csv": text("label", *("abc"[i % 3] for i in range(12)))},
+        refused=rf"has 12 labels \(column label\), .* names none of these: .*{IN_ORDER}$",
+    ),
+    "labels in the order of the images of one folder": dict(
+        files=numbered("chips/chips/c{i}.png", 12) + numbered("scenes/scenes/s{i}.png", 3),
+        tables={"chips.json": json.dumps({"data": [[1]] * 12, "labels": [0, 1] * 6})},
+        refused=f"chips.json has 12 labels .*{IN_ORDER}, or pass --labels folders",
+    ),
+    "the folders on purpose": dict(
+        files=numbered("chips/chips/c{i}.png", 12) + numbered("scenes/scenes/s{i}.png", 3),
+        tables={"chips.json": json.dumps({"data": [[1]] * 12, "labels": [0, 1] * 6})},
+        flags=dict(labels="folders"),
+        classes={"chips": 12, "scenes": 3},
+    ),
+    "a table of the classes": dict(
+        files=each("{c}/{i}.png", 12, c=AB),
+        tables={"about.csv": rows("label,latin", ("leaf", "folium"), ("rust", "aerugo"))},
+        classes={"leaf": 12, "rust": 12},
+    ),
+}
+ALL = CONTAINERS | TABLES
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_layout_of_the_third_tester(tmp_path, name):
+    read_or_refused(tmp_path, ALL[name])
+
+
+def cut(form):
+    """Names of tiles, four of each picture, and their classes and pictures."""
+    tiles = [(k, c, i) for k in range(3) for c in AB for i in range(4)]
+    random = [f"{(n * 40503 + 9973) % 65536:04X}" for n in range(len(tiles))]
+    paths = [
+        f"{c}/{form.format(s=f'{k}{c[0]}', x=512 * i, y=64 * k, r=r)}.png"
+        for (k, c, i), r in zip(tiles, random, strict=True)
+    ]
+    return paths, [c for _, c, _ in tiles], [(k, c) for k, c, _ in tiles]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{r}_CRC-HE-{s}.tif_Row_{x}_Col_{y}",  # after a hash of digits and letters, or of digits
+        "TMA {s} [x={x},y={y},w=512,h=512]",
+        "TMA {s} [d=2.5,x={x},y={y},w=512,h=512]",
+        "scene{s}_x{x}_y{y}",
+        "{s}_idx5_y_{y}_x_{x}_class0",
+    ],
+)
+def test_tiles_of_one_picture_are_a_group(form):
+    paths, labels, pictures = cut(form)
+    for groups in (clear_groups(paths, labels), groups_by_name(paths, labels)[0]):
+        assert len(set(groups)) == len(set(pictures)) == len({*zip(groups, pictures, strict=True)})
+
+
+def test_names_without_a_place_are_of_no_picture(tmp_path):
+    names = ["max_1", "box_y_3", "row_2", "x5_5", "fox1_y2", "2021-05-01", "a_x1_yard"]
+    assert not any(keys_by_whole(names, ["a"] * len(names)))
+    build(tmp_path, each("{c}/{i}.png", 6, c=AB))  # equal names in two classes
+    assert not any(entry.group for entry in read_layout(tmp_path, ReadingFlags()).entries)
+
+
+def test_hashes_of_digits_are_of_one_form_with_those_of_letters():
+    marks = (
+        "1A2B 9027 FACE 77C1 0042 BEEF 3D3D 8113 ABCD 5555 F00D 1234 9E9E 4711 CAFE 2020".split()
+    )
+    paths = [f"{AB[n // 2 % 2]}/{mark}_K{n // 2}_{n % 2}.png" for n, mark in enumerate(marks)]
+    groups, _ = groups_by_name(paths, [path.partition("/")[0] for path in paths])
+    assert sorted(set(groups)) == [f"K{n}" for n in range(8)]
+
+
+def test_parts_are_read_with_their_notes_kept(tmp_path):
+    files = [*numbered("set/{i}.jpg", 6), *CELLS, "set2/images/TRAIN/leaf/leaf_0_mask.jpg"]
+    build(tmp_path, files)
+    with pytest.raises(DataError, match="given alone, set2") as caught:
+        read_layout(tmp_path, ReadingFlags())
+    assert noted(caught.value.__notes__, "left out masks (1)")
+    with pytest.raises(DataError) as caught:  # the user has chosen
+        read_layout(tmp_path, ReadingFlags(class_level=3))
+    assert "given alone" not in str(caught.value)
