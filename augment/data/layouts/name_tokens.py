@@ -34,17 +34,17 @@ def keys_by_words(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
     the first number.
     """
     keys = [""] * len(stems)
-    for places in _by_form(stems):
-        words = [tuple(_BREAK.split(stems[i])) for i in places]
+    split = [tuple(_BREAK.split(stem)) for stem in stems]
+    for places in _by_form(split):
+        words = [split[i] for i in places]
         names, classes = [stems[i] for i in places], [labels[i] for i in places]
         for i, key in zip(places, _best_run(words, names, classes), strict=True):
             keys[i] = key
     return keys
 
 
-def _by_form(stems: Sequence[str]) -> Iterable[list[int]]:
+def _by_form(split: list[Words]) -> Iterable[list[int]]:
     """Part names by the kinds of their words; a hash, 1A11 or 9027, is of one kind."""
-    split = [_BREAK.split(stem) for stem in stems]
     for places in _alike(list(map(len, split))):
         columns = [[split[i][n] for i in places] for n in range(len(split[places[0]]))]
         kinds = [map(_kind, column) for column in columns if not _is_unique(column)]
@@ -66,10 +66,10 @@ def keys_by_whole(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
     slide7_x512_y0, A2F1_slide7.tif_Row_1_Col_151 and slide7 [x=512,y=0] are of slide7: words that
     differ in nearly all names are passed over.
     """
-    found = [_PLACE.fullmatch(stem) for stem in stems]
+    found = {i: each[1] for i, stem in enumerate(stems) if (each := _PLACE.fullmatch(stem))}
     keys = [""] * len(stems)
-    cut = [i for i, each in enumerate(found) if each]
-    split = [_BREAK.split(found[i][1]) for i in cut]
+    cut = [*found]
+    split = [_BREAK.split(whole) for whole in found.values()]
     for places in _alike(list(map(len, split))):
         columns = zip(*(split[k] for k in places), strict=True)
         kept = [column for column in columns if not _is_unique(column)]

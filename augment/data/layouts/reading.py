@@ -38,7 +38,7 @@ from augment.data.tables.table_search import FoundTables, metadata_tables, named
 from augment.data.tables.test_tables import add_test_images
 from augment.errors import DataError, UsageError
 
-MOST_PARTS = 8  # folders of a set that are tried by themselves
+MOST_TRIED = 8  # folders of a set that are tried by themselves
 
 
 def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
@@ -64,7 +64,7 @@ def _readable_parts(root: Path, listing: Listing) -> str:
     while len({each[: depth + 1] for each in folders}) == 1 and folders[0][depth:]:
         depth += 1
     tops = sorted({each[: depth + 1] for each in folders if each[depth:]})
-    if not 1 < len(tops) <= MOST_PARTS:
+    if not 1 < len(tops) <= MOST_TRIED:
         return ""
     found = {}
     for top in tops:
