@@ -7,13 +7,8 @@ from collections import defaultdict
 from augment.data.layouts.class_words import NO_WORD, class_words
 from augment.data.layouts.entries import LeftOut, Place
 from augment.data.layouts.folder_levels import Reading, grouped_by_folder, without_common_folders
-from augment.data.layouts.folder_words import (
-    are_containers,
-    identity_in,
-    is_no_class,
-    kind_of,
-    splits_among,
-)
+from augment.data.layouts.folder_words import are_containers, identity_in, kind_of, splits_among
+from augment.data.layouts.mask_words import is_no_class
 from augment.data.layouts.unlabelled import UNLABELLED
 from augment.data.raw import first_names
 

@@ -172,7 +172,8 @@ def _split_folders(
     flat = next((f for f in families.values() if len(f) > 1 and set(names) <= set(f)), None)
     if flat and not holding & set(flat):
         return {}, (
-            f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them"
+            f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them: "
+            "put each image into a folder of its class, or name a table with --labels"
         )
     return {}, ""
 

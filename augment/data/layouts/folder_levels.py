@@ -20,6 +20,7 @@ from augment.data.layouts.folder_refusals import (
 from augment.data.layouts.folder_words import (
     MORE_SPLITS,
     are_containers,
+    are_named_grades,
     is_identity,
     is_media_folder,
     is_version_folder,
@@ -162,6 +163,8 @@ def _two_levels(
     versions = _versions(places) and not numbered  # 128x128/ and 256x256/
     if upper_kind == "ids" and lower_kind != "ids" and not versions:
         return _lower(places), f"the folders below {first_names(tops)}", ""
+    if upper_kind == "words" and are_named_grades(lower):  # site_a/{stage1, stage2}
+        return [], "", two_readings(places, tops, lower)
     if lower_kind == "ids" and upper_kind != "ids":
         return grouped_by_folder(upper, joined=True), "the folders", ""
     if upper_kind == "grades" and lower_kind != "ids" and fewer_lower and not versions:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 
 from augment.data.layouts.entries import LeftOut
-from augment.data.layouts.folder_words import (
+from augment.data.layouts.folder_words import is_media_folder
+from augment.data.layouts.mask_words import (
+    are_masks_of,
     is_label_folder,
     is_mask_folder,
-    is_media_folder,
+    is_mask_media,
     is_named_masks,
     mask_of,
+    masked_image,
 )
 
 MOST = 0.9  # share of a folder's files that must belong to an image elsewhere
@@ -54,10 +57,12 @@ def _holds_masks(
     inside = [f for f in stems if f"{f}/".startswith(f"{folder}/")]
     own = {stem for f in inside for stem in stems[f]}
     beside = {stem for f in stems if f not in inside for stem in stems[f]}
-    of_others = {stem for stem in own if (mask_of(stem) or stem) in beside}
+    sisters = {f.rpartition("/")[2] for f in every if f.rpartition("/")[0] == parent}
+    named = is_mask_media(name) or any(are_masks_of(name, sister) for sister in sisters)
+    if named:  # mask_7 in mask_image/ is of cat_7 in cat_image/
+        beside |= {stem.partition("_")[2] for stem in beside}
+    of_others = {stem for stem in own if masked_image(stem, first=named) in beside}
     if len(of_others) < MOST * len(own):
         return False
-    of = mask_of(name)  # "Red Mullet GT" beside "Red Mullet"
-    named = is_named_masks(name[len(of) :]) and f"{folder[: -len(name)]}{of}" in every
     # with_mask/1.png beside without_mask/1.png are classes: names of files must tell, else
     return bool(among) or named or is_named_masks(name) or all(map(mask_of, of_others))

@@ -103,11 +103,23 @@ def unread_images(listing: Listing) -> str:
         return f"{root} holds no images, but {arrays[0]}: give its path"
     if stores := [name for name in listing.others if _STORES.search(name)]:
         return f"{root} holds no images, but {stores[0]}, which augment does not read: {_AS_FILES}"
+    bare = [name for name in listing.others if not PurePosixPath(name).suffix]
+    if bare and _is_dicom(root / bare[0]):
+        return (
+            f"{root} holds no images but DICOM files without a suffix, such as {bare[0]}: give "
+            "them the suffix .dcm"
+        )
     for name in listing.others:
         is_table = PurePosixPath(name).suffix.lower() in (".csv", ".tsv", ".txt")
         if is_table and (where := _pixels_in(root / name)):
             return f"{root} holds no images, but pixels in {where} of {name}: {_AS_FILES}"
     return ""
+
+
+def _is_dicom(file: Path) -> bool:
+    """Tell whether a file has the mark of DICOM, after its first 128 bytes."""
+    with file.open("rb") as opened:
+        return opened.read(132)[128:] == b"DICM"
 
 
 def _pixels_in(file: Path) -> str:
@@ -147,13 +159,15 @@ def _labels_in_order(tables: list[LabelTable], labels: dict[str, str]) -> str:
 
 def _unsaid_label(found: FoundTables) -> str:
     """Say which columns may be the label, where a table names the images and none is surely it."""
-    for named in [*found.lists, *found.tables]:
+    tables = [*found.lists, *found.tables]
+    for named in sorted(tables, key=lambda each: -each.table.frame[each.columns.file].nunique()):
         columns, table = named.columns, named.table
         records = [name for name in table.frame if _are_records(table, name)]
         choices = columns.labels or [
             name
             for name in columns.unused(table.frame)
             if 1 < table.frame[name].nunique() <= max(20, len(table.frame) // 4)
+            and table.frame[name].nunique() < len(table.frame)
         ]
         if table.headless and "1" in choices and all(map(is_number, table.frame["1"])):
             choices.remove("1")  # of a patient, or of the row
@@ -163,7 +177,7 @@ def _unsaid_label(found: FoundTables) -> str:
         given = ""
         if columns.file.lower() != "file_name":
             given = f" --file-column {shlex.quote(columns.file)}"
-        if table.headless or not tables_of_splits(named, [*found.lists, *found.tables]):
+        if table.headless or not tables_of_splits(named, tables):
             given = f" --labels {shlex.quote(named.place)}{given}"
         head = {column.lower() for column in table.frame.columns}
         missing = " and ".join(sorted({"file_name", "label"} - head))

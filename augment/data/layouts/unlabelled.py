@@ -29,19 +29,25 @@ def without_unlabelled(
 
 
 def without_flat_test(places: list[Place], base: str, left_out: LeftOut) -> list[Place]:
-    """Leave out the images of a test set in one folder, beside a set with a folder a class."""
+    """Leave out the images of a test set in one folder, beside a set with a folder a class.
+
+    Where both are splits by their names, train/ and test/, the images are loose ones of test/.
+    """
     below: dict[str, set[str]] = defaultdict(set)
     for place in places:
         if place.dirs:
             below[place.dirs[0]] |= {d for d in place.dirs[1:] if not is_media_folder(d)}
-    named = {top: found[0] for top in below if (found := split_word(top))}
-    if len(below) == 1 or len(named) != 1:
+    named = {top: split_word(top) or ("", ()) for top in below}
+    flat = [top for top in below if named[top][0] not in ("", "train") and not below[top]]
+    others = [top for top in below if top not in flat]
+    if not flat or not others or not all(len(below[top]) > 1 for top in others):
         return places
-    ((test, split),) = named.items()
-    hold_classes = all(len(found) > 1 for top, found in below.items() if top != test)
-    if split not in ("test", "unlabelled") or below[test] or not hold_classes:
+    families = {named[top][1] for top in others if named[top][0]}
+    if families & {named[top][1] for top in flat} or len(families) > 1:
         return places
-    return _without(test, places, base, left_out)
+    for top in flat:
+        places = _without(top, places, base, left_out)
+    return places
 
 
 def _without(test: str, places: list[Place], base: str, left_out: LeftOut) -> list[Place]:
