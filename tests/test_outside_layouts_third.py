@@ -16,6 +16,7 @@ from augment.data.layouts.reading import read_layout
 from augment.data.layouts.reading_flags import ReadingFlags
 from augment.errors import DataError
 
+STAGES = ["stage1", "stage2", "stage3"]
 CELLS = each("set2/images/TRAIN/{c}/{c}_{i}.jpg", 4, c=AB)
 CELLS += each("set2/images/TEST/{c}/{c}_9{i}.jpg", 2, c=AB)
 FOLDS = [f"training_data/fold_{f}/{c}/{c}{f}{i}.bmp" for f in range(3) for c in AB for i in "12"]
@@ -119,10 +120,64 @@ CONTAINERS = {
     ),
 }
 
+FISH = [f"fish_image/fish_0{k}/fish_{i:04d}_{k}.png" for k in (1, 2, 3) for i in range(4)]
+EYES = each("Training400/{c}/{c[0]}{i:02d}.jpg", 4, c=["Glaucoma", "Healthy"])
+SITES = [f"{site}/{s}/{site}{i}.png" for site in ("oslo", "rome") for s in STAGES for i in range(2)]
+MASKED = {
+    "masks of another first word": dict(
+        files=FISH + [name.replace("fish_", "mask_") for name in FISH],
+        flags=dict(class_level=2),
+        classes={"fish_01": 4, "fish_02": 4, "fish_03": 4},
+        left=("masks", 12),
+    ),
+    "faces with and without a mask": dict(
+        files=each("{c}/{c}_{i}.png", 4, c=["mask", "face"]), classes={"mask": 4, "face": 4}
+    ),
+    "masks of a set called after it, and flat images to validate on": dict(
+        files=EYES
+        + [f"Annotation-{name[:-3]}bmp".replace("400/", "400/Cups/") for name in EYES]
+        + numbered("SET-Validation400/V{i}.jpg", 3),
+        classes={"Glaucoma": 4, "Healthy": 4},
+        left=("images of SET-Validation400/, taken for unlabelled (a class by --class-level 1)", 3),
+        said="below Training400",
+    ),
+    "loose images in the folder of a split": dict(
+        files=each("train/{c}/{i}.jpg", 4, c=AB) + numbered("test/{i}.jpg", 3),
+        classes={"leaf": 4, "rust": 4},
+        splits={"train": 8},
+        left=("images outside class folders", 3),
+    ),
+    "stages below sites": dict(
+        files=SITES,
+        refused="the classes oslo, rome or, below them, stage1, stage2, stage3: pass --class-level "
+        "1 for the first, 2 for the second, .*; given alone, oslo is read with the classes",
+    ),
+    "by the level of the stages": dict(
+        files=SITES, flags=dict(class_level=2), classes=dict.fromkeys(STAGES, 4)
+    ),
+    "a person who is seen doing two things": dict(
+        files=[f"{c}/subject0{n}/{c}{i}.png" for c in AB for n in (1, 2, 3) for i in range(2)],
+        classes={"leaf": 6, "rust": 6},
+        groups=3,
+    ),
+    "labels in names, in folders of splits": dict(
+        files=each("{s}/{i}_x.jpg", 3, s=["training", "evaluation"]),
+        refused="without a folder a class in them: put each image into a folder of its class",
+    ),
+}
+
 HASHES = [f"{n * 7919 % 16**6:06x}{n:02d}" for n in range(12)]
 TRUTH = {f"ISIC_{i:07d}": ("benign", "malignant")[i % 2] for i in range(12)}
 IN_ORDER = "the path of each into a column file_name"
 RECORDS = {str(i): {"filepath": f"images/{i}.jpg", "anomaly_class": AB[i % 2]} for i in range(8)}
+
+
+WELLS = [f"{row}{n:02d}" for row in "AB" for n in range(1, 5)]
+
+
+def superannotate(tags):
+    """The file of one image."""
+    return json.dumps(dict(metadata={"width": 8}, instances=[], tags=tags, comments=[]))
 
 
 def task(i, answer="accept"):
@@ -193,6 +248,47 @@ TABLES = {
         tables={"out.jsonl": text(*map(task, range(7)), task(7, "ignore"))},
         refused="line 8: x/7.jpg has no label: add it or pass --skip-unlabelled",
     ),
+    "wells in the names of images": dict(
+        files=[f"x/exp_{w}_s{s}.tif" for w in WELLS for s in (1, 2)],
+        tables={"map.csv": rows("Well,Drug", *((w, AB[i % 2]) for i, w in enumerate(WELLS)))},
+        classes={"leaf": 8, "rust": 8},
+        groups=8,
+    ),
+    "SuperAnnotate": dict(
+        files=numbered("w{i}.jpg", 8),
+        tables={f"w{i}.jpg___objects.json": superannotate([AB[i % 2]]) for i in range(8)},
+        classes={"leaf": 4, "rust": 4},
+    ),
+    "SuperAnnotate without tags": dict(
+        files=numbered("w{i}.jpg", 8),
+        tables={f"w{i}.jpg___objects.json": superannotate([]) for i in range(8)},
+        refused="each image has a file like w0.jpg___objects.json, which is not read",
+    ),
+    "DICOM without suffix": dict(
+        tables={f"P{i}/IM0001": bytes(128) + b"DICM" for i in range(4)},
+        refused="DICOM files without a suffix, such as P0/IM0001: give them the suffix .dcm",
+    ),
+    "folds of a cross-validation in a table of their own": dict(
+        files=numbered("x/{i:03d}.png", 12),
+        tables={
+            "5-fold-cv.csv": rows("ID,kFold", *((f"{i:03d}", i % 4) for i in range(12))),
+            "data.csv": rows("ID,Pathology,Age", *((f"{i:03d}", AB[i % 2], i) for i in range(12))),
+        },
+        classes={"leaf": 6, "rust": 6},
+        said="column Pathology of data.csv",
+    ),
+    "a table of pairs before the table of grades": dict(
+        files=numbered("x/e{i:02d}.png", 24),
+        tables={
+            "a.csv": rows(
+                "exam,left,right", *((i, f"e{2 * i:02d}", f"e{2 * i + 1:02d}") for i in range(12))
+            ),
+            "b.csv": rows(
+                "image_id,dr_x,dme_x", *((f"e{i:02d}", i % 3, i // 4 % 2) for i in range(24))
+            ),
+        },
+        refused=r"b\.csv .*--label-column with one of dr_x, dme_x",
+    ),
     "labels in the order of the images": dict(
         files=numbered("images/{i}.png", 12),
         tables={"labels.csv": text("label", *("abc"[i % 3] for i in range(12)))},
@@ -215,7 +311,7 @@ TABLES = {
         classes={"leaf": 12, "rust": 12},
     ),
 }
-ALL = CONTAINERS | TABLES
+ALL = CONTAINERS | MASKED | TABLES
 
 
 @pytest.mark.parametrize("name", ALL)
