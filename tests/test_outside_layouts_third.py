@@ -160,6 +160,24 @@ MASKED = {
         classes={"leaf": 6, "rust": 6},
         groups=3,
     ),
+    "years, months and days above classes": dict(
+        files=[
+            f"line/2023/{5 + d % 2:02d}/{d:02d}/{c}/{d}{i}.bmp"
+            for d in range(1, 7)
+            for c in AB
+            for i in "12"
+        ],
+        classes={"leaf": 12, "rust": 12},
+        groups=6,
+    ),
+    "years and months above classes": dict(
+        files=[f"2023/{m:02d}/{c}/{c}{m}{i}.bmp" for m in range(1, 5) for c in AB for i in "12"],
+        classes={"leaf": 8, "rust": 8},
+        groups=4,
+    ),
+    "classes that are numbers in the folder of a year": dict(
+        files=each("x/2023/{c}/{i}.png", 4, c=["05", "17"]), classes={"05": 4, "17": 4}
+    ),
     "labels in names, in folders of splits": dict(
         files=each("{s}/{i}_x.jpg", 3, s=["training", "evaluation"]),
         refused="without a folder a class in them: put each image into a folder of its class",
@@ -172,6 +190,7 @@ IN_ORDER = "the path of each into a column file_name"
 RECORDS = {str(i): {"filepath": f"images/{i}.jpg", "anomaly_class": AB[i % 2]} for i in range(8)}
 
 
+IN_FOLDERS = {"train": 8, "val": 4, "test": 6}
 WELLS = [f"{row}{n:02d}" for row in "AB" for n in range(1, 5)]
 
 
@@ -268,6 +287,15 @@ TABLES = {
         tables={f"P{i}/IM0001": bytes(128) + b"DICM" for i in range(4)},
         refused="DICOM files without a suffix, such as P0/IM0001: give them the suffix .dcm",
     ),
+    "a table in the folder of each split": dict(
+        files=[f"{s}/images/{i:02d}.png" for s in IN_FOLDERS for i in range(IN_FOLDERS[s])],
+        tables={
+            f"{s}/labels.csv": rows("image,label", *((f"{i:02d}.png", AB[i % 2]) for i in range(n)))
+            for s, n in IN_FOLDERS.items()
+        },
+        classes={"leaf": 9, "rust": 9},
+        splits=IN_FOLDERS,
+    ),
     "folds of a cross-validation in a table of their own": dict(
         files=numbered("x/{i:03d}.png", 12),
         tables={
@@ -317,6 +345,18 @@ ALL = CONTAINERS | MASKED | TABLES
 @pytest.mark.parametrize("name", ALL)
 def test_layout_of_the_third_tester(tmp_path, name):
     read_or_refused(tmp_path, ALL[name])
+
+
+def test_a_table_in_the_folder_of_a_split_tells_its_images_alone(tmp_path):
+    told = {"train": "leaf rust leaf rust", "test": "rust leaf rust leaf"}
+    for split, labels in told.items():
+        lines = [(f"{i}.png", label) for i, label in enumerate(labels.split())]
+        build(tmp_path / split, [f"images/{name}" for name, _ in lines])
+        build(tmp_path / split, tables={"labels.csv": rows("image,label", *lines)})
+    for entry in read_layout(tmp_path, ReadingFlags()).entries:
+        split, _, name = entry.name.partition("/images/")
+        assert entry.split == split
+        assert entry.label == told[split].split()[int(name[0])]
 
 
 def cut(form):

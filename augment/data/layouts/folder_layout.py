@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from augment.data.layouts.class_level import OUTSIDE, at_level
 from augment.data.layouts.entries import SPLITS, LeftOut, Place
 from augment.data.layouts.folder_levels import read_levels
-from augment.data.layouts.folder_words import is_media_folder, split_word, splits_among
+from augment.data.layouts.folder_words import is_media_folder, split_word, splits_among, with_dates
 from augment.data.layouts.masks import without_masks
 from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.layouts.unlabelled import UNKNOWN, without_flat_test, without_unlabelled
@@ -57,6 +57,8 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
             layout.left_out,
         )
         return layout
+    dates = {dirs: with_dates(dirs) for dirs in {place.dirs for place in places}}
+    places = [place._replace(dirs=dates[place.dirs]) for place in places]
     places = _without_wrappers(places, layout)
     if layout.refusal:
         return layout

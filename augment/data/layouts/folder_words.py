@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from augment.data.layouts.entries import SPLITS
 
@@ -70,8 +70,11 @@ _VERSIONS = re.compile(
     r"(?:[ _\-]?(?:images?|imgs?|data|dataset|set|version))?)",
     re.IGNORECASE,
 )
-# and the time of day
-_DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d(?:[T_ .\-]+\d\d[\d_.:\-]*)?")
+_YEAR, _MONTH, _DAY = map(re.compile, (r"(?:19|20)\d\d", r"0[1-9]|1[0-2]", r"[0-3]\d"))
+# 2023/05/17 where these are folders, else one name, and the time of day
+_DATE = re.compile(
+    r"(?:19|20)\d\d(?:/[01]\d(?:/[0-3]\d)?|([-_. ]?)[01]\d\1[0-3]\d(?:[T_ .\-]+\d\d[\d_.:\-]*)?)"
+)
 _KINDS = (
     "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|character|char|letter|"
     "digit|glyph|symbol|c"
@@ -102,6 +105,20 @@ def tokens(name: str) -> list[str]:
     name = unicodedata.normalize("NFC", name)  # macOS writes é as e and an accent
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return re.findall(r"[^\W\d_]+|\d+", spaced.lower())
+
+
+def with_dates(folders: Sequence[str]) -> tuple[str, ...]:
+    """Join folders that are a year, a month and a day: 2023/05/17 above others is one name."""
+    found: list[str] = []
+    n_parts = 0  # of the date at the end
+    for n, name in enumerate(folders, 1):
+        if n < len(folders) and 0 < n_parts < 3 and (_MONTH, _DAY)[n_parts - 1].fullmatch(name):
+            found[-1] += f"/{name}"
+            n_parts += 1
+        else:
+            found.append(name)
+            n_parts = 1 if _YEAR.fullmatch(name) else 0
+    return tuple(found)
 
 
 def split_word(name: str) -> tuple[str, tuple[str, ...]] | None:

@@ -173,7 +173,8 @@ def other_tables(
             continue  # without the column that a flag names
         if columns is None:
             continue
-        named = NamedTable(table, columns, _split_of(table.stem))
+        split = _split_of(table.stem) or _split_of(folder.rpartition("/")[2])
+        named = NamedTable(table, columns, split)
         row, several = ambiguous_cell(table, columns, index)
         if several and not named.split:
             cell = table.frame[columns.file].iloc[row]
