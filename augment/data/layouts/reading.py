@@ -31,7 +31,7 @@ from augment.data.tables.columns import Columns
 from augment.data.tables.image_annotations import class_files
 from augment.data.tables.image_tags import tagged_images
 from augment.data.tables.label_values import class_order
-from augment.data.tables.table_choice import chosen_tables, with_siblings
+from augment.data.tables.table_choice import called_labels, chosen_tables, with_siblings
 from augment.data.tables.table_entries import table_entries
 from augment.data.tables.table_rows import NamedTable
 from augment.data.tables.table_search import FoundTables, metadata_tables, named_table, other_tables
@@ -164,7 +164,7 @@ def _decide(
     if folders_tell and not chosen and not flags.class_level:
         add_test_images(folders, found, index)
         labels = {place.path: place.label for place in folders.places}
-    tables = chosen_tables(found) if found.tables else []
+    tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
     of_both = tables and folders_tell and not chosen
     if of_both and _say_the_same(root, tables, labels, index):  # the table adds groups and splits
         found.lists += tables

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from augment.data.layouts.file_index import FileIndex
-from augment.data.layouts.folder_words import MORE_SPLITS, tokens
+from augment.data.layouts.folder_words import MORE_SPLITS
 from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.tables.label_tables import LabelTable
 from augment.data.tables.one_hot import classes_beside, one_hot_columns
@@ -27,7 +27,6 @@ LABEL_NAMES = set(
     "choice tag tags celltype variety level grade breed classid labelid categoryid pathology "
     "y".split()
 )
-LAST_WORDS = (["label"], ["class"], ["category"], ["diagnosis"], ["species"])  # of such a column
 _WHOSE = (  # the first that a table has is its group
     "group",
     "patient|subject|case|participant|person|individual|volunteer|client|donor|mouse|animal|p(?=i)",
@@ -91,8 +90,6 @@ def find_columns(table: LabelTable, index: FileIndex, flags: ReadingFlags) -> Co
             found.one_hot = one_hot_columns(frame, rest)
             if found.one_hot and (clean := classes_beside(frame, rest, found.one_hot)):
                 found.labels, found.one_hot = clean, []
-            elif not found.one_hot and len(called := _called_labels(frame, rest)) == 1:
-                found.label = called[0]
     return found
 
 
@@ -212,12 +209,6 @@ def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
         few = 1 < frame[names[0]].nunique() <= len(frame) / 2
         known = names if few and not records else []  # file and class
     return known
-
-
-def _called_labels(frame: pd.DataFrame, names: list[str]) -> list[str]:
-    """List the columns of some classes that are called a label of something: anomaly_class."""
-    few = max(MOST_COHORTS, len(frame) // 4)
-    return [n for n in names if tokens(n)[-1:] in LAST_WORDS and 1 < frame[n].nunique() <= few]
 
 
 def _one_to_one(frame: pd.DataFrame, one: str, other: str) -> bool:
