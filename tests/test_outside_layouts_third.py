@@ -185,6 +185,7 @@ MASKED = {
 }
 
 HASHES = [f"{n * 7919 % 16**6:06x}{n:02d}" for n in range(12)]
+UUIDS = [f"{n:08x}-bbc{n}-11e8-b2bc-ac1f6b6435d{n}" for n in range(8)]
 TRUTH = {f"ISIC_{i:07d}": ("benign", "malignant")[i % 2] for i in range(12)}
 IN_ORDER = "the path of each into a column file_name"
 RECORDS = {str(i): {"filepath": f"images/{i}.jpg", "anomaly_class": AB[i % 2]} for i in range(8)}
@@ -272,6 +273,23 @@ TABLES = {
         tables={"map.csv": rows("Well,Drug", *((w, AB[i % 2]) for i, w in enumerate(WELLS)))},
         classes={"leaf": 8, "rust": 8},
         groups=8,
+    ),
+    "four images of one number, which has several labels": dict(
+        files=[f"x/{u}_{c}.png" for u in UUIDS for c in ("blue", "red")],
+        tables={
+            "t.csv": rows("Id,Target", *zip(UUIDS, ["16 0", "25", "3 0", "25"] * 2, strict=True))
+        },
+        refused=r"column Target: several labels a picture \('16 0'\)",
+    ),
+    "a table of Dataverse, with tabs": dict(
+        files=[f"part_{i % 2}/{name}.jpg" for i, name in enumerate(TRUTH)],
+        tables={
+            "meta.tab": rows(
+                "id,dx,lesion_id", *((n, c, n[-1]) for n, c in TRUTH.items()), sign="\t"
+            )
+        },
+        classes={"benign": 6, "malignant": 6},
+        groups=10,
     ),
     "SuperAnnotate": dict(
         files=numbered("w{i}.jpg", 8),

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from augment.data.layouts.folder_words import is_identity
 
-MIN_PART, MOST_WORDS = 4, 4  # characters, and words, of a part of a name
+MIN_PART, MOST_WORDS = 4, 5  # characters, and words, of a part of a name: a UUID has 5
 MOST_BYTES, SAMPLE = 20_000_000, 50  # of a file that may name images; images that are looked for
 _WELL = re.compile(r"[a-p]\d{1,2}")  # of a plate, B07
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before a name

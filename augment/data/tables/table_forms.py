@@ -28,7 +28,7 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
     names = [str(name) for name in table.frame.columns]
     if table.headless:
         return _named_columns(_name_and_label(table, index), index)
-    if table.path.suffix not in (".csv", ".tsv"):
+    if table.path.suffix not in (".csv", ".tsv", ".tab"):
         return table
     if not any(_is_image(name, table.frame[name], table.folder, index) for name in names):
         return table

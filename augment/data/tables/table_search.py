@@ -30,7 +30,7 @@ from augment.errors import DataError, MachineError, UsageError
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
 ROBOFLOW = "_classes.csv"  # in each split's folder
 BOXES = "_annotations."  # .coco.json, .csv and the like: Roboflow's exports for detection
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
 RECORDS = (".json", ".jsonl", ".ndjson")
 OFTEN_OTHERS = (".txt", ".xml", ".json", ".manifest")
 MAX_TABLE_BYTES = 100_000_000  # of a table that nobody named
