@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 MIN_GROUPS = 3  # fewer are no series but two kinds of name
 UNIQUE = 0.9  # share of names that differ in a word which is a counter or a hash
@@ -66,7 +67,7 @@ def keys_by_whole(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
     slide7_x512_y0, A2F1_slide7.tif_Row_1_Col_151 and slide7 [x=512,y=0] are of slide7: words that
     differ in nearly all names are passed over.
     """
-    found = {i: each[1] for i, stem in enumerate(stems) if (each := _PLACE.fullmatch(stem))}
+    found = {i: whole for i, stem in enumerate(stems) if (whole := _whole(stem))}
     keys = [""] * len(stems)
     cut = [*found]
     split = [_BREAK.split(whole) for whole in found.values()]
@@ -75,8 +76,17 @@ def keys_by_whole(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
         kept = [column for column in columns if not _is_unique(column)]
         for k, words in zip(places, zip(*kept, strict=True), strict=bool(kept)):
             keys[cut[k]] = "-".join(words)
+    if not cut:
+        return keys
     told = apart(keys, stems, labels)
     return [whole if key else "" for whole, key in zip(told, keys, strict=True)]
+
+
+@lru_cache(maxsize=1 << 16)
+def _whole(stem: str) -> str:
+    """Return what stands before a place in a name, or ""."""
+    found = _PLACE.fullmatch(stem)
+    return found[1] if found else ""
 
 
 def _kind(word: str) -> str:
