@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from augment.data.layouts.class_words import class_words
+from augment.data.layouts.class_words import NO_WORD, class_words
 from augment.data.layouts.entries import LeftOut, Place
 from augment.data.layouts.folder_levels import Reading, grouped_by_folder, without_common_folders
-from augment.data.layouts.folder_words import (
-    are_containers,
-    identity_in,
-    is_no_class,
-    kind_of,
-    splits_among,
-)
+from augment.data.layouts.folder_words import are_containers, identity_in, kind_of, splits_among
+from augment.data.layouts.mask_words import is_no_class
+from augment.data.layouts.unlabelled import UNLABELLED
 from augment.data.raw import first_names
 
-UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
 MOST_PARTS = 4  # of a set
 OUTSIDE = "images outside class folders"
 
@@ -50,10 +45,18 @@ def at_level(places: list[Place], level: int, left_out: LeftOut) -> Reading:
         found.append(place._replace(label=label, split=split, dirs=tuple(rest)))
     found = _without_whole_classes(grouped_by_folder(without_common_folders(found)))
     if whose := _groups_above(inside, names, level, of_words=bool(words)):
+        if NO_WORD in words.values():  # 001_forged shows 001
+            whose = {path: _without_word(group, words) for path, group in whose.items()}
         found = [place._replace(group=whose[place.path]) for place in found]
     what = f"the words {first_names(sorted(set(words.values())))} of " if words else ""
     apart = "" if any(splits) else _containers_above(inside, names, level)
     return found, f"{what}the folders of level {level}{apart}", ""
+
+
+def _without_word(group: str, words: dict[str, str]) -> str:
+    """Return the group of a folder without the word that is its class."""
+    word = words.get(group.rpartition("/")[2], NO_WORD)
+    return group if word == NO_WORD else group[: -len(word)].rstrip(" _.-")
 
 
 def _without_whole_classes(places: list[Place]) -> list[Place]:

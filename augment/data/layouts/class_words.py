@@ -8,17 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from augment.data.layouts.folder_words import (
-    CONTAINERS,
-    PERSONS,
-    PLACES,
-    RECORDINGS,
-    split_word,
-    tokens,
-)
+from augment.data.layouts.folder_words import CONTAINERS, PERSONS, PLACES, RECORDINGS, split_word
 
 _KINDS = "|".join([PERSONS, RECORDINGS, PLACES, *sorted(CONTAINERS)])
 _COUNTED = rf"(?:{_KINDS})[ _\-]?(?:id|no|nr)?[ _\-]?\d+[a-z]?"
+_BARE = re.compile(rf"{_COUNTED}|\d+", re.IGNORECASE)
+NO_WORD, MIN_PAIRS = "(no word)", 3
 _WORD = r"\D*[^\W\d_]\D*"
 _LAST = re.compile(rf"(?:(?:{_COUNTED}|\d+)[ _.\-]+)+({_WORD})", re.IGNORECASE)
 _FIRST = re.compile(rf"({_WORD}?)(?:[ _.\-]+{_COUNTED})+", re.IGNORECASE)
@@ -32,7 +27,8 @@ _VIEWS = set(
 def class_words(names: Collection[str]) -> dict[str, str]:
     """Return the word of each folder's name that may be its class; {} unless words recur.
 
-    study1_positive, study2_positive, study1_negative → positive, positive, negative.
+    study1_positive, study2_positive, study1_negative → positive, positive, negative; of 001 and
+    001_forged, 002 and 002_forged, those without a word are a class of their own.
     """
     for pattern in (_LAST, _FIRST):
         matches = {name: pattern.fullmatch(name) for name in names}
@@ -43,18 +39,9 @@ def class_words(names: Collection[str]) -> dict[str, str]:
         if kinds <= _VIEWS or any(map(split_word, kinds)):
             continue
         return words
-    return {}
-
-
-def unlabelled_among(names: Collection[str]) -> str:
-    """Return the folder that shares all words with the classes but one for a test, or "".
-
-    "Test cases" beside "Normal cases" and "Benign cases".
-    """
-    for name in names:
-        split, rest = split_word(name) or ("", ())
-        others = [tokens(other) for other in names if other != name]
-        alike = all(tuple(each[-len(rest) :]) == rest and len(each) > len(rest) for each in others)
-        if split in ("test", "unlabelled") and rest and alike and len(others) > 1:
-            return name
-    return ""
+    last = {name: found[1].lower() for name in names if (found := _LAST.fullmatch(name))}
+    bare = [name for name in names if _BARE.fullmatch(name)]
+    pairs = [name for name, word in last.items() if name[: -len(word)].rstrip(" _.-") in bare]
+    if len(pairs) < MIN_PAIRS or len(last) + len(bare) < len(names) or len(pairs) < len(last):
+        return {}
+    return {} if set(last.values()) <= _VIEWS else last | dict.fromkeys(bare, NO_WORD)

@@ -12,8 +12,9 @@ from urllib.parse import unquote
 
 from augment.data.layouts.folder_words import is_identity
 
-MIN_PART, MOST_WORDS = 4, 4  # characters, and words, of a part of a name
+MIN_PART, MOST_WORDS = 4, 5  # characters, and words, of a part of a name: a UUID has 5
 MOST_BYTES, SAMPLE = 20_000_000, 50  # of a file that may name images; images that are looked for
+_WELL = re.compile(r"[a-p]\d{1,2}")  # of a plate, B07
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before a name
 
 
@@ -47,7 +48,8 @@ class FileIndex:
     def by_part(self) -> dict[str, list[str]]:
         """Paths by the parts of their names that may be numbers of something, 002_S_0295 or I451.
 
-        A part has a digit and MIN_PART characters at least, and is not the whole name.
+        A part has a digit and MIN_PART characters at least, or is a well (B07); it is not the
+        whole name.
         """
         found: dict[str, list[str]] = defaultdict(list)
         for path in sorted(self.images):
@@ -142,7 +144,11 @@ def _parts(stem: str) -> set[str]:
     words = [word.span() for word in re.finditer(r"[^\W_]+", stem)]
     runs = [words[i : i + MOST_WORDS] for i in range(len(words))]
     spans = {stem[run[0][0] : end] for run in runs for _, end in run} - {stem}
-    return {part for part in spans if len(part) >= MIN_PART and any(map(str.isdigit, part))}
+    return {
+        part
+        for part in spans
+        if (len(part) >= MIN_PART and any(map(str.isdigit, part))) or _WELL.fullmatch(part)
+    }
 
 
 def _shared_folders(path: str, cell: str) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from augment.data.layouts.class_level import OUTSIDE, UNLABELLED, at_level
-from augment.data.layouts.class_words import unlabelled_among
+from augment.data.layouts.class_level import OUTSIDE, at_level
 from augment.data.layouts.entries import SPLITS, LeftOut, Place
 from augment.data.layouts.folder_levels import read_levels
-from augment.data.layouts.folder_words import is_media_folder, split_word, splits_among
+from augment.data.layouts.folder_words import is_media_folder, split_word, splits_among, with_dates
 from augment.data.layouts.masks import without_masks
 from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.layouts.unlabelled import UNKNOWN, without_flat_test, without_unlabelled
 from augment.data.raw import first_names
 
 COPIES = "copies of the set inside itself"
@@ -57,6 +57,8 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
             layout.left_out,
         )
         return layout
+    dates = {dirs: with_dates(dirs) for dirs in {place.dirs for place in places}}
+    places = [place._replace(dirs=dates[place.dirs]) for place in places]
     places = _without_wrappers(places, layout)
     if layout.refusal:
         return layout
@@ -75,14 +77,8 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
         top_level = [p for p in places if not p.dirs]
         places = [q for name in order for q in _inside(places, name, layout.parts[name])]
         layout.left_out["images beside train/"] += [p.path for p in top_level]
-    elif len([name for name in names if name.lower() not in UNLABELLED]) > 1:
-        apart = [p for p in places if p.dirs and p.dirs[0].lower() in UNLABELLED]
-        layout.left_out["unlabelled images"] += [place.path for place in apart]
-        places = [p for p in places if not (p.dirs and p.dirs[0].lower() in UNLABELLED)]
-        if test := unlabelled_among(names):
-            kind = f"images of {test}/, taken for unlabelled (a class by --class-level {depth + 1})"
-            layout.left_out[kind] += [p.path for p in places if p.dirs[:1] == (test,)]
-            places = [p for p in places if p.dirs[:1] != (test,)]
+    else:
+        places = without_unlabelled(places, names, layout.base, layout.left_out)
     if not layout.refusal:
         loose = [place.path for place in places if not place.dirs]
         layout.left_out[OUTSIDE] += loose
@@ -94,7 +90,7 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
 def _without_wrappers(places: list[Place], layout: FolderLayout) -> list[Place]:
     """Go down while a single folder holds everything; leave out copies of the set inside itself."""
     while True:
-        places = _without_copies(places, layout)
+        places = without_flat_test(_without_copies(places, layout), layout.base, layout.left_out)
         tops = {place.dirs[0] for place in places if place.dirs}
         if len(tops) != 1 or layout.refusal:
             return places
@@ -178,7 +174,8 @@ def _split_folders(
     flat = next((f for f in families.values() if len(f) > 1 and set(names) <= set(f)), None)
     if flat and not holding & set(flat):
         return {}, (
-            f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them"
+            f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them: "
+            "put each image into a folder of its class, or name a table with --labels"
         )
     return {}, ""
 
@@ -232,14 +229,18 @@ def _more_tests(
 
 
 def _inside(places: list[Place], name: str, split: str) -> list[Place]:
-    """Take the images of a split, without the wrappers in it: seg_train/seg_train/, images/."""
+    """Take the images of a split, without the wrappers in it: seg_train/seg_train/, images/.
+
+    Of test/test/ and test/unknown/ none has a class.
+    """
     found = [p.below()._replace(split=split) for p in places if p.dirs[:1] == (name,)]
     while True:
         tops = {place.dirs[:1] for place in found}
         if len(tops) != 1 or tops == {()}:
             return found
         ((top,),) = tops
+        flat = split == "test" and (top == name or top.lower() in UNKNOWN)
         deeper = all(len(place.dirs) > 1 for place in found)
-        if not (is_media_folder(top) or (top == name and deeper)):
+        if not (is_media_folder(top) or (top == name and deeper) or flat):
             return found
         found = [place.below() for place in found]

@@ -7,7 +7,7 @@ CLASS/{train, test}. They are *nested* where each folder has names of its own: C
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from augment.data.layouts.entries import SPLITS, Place
 from augment.data.layouts.folder_refusals import (
@@ -20,6 +20,7 @@ from augment.data.layouts.folder_refusals import (
 from augment.data.layouts.folder_words import (
     MORE_SPLITS,
     are_containers,
+    are_named_grades,
     is_identity,
     is_media_folder,
     is_version_folder,
@@ -99,14 +100,17 @@ def _direct_classes(
     for top in tops:
         if top not in direct and children[top] & set(tops):
             return [], "", two_readings(places, tops, children[top])
+    counts = Counter(name for names in children.values() for name in names)
+    shared = {name for name, n in counts.items() if n > 1 and not is_version_folder(name)}
+    whole = not any(place.split for place in places)
+    if whole and len(shared) > 1 and kind_of(shared) == "words":  # a/{cat, dog}, b/{cat, dog}, c/
+        return [], "", two_readings(places, tops, shared)
     if refusal := unsure_classes(places, tops):
         return [], "", refusal
     named = [place._replace(label=place.dirs[0]).below() for place in places]
     grouped = grouped_by_folder(named)
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    for place in grouped:
-        counts[place.label, place.group] += bool(place.group)
-    return grouped, "the folders" if max(counts.values()) > 1 else "", ""
+    members = Counter((place.label, place.group) for place in grouped if place.group)
+    return grouped, "the folders" if max(members.values(), default=0) > 1 else "", ""
 
 
 def _below_containers(places: list[Place], tops: list[str], flags: ReadingFlags) -> Reading:
@@ -159,6 +163,8 @@ def _two_levels(
     versions = _versions(places) and not numbered  # 128x128/ and 256x256/
     if upper_kind == "ids" and lower_kind != "ids" and not versions:
         return _lower(places), f"the folders below {first_names(tops)}", ""
+    if upper_kind == "words" and are_named_grades(lower):  # site_a/{stage1, stage2}
+        return [], "", two_readings(places, tops, lower)
     if lower_kind == "ids" and upper_kind != "ids":
         return grouped_by_folder(upper, joined=True), "the folders", ""
     if upper_kind == "grades" and lower_kind != "ids" and fewer_lower and not versions:

@@ -12,9 +12,9 @@ from augment.data.layouts.folder_words import (
     are_long_numbers,
     are_numbered,
     is_identity,
-    is_no_class,
     splits_among,
 )
+from augment.data.layouts.mask_words import is_no_class
 from augment.data.raw import first_names
 
 

@@ -1,4 +1,4 @@
-"""What the name of a folder or a file tells: a split, a part, an identity, a mask.
+"""What the name of a folder or a file tells: a split, a part, an identity.
 
 Pure functions of names. Where a name alone does not decide, `folder_layout` looks at where the
 name stands, and refuses what can be read two ways.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection
-from itertools import pairwise
+from collections.abc import Collection, Sequence
 
 from augment.data.layouts.entries import SPLITS
 
@@ -46,10 +45,6 @@ CONTAINERS = MEDIA | set(
     "part parts fold folds batch batches set sets dataset datasets data subset split chunk folder "
     "folders archive volume input files".split()
 )
-MASKS = set(
-    "mask masks groundtruth gt segmentation segmentations annotation annotations "
-    "segmentationclass segmentationobject heatmap heatmaps".split()
-)
 # whose picture it is, else of what recording; slides and trees are none
 PERSONS = (
     "patient|pat|subject|subj|case|person|participant|lesion|specimen|donor|mouse|rat|animal|"
@@ -75,9 +70,16 @@ _VERSIONS = re.compile(
     r"(?:[ _\-]?(?:images?|imgs?|data|dataset|set|version))?)",
     re.IGNORECASE,
 )
-# and the time of day
-_DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)[01]\d\1[0-3]\d(?:[T_ .\-]+\d\d[\d_.:\-]*)?")
-_KINDS = "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|c"
+_YEAR, _MONTH, _DAY = map(re.compile, (r"(?:19|20)\d\d", r"0[1-9]|1[0-2]", r"[0-3]\d"))
+# 2023/05/17 where these are folders, else one name, and the time of day
+_DATE = re.compile(
+    r"(?:19|20)\d\d(?:/[01]\d(?:/[0-3]\d)?|([-_. ]?)[01]\d\1[0-3]\d(?:[T_ .\-]+\d\d[\d_.:\-]*)?)"
+)
+_KINDS = (
+    "class|type|grade|stage|level|label|category|cat|kind|degree|score|birads|character|char|letter|"
+    "digit|glyph|symbol|c"
+)
+_NAMED_GRADE = re.compile(rf"(?:{_KINDS})[ _-]?\d{{1,2}}", re.IGNORECASE)
 _GRADE = re.compile(rf"(?:(?:{_KINDS})[ _-]?)?-?\d{{1,2}}", re.IGNORECASE)
 # the subject as public archives write it: OASIS, ADNI, BIDS, TCGA, LIDC-IDRI
 SUBJECT = re.compile(
@@ -91,11 +93,6 @@ _UID = re.compile(r"\d+(?:\.\d+){3,}")  # of DICOM
 _NUMBER = re.compile(r"[1-9]\d{3,}")  # of a patient or a year; 00042 is one of many classes
 _HEX = re.compile(r"(?=.*\d)[0-9a-f]{6,}(?:-[0-9a-f]{4,})*", re.IGNORECASE)
 _WORDNET = re.compile(r"n\d{8}")
-_MASK_NAME = re.compile(
-    r"(.+?)[ _.-]+(?:mask|masks|segmentation|seg|gt|groundtruth|annotation|anno|label|labels|"
-    r"overlay|heatmap|depth|contour|roi|superpixels)(?:[ _-]?\d+)?",
-    re.IGNORECASE,
-)
 _COUNTER = re.compile(
     r"(.*?)[ _.-]*(?:frame|slice|view|image|img|im|photo|tile|patch|crop|idx|f|s|z|t|v|x|y)?[ _.-]*"
     r"\(?\d+\)?",
@@ -108,6 +105,20 @@ def tokens(name: str) -> list[str]:
     name = unicodedata.normalize("NFC", name)  # macOS writes é as e and an accent
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return re.findall(r"[^\W\d_]+|\d+", spaced.lower())
+
+
+def with_dates(folders: Sequence[str]) -> tuple[str, ...]:
+    """Join folders that are a year, a month and a day: 2023/05/17 above others is one name."""
+    found: list[str] = []
+    n_parts = 0  # of the date at the end
+    for n, name in enumerate(folders, 1):
+        if n < len(folders) and 0 < n_parts < 3 and (_MONTH, _DAY)[n_parts - 1].fullmatch(name):
+            found[-1] += f"/{name}"
+            n_parts += 1
+        else:
+            found.append(name)
+            n_parts = 1 if _YEAR.fullmatch(name) else 0
+    return tuple(found)
 
 
 def split_word(name: str) -> tuple[str, tuple[str, ...]] | None:
@@ -167,6 +178,11 @@ def are_numbered(names: Collection[str]) -> bool:
     return numbered and not grades and any(char.isalpha() for char in next(iter(shapes)))
 
 
+def are_named_grades(names: Collection[str]) -> bool:
+    """Tell whether names say that they are grades or classes: stage1, stage2."""
+    return all(_NAMED_GRADE.fullmatch(name) for name in names)
+
+
 def are_long_numbers(names: Collection[str]) -> bool:
     """Tell whether names are numbers such as patients or years have: 8863, 8864."""
     return len(names) > 1 and all(_NUMBER.fullmatch(name) for name in names)
@@ -178,29 +194,6 @@ def identity_in(stem: str) -> str:
     return f"{found[1]}{found[2]}".lower() if found else ""
 
 
-def mask_of(stem: str) -> str:
-    """Return the stem of the picture that a file named so would be the mask of, or ""."""
-    found = _MASK_NAME.fullmatch(stem)
-    return found[1] if found else ""
-
-
-def is_mask_folder(name: str) -> bool:
-    """Tell whether a folder is named after masks, among other words: "lung masks", gt."""
-    words = tokens(name)
-    pairs = map("".join, pairwise(words))
-    return any(word in MASKS for word in (*words, *pairs, "".join(words)))
-
-
-def is_named_masks(name: str) -> bool:
-    """Tell whether a folder is named after masks alone; "mask" may be what a face wears."""
-    return "".join(tokens(name)) in MASKS - {"mask"}
-
-
-def is_label_folder(name: str) -> bool:
-    """Tell whether a folder is called labels, as masks and annotations are."""
-    return name.lower() in ("label", "labels")
-
-
 def is_media_folder(name: str) -> bool:
     """Tell whether a folder is named after pictures alone."""
     return name.lower() in MEDIA
@@ -209,11 +202,6 @@ def is_media_folder(name: str) -> bool:
 def is_version_folder(name: str) -> bool:
     """Tell whether a folder is named after what was done to the pictures in it."""
     return _VERSIONS.fullmatch(name) is not None
-
-
-def is_no_class(name: str) -> bool:
-    """Tell whether a folder is named after images or masks alone."""
-    return is_media_folder(name) or is_label_folder(name) or is_named_masks(name)
 
 
 def series_key(stem: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from functools import lru_cache
 
 from augment.data.layouts.folder_words import SUBJECT, identity_in, is_identity, series_key
-from augment.data.layouts.name_tokens import MIN_GROUPS, apart, keys_by_words
+from augment.data.layouts.name_tokens import MIN_GROUPS, apart, keys_by_whole, keys_by_words
 from augment.data.raw import first_names
 from augment.errors import UsageError
 
@@ -52,9 +52,8 @@ def groups_by_name(paths: list[str], labels: list[str]) -> tuple[list[str], str]
 def _named(paths: list[str], labels: list[str]) -> list[str]:
     """Return what each name shares with others of a group, "" for nothing."""
     stems = [stem_of(path) for path in paths]
-    keys = [
-        _subject(stem) or key for stem, key in zip(stems, keys_by_words(stems, labels), strict=True)
-    ]
+    told = zip(stems, keys_by_whole(stems, labels), keys_by_words(stems, labels), strict=True)
+    keys = [_subject(stem) or whole or key for stem, whole, key in told]
     rest = [i for i, key in enumerate(keys) if not key]
     for i, key in zip(
         rest, _series([stems[i] for i in rest], [labels[i] for i in rest]), strict=True
@@ -98,16 +97,19 @@ def recordings(groups: list[str]) -> list[str]:
 
 
 def clear_groups(paths: list[str], labels: list[str]) -> list[str]:
-    """Group by names that say patient, case, video … and a number; [] where that is not clear.
+    """Group by names that say patient, case, video … and a number, or where a picture was cut.
 
-    Two pictures of a class must share an identity: numbers that each class counts anew are none.
+    [] where that is not clear: two pictures of a class must share an identity, since numbers that
+    each class counts anew are none.
     """
-    found = [_subject(stem_of(path)) for path in paths]
-    named = sum(map(bool, found))
-    counts = Counter(zip(labels, found, strict=True))
-    repeated = any(n > 1 for (_, key), n in counts.items() if key)
-    clear = named >= MIN_NAMED * len(found) and len(set(found)) >= MIN_GROUPS and repeated
-    return found if clear else groups_by_side(paths, labels)
+    stems = [stem_of(path) for path in paths]
+    for found in ([*map(_subject, stems)], keys_by_whole(stems, labels)):
+        named = sum(map(bool, found))
+        counts = Counter(zip(labels, found, strict=True))
+        repeated = any(n > 1 for (_, key), n in counts.items() if key)
+        if named >= MIN_NAMED * len(found) and len(set(found)) >= MIN_GROUPS and repeated:
+            return found
+    return groups_by_side(paths, labels)
 
 
 def groups_by_patient_folder(paths: list[str]) -> list[str]:

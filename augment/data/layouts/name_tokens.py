@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 MIN_GROUPS = 3  # fewer are no series but two kinds of name
 UNIQUE = 0.9  # share of names that differ in a word which is a counter or a hash
 MOST_WORDS = 10  # that are looked at
 PURE = 0.9  # share of groups within one class, as those of a person mostly are
 _BREAK = re.compile(r"[ _.\-]+")
+_NUMBER = r"[ _=\-]?-?\d+(?:\.\d+)?"
+# where in a larger picture one was cut: x and y, or row and column, in any order
+_AXES = [("x", "y"), ("y", "x"), ("row", "col"), ("col", "row"), ("row", "column")]
+_PLACE = re.compile(
+    rf"(.+?)[ _.,\-\[(]+(?:{'|'.join(f'{a}{_NUMBER}[ _.,-]+{b}' for a, b in _AXES)}){_NUMBER}"
+    r"(?![a-z\d]).*",
+    re.IGNORECASE,
+)
 Words = tuple[str, ...]
 
 
@@ -21,19 +30,63 @@ def keys_by_words(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Return for each name the words that it shares with others of a group; "" if none do.
 
     Names of one form, such as number_word_number, are judged together. Words that differ in nearly
-    all names are passed over. Of the rest the first run counts that has a number, repeats, and
-    keeps to one class; failing that, one of letters that does; failing that, the first number.
+    all names are passed over, of whatever kind. Of the rest the first run counts that has a
+    number, repeats, and keeps to one class; failing that, one of letters that does; failing that,
+    the first number.
     """
-    forms: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for i, stem in enumerate(stems):
-        forms[tuple(map(_kind, _BREAK.split(stem)))].append(i)
     keys = [""] * len(stems)
-    for places in forms.values():
-        words = [tuple(_BREAK.split(stems[i])) for i in places]
+    split = [tuple(_BREAK.split(stem)) for stem in stems]
+    for places in _by_form(split):
+        words = [split[i] for i in places]
         names, classes = [stems[i] for i in places], [labels[i] for i in places]
         for i, key in zip(places, _best_run(words, names, classes), strict=True):
             keys[i] = key
     return keys
+
+
+def _by_form(split: list[Words]) -> Iterable[list[int]]:
+    """Part names by the kinds of their words; a hash, 1A11 or 9027, is of one kind."""
+    for places in _alike(list(map(len, split))):
+        columns = [[split[i][n] for i in places] for n in range(len(split[places[0]]))]
+        kinds = [map(_kind, column) for column in columns if not _is_unique(column)]
+        forms = [*zip(*kinds, strict=True)] or [()] * len(places)
+        yield from ([places[k] for k in form] for form in _alike(forms))
+
+
+def _alike(values: Sequence[object]) -> Iterable[list[int]]:
+    """Return the places of equal values, in order."""
+    found: dict[object, list[int]] = defaultdict(list)
+    for i, value in enumerate(values):
+        found[value].append(i)
+    return found.values()
+
+
+def keys_by_whole(stems: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Return the picture that each one was cut from, by the place in its name; "" for none.
+
+    slide7_x512_y0, A2F1_slide7.tif_Row_1_Col_151 and slide7 [x=512,y=0] are of slide7: words that
+    differ in nearly all names are passed over.
+    """
+    found = {i: whole for i, stem in enumerate(stems) if (whole := _whole(stem))}
+    keys = [""] * len(stems)
+    cut = [*found]
+    split = [_BREAK.split(whole) for whole in found.values()]
+    for places in _alike(list(map(len, split))):
+        columns = zip(*(split[k] for k in places), strict=True)
+        kept = [column for column in columns if not _is_unique(column)]
+        for k, words in zip(places, zip(*kept, strict=True), strict=bool(kept)):
+            keys[cut[k]] = "-".join(words)
+    if not cut:
+        return keys
+    told = apart(keys, stems, labels)
+    return [whole if key else "" for whole, key in zip(told, keys, strict=True)]
+
+
+@lru_cache(maxsize=1 << 16)
+def _whole(stem: str) -> str:
+    """Return what stands before a place in a name, or ""."""
+    found = _PLACE.fullmatch(stem)
+    return found[1] if found else ""
 
 
 def _kind(word: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from augment.data.layouts.entries import SPLITS, LeftOut, SetLayout
 from augment.data.layouts.file_index import FileIndex
 from augment.data.layouts.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.layouts.folder_layout import COPIES, FolderLayout, understand_folders
+from augment.data.layouts.folder_words import is_media_folder, splits_among
 from augment.data.layouts.listing import Listing, list_files
 from augment.data.layouts.reading_flags import FOLDERS, ReadingFlags
 from augment.data.layouts.reading_refusals import (
@@ -25,16 +26,19 @@ from augment.data.layouts.reading_refusals import (
 )
 from augment.data.layouts.twins import MASKS, PREVIEWS, find_twins
 from augment.data.layouts.two_images import unclear_labels
-from augment.data.raw import first_names
+from augment.data.raw import first_names, notes_on_error
 from augment.data.tables.columns import Columns
 from augment.data.tables.image_annotations import class_files
 from augment.data.tables.image_tags import tagged_images
-from augment.data.tables.table_choice import chosen_tables, with_siblings
+from augment.data.tables.label_values import class_order
+from augment.data.tables.table_choice import called_labels, chosen_tables, with_siblings
 from augment.data.tables.table_entries import table_entries
 from augment.data.tables.table_rows import NamedTable
 from augment.data.tables.table_search import FoundTables, metadata_tables, named_table, other_tables
 from augment.data.tables.test_tables import add_test_images
 from augment.errors import DataError, UsageError
+
+MOST_TRIED = 8  # folders of a set that are tried by themselves
 
 
 def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
@@ -43,6 +47,42 @@ def read_layout(root: Path, flags: ReadingFlags) -> SetLayout:
     Raises UsageError for a flag that names what is not there.
     """
     listing = list_files(root)
+    try:
+        return _read(root, listing, flags)
+    except DataError as error:
+        chosen = flags.labels or flags.class_level or flags.columns()
+        if chosen or not (parts := _readable_parts(root, listing)):
+            raise
+        with notes_on_error(getattr(error, "__notes__", [])):
+            raise DataError(f"{error}; given alone, {parts}") from None
+
+
+def _readable_parts(root: Path, listing: Listing) -> str:
+    """Say which folders of a set that is refused can be read by themselves, and as what; or ""."""
+    folders = [PurePosixPath(path).parts[:-1] for path in listing.images]
+    depth = 0  # of folders that hold all the others
+    while len({each[: depth + 1] for each in folders}) == 1 and folders[0][depth:]:
+        depth += 1
+    tops = sorted({each[: depth + 1] for each in folders if each[depth:]})
+    if not 1 < len(tops) <= MOST_TRIED:
+        return ""
+    found = {}
+    for top in tops:
+        part = "/".join(top)
+        try:
+            layout = _read(root / part, list_files(root / part), ReadingFlags())
+        except (DataError, UsageError):
+            continue
+        if len(layout.classes) > 1 and not is_media_folder(top[-1]):
+            found[part] = first_names(class_order(layout.classes))
+    names = [each[-1] for each in tops]
+    if splits_among(names).keys() == set(names) and len(set(found.values())) < len(found):
+        return ""  # a part of these would be without its test set
+    return " and ".join(f"{part} is read with the classes {of}" for part, of in found.items())
+
+
+def _read(root: Path, listing: Listing, flags: ReadingFlags) -> SetLayout:
+    """Tell class, split and group of each image of a listing; see `read_layout`."""
     twins = find_twins(root, listing.images)
     no_pictures = {name for names in twins.left_out.values() for name in names}
     images = [path for path in listing.images if path not in no_pictures]
@@ -124,12 +164,11 @@ def _decide(
     if folders_tell and not chosen and not flags.class_level:
         add_test_images(folders, found, index)
         labels = {place.path: place.label for place in folders.places}
-    tables = chosen_tables(found) if found.tables else []
-    if tables and folders_tell and not chosen:
-        named = _refuse_contradiction(root, tables, labels, index)
-        if named <= labels.keys():  # they say the same: the table adds groups and splits
-            found.lists += tables
-            tables = []
+    tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
+    of_both = tables and folders_tell and not chosen
+    if of_both and _say_the_same(root, tables, labels, index):  # the table adds groups and splits
+        found.lists += tables
+        tables = []
     of_folders = folders_tell and not (tables or chosen or flags.class_level)
     if of_folders and (reason := unclear_labels(root, found.twofold, index, labels)):
         raise DataError(reason)
@@ -169,14 +208,15 @@ def _decide(
     return layout
 
 
-def _refuse_contradiction(
+def _say_the_same(
     root: Path, tables: list[NamedTable], labels: dict[str, str], index: FileIndex
-) -> set[str]:
-    """Raise DataError unless folders and tables part the images in the same way.
+) -> bool:
+    """Tell whether folders and tables part the same images in the same way.
 
-    Returns the images that the tables name.
+    Where a table repeats folders of another level, or names more images, it counts alone. Raises
+    DataError where the two contradict each other.
     """
-    pairs, named_images = set(), set()
+    pairs, named_images, in_paths = set(), set(), True
     for named in tables:
         frame, columns = named.table.frame, named.columns
         if not columns.label:
@@ -186,6 +226,10 @@ def _refuse_contradiction(
             named_images |= set(found)
             if len(found) == 1 and found[0] in labels:
                 pairs.add((labels[found[0]], label.strip()))
+                in_paths &= label.strip() in found[0].split("/")[:-1]
+    one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    if pairs and (one_to_one or in_paths):
+        return one_to_one and named_images <= labels.keys()
     first = tables[0]
     column = first.columns.label or first_names(first.columns.one_hot)
     way_out = f"pass --labels {FOLDERS}"
@@ -197,10 +241,7 @@ def _refuse_contradiction(
             f"not with their classes ({first_names(sorted(set(labels.values())))}): give both the "
             f"same names, or {way_out}"
         )
-    one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
-    if not pairs or not one_to_one:
-        raise DataError(
-            f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
-            f"{first.place} (column {column}) tell different classes: {way_out}"
-        )
-    return named_images
+    raise DataError(
+        f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
+        f"{first.place} (column {column}) tell different classes: {way_out}"
+    )

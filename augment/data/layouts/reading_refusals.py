@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from augment.data.layouts.folder_layout import FolderLayout
@@ -25,6 +26,7 @@ _STORES = re.compile(
     r"\.(tfrecords?|tfrec|h5|hdf5|lmdb|mdb|pkl|pickle|npy|mat|rec|bin|pt|pth|arrow)(-\d+-of-\d+)?$",
     re.IGNORECASE,
 )
+LEAST_IN_ORDER = 10  # labels of a table that are taken for those of as many images
 MANY_NUMBERS = 64  # in a cell, or columns of them, are pixels
 _AS_FILES = "write each picture as a PNG file in a folder of its class, or all as an .npz file"
 
@@ -52,6 +54,8 @@ def unread_labels(
         known = labels if folders_tell else {}
         if reason := annotated_images(root, listing.images, listing.others, known):
             return f"{root}: {reason}"
+        if reason := _labels_in_order(found.apart, known or dict.fromkeys(listing.images, "")):
+            return reason
     if not folders_tell and not folders.refusal and found.unread:
         return found.unread[0]
     if not folders_tell and found.foreign:
@@ -99,11 +103,23 @@ def unread_images(listing: Listing) -> str:
         return f"{root} holds no images, but {arrays[0]}: give its path"
     if stores := [name for name in listing.others if _STORES.search(name)]:
         return f"{root} holds no images, but {stores[0]}, which augment does not read: {_AS_FILES}"
+    bare = [name for name in listing.others if not PurePosixPath(name).suffix]
+    if bare and _is_dicom(root / bare[0]):
+        return (
+            f"{root} holds no images but DICOM files without a suffix, such as {bare[0]}: give "
+            "them the suffix .dcm"
+        )
     for name in listing.others:
         is_table = PurePosixPath(name).suffix.lower() in (".csv", ".tsv", ".txt")
         if is_table and (where := _pixels_in(root / name)):
             return f"{root} holds no images, but pixels in {where} of {name}: {_AS_FILES}"
     return ""
+
+
+def _is_dicom(file: Path) -> bool:
+    """Tell whether a file has the mark of DICOM, after its first 128 bytes."""
+    with file.open("rb") as opened:
+        return opened.read(132)[128:] == b"DICM"
 
 
 def _pixels_in(file: Path) -> str:
@@ -121,15 +137,37 @@ def _pixels_in(file: Path) -> str:
     return ""
 
 
+def _labels_in_order(tables: list[LabelTable], labels: dict[str, str]) -> str:
+    """Say that a table has a label for each image of a folder, or of all, and names none; or "".
+
+    `labels` holds the class of an image by path, as folders tell it, or "".
+    """
+    sizes = {len(labels), *Counter(labels.values()).values()}
+    for table in tables:
+        frame = table.frame
+        for column in frame.columns if len(frame) in sizes and len(frame) >= LEAST_IN_ORDER else ():
+            called = plain_name(table.stem if table.headless else column)
+            if called in LABEL_NAMES and 1 < frame[column].nunique() <= len(frame) / 2:
+                folders = f", or pass --labels {FOLDERS} if the folders are the classes"
+                return (
+                    f"{table.path} has {len(frame)} labels (column {column}), as many as there are "
+                    "images, and names none of these: write the path of each into a column "
+                    f"file_name{folders if any(labels.values()) else ''}"
+                )
+    return ""
+
+
 def _unsaid_label(found: FoundTables) -> str:
     """Say which columns may be the label, where a table names the images and none is surely it."""
-    for named in [*found.lists, *found.tables]:
+    tables = [*found.lists, *found.tables]
+    for named in sorted(tables, key=lambda each: -each.table.frame[each.columns.file].nunique()):
         columns, table = named.columns, named.table
         records = [name for name in table.frame if _are_records(table, name)]
         choices = columns.labels or [
             name
             for name in columns.unused(table.frame)
             if 1 < table.frame[name].nunique() <= max(20, len(table.frame) // 4)
+            and table.frame[name].nunique() < len(table.frame)
         ]
         if table.headless and "1" in choices and all(map(is_number, table.frame["1"])):
             choices.remove("1")  # of a patient, or of the row
@@ -139,7 +177,7 @@ def _unsaid_label(found: FoundTables) -> str:
         given = ""
         if columns.file.lower() != "file_name":
             given = f" --file-column {shlex.quote(columns.file)}"
-        if table.headless or not tables_of_splits(named, [*found.lists, *found.tables]):
+        if table.headless or not tables_of_splits(named, tables):
             given = f" --labels {shlex.quote(named.place)}{given}"
         head = {column.lower() for column in table.frame.columns}
         missing = " and ".join(sorted({"file_name", "label"} - head))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.data.copies.copies_together import is_copy_name
-from augment.data.layouts.folder_words import mask_of
+from augment.data.layouts.mask_words import mask_of
 from augment.data.layouts.reading_flags import FOLDERS
 from augment.data.pictures.decode import read_picture
 from augment.data.pictures.framing import Frame

@@ -1,8 +1,8 @@
 """What labelling tools export, as a table with a row an image: file_name, label.
 
 Label Studio (JSON, JSON_MIN), CVAT (annotations.xml), FiftyOne (labels.json), Labelbox (NDJSON),
-Datumaro, COCO, and plain JSON: records, columns, or a label by file name. The layouts are those of
-the tools' documentation.
+Prodigy (JSON lines), Datumaro, COCO, and plain JSON: records, records by name, columns, or a label
+by file name. The layouts are those of the tools' documentation.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
             return _ground_truth(found)
         if found and all("data_row" in each and "projects" in each for each in found):
             return _labelbox(found)
+        if found and all("accept" in each and "options" in each for each in found):
+            return _prodigy(found)
         return [_task(each) if "annotations" in each and "data" in each else each for each in found]
     if not isinstance(found, dict):
         return None
@@ -85,6 +87,8 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
         ]
     if found and all(isinstance(value, (str, int)) for value in found.values()):
         return [{"file_name": key, "label": value} for key, value in found.items()]
+    if found and all(isinstance(value, dict) for value in found.values()):
+        return [value | {"key": key} for key, value in found.items()]
     if found and all(isinstance(value, list) for value in found.values()):
         sizes = {len(value) for value in found.values()}
         if len(sizes) == 1:
@@ -133,6 +137,17 @@ def _task(task: dict[str, Any]) -> dict[str, Any]:
                 if choice not in labels:  # annotators who agree
                     labels.append(str(choice))
     return {"file_name": file, "label": SEVERAL.join(labels)}
+
+
+def _prodigy(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Read an export of Prodigy: a picture, and what was chosen where that was accepted."""
+    return [
+        {
+            "file_name": task.get("path") or task.get("image") or "",
+            "label": SEVERAL.join(task["accept"]) if task.get("answer") == "accept" else "",
+        }
+        for task in tasks
+    ]
 
 
 def _labelbox(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def files_of_images(images: list[str], others: list[str]) -> list[tuple[str, str
     for other in others:
         stem, suffix = os.path.splitext(other.rpartition("/")[2])
         if suffix.lower() in ANNOTATIONS:
-            beside.setdefault(stem, []).append(other)
+            beside.setdefault(stem.partition("___")[0], []).append(other)  # 1.jpg___objects.json
     if sum(map(len, beside.values())) < max(2, MOST_ANNOTATED * len(images)):
         return []
     return [(image, file) for image in images if (file := _annotation_of(image, beside))]

@@ -1,4 +1,4 @@
-"""The class of each image in its own JSON file: true flags of labelme, tags of V7 Darwin.
+"""The class of each image in its own JSON file: flags of labelme, tags of V7 Darwin, SuperAnnotate.
 
 Other annotation files of an image are not read (`image_annotations`).
 """
@@ -35,7 +35,15 @@ def _darwin_tags(found: dict[str, Any]) -> list[str] | None:
     return list(dict.fromkeys(str(each.get("name", "")) for each in tags))
 
 
-TOOLS = {"flags": _labelme_flags, "tags": _darwin_tags}
+def _superannotate_tags(found: dict[str, Any]) -> list[str] | None:
+    """List the tags of a file of SuperAnnotate, None for another file."""
+    tags = found.get("tags")
+    if not isinstance(found.get("instances"), list) or not isinstance(tags, list):
+        return None
+    return list(dict.fromkeys(map(str, tags)))
+
+
+TOOLS = (("flags", _labelme_flags), ("tags", _darwin_tags), ("tags", _superannotate_tags))
 
 
 def tagged_images(root: Path, images: list[str], others: list[str]) -> LabelTable | None:
@@ -79,7 +87,7 @@ def _parsed(file: Path) -> Any:
 
 def _tags(found: Any) -> tuple[str, list[str]]:
     """Return how a tool calls what it says of the whole image, and what it says; "" for none."""
-    for name, tags_in in TOOLS.items() if isinstance(found, dict) else ():
+    for name, tags_in in TOOLS if isinstance(found, dict) else ():
         if (tags := tags_in(found)) is not None:
             return name, tags
     return "", []

@@ -181,6 +181,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, list[int]]:
 READERS: dict[str, Callable[[Path], tuple[pd.DataFrame, list[int]]]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
+    ".tab": _read_csv,  # of Dataverse
     ".txt": _read_list,
     ".lst": _read_list,
     ".jsonl": read_json,

@@ -78,7 +78,9 @@ def _refuse_several(labels: list[str], where: str, column: str) -> None:
             label for label in joined if all(p in singles or uses[p] > 1 for p in parts[label])
         ]
         orders = Counter(frozenset(each) for each in parts.values())
-        if sign in "|;":
+        if sign in "|; " and all(map(is_integer, [*uses, *singles])):  # 16 0 beside 25
+            sets = True
+        elif sign in "|;":
             stands_alone = any(p in singles or uses[p] > 1 for p in uses)
             sets = plural or stands_alone or max(orders.values()) > 1
         elif sign == " " and plural and _are_tags(parts.values(), singles, column):

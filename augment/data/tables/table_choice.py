@@ -9,10 +9,13 @@ import shlex
 from collections import defaultdict
 from dataclasses import replace
 
-from augment.data.layouts.folder_words import split_word
+from augment.data.layouts.folder_words import split_word, tokens
+from augment.data.tables.one_hot import MOST_CLASSES
 from augment.data.tables.table_rows import NamedTable
 from augment.data.tables.table_search import FoundTables
 from augment.errors import DataError
+
+LAST_WORDS = (["label"], ["class"], ["category"], ["diagnosis"], ["species"])
 
 
 def chosen_tables(found: FoundTables) -> list[NamedTable]:
@@ -44,6 +47,25 @@ def _family(named: NamedTable) -> str:
     """Return the name of a table without the split in it: images_variant of images_variant_val."""
     word = split_word(named.table.stem)
     return " ".join(word[1]) if word else named.table.stem
+
+
+def called_labels(found: FoundTables) -> list[NamedTable]:
+    """Choose the lists with one column that is called the label of something: anomaly_class.
+
+    For a set whose folders tell no class. They are taken from the lists.
+    """
+    rest, told = [], []
+    for each in found.lists:
+        frame = each.table.frame
+        few = max(MOST_CLASSES, len(frame) // 4)
+        names = [n for n in each.columns.unused(frame) if tokens(n)[-1:] in LAST_WORDS]
+        names = [n for n in names if 1 < frame[n].nunique() <= few]
+        if each.columns.labels or len(names) != 1:
+            rest.append(each)
+        else:
+            told.append(replace(each, columns=replace(each.columns, label=names[0])))
+    found.tables, found.lists = told, rest
+    return chosen_tables(found)
 
 
 def with_siblings(found: FoundTables, beside: FoundTables) -> FoundTables:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from augment.data.layouts.file_index import FileIndex
@@ -17,6 +19,7 @@ _SAMPLE = 300  # rows that are looked at first
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 _PICTURE = re.compile(rf"\w(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
 MIN_FOLDERS, MIN_PARTS = 0.5, 0.9  # share of the rows that must name a folder, a part of a name
+MIN_HEADLESS = 0.9  # share of a column that must name images for its head to be one
 CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
 
 
@@ -25,14 +28,22 @@ def with_head(table: LabelTable, index: FileIndex) -> LabelTable:
     names = [str(name) for name in table.frame.columns]
     if table.headless:
         return _named_columns(_name_and_label(table, index), index)
-    if table.path.suffix not in (".csv", ".tsv"):
+    if table.path.suffix not in (".csv", ".tsv", ".tab"):
         return table
-    if not any(len(index.find(name, table.folder)) == 1 for name in names if "." in name):
+    if not any(_is_image(name, table.frame[name], table.folder, index) for name in names):
         return table
     columns = [str(n) for n in range(1, len(names) + 1)]
     rows = [names, *table.frame.itertuples(index=False, name=None)]
     frame = rows_frame(rows, columns)
     return LabelTable(table.path, table.folder, frame, [1, *table.lines], headless=True)
+
+
+def _is_image(name: str, cells: Iterable[str], folder: str, index: FileIndex) -> bool:
+    """Tell whether the head of a column is an image: with a suffix, or as those below it are."""
+    if not re.search(r"[\d.]", name) or len(index.find(name, folder)) != 1:
+        return False
+    found = [bool(index.find(cell, folder)) for cell in islice(cells, _SAMPLE)]
+    return "." in name or sum(found) >= MIN_HEADLESS * max(1, len(found))
 
 
 def _name_and_label(table: LabelTable, index: FileIndex) -> LabelTable:

@@ -30,7 +30,7 @@ from augment.errors import DataError, MachineError, UsageError
 METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNORECASE)
 ROBOFLOW = "_classes.csv"  # in each split's folder
 BOXES = "_annotations."  # .coco.json, .csv and the like: Roboflow's exports for detection
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
 RECORDS = (".json", ".jsonl", ".ndjson")
 OFTEN_OTHERS = (".txt", ".xml", ".json", ".manifest")
 MAX_TABLE_BYTES = 100_000_000  # of a table that nobody named
@@ -173,7 +173,8 @@ def other_tables(
             continue  # without the column that a flag names
         if columns is None:
             continue
-        named = NamedTable(table, columns, _split_of(table.stem))
+        split = _split_of(table.stem) or _split_of(folder.rpartition("/")[2])
+        named = NamedTable(table, columns, split)
         row, several = ambiguous_cell(table, columns, index)
         if several and not named.split:
             cell = table.frame[columns.file].iloc[row]
