@@ -215,7 +215,7 @@ def test_dry_run_counts_the_folds(tmp_path):
     recipe = make_recipe(arm=ARMS, generator="cvae", preset="smoke", select=True, seeds=1)
     plain = recipe.model_copy(update={"select": False})
     about = [plan(r, data_dir=None, device="cpu", jobs=1) for r in (plain, recipe)]
-    assert about[1]["stages"] == about[0]["stages"] + 3 * 4
+    assert about[1]["stages"] == about[0]["stages"] + 3 * 5
     assert json.dumps(about[1])
 
 
