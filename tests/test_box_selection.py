@@ -231,6 +231,6 @@ def test_dry_run_counts_the_folds_with_their_baselines(choosing):
         plan(make_recipe(**settings | {"select": select}), data_dir=None, device="cpu", jobs=1)
         for select in (False, True)
     )
-    # two detectors and their pictures; judge, generator and synthetic set
-    assert plain["stages"] == 2 * 2 + 3
+    # two detectors and their pictures; judge, its halves, generator and synthetic set
+    assert plain["stages"] == 2 * 2 + 4
     assert folds["stages"] == 3 * plain["stages"]

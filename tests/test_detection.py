@@ -176,7 +176,7 @@ def test_dry_run_estimates_a_detection_without_writing(boxed_settings, tmp_path,
     assert len(found["cells"]) == len(DETECTION_ARMS)
     assert found["estimated_seconds"] >= 0
     # five detectors, the pictures of three, and what makes and judges the crops
-    assert found["stages"] == 5 + 3 + 3
+    assert found["stages"] == 5 + 3 + 4
     assert not list(tmp_path.iterdir())
 
 
