@@ -380,7 +380,8 @@ def test_dry_run_estimates_and_writes_nothing(generator, tmp_path, monkeypatch, 
     code, out, _ = call(monkeypatch, capsys, *asked, "--dry-run", "--json")
     about = json.loads(out)
     assert code == 0
-    assert about["stages"] == 2 + len(USUAL_ARMS)  # a model, its images
+    # a model, its images, the judges of halves; the other judge is real+classic
+    assert about["stages"] == 3 + len(USUAL_ARMS)
     assert len(about["cells"]) == len(USUAL_ARMS)
     assert about["estimated_seconds"] >= 0
     assert list(tmp_path.iterdir()) == []
@@ -398,8 +399,8 @@ def test_estimate_counts_the_processor_and_tells_of_other_work(wall, told, monke
     monkeypatch.setattr("os.cpu_count", lambda: 2)  # two processes, of one thread each
     recipe = make_recipe(generator="cvae", arm="real,real+synth", seeds=1, preset="smoke")
     about = estimate.plan(recipe, data_dir=None, device="cpu", jobs=None)
-    # generator, images and judge, then its classifier; `real` beside them
-    assert 400 <= about["estimated_seconds"] < 500
+    # generator, images, judge and its halves, then its classifier; `real` beside them
+    assert 500 <= about["estimated_seconds"] < 600
     assert ("busy" in about) == told
 
 
