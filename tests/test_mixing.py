@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from augment.experiment.arms import training_set
 from augment.experiment.cells import expand
 from augment.experiment.filters import Evidence
 from augment.experiment.mixing import MIXINGS
-from augment.experiment.records import classifier_path
+from augment.experiment.records import QualityResult, classifier_path
 from augment.experiment.stages import classifier_set
 from augment.experiment.unseen import trust_in
 from augment.experiment.validation import make_recipe
@@ -30,6 +31,8 @@ from augment.training.serialization import load_learner
 from augment.transforms.batch_mixing import BATCH_TRANSFORMS
 
 N, M, FIRST = 5, 9, 100  # labelled images, synthetic ones, and the grey of the first of these
+
+NEWER_MEASURES = ("kappa", "kappa_floor", "trust")
 
 
 def numbered(n, first=0):
@@ -144,6 +147,22 @@ def test_confirmed_is_early_scaled_by_trust(trust, arm):
 )
 def test_trust_is_kappa_over_that_of_real_images(kappa, floor, trust):
     assert trust_in(kappa, floor) == pytest.approx(trust)
+
+
+def test_measures_of_an_older_version_have_no_trust(tmp_path):
+    """None, not 0: nobody asked the judges."""
+    older = dict.fromkeys(("agreement_floor", "copy_rate_features", "closer_to_train")) | {
+        "against": "none",
+        "agreement": 0.5,
+        "agreement_by_class": [0.5],
+        "copy_rate": 0.0,
+    }
+    QualityResult(**older, spaces={}).write(tmp_path)
+    about = tmp_path / "about.json"
+    told = json.loads(about.read_text())
+    about.write_text(json.dumps({k: v for k, v in told.items() if k not in NEWER_MEASURES}))
+    read = QualityResult.read(tmp_path)
+    assert [getattr(read, name) for name in NEWER_MEASURES] == [None] * 3
 
 
 @pytest.mark.parametrize("seed", [3, 4])

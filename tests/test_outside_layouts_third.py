@@ -27,6 +27,7 @@ SHOWN = each("{c}/{c}/{i}.png", 4, c=["Red Lion", "Tiger"])
 PHOTOS = each("Set/Photos/{c}/{c}{i}.tif", 4, c=AB)
 TESTED = numbered("Set_TestData/Photos/t{i}.tif", 5)
 UNLABELLED = ("images of Set_TestData/, taken for unlabelled (a class by --class-level 1)", 5)
+SIGNED = ["001", "001_forg", "002", "002_forg", "003", "003_forg"]
 CONTAINERS = {
     "boxes in one folder, classes in the other": dict(
         files=[*numbered("set/JPEGImages/B_{i:05d}.jpg", 6), *CELLS],
@@ -101,15 +102,11 @@ CONTAINERS = {
         left=("images outside class folders", 3),
     ),
     "genuine and forged signatures of persons": dict(
-        files=each(
-            "train/{c}/{c}_{i}.png", 3, c=["001", "001_forg", "002", "002_forg", "003", "003_forg"]
-        ),
+        files=each("train/{c}/{c}_{i}.png", 3, c=SIGNED),
         refused=r"can be the class \(\(no word\), forg\): pass --class-level 2 for these words",
     ),
     "these by the level that is advised": dict(
-        files=each(
-            "x/{c}/{c}_{i}.png", 3, c=["001", "001_forg", "002", "002_forg", "003", "003_forg"]
-        ),
+        files=each("x/{c}/{c}_{i}.png", 3, c=SIGNED),
         flags=dict(class_level=2),
         classes={"(no word)": 9, "forg": 9},
         groups=3,

@@ -70,12 +70,14 @@ def read_evidence(synthetic: Path, quality: Path) -> Evidence:
     """Read the evidence on each image of a synthetic set."""
     evidence = load_file(quality / EVIDENCE_FILE)
     sampled = load_file(synthetic / SYNTHETIC_FILE)
+    trust = QualityResult.read(quality).trust
+    assert trust is not None  # the edition of its record tells measures of before apart
     return Evidence(
         labels=sampled["labels"],
         probabilities=evidence["chances"].float(),
         distance=evidence["distance"],
         copied=sampled["copied"],
-        trust=QualityResult.read(quality).trust,
+        trust=trust,
     )
 
 

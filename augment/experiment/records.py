@@ -188,9 +188,9 @@ class QualityResult(ArtifactResult):
     copy_rate_floor: float | None = None  # of unseen real images; None as above, and in edition 1
     copy_rate_features_floor: float | None = None
     lost: float | None = None  # as of the generator
-    kappa: float = 0.0  # of the classes asked for and judges that learnt labelled images alone
+    kappa: float | None = None  # of labels and judges by halves; None before edition 4
     kappa_floor: float | None = None  # of labelled images that they have not learnt; None: no such
-    trust: float = 0.0  # one over the other, 0…1
+    trust: float | None = None  # one over the other, 0…1
     agreement_through: float | None = None  # of those real images, passed through its autoencoder
 
 

@@ -2,6 +2,7 @@
 
 They are the unlabelled rest of the pool. Where that is too small, as where a user labelled all
 images, two judges each learn one half of the labelled images and the other half is new to them.
+How far synthetic images may be trusted in a training is told by such halves alone.
 """
 
 from __future__ import annotations
