@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from boxed_digits import boxes_of, digits_on_canvas
 from PIL import Image
 from typer.testing import CliRunner
@@ -14,9 +15,11 @@ from augment.cli.app import app
 from augment.engine.estimate import plan
 from augment.errors import UsageError
 from augment.experiment.cells import expand
-from augment.experiment.context import RunContext, Trial
+from augment.experiment.composing import GENERATED, PASTED
+from augment.experiment.context import RunContext, SyntheticSet, Trial
 from augment.experiment.dataset_cache import DatasetCache
-from augment.experiment.detection import crop_trial, load_pictures
+from augment.experiment.detection import compose, crop_trial, load_pictures
+from augment.experiment.filters import Evidence
 from augment.experiment.recipe import DETECTION_ARMS
 from augment.experiment.records import ScoreResult
 from augment.experiment.results_table import BOX_SCORES, SCORES, read_results
@@ -25,6 +28,7 @@ from augment.experiment.validation import make_recipe
 from augment.metrics.matching import Matches
 from augment.report.export import ExportRequest, export_images
 from augment.runtime.device import pick_device
+from augment.runtime.steps import run_to_end
 from augment.storage.artifacts import Store
 
 
@@ -103,6 +107,33 @@ def test_arms_of_a_trial_add_equally_many_pictures_of_the_labelled_ones(finished
     origins = {arm: set(m.origins.unique().tolist()) for arm, m in made.items()}
     assert origins["real+copypaste"] <= {0, 1}
     assert origins["real+classic+synth"] <= {0, 2}
+
+
+def test_generated_objects_are_pasted_as_far_as_they_are_trusted(boxed_settings, tmp_path):
+    settings = boxed_settings | {"generator": "noise", "share": 0.5}
+    data, context = DatasetCache(None), RunContext(Store(tmp_path), pick_device("cpu"), "fp32", 0)
+    recipe = with_task(make_recipe(**settings, seeds=1).resolved("cpu"), data)
+    cells = {cell.arm: cell for cell in expand(recipe)}
+    trial = Trial.prepare(cells["real+copypaste+synth"], data.of(cells["real"]), context)
+    objects = crop_trial(trial)
+    rng = torch.Generator().manual_seed(0)
+    images = objects.labelled.select(torch.arange(len(objects.labelled)))
+    images.images.random_(generator=rng)
+    nothing, plain = torch.zeros(len(images)), trial.of(cells["real+copypaste"])
+    baseline = load_pictures(run_to_end(compose(plain, None)).path)
+    shares = {}
+    for trust in (0.0, 0.5, 1.0):
+        evidence = Evidence(images.labels, torch.ones(len(images), 2), nothing, nothing > 0, trust)
+        synthetic = SyntheticSet(tmp_path, tmp_path, images, evidence, len(images))
+        made = load_pictures(run_to_end(compose(trial, synthetic)).path)
+        counts = made.origins.flatten().long().bincount(minlength=3)
+        shares[trust] = float(counts[GENERATED] / counts[PASTED:].sum())
+        if not trust:  # the baseline, to the bit
+            assert torch.equal(made.images.images, baseline.images.images)
+            assert torch.equal(made.images.labels, baseline.images.labels)
+    assert shares[0.0] == 0
+    assert shares[0.5] == pytest.approx(0.25, abs=0.1)
+    assert shares[1.0] == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_finished_run_is_resumed_without_work_and_exported_with_boxes(finished, tmp_path):

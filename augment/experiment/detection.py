@@ -27,7 +27,7 @@ from augment.experiment.composing import (
     vary_in_place,
 )
 from augment.experiment.context import Pictures, SyntheticSet, Trial
-from augment.experiment.mixing import MIXINGS
+from augment.experiment.mixing import CONFIRMED, MIXINGS
 from augment.experiment.progress import Progress
 from augment.experiment.recipe import CLASSIFY
 from augment.experiment.records import ArtifactResult, Record, artifact
@@ -38,7 +38,7 @@ from augment.transforms.geometric import CLASSIC
 
 PICTURES_FILE = "pictures.safetensors"
 PASTED_SHARE = 0.5  # of each batch, of arms that paste labelled objects
-PASTED_RATIO = 5.0  # pictures composed for each labelled one, where no generator says
+PASTED_RATIO = 5.0  # pictures composed for each labelled one, of arms that paste labelled objects
 MOST_BYTES = 2**30  # of the composed pictures of an arm
 _SHOWN = 16  # pictures in a sheet
 _TIMED = 8  # labelled pictures that composing is timed on
@@ -102,7 +102,7 @@ def compose(
     cell, labelled = trial.cell, trial.labelled
     if not ARMS[cell.arm].composed:
         return None
-    record = _record(trial, synthetic.path.name if synthetic else None)
+    record = _record(trial, synthetic)
 
     def build(folder: Path) -> Iterator[Progress]:
         yield Progress("pictures", cell.name, 0, record.n)
@@ -123,17 +123,20 @@ def compose(
     return Pictures(path, load_pictures(path).images)
 
 
-def _record(trial: Trial[BoxedImages], synthetic: str | None) -> PicturesRecord:
-    """Name all that the pictures of an arm depend on; `synthetic` signs the generated crops."""
+def _record(trial: Trial[BoxedImages], synthetic: SyntheticSet | None) -> PicturesRecord:
+    """Name all that the pictures of an arm depend on."""
     cell, arm = trial.cell, ARMS[trial.cell.arm]
+    share = (cell.use.share or 0.0) if arm.pasted else 1.0
+    if arm.pasted and synthetic and cell.use.mixing == CONFIRMED:
+        share *= synthetic.evidence.trust
     return PicturesRecord(
         labelled=trial.labelled.sha,
-        synthetic=synthetic,
+        synthetic=synthetic.path.name if synthetic else None,
         filter=cell.use.filter,
         placing=cell.use.placing,
         pasted=arm.pasted,
-        share=(cell.use.share or 0.0) if arm.pasted else 1.0,
-        n=_n_pictures(trial.labelled, cell.use.ratio or PASTED_RATIO),
+        share=share,
+        n=_n_pictures(trial.labelled, PASTED_RATIO if arm.pasted else cell.use.ratio or 1.0),
         seed=cell.seed,
     )
 
@@ -200,7 +203,7 @@ def detector_parts(
         BOXED[trial.transform if arm.classic else "none"],
         with_replacement=True,
     )
-    if cell.use.mixing and synthetic:
+    if cell.use.mixing and synthetic and not arm.pasted:
         data = MIXINGS[cell.use.mixing](data, synthetic.evidence)
     return data
 

@@ -18,6 +18,7 @@ from augment.training.training_set import TrainingSet
 
 Mixing = Callable[[TrainingSet, Evidence], TrainingSet]
 
+CONFIRMED = "confirmed"
 SYNTHETIC_WEIGHT = 0.5  # of the loss of a synthetic image; 1 for a labelled one
 
 
@@ -94,16 +95,16 @@ MIXINGS: dict[str, Mixing] = {
     "pretrain": pretrain,
     "falling": falling,
     "early": early,
-    "confirmed": confirmed,
+    CONFIRMED: confirmed,
     "weighted": weighted,
     "own-norm": own_norm,
     "falling-own-norm": falling_own_norm,
     "soft": soft,
 }
 # change no label and no statistics
-SCHEDULES = ("constant", "pretrain", "falling", "early", "confirmed")
+SCHEDULES = ("constant", "pretrain", "falling", "early", CONFIRMED)
 # begin with so many times the share
-FALLING = {"falling": 2, "falling-own-norm": 2, "early": 4, "confirmed": 4}
+FALLING = {"falling": 2, "falling-own-norm": 2, "early": 4, CONFIRMED: 4}
 NORMED_APART = ("own-norm", "falling-own-norm")
 
 
