@@ -5,7 +5,8 @@ A new one is a `Classifier` in `models` with a network of its own, and a line be
 
 from __future__ import annotations
 
-from augment.classifiers.models import Airbench, Classifier, ResNet, ResNet18
+from augment.classifiers.classifier import Classifier
+from augment.classifiers.models import Airbench, ResNet, ResNet18
 
 CLASSIFIERS: dict[str, type[Classifier]] = {
     "resnet": ResNet,

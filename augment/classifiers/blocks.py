@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -82,6 +83,27 @@ def forward_apart(net: nn.Module, images: Tensor, start: int, stop: int) -> Tens
         return between
     outputs = net(others)
     return torch.cat([outputs[:start], between, outputs[start:]])
+
+
+class Ensemble(nn.Module):
+    """Networks that learn one after the other; together they give the mean of their probabilities.
+
+    Images [B, C, H, W] → logarithms of the mean probabilities [B, K], as logits.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        each = torch.stack([net(images).float().log_softmax(1) for net in self.members])
+        return each.logsumexp(0) - math.log(len(self.members))
+
+    def turn(self, step: int, steps: int) -> tuple[int, int, int]:
+        """Return whose turn a step of a training is: (member, its own step, all of its steps)."""
+        starts = [steps * m // len(self.members) for m in range(len(self.members) + 1)]
+        member = bisect.bisect(starts, step) - 1
+        return member, step - starts[member], starts[member + 1] - starts[member]
 
 
 def conv_norm_relu(channels: int, out: int, stride: int = 1) -> nn.Sequential:

@@ -13,6 +13,7 @@ from augment.transforms.autoaugment import with_policy
 from augment.transforms.batch_mixing import BATCH_TRANSFORMS
 from augment.transforms.geometric import CLASSIC
 
+ENSEMBLE = 3  # classifiers
 UNLABELLED_SHARE = 2.0  # unlabelled images for each labelled one of a batch, beside them
 
 
@@ -30,6 +31,7 @@ class Arm:
     unlabelled: bool = False  # also uses the rest of the pool, without its labels
     pretrained: bool = False  # starts from the weights of another data set
     frozen: bool = False  # trains only the last layer
+    members: int = 1  # classifiers that share the steps; their mean predicts
     pasted: bool = False  # objects of the labelled pictures at other places: where boxes are learnt
 
     @property
@@ -59,6 +61,9 @@ FREE_WAYS: dict[str, Arm] = {
     "real+mixup": _free("mixup of the batch", compose="mixup"),
     "real+cutmix": _free("CutMix of the batch", compose="cutmix"),
     "real+compose": _free("foregrounds on other grounds", compose="compose"),
+    "real+ensemble": _free(
+        f"an ensemble of {ENSEMBLE} classifiers, which share the steps", members=ENSEMBLE
+    ),
     "real+copypaste": _free("labelled objects pasted into other pictures", pasted=True),
 }
 

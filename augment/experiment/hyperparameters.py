@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from augment.errors import UsageError, unknown
+from augment.training.learner import OF_ARM
 
 MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # integers; all others are at least 1
 SHARES = (
@@ -64,7 +65,9 @@ def hyperparameters(
     """Resolve all hyperparameters of an entry: its defaults, the preset, then the overrides."""
     entry = registry[name]
     types = typing.get_type_hints(entry)
-    settings = {f.name: f.default for f in dataclasses.fields(entry) if f.init}
+    settings = {
+        f.name: f.default for f in dataclasses.fields(entry) if f.init and f.metadata != OF_ARM
+    }
     settings |= entry.presets[preset]
     for key, value in overrides.items():
         if key not in settings:

@@ -140,7 +140,8 @@ def grid_labels_and_seeds(n_classes: int, columns: int = 8) -> tuple[torch.Tenso
 
 def new_learner(cell: Cell) -> Any:
     """Make the learner that the cell trains and scores, not prepared."""
-    return LEARNERS[cell.task][cell.classifier](**cell.classifier_settings)
+    of_arm = {"members": ARMS[cell.arm].members} if ARMS[cell.arm].members > 1 else {}
+    return LEARNERS[cell.task][cell.classifier](**cell.classifier_settings, **of_arm)
 
 
 def classifier_set(

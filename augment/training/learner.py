@@ -15,6 +15,10 @@ Metrics = dict[str, Tensor]  # scalars, detached, still on the device
 SNAPSHOTS = (0.25, 0.5, 0.75, 1.0)
 
 
+# metadata of a field that the arm sets: no preset, flag or signature of settings has it
+OF_ARM = {"of_arm": True}
+
+
 class Learner(Protocol):
     """A generator or classifier: hyperparameters in __init__, networks in `prepare`, then `update`.
 

@@ -74,7 +74,7 @@ def test_26_nan_is_tried_once_more_then_costs_its_own_cells(tmp_path):
 
 LITTLE = """
 import resource
-from augment.classifiers.models import Classifier
+from augment.classifiers.classifier import Classifier
 prepare, predict = Classifier.prepare, Classifier.predict
 
 def limited_prepare(self, data, **how):
