@@ -65,7 +65,7 @@ class PointNet(nn.Module):
 class CenterNet:
     """Centres as points (Zhou et al. 2019) with the targets of TTFNet; AdamW, one cycle, EMA."""
 
-    steps: int = 1200
+    steps: int = 1800
     epochs: int = 0  # at least this many passes over the labelled images, whatever `steps` says
     batch: int = 4
     width: int = 24  # channels of the first stage
@@ -79,7 +79,7 @@ class CenterNet:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # of 8 channels torch 2.15 on a CPU writes beyond its memory in the shortcut's gradient
         "smoke": dict(steps=60, batch=4, width=16),
-        "quick": dict(steps=1200, epochs=24),
+        "quick": dict(steps=1800, epochs=24),
         "full": dict(steps=6000, batch=16, epochs=120, width=48),
     }
 
