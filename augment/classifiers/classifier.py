@@ -59,10 +59,9 @@ class Classifier:
         """Build network, EMA and optimiser; raise `steps` to `epochs` passes over the data."""
         self.steps = max(self.steps, steps_for(self.epochs, data, self.batch))
         self.device, self.precision, self.k = device, precision, len(data.classes)
-        net = seeded_init(lambda: self.network(data), seed)
-        if self.members > 1:
-            seeds = [seed_for(seed, "member", m) for m in range(self.members)]
-            net = Ensemble([seeded_init(lambda: self.network(data), each) for each in seeds])
+        seeds = [seed, *(seed_for(seed, "member", m) for m in range(1, self.members))]
+        nets = [seeded_init(lambda: self.network(data), each) for each in seeds]
+        net: Any = Ensemble(nets) if self.members > 1 else nets[0]
         net = net.to(device=device, memory_format=torch.channels_last)
         self.modules = {"net": net, "ema": ema_copy(net)}
         # biases and norms [D] are not decayed

@@ -18,7 +18,6 @@ from augment.data.subset import disjoint_subset, labelled_subset, linked_units
 from augment.experiment.arms import ARMS, DECISIVE
 from augment.experiment.hyperparameters import hyperparameters, split_variant
 from augment.experiment.learners import LEARNERS, learner_of
-from augment.experiment.mixing import CONFIRMED
 from augment.experiment.recipe import CLASSIFY, DETECT, Recipe
 from augment.experiment.setting_types import SELECT
 from augment.experiment.synthetic_use import SyntheticUse, combinations
@@ -230,7 +229,9 @@ def _arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, A
             )
         ]
         if ARMS[arm].pasted:
-            variants = [_without_schedule(cell) for cell in variants]
+            variants = [
+                dataclasses.replace(cell, use=cell.use.without_schedule()) for cell in variants
+            ]
         if not recipe.select:
             cells += variants
         elif ARMS[arm].real:
@@ -238,15 +239,6 @@ def _arm_cells(recipe: Recipe, settings: Settings, arm: str, common: dict[str, A
         else:  # without real images a share of 0 leaves nothing to learn from
             cells.append(variants[0])
     return cells
-
-
-def _without_schedule(cell: Cell) -> Cell:
-    """Return the cell with pictures of one kind in all batches, as its baseline has them.
-
-    Of the ways of mixing, what is confirmed stays: trust scales the share of generated objects.
-    """
-    mixing = CONFIRMED if cell.use.mixing == CONFIRMED else None
-    return dataclasses.replace(cell, use=dataclasses.replace(cell.use, mixing=mixing))
 
 
 def _selecting_cell(candidates: list[Cell], folds: int) -> Cell:

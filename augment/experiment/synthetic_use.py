@@ -163,6 +163,15 @@ class SyntheticUse:
         """Return a copy with None for the settings that --select decides."""
         return dataclasses.replace(self, **dict.fromkeys(VARIED))
 
+    def without_schedule(self) -> SyntheticUse:
+        """Return the use of an arm whose batches are all of one kind, as those of its baseline.
+
+        Of the ways of mixing, what is confirmed stays: trust scales the share of generated objects.
+        """
+        from augment.experiment.mixing import CONFIRMED
+
+        return dataclasses.replace(self, mixing=CONFIRMED if self.mixing == CONFIRMED else None)
+
     def columns(self) -> dict[str, Any]:
         """Return the settings that have a column in results.csv."""
         return {name: getattr(self, name) for name in USE_COLUMNS}
