@@ -101,7 +101,7 @@ def _refuse_lists(found: FoundTables, image: str, *splits: str) -> NoReturn:
 def _rows(root: Path, named: NamedTable, index: FileIndex, labels: dict[str, str]) -> Rows:
     """Read the rows of a table for what it says beside the label."""
     columns = replace(named.columns, label="", labels=[], one_hot=[])
-    return read_rows(root, [NamedTable(named.table, columns)], index, labels)
+    return read_rows(root, [replace(named, columns=columns)], index, labels)
 
 
 def folder_entries(

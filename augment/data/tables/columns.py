@@ -36,6 +36,9 @@ _WHOSE = (  # the first that a table has is its group
 _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
 GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
 IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
+# of a kind, and what may be asked instead of it: the drug that was given to two varieties
+KINDS = set("species variety breed level grade".split())
+RIVALS = set("treatment condition phenotype outcome malignant".split())
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold kfold".split())
 MOST_LISTED = 8  # columns in a message
 MOST_COHORTS = 20  # kinds of persons
@@ -123,7 +126,7 @@ def _file_column(table: LabelTable, index: FileIndex) -> str:
     sample = frame.iloc[:: max(1, len(frame) // _SAMPLE)]
     found: dict[str, float] = {}
     for column in frame.columns:
-        hits = {p for cell in sample[column] for p in index.find(cell, table.folder) if cell}
+        hits = {p for cell in sample[column] for p in index.find(cell, table.folder)[:1] if cell}
         known = plain_name(column) in FILE_NAMES
         found[column] = len(hits) + 0.5 * known
     best = max(found, key=lambda column: found[column], default="")
@@ -204,6 +207,8 @@ def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
     if len(known) > 1 and all(_one_to_one(frame, known[0], other) for other in known[1:]):
         texts = [n for n in known if not all(map(is_integer, frame[n]))]
         return (texts or known)[:1]
+    if len(known) == 1 and plain_name(known[0]) in KINDS:
+        known += [n for n in names if plain_name(n) in RIVALS and frame[n].nunique() > 1]
     if not known and len(names) == 1 and table.stem != "metadata":
         records = all(cell.strip()[:1] == "{" for cell in frame[names[0]])  # of boxes
         few = 1 < frame[names[0]].nunique() <= len(frame) / 2

@@ -188,6 +188,7 @@ READERS: dict[str, Callable[[Path], tuple[pd.DataFrame, list[int]]]] = {
     ".ndjson": read_json,
     ".manifest": read_json,  # of Amazon SageMaker Ground Truth
     ".json": read_json,
+    ".geojson": read_json,
     ".parquet": _read_parquet,
     ".xml": read_xml,
 }

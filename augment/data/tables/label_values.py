@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME_FILES = re.compile(
     r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|dict)?"
     r"\.(txt|json|csv)|classes\.txt|labels\.txt|idx_to_class\.json|class_to_idx\.json"
-    r"|label_to_name\.json|cat_to_name\.json",
+    r"|(class(es)?|categor(y|ies))[_-]?list\.(txt|json|csv)|label_to_name\.json|cat_to_name\.json",
     re.IGNORECASE,
 )
 NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)

@@ -31,7 +31,7 @@ METADATA = re.compile(r"metadata\.(csv|tsv|jsonl|ndjson|json|parquet)", re.IGNOR
 ROBOFLOW = "_classes.csv"  # in each split's folder
 BOXES = "_annotations."  # .coco.json, .csv and the like: Roboflow's exports for detection
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
-RECORDS = (".json", ".jsonl", ".ndjson")
+RECORDS = (".json", ".geojson", ".jsonl", ".ndjson")
 OFTEN_OTHERS = (".txt", ".xml", ".json", ".manifest")
 MAX_TABLE_BYTES = 100_000_000  # of a table that nobody named
 MIN_COVERED = 0.9  # share of all images that metadata.csv files of sub-folders must name
@@ -182,6 +182,10 @@ def other_tables(
             found.twofold.append((table, columns))
         else:
             (found.tables if named.labelled else found.lists).append(named)
+    if {each.split for each in found.tables} <= {"val", "test"} and any(
+        each.split == "train" for each in found.lists
+    ):  # what there is to learn from has no label that is sure
+        found.lists, found.tables = found.lists + found.tables, []
     return found
 
 
