@@ -92,6 +92,10 @@ LISTED = {
     )
     for s, n in LEVELS.items()
 }
+CLASSES = rows(
+    "Name (str),ID (int),Coarse ID (int),Picture",
+    *((f.rpartition("/")[2], k, k // 2, f"/icons/{k}.jpg") for k, f in enumerate(FRUIT)),
+)
 SHELVES = [
     f"shop/{line.partition(',')[0]}" for each in LISTED.values() for line in each.split("\n")
 ]
@@ -156,6 +160,55 @@ TABLES = {
         classes={"0": 9, "1": 9, "2": 9},
         splits={"train": 18, "test": 9},
     ),
+    "with the names of a table of classes": dict(
+        files=SHELVES,
+        tables=LISTED | {"shop/classes.csv": CLASSES},
+        flags=dict(labels="shop/train.txt", label_column="2"),
+        classes={"Gala": 9, "Fuji": 9, "Banana": 9},
+        splits={"train": 18, "test": 9},
+        said="with the names of shop/classes.csv",
+    ),
+    "a table without labels that names each image in each fold": dict(
+        files=each("{c}/{c}{i}.png", 6, c=AB),
+        tables={
+            "Folds.csv": rows(
+                "fold,grp,filename",
+                *((f, "train", f"{c}/{c}{i}.png") for c in AB for i in range(6) for f in (1, 2)),
+                *((1, "test", f"{c}/{c}{i}.png") for c in AB for i in range(2)),
+            )
+        },
+        classes={"leaf": 6, "rust": 6},
+        note="Folds.csv names leaf/leaf0.png twice",
+    ),
+    "a text table with a head and commas in its cells": dict(
+        files=[f"{s}/{s}{i}.png" for s, n in (("train", 12), ("test", 6)) for i in range(n)],
+        tables={
+            f"{s}.txt": text(
+                "image,handwritten note,forged,regions",
+                *(f"{s}{i}.png,{i % 3},{i % 2},\"{{'a': 1, 'b': []}}\"" for i in range(n)),
+            )
+            for s, n in (("train", 12), ("test", 6))
+        },
+        refused="--label-column with one of 'handwritten note', forged|which the label is not",
+    ),
+    "JSON in the cells of a tool's export": dict(
+        files=numbered("data/a{i}.jpg", 8),
+        tables={
+            "data.json": json.dumps(
+                [
+                    {"externalId": f"a{i}.jpg", "labels": [{"categories": [{"name": AB[i % 2]}]}]}
+                    for i in range(8)
+                ]
+            )
+        },
+        refused=r"has JSON in its cells \(column labels\), where the label is not looked for",
+    ),
+    "a folder more below one class": dict(
+        files=numbered("Tartar/({i}).jpg", 6)
+        + [f"Data caries/Data caries/caries {k}/preview/c{i}.jpg" for k in "a" for i in range(6)]
+        + [f"Ulcer/Ulcer/ulcer set/preview/u{i}.jpg" for i in range(6)],
+        classes={"Tartar": 6, "Data caries": 6, "Ulcer": 6},
+    ),
     "a JSON of labels in the folder of each split, over its recordings": dict(
         files=[f"al/{s}/{name}" for s in RUNS for name in FRAMES[s]],
         tables={
@@ -173,7 +226,7 @@ TABLES = {
     "the variety of plots alone": dict(
         files=[f"05-11/{plot}_{i}.jpg" for plot, *_ in PLOTS for i in (1, 2)],
         tables={
-            "plan.csv": rows("Plot,Variety,Height", *(p[:2] + (n,) for n, p in enumerate(PLOTS)))
+            "plan.csv": rows("Plot,Variety,Height", *((*p[:2], n) for n, p in enumerate(PLOTS)))
         },
         classes={"x": 8, "y": 8},
         groups=8,
@@ -243,4 +296,5 @@ def test_an_xml_file_is_of_the_image_in_the_folder_of_its_name(tmp_path):
     build(tmp_path, images + each("set/turned/Short_turned/{c}.jpg", 1, c="ab"))
     build(tmp_path, tables={f"set/Annotations/Short/{c}.xml": xml for c in "ab"})
     layout = read_voc(list_files(tmp_path))
-    assert [entry.name for entry in layout.entries] == images and not layout.bad
+    assert [entry.name for entry in layout.entries] == images
+    assert not layout.bad

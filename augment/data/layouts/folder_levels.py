@@ -45,8 +45,6 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
         return [], "", ""
     if refusal := classes_in_words(places, tops):
         return [], "", refusal
-    if direct and (refusal := splits_in_some(places, children)):
-        return [], "", refusal
     if direct:
         return _direct_classes(places, tops, direct, children)
     lower = set().union(*children.values())
@@ -99,11 +97,12 @@ def _direct_classes(
     kinds = sorted(set().union(*children.values()))
     in_words = kinds and kind_of(kinds) == "words" and not any(map(is_version_folder, kinds))
     whole = not any(place.split for place in places)
-    holding = [top for top in tops if top not in direct]  # a/{cat, dog}, b/{cat, dog}, c/
-    several = whole and (len(holding) > 1 or (holding and are_containers(holding)))
+    holding = [top for top in tops if top not in direct]
+    wide = [top for top in holding if len(children[top]) > 1]  # a/{cat, dog}, b/{cat, dog}, c/
+    several = whole and (len(wide) > 1 or (wide and are_containers(wide)))
     if (in_words and several) or any(children[top] & set(tops) for top in holding):
         return [], "", two_readings(places, tops, kinds)
-    if refusal := unsure_classes(places, tops):
+    if refusal := unsure_classes(places, tops) or splits_in_some(places, children):
         return [], "", refusal
     named = [place._replace(label=place.dirs[0]).below() for place in places]
     if in_words:

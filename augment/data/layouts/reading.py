@@ -172,10 +172,8 @@ def _decide(
         labels = {place.path: place.label for place in folders.places}
     tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
     of_both = tables and folders_tell and not chosen
-    if of_both and say_the_same(
-        root, tables, folders.places, index
-    ):  # the table adds groups and splits
-        found.lists += tables
+    if of_both and say_the_same(root, tables, folders.places, index):
+        found.lists += tables  # which add groups and splits
         tables = []
     of_folders = folders_tell and not (tables or chosen or flags.class_level)
     if of_folders and (reason := unclear_labels(root, found.twofold, index, labels)):

@@ -194,6 +194,7 @@ def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> st
 def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
     """List the columns that may be the label: one if they say the same."""
     frame = table.frame
+    names = [n for n in names if not are_records(frame[n])]  # of boxes, or of a tool
     if table.headless:
         return [n for n in names if len(names) == 1 and frame[n].nunique() < max(3, len(frame))]
     for name in names:
@@ -210,10 +211,15 @@ def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
     if len(known) == 1 and plain_name(known[0]) in KINDS:
         known += [n for n in names if plain_name(n) in RIVALS and frame[n].nunique() > 1]
     if not known and len(names) == 1 and table.stem != "metadata":
-        records = all(cell.strip()[:1] == "{" for cell in frame[names[0]])  # of boxes
         few = 1 < frame[names[0]].nunique() <= len(frame) / 2
-        known = names if few and not records else []  # file and class
+        known = names if few else []  # file and class
     return known
+
+
+def are_records(cells: Iterable[str]) -> bool:
+    """Tell whether all cells are JSON objects, one at least of which says something."""
+    found = [cell.strip() for cell in cells]
+    return all(c[:1] == "{" and c[-1:] == "}" for c in found) and any(len(c) > 2 for c in found)
 
 
 def _one_to_one(frame: pd.DataFrame, one: str, other: str) -> bool:

@@ -64,10 +64,6 @@ def say_the_same(
     each other.
     """
     labels = {place.path: place.label for place in places}
-    if len({p.split for p in places}) > 1 and len({(p.split, p.label) for p in places}) == len(
-        set(labels.values())
-    ):
-        return False
     pairs, named_images, in_paths = set(), set(), True
     for named in tables:
         frame, columns = named.table.frame, named.columns
@@ -82,6 +78,10 @@ def say_the_same(
     one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     if pairs and (one_to_one or in_paths):
         return one_to_one and named_images <= labels.keys()
+    in_one_split = len({(p.split, p.label) for p in places}) == len(set(labels.values()))
+    to_learn = {p.path for p in places if p.split == "train"}
+    if in_one_split and to_learn and to_learn < labels.keys() and to_learn <= named_images:
+        return False
     first = tables[0]
     column = first.columns.label or first_names(first.columns.one_hot)
     way_out = f"pass --labels {FOLDERS}"
