@@ -92,6 +92,7 @@ LISTED = {
     )
     for s, n in LEVELS.items()
 }
+JSON = ["0", "\"{'a': 1, 'b': []}\""]
 CLASSES = rows(
     "Name (str),ID (int),Coarse ID (int),Picture",
     *((f.rpartition("/")[2], k, k // 2, f"/icons/{k}.jpg") for k, f in enumerate(FRUIT)),
@@ -185,11 +186,11 @@ TABLES = {
         tables={
             f"{s}.txt": text(
                 "image,handwritten note,forged,regions",
-                *(f"{s}{i}.png,{i % 3},{i % 2},\"{{'a': 1, 'b': []}}\"" for i in range(n)),
+                *(f"{s}{i}.png,{i % 3},{i % 2},{JSON[i % 2]}" for i in range(n)),
             )
             for s, n in (("train", 12), ("test", 6))
         },
-        refused="--label-column with one of 'handwritten note', forged|which the label is not",
+        refused="--label-column with one of 'handwritten note', forged$",
     ),
     "JSON in the cells of a tool's export": dict(
         files=numbered("data/a{i}.jpg", 8),

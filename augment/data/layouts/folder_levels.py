@@ -100,10 +100,12 @@ def _direct_classes(
     holding = [top for top in tops if top not in direct]
     wide = [top for top in holding if len(children[top]) > 1]  # a/{cat, dog}, b/{cat, dog}, c/
     several = whole and (len(wide) > 1 or (wide and are_containers(wide)))
-    if (in_words and several) or any(children[top] & set(tops) for top in holding):
+    if any(children[top] & set(tops) for top in holding):
         return [], "", two_readings(places, tops, kinds)
     if refusal := unsure_classes(places, tops) or splits_in_some(places, children):
         return [], "", refusal
+    if in_words and several:
+        return [], "", two_readings(places, tops, kinds)
     named = [place._replace(label=place.dirs[0]).below() for place in places]
     if in_words:
         named = [place.below(len(place.dirs)) for place in named]

@@ -14,7 +14,7 @@ from augment.data.layouts.entries import SPLITS, LeftOut, SetLayout
 from augment.data.layouts.file_index import FileIndex
 from augment.data.layouts.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.layouts.folder_layout import COPIES, FolderLayout, understand_folders
-from augment.data.layouts.folder_words import is_media_folder, splits_among
+from augment.data.layouts.folder_words import splits_among
 from augment.data.layouts.listing import Listing, list_files
 from augment.data.layouts.reading_flags import FOLDERS, ReadingFlags
 from augment.data.layouts.reading_refusals import (
@@ -77,7 +77,7 @@ def _readable_parts(root: Path, listing: Listing) -> str:
             layout = _read(root / part, list_files(root / part), ReadingFlags())
         except (DataError, UsageError):
             continue
-        if len(layout.classes) > 1 and not is_media_folder(top[-1]):
+        if len(layout.classes) > 1:
             found[part] = first_names(class_order(layout.classes))
     names = [each[-1] for each in tops]
     if splits_among(names).keys() == set(names) and len(set(found.values())) < len(found):
