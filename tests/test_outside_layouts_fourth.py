@@ -41,6 +41,10 @@ FOLDERS = {
         files=[f"{name}/{i}.jpg" for name in ("train_a", "test_a", "train_b") for i in range(3)],
         refused="named after parts of the set, and nothing tells the classes",
     ),
+    "a split twice": dict(
+        files=[f"{s}{more}/{i}.jpg" for s in SPLITS for more in ("", "_extra") for i in range(3)],
+        refused="without a folder a class in them|nothing tells the classes",
+    ),
     "versions that are split": dict(
         files=[f"{v}_{s}/{i}.jpg" for v in ("raw", "cropped") for s in SPLITS for i in range(3)],
         classes={f"{v}_{s}": 3 for v in ("raw", "cropped") for s in SPLITS},
@@ -190,7 +194,7 @@ TABLES = {
             )
             for s, n in (("train", 12), ("test", 6))
         },
-        refused="--label-column with one of 'handwritten note', forged$",
+        refused="--label-column with one of 'handwritten note', forged",
     ),
     "JSON in the cells of a tool's export": dict(
         files=numbered("data/a{i}.jpg", 8),

@@ -33,6 +33,7 @@ from augment.data.tables.label_values import class_order
 from augment.data.tables.table_choice import (
     called_labels,
     chosen_tables,
+    drop_labels_of_tests,
     say_the_same,
     with_siblings,
 )
@@ -170,6 +171,8 @@ def _decide(
     if folders_tell and not chosen and not flags.class_level:
         add_test_images(folders, found, index)
         labels = {place.path: place.label for place in folders.places}
+    if not chosen:
+        drop_labels_of_tests(found)
     tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
     of_both = tables and folders_tell and not chosen
     if of_both and say_the_same(root, tables, folders.places, index):

@@ -27,11 +27,10 @@ def parted_names(places: list[Place]) -> tuple[list[Place], str]:
         splits[rest].add(split)
     first = next(iter(splits.values()), set())
     alike = len(splits) > 1 and all(each == first for each in splits.values())
-    if not alike or "train" not in first or not 1 < len(first) < 4 or any(below.values()):
+    if not alike or "train" not in first or len(first) < 2 or any(below.values()):
         return places, ""
-    if all(map(str.isdecimal, splits)) or any(
-        is_no_class(rest) or is_version_folder(rest) for rest in splits
-    ):
+    unsure = any(not rest or is_no_class(rest) or is_version_folder(rest) for rest in splits)
+    if unsure or all(map(str.isdecimal, splits)):
         return places, ""
     return [
         place._replace(dirs=named[place.dirs[0]] if place.dirs else ()) for place in places

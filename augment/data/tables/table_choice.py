@@ -48,6 +48,13 @@ def chosen_tables(found: FoundTables) -> list[NamedTable]:
     )
 
 
+def drop_labels_of_tests(found: FoundTables) -> None:
+    """Take no labels from tables of test images alone, beside one of what is to be learnt."""
+    tests = {each.split for each in found.tables} <= {"val", "test"}
+    if tests and any(each.split == "train" for each in found.lists):
+        found.lists, found.tables = found.lists + found.tables, []
+
+
 def _family(named: NamedTable) -> str:
     """Return the name of a table without the split in it: images_variant of images_variant_val."""
     word = split_word(named.table.stem)

@@ -182,10 +182,6 @@ def other_tables(
             found.twofold.append((table, columns))
         else:
             (found.tables if named.labelled else found.lists).append(named)
-    if {each.split for each in found.tables} <= {"val", "test"} and any(
-        each.split == "train" for each in found.lists
-    ):  # what there is to learn from has no label that is sure
-        found.lists, found.tables = found.lists + found.tables, []
     return found
 
 
