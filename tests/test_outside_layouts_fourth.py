@@ -41,10 +41,6 @@ FOLDERS = {
         files=[f"{name}/{i}.jpg" for name in ("train_a", "test_a", "train_b") for i in range(3)],
         refused="named after parts of the set, and nothing tells the classes",
     ),
-    "a split twice": dict(
-        files=[f"{s}{more}/{i}.jpg" for s in SPLITS for more in ("", "_extra") for i in range(3)],
-        refused="without a folder a class in them|nothing tells the classes",
-    ),
     "versions that are split": dict(
         files=[f"{v}_{s}/{i}.jpg" for v in ("raw", "cropped") for s in SPLITS for i in range(3)],
         classes={f"{v}_{s}": 3 for v in ("raw", "cropped") for s in SPLITS},
