@@ -96,6 +96,9 @@ def _picture(name: str, root: ElementTree.Element, index: FileIndex) -> str:
     found = index.by_stem.get(stem.lower(), [])
     if len(found) > 1:  # a.jpg and a.png, or of two folders
         found = [f for f in found if f.rpartition("/")[2] == said.rpartition("/")[2]] or found
+    if len(found) > 1:  # in the folder of its name: Annotations/Short/a.xml, images/Short/a.jpg
+        own = [f for f in found if f.split("/")[-2:-1] == folder.split("/")[-1:]]
+        found = own or found
     if len(found) > 1:
         shared = [len(os.path.commonpath([f"/{file}", f"/{folder}"])) for file in found]
         found = [f for f, n in zip(found, shared, strict=True) if n == max(shared)]

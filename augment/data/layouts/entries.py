@@ -35,6 +35,15 @@ class Place(NamedTuple):
         return Place(self.path, self.dirs[levels:], self.label, self.split, self.group)
 
 
+def folders_below(places: list[Place]) -> defaultdict[str, set[str]]:
+    """Return the folders of the second level in each one of the first, which may have none."""
+    found = defaultdict(set, {place.dirs[0]: set() for place in places if place.dirs})
+    for place in places:
+        if place.dirs[1:]:
+            found[place.dirs[0]].add(place.dirs[1])
+    return found
+
+
 @dataclass(frozen=True)
 class ImageEntry:
     """One image on the disk, not yet opened."""

@@ -62,7 +62,13 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
     for named in found.lists:
         if lists and named.split:
             continue
-        rows = _rows(root, named, index, labels)
+        try:
+            rows = _rows(root, named, index, labels)
+        except DataError as error:
+            if named.table.stem == "metadata" or found.is_metadata:
+                raise
+            facts.notes.append(f"not used: {error}")  # each fold names all images
+            continue
         covered = {entry.name for entry in rows.entries} & images
         if len(covered) < 0.9 * len(images):
             continue
@@ -70,11 +76,11 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
             facts.notes.append(
                 f"{named.name} names {len(absent)} images that do not exist: {first_names(absent)}"
             )
-        facts.splits |= {e.name: e.split for e in rows.entries if e.split}
         facts.groups |= {e.name: e.group for e in rows.entries if e.group}
         if named.columns.group:
             facts.sources.append(f"groups from column {named.columns.group} of {named.name}")
         if named.columns.split or rows.synthetic:
+            facts.splits |= {e.name: e.split for e in rows.entries if e.split}
             facts.sources.append(f"splits from {named.name}")
         if rows.synthetic:
             facts.notes.append(
@@ -101,7 +107,7 @@ def _refuse_lists(found: FoundTables, image: str, *splits: str) -> NoReturn:
 def _rows(root: Path, named: NamedTable, index: FileIndex, labels: dict[str, str]) -> Rows:
     """Read the rows of a table for what it says beside the label."""
     columns = replace(named.columns, label="", labels=[], one_hot=[])
-    return read_rows(root, [NamedTable(named.table, columns)], index, labels)
+    return read_rows(root, [replace(named, columns=columns)], index, labels)
 
 
 def folder_entries(

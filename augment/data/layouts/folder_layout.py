@@ -10,11 +10,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from augment.data.layouts.class_level import OUTSIDE, at_level
-from augment.data.layouts.entries import SPLITS, LeftOut, Place
+from augment.data.layouts.entries import SPLITS, LeftOut, Place, folders_below
 from augment.data.layouts.folder_levels import read_levels
-from augment.data.layouts.folder_words import is_media_folder, split_word, splits_among, with_dates
+from augment.data.layouts.folder_words import is_media_folder, with_dates
 from augment.data.layouts.masks import without_masks
 from augment.data.layouts.reading_flags import ReadingFlags
+from augment.data.layouts.split_folders import parted_names, split_folders
 from augment.data.layouts.unlabelled import UNKNOWN, without_flat_test, without_unlabelled
 from augment.data.raw import first_names
 
@@ -62,10 +63,11 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
     places = _without_wrappers(places, layout)
     if layout.refusal:
         return layout
+    places, in_names = parted_names(places)
     names = dict.fromkeys(place.dirs[0] for place in places if place.dirs)
     depth = layout.base.count("/")
     visible = [f.split("/")[depth:] for f in folders if f.startswith(layout.base)]
-    parts, layout.refusal = _split_folders(places, list(names), visible)
+    parts, layout.refusal = split_folders(places, list(names), visible)
     if parts:
         beside = [name for name in names if name not in parts]
         layout.left_out["folders beside train/"] += beside
@@ -84,6 +86,7 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
         layout.left_out[OUTSIDE] += loose
         inside = [place for place in places if place.dirs]
         layout.places, layout.levels, layout.refusal = read_levels(inside, flags)
+        layout.levels = layout.levels or in_names
     return layout
 
 
@@ -108,13 +111,9 @@ def _without_wrappers(places: list[Place], layout: FolderLayout) -> list[Place]:
 
 def _without_copies(places: list[Place], layout: FolderLayout) -> list[Place]:
     """Leave out a folder that repeats what stands beside it: set/set/cat beside set/cat."""
-    tops = list(dict.fromkeys(place.dirs[0] for place in places if place.dirs))
-    children: dict[str, set[str]] = {top: set() for top in tops}
-    for place in places:
-        if len(place.dirs) > 1:
-            children[place.dirs[0]].add(place.dirs[1])
-    for top in tops:
-        shared = children[top] & set(tops) - {top}
+    children = folders_below(places)
+    for top in list(children):
+        shared = children[top] & children.keys() - {top}
         if not shared:
             continue
         own = {
@@ -134,98 +133,6 @@ def _without_copies(places: list[Place], layout: FolderLayout) -> list[Place]:
                 f"({first_names(sorted(shared))}): give the path of one of the two, or move it away"
             )
     return places
-
-
-def _split_folders(
-    places: list[Place], names: list[str], visible: list[list[str]]
-) -> tuple[dict[str, str], str]:
-    """Find the folders that are splits: folder → split; or a refusal."""
-    families: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
-    for name in dict.fromkeys([*names, *(v[0] for v in visible if v)]):
-        if found := split_word(name):
-            families[found[1]][name] = found[0]
-    exact = {name: split for name, split in families[()].items() if name.lower() in SPLITS}
-    holding = {p.dirs[0] for p in places if len(p.dirs) > 1} | {v[0] for v in visible if v[1:]}
-    for family in families.values():
-        splits = {split for name, split in family.items() if name in holding}
-        if "train" in splits and len(set(family.values())) > 1:
-            return family | _more_tests(places, family, families), ""
-    if joined := _joined_families(places, families):
-        return joined
-    for family in families.values():
-        if {"val", "test"} <= {split for name, split in family.items() if name in holding}:
-            return family | _more_tests(places, family, families), ""
-    train = [name for name, split in exact.items() if split == "train" and name in holding]
-    beside = [name for name in names if name not in exact]
-    if train:
-        others = {p.dirs[1] for p in places if len(p.dirs) > 1 and p.dirs[0] in beside}
-        own = {p.dirs[1] for p in places if len(p.dirs) > 1 and p.dirs[0] in train}
-        if beside and set(beside) <= holding and others and not others & own:
-            return {}, (
-                f"{train[0]}/ can be a split, or a class beside {first_names(beside)}: name the "
-                "level of the class folders with --class-level"
-            )
-        return exact, ""
-    if exact and len(exact) == len(names):
-        return {}, (
-            "expected train/ with a folder a class in it, "
-            f"found only {first_names(sorted(exact))} without such folders"
-        )
-    flat = next((f for f in families.values() if len(f) > 1 and set(names) <= set(f)), None)
-    if flat and not holding & set(flat):
-        return {}, (
-            f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them: "
-            "put each image into a folder of its class, or name a table with --labels"
-        )
-    return {}, ""
-
-
-def _joined_families(
-    places: list[Place], families: dict[tuple[str, ...], dict[str, str]]
-) -> tuple[dict[str, str], str] | None:
-    """Find splits of unlike names that hold the same classes: train_mini beside val.
-
-    Returns None for none of these, and a refusal where several could be the training part.
-    """
-    named = {name: split for family in families.values() for name, split in family.items()}
-    below: dict[str, set[str]] = defaultdict(set)
-    for place in places:
-        if len(place.dirs) > 1:
-            below[place.dirs[0]].add(place.dirs[1])
-    train = [name for name, split in named.items() if split == "train" and len(below[name]) > 1]
-    classes = set().union(*(below[name] for name in train))
-    held = {
-        name: split
-        for name, split in named.items()
-        if split in ("val", "test") and len(below[name]) > 1 and below[name] <= classes
-    }
-    if not train or not held or not splits_among(classes).keys() < classes:
-        return None
-    rests = [rest for rest, family in families.items() if family.keys() & set(train)]
-    if len(train) > 1 and not all(word.isdecimal() for rest in rests for word in rest):
-        return {}, (
-            f"{first_names(sorted(train))} can each be the training part beside "
-            f"{first_names(sorted(held))}: leave one of them in the folder"
-        )
-    return dict.fromkeys(train, "train") | held, ""
-
-
-def _more_tests(
-    places: list[Place], family: dict[str, str], families: dict[tuple[str, ...], dict[str, str]]
-) -> dict[str, str]:
-    """Return the folders of another name for a test, as test_2, that hold the same classes."""
-    below: dict[str, set[str]] = defaultdict(set)
-    for place in places:
-        if len(place.dirs) > 1:
-            below[place.dirs[0]].add(place.dirs[1])
-    classes = set().union(*(below[name] for name in family))
-    return {
-        name: split
-        for other in families.values()
-        if other is not family
-        for name, split in other.items()
-        if split == "test" and len(below[name]) > 1 and below[name] <= classes
-    }
 
 
 def _inside(places: list[Place], name: str, split: str) -> list[Place]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 
-from augment.data.layouts.entries import SPLITS, Place
+from augment.data.layouts.entries import SPLITS, Place, folders_below
 from augment.data.layouts.folder_refusals import (
     classes_in_words,
     splits_in_each,
@@ -38,12 +38,9 @@ Reading = tuple[list[Place], str, str]  # images, what was taken for what, refus
 def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
     """Give each image, in a folder at least, its class and group, or say why that is not sure."""
     places = _without_media(places)
-    tops = list(dict.fromkeys(place.dirs[0] for place in places))
+    children = folders_below(places)
+    tops = list(children)
     direct = {place.dirs[0] for place in places if len(place.dirs) == 1}
-    children: dict[str, set[str]] = defaultdict(set)
-    for place in places:
-        if len(place.dirs) > 1:
-            children[place.dirs[0]].add(place.dirs[1])
     if not tops:
         return [], "", ""
     if refusal := classes_in_words(places, tops):
@@ -97,17 +94,23 @@ def _direct_classes(
     places: list[Place], tops: list[str], direct: set[str], children: dict[str, set[str]]
 ) -> Reading:
     """Read a folder a class; refuse folders that are named after parts or patients."""
-    for top in tops:
-        if top not in direct and children[top] & set(tops):
-            return [], "", two_readings(places, tops, children[top])
-    counts = Counter(name for names in children.values() for name in names)
-    shared = {name for name, n in counts.items() if n > 1 and not is_version_folder(name)}
+    kinds = sorted(set().union(*children.values()))
+    in_words = kinds and kind_of(kinds) == "words" and not any(map(is_version_folder, kinds))
     whole = not any(place.split for place in places)
-    if whole and len(shared) > 1 and kind_of(shared) == "words":  # a/{cat, dog}, b/{cat, dog}, c/
-        return [], "", two_readings(places, tops, shared)
-    if refusal := unsure_classes(places, tops):
+    holding = [top for top in tops if top not in direct]
+    wide = [top for top in holding if len(children[top]) > 1]  # a/{cat, dog}, b/{cat, dog}, c/
+    several = whole and (len(wide) > 1 or (wide and are_containers(wide)))
+    if any(children[top] & set(tops) for top in holding):
+        return [], "", two_readings(places, tops, kinds)
+    if refusal := unsure_classes(places, tops) or splits_in_some(places, children):
         return [], "", refusal
+    if in_words and several:
+        return [], "", two_readings(places, tops, kinds)
     named = [place._replace(label=place.dirs[0]).below() for place in places]
+    if in_words:
+        named = [place.below(len(place.dirs)) for place in named]
+        what = f"the folders, {first_names(kinds)} below them as kinds of a class"
+        return named, f"{what} (--group-by folder if they are recordings)", ""
     grouped = grouped_by_folder(named)
     members = Counter((place.label, place.group) for place in grouped if place.group)
     return grouped, "the folders" if max(members.values(), default=0) > 1 else "", ""

@@ -53,7 +53,7 @@ PERSONS = (
 RECORDINGS = "video|vid|clip|session|recording|rec|scan|sequence|seq|series|study|exam|plot|well"
 PLACES = (  # of folders alone
     "group|site|hospital|center|centre|camera|cam|day|device|scanner|station|deployment|flight|"
-    "trial|run|round|visit"
+    "trial|run|round|visit|rep|replicate|repeat|experiment|exp|lot|machine|operator|farm|lab"
 )
 _IDENTITY_TOKENS = [
     re.compile(
@@ -130,6 +130,14 @@ def split_word(name: str) -> tuple[str, tuple[str, ...]] | None:
     if len(given) != 1:
         return None
     return MORE_SPLITS[given[0]], tuple(w for w in words if w not in MORE_SPLITS)
+
+
+def split_and_rest(name: str) -> tuple[str, str]:
+    """Return the split in a name, or "", and the rest as it is written: train and A of trainA."""
+    name = unicodedata.normalize("NFC", name)
+    word = next((word for word in tokens(name) if word in MORE_SPLITS), "")
+    rest = re.sub(word, "", name, count=1, flags=re.IGNORECASE)
+    return MORE_SPLITS.get(word, ""), rest.strip(" _.-")
 
 
 def splits_among(names: Collection[str]) -> dict[str, str]:

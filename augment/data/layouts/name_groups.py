@@ -7,7 +7,13 @@ from collections import Counter, defaultdict
 from functools import lru_cache
 
 from augment.data.layouts.folder_words import SUBJECT, identity_in, is_identity, series_key
-from augment.data.layouts.name_tokens import MIN_GROUPS, apart, keys_by_whole, keys_by_words
+from augment.data.layouts.name_tokens import (
+    MIN_GROUPS,
+    apart,
+    are_groups,
+    keys_by_whole,
+    keys_by_words,
+)
 from augment.data.raw import first_names
 from augment.errors import UsageError
 
@@ -15,6 +21,7 @@ MIN_INSIDE = 0.8  # share of the images that stand in a series of several
 MIN_NAMED = 0.9  # share of names that must tell an identity
 # the two eyes, breasts or hands of one person
 _SIDED = re.compile(r"(.*\d.*?)[ _.-]+(?:left|right|l|r|od|os)(?:[ _.-]+\d+)*", re.IGNORECASE)
+_FRAME = re.compile(r"(.*[^\W_].*?)[ _.\-]*(?:frame|slice)[ _.\-]*\(?\d+\)?", re.IGNORECASE)
 _CLIP = re.compile(r"(.+_g\d+)_c\d+", re.IGNORECASE)  # UCF: clips that were cut from a recording
 
 
@@ -96,6 +103,15 @@ def recordings(groups: list[str]) -> list[str]:
     return [m[1] if m else group for group, m in zip(groups, found, strict=True)]
 
 
+def _recorded(stems: list[str], labels: list[str]) -> list[str]:
+    """Return what stands before a frame or slice and its number; "" where that tells no groups."""
+    found = [m[1] if (m := _FRAME.fullmatch(stem)) else "" for stem in stems]
+    keys = [
+        key if stem else "" for key, stem in zip(apart(found, stems, labels), found, strict=True)
+    ]
+    return keys if are_groups(keys, labels) else [""] * len(keys)
+
+
 def clear_groups(paths: list[str], labels: list[str]) -> list[str]:
     """Group by names that say patient, case, video … and a number, or where a picture was cut.
 
@@ -103,7 +119,8 @@ def clear_groups(paths: list[str], labels: list[str]) -> list[str]:
     each class counts anew are none.
     """
     stems = [stem_of(path) for path in paths]
-    for found in ([*map(_subject, stems)], keys_by_whole(stems, labels)):
+    ways = ([*map(_subject, stems)], keys_by_whole(stems, labels), _recorded(stems, labels))
+    for found in ways:
         named = sum(map(bool, found))
         counts = Counter(zip(labels, found, strict=True))
         repeated = any(n > 1 for (_, key), n in counts.items() if key)

@@ -106,7 +106,7 @@ def _best_run(words: list[Words], names: list[str], classes: list[str]) -> list[
             keys = apart(["-".join(each) for each in zip(*run, strict=True)], names, classes)
             # a number counts anew in each class, but for that of a person before the class's word
             own = [f"{c}/{k}" for c, k in zip(classes, keys, strict=True)]
-            if not _are_groups(keys if start < end <= class_at else own, classes):
+            if not are_groups(keys if start < end <= class_at else own, classes):
                 continue
             pure = _purity(keys, classes) >= PURE
             if not any(char.isdigit() for column in run for char in column[0]):
@@ -129,7 +129,7 @@ def _tells(column: Sequence[str], classes: list[str]) -> bool:
     return kinds > 1 and len(set(column)) == kinds == len(set(zip(column, classes, strict=True)))
 
 
-def _are_groups(keys: list[str], classes: list[str]) -> bool:
+def are_groups(keys: list[str], classes: list[str]) -> bool:
     """Tell whether keys part the names into several groups a class, most of several names."""
     sizes = Counter(keys)
     shared = sum(n for n in sizes.values() if n > 1)

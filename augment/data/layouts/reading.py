@@ -7,7 +7,6 @@ here it is decided which counts, and said in a sentence. What could be read two 
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +14,7 @@ from augment.data.layouts.entries import SPLITS, LeftOut, SetLayout
 from augment.data.layouts.file_index import FileIndex
 from augment.data.layouts.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.layouts.folder_layout import COPIES, FolderLayout, understand_folders
-from augment.data.layouts.folder_words import is_media_folder, splits_among
+from augment.data.layouts.folder_words import splits_among
 from augment.data.layouts.listing import Listing, list_files
 from augment.data.layouts.reading_flags import FOLDERS, ReadingFlags
 from augment.data.layouts.reading_refusals import (
@@ -31,7 +30,13 @@ from augment.data.tables.columns import Columns
 from augment.data.tables.image_annotations import class_files
 from augment.data.tables.image_tags import tagged_images
 from augment.data.tables.label_values import class_order
-from augment.data.tables.table_choice import called_labels, chosen_tables, with_siblings
+from augment.data.tables.table_choice import (
+    called_labels,
+    chosen_tables,
+    drop_labels_of_tests,
+    say_the_same,
+    with_siblings,
+)
 from augment.data.tables.table_entries import table_entries
 from augment.data.tables.table_rows import NamedTable
 from augment.data.tables.table_search import FoundTables, metadata_tables, named_table, other_tables
@@ -73,7 +78,7 @@ def _readable_parts(root: Path, listing: Listing) -> str:
             layout = _read(root / part, list_files(root / part), ReadingFlags())
         except (DataError, UsageError):
             continue
-        if len(layout.classes) > 1 and not is_media_folder(top[-1]):
+        if len(layout.classes) > 1:
             found[part] = first_names(class_order(layout.classes))
     names = [each[-1] for each in tops]
     if splits_among(names).keys() == set(names) and len(set(found.values())) < len(found):
@@ -130,8 +135,10 @@ def _find_tables(
         beside = other_tables(root, listing.others, index, ReadingFlags())
         return with_siblings(named_table(root, flags, index), beside)
     found = metadata_tables(root, listing.others, index, flags)
-    if not found.is_metadata:
-        found = other_tables(root, listing.others, index, flags)
+    if not found.tables:
+        beside = other_tables(root, listing.others, index, flags)
+        more = len(beside.tables + beside.lists) > len(found.lists)
+        found = beside if more or not found.is_metadata else found
     files = (root, listing.images, listing.others)
     if not found.tables and (table := class_files(*files) or tagged_images(*files)):
         found.tables.append(NamedTable(table, Columns("file_name", "label")))
@@ -164,10 +171,12 @@ def _decide(
     if folders_tell and not chosen and not flags.class_level:
         add_test_images(folders, found, index)
         labels = {place.path: place.label for place in folders.places}
+    if not chosen:
+        drop_labels_of_tests(found)
     tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
     of_both = tables and folders_tell and not chosen
-    if of_both and _say_the_same(root, tables, labels, index):  # the table adds groups and splits
-        found.lists += tables
+    if of_both and say_the_same(root, tables, folders.places, index):
+        found.lists += tables  # which add groups and splits
         tables = []
     of_folders = folders_tell and not (tables or chosen or flags.class_level)
     if of_folders and (reason := unclear_labels(root, found.twofold, index, labels)):
@@ -206,42 +215,3 @@ def _decide(
     if named and not flags.class_level:
         layout.notes.append(f"the folders {', '.join(named)} are taken for classes, not for splits")
     return layout
-
-
-def _say_the_same(
-    root: Path, tables: list[NamedTable], labels: dict[str, str], index: FileIndex
-) -> bool:
-    """Tell whether folders and tables part the same images in the same way.
-
-    Where a table repeats folders of another level, or names more images, it counts alone. Raises
-    DataError where the two contradict each other.
-    """
-    pairs, named_images, in_paths = set(), set(), True
-    for named in tables:
-        frame, columns = named.table.frame, named.columns
-        if not columns.label:
-            continue
-        for cell, label in zip(frame[columns.file], frame[columns.label], strict=True):
-            found = index.find(cell, named.table.folder)
-            named_images |= set(found)
-            if len(found) == 1 and found[0] in labels:
-                pairs.add((labels[found[0]], label.strip()))
-                in_paths &= label.strip() in found[0].split("/")[:-1]
-    one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
-    if pairs and (one_to_one or in_paths):
-        return one_to_one and named_images <= labels.keys()
-    first = tables[0]
-    column = first.columns.label or first_names(first.columns.one_hot)
-    way_out = f"pass --labels {FOLDERS}"
-    if first.table.path.is_file():  # and not one of many
-        way_out += f" or --labels {shlex.quote(first.place)}"
-    if not pairs and named_images:
-        raise DataError(
-            f"{root}: {first.place} (column {column}) labels images outside the class folders, and "
-            f"not with their classes ({first_names(sorted(set(labels.values())))}): give both the "
-            f"same names, or {way_out}"
-        )
-    raise DataError(
-        f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
-        f"{first.place} (column {column}) tell different classes: {way_out}"
-    )

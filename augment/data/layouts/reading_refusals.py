@@ -13,7 +13,13 @@ from augment.data.layouts.listing import Listing
 from augment.data.layouts.reading_flags import FOLDERS, ReadingFlags
 from augment.data.pictures.decode import SUFFIXES
 from augment.data.raw import first_names
-from augment.data.tables.columns import LABEL_NAMES, is_group_name, is_number, plain_name
+from augment.data.tables.columns import (
+    LABEL_NAMES,
+    are_records,
+    is_group_name,
+    is_number,
+    plain_name,
+)
 from augment.data.tables.image_annotations import annotated_images
 from augment.data.tables.label_tables import LabelTable
 from augment.data.tables.table_choice import tables_of_splits
@@ -162,7 +168,7 @@ def _unsaid_label(found: FoundTables) -> str:
     tables = [*found.lists, *found.tables]
     for named in sorted(tables, key=lambda each: -each.table.frame[each.columns.file].nunique()):
         columns, table = named.columns, named.table
-        records = [name for name in table.frame if _are_records(table, name)]
+        records = [name for name in table.frame if are_records(table.frame[name])]
         choices = columns.labels or [
             name
             for name in columns.unused(table.frame)
@@ -210,12 +216,6 @@ def _names_files(table: LabelTable, name: str) -> bool:
         return True
     cells = [cell.strip().lower() for cell in table.frame[name]]
     return any(cells) and all(cell.endswith(SUFFIXES) for cell in cells if cell)
-
-
-def _are_records(table: LabelTable, name: str) -> bool:
-    """Tell whether a column has JSON objects in its cells, one at least that says something."""
-    cells = [cell.strip() for cell in table.frame[name]]
-    return all(c[:1] == "{" and c[-1:] == "}" for c in cells) and any(len(c) > 2 for c in cells)
 
 
 def _numeric(names: list[str], choices: list[str], table: LabelTable) -> str:

@@ -44,7 +44,7 @@ def read_json(path: Path) -> tuple[pd.DataFrame, list[int]]:
     """Read JSON or JSON lines; DataError where it is neither or holds no table."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
+        if path.suffix.lower() in (".json", ".geojson"):
             found, lines = json.loads(text), None
         else:
             numbered = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
@@ -79,6 +79,8 @@ def _records(found: Any) -> list[dict[str, Any]] | None:
         return _coco(found)
     if isinstance(found.get("categories"), dict) and isinstance(found.get("items"), list):
         return _datumaro(found)
+    if isinstance(found.get("features"), list):  # GeoJSON, of tiles on a map
+        return [each["properties"] for each in found["features"]]
     names = found.get("classes") or []  # FiftyOne, which may write null
     if isinstance(found.get("labels"), dict) and "classes" in found and isinstance(names, list):
         return [

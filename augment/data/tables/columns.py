@@ -36,6 +36,9 @@ _WHOSE = (  # the first that a table has is its group
 _NUMBER = "(id|no|nr|num|number|name|index|code|key|uid)?s?"
 GROUP_TIERS = [re.compile(f"({words}){_NUMBER}") for words in _WHOSE]
 IDS = {"id", "uid"}  # of nobody knows what, and of a group where it repeats
+# of a kind, and what may be asked instead of it: the drug that was given to two varieties
+KINDS = set("species variety breed level grade".split())
+RIVALS = set("treatment condition phenotype outcome malignant".split())
 SPLIT_NAMES = set("split set subset partition phase usage dataset datasplit fold kfold".split())
 MOST_LISTED = 8  # columns in a message
 MOST_COHORTS = 20  # kinds of persons
@@ -123,7 +126,7 @@ def _file_column(table: LabelTable, index: FileIndex) -> str:
     sample = frame.iloc[:: max(1, len(frame) // _SAMPLE)]
     found: dict[str, float] = {}
     for column in frame.columns:
-        hits = {p for cell in sample[column] for p in index.find(cell, table.folder) if cell}
+        hits = {p for cell in sample[column] for p in index.find(cell, table.folder)[:1] if cell}
         known = plain_name(column) in FILE_NAMES
         found[column] = len(hits) + 0.5 * known
     best = max(found, key=lambda column: found[column], default="")
@@ -191,6 +194,7 @@ def _split_column(frame: pd.DataFrame, names: Iterable[str], strict: bool) -> st
 def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
     """List the columns that may be the label: one if they say the same."""
     frame = table.frame
+    names = [n for n in names if not are_records(frame[n])]  # of boxes, or of a tool
     if table.headless:
         return [n for n in names if len(names) == 1 and frame[n].nunique() < max(3, len(frame))]
     for name in names:
@@ -204,11 +208,18 @@ def _label_columns(table: LabelTable, names: list[str]) -> list[str]:
     if len(known) > 1 and all(_one_to_one(frame, known[0], other) for other in known[1:]):
         texts = [n for n in known if not all(map(is_integer, frame[n]))]
         return (texts or known)[:1]
+    if len(known) == 1 and plain_name(known[0]) in KINDS:
+        known += [n for n in names if plain_name(n) in RIVALS and frame[n].nunique() > 1]
     if not known and len(names) == 1 and table.stem != "metadata":
-        records = all(cell.strip()[:1] == "{" for cell in frame[names[0]])  # of boxes
         few = 1 < frame[names[0]].nunique() <= len(frame) / 2
-        known = names if few and not records else []  # file and class
+        known = names if few else []  # file and class
     return known
+
+
+def are_records(cells: Iterable[str]) -> bool:
+    """Tell whether all cells are JSON objects, one at least of which says something."""
+    found = [cell.strip() for cell in cells]
+    return all(c[:1] == "{" and c[-1:] == "}" for c in found) and any(len(c) > 2 for c in found)
 
 
 def _one_to_one(frame: pd.DataFrame, one: str, other: str) -> bool:

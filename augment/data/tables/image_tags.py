@@ -1,4 +1,4 @@
-"""The class of each image in its own JSON file: flags of labelme, tags of V7 Darwin, SuperAnnotate.
+"""The class of each image in its own JSON file, as four labelling tools write it.
 
 Other annotation files of an image are not read (`image_annotations`).
 """
@@ -43,7 +43,21 @@ def _superannotate_tags(found: dict[str, Any]) -> list[str] | None:
     return list(dict.fromkeys(map(str, tags)))
 
 
-TOOLS = (("flags", _labelme_flags), ("tags", _darwin_tags), ("tags", _superannotate_tags))
+def _dataloop_classes(found: dict[str, Any]) -> list[str] | None:
+    """List the classes of the whole image in a file of Dataloop, None for another file."""
+    notes = found.get("annotations")
+    if not isinstance(found.get("filename"), str) or not isinstance(notes, list):
+        return None
+    marks = [each for each in notes if isinstance(each, dict) and each.get("type") == "class"]
+    return list(dict.fromkeys(str(each.get("label", "")) for each in marks))
+
+
+TOOLS = (
+    ("flags", _labelme_flags),
+    ("tags", _darwin_tags),
+    ("tags", _superannotate_tags),
+    ("classes", _dataloop_classes),
+)
 
 
 def tagged_images(root: Path, images: list[str], others: list[str]) -> LabelTable | None:

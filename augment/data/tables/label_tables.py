@@ -121,7 +121,8 @@ def _read_list(path: Path) -> tuple[pd.DataFrame, list[int]]:
     for number, line in enumerate(decode_text(path, "text").splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             separator = next((each for each in ("\t", ",", ";") if each in line), None)
-            rows.append([cell.strip() for cell in line.strip().split(separator)])
+            cells = next(csv.reader([line], delimiter=separator)) if separator else line.split()
+            rows.append([cell.strip() for cell in cells])
             lines.append(number)
     if found := _counted(rows):
         return rows_frame(rows[2:], found), lines[2:]
@@ -188,6 +189,7 @@ READERS: dict[str, Callable[[Path], tuple[pd.DataFrame, list[int]]]] = {
     ".ndjson": read_json,
     ".manifest": read_json,  # of Amazon SageMaker Ground Truth
     ".json": read_json,
+    ".geojson": read_json,
     ".parquet": _read_parquet,
     ".xml": read_xml,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import re
 from collections import Counter
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 NAME_FILES = re.compile(
     r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|dict)?"
     r"\.(txt|json|csv)|classes\.txt|labels\.txt|idx_to_class\.json|class_to_idx\.json"
-    r"|label_to_name\.json|cat_to_name\.json",
+    r"|(class(es)?|categor(y|ies))[_-]?list\.(txt|json|csv)|label_to_name\.json|cat_to_name\.json",
     re.IGNORECASE,
 )
 NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)
@@ -187,6 +188,9 @@ def _read_names(file: Path) -> dict[str, str]:
             return {k: v for k, v in pairs if is_integer(k)}
     except (OSError, ValueError, AttributeError):
         return {}
+    rows = [*csv.reader(text.splitlines())] if file.suffix.lower() == ".csv" else []
+    if rows and len(rows[0]) > 2:
+        return _names_in_columns(rows[1:])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     split = [re.fullmatch(r"(\d+)[\s,;:=]+(.+)|(.+)[\s,;:=]+(\d+)", line) for line in lines]
     numbered = [m for m in split if m]
@@ -195,3 +199,12 @@ def _read_names(file: Path) -> dict[str, str]:
         if len({number for number, _ in pairs}) == len(pairs):
             return {str(int(number)): name for number, name in pairs}
     return {str(n): line for n, line in enumerate(lines)}
+
+
+def _names_in_columns(rows: list[list[str]]) -> dict[str, str]:
+    """Read a table of classes: its first column of numbers, and of names, that do not repeat."""
+    columns = [[cell.strip() for cell in column] for column in zip(*rows, strict=False)]
+    unique = [column for column in columns if len(set(column)) == len(column)]
+    numbers = next((column for column in unique if all(map(is_integer, column))), [])
+    names = next((column for column in unique if not any(map(is_integer, column))), [])
+    return {str(int(n)): name for n, name in zip(numbers, names, strict=False)}

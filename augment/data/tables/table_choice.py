@@ -8,8 +8,13 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
+from augment.data.layouts.entries import Place
+from augment.data.layouts.file_index import FileIndex
 from augment.data.layouts.folder_words import split_word, tokens
+from augment.data.layouts.reading_flags import FOLDERS
+from augment.data.raw import first_names
 from augment.data.tables.one_hot import MOST_CLASSES
 from augment.data.tables.table_rows import NamedTable
 from augment.data.tables.table_search import FoundTables
@@ -43,10 +48,62 @@ def chosen_tables(found: FoundTables) -> list[NamedTable]:
     )
 
 
+def drop_labels_of_tests(found: FoundTables) -> None:
+    """Take no labels from tables of test images alone, beside one of what is to be learnt."""
+    tests = {each.split for each in found.tables} <= {"val", "test"}
+    if tests and any(each.split == "train" for each in found.lists):
+        found.lists, found.tables = found.lists + found.tables, []
+
+
 def _family(named: NamedTable) -> str:
     """Return the name of a table without the split in it: images_variant of images_variant_val."""
     word = split_word(named.table.stem)
     return " ".join(word[1]) if word else named.table.stem
+
+
+def say_the_same(
+    root: Path, tables: list[NamedTable], places: list[Place], index: FileIndex
+) -> bool:
+    """Tell whether folders and tables part the same images in the same way.
+
+    Where a table repeats folders of another level, or names more images, or where no folder is in
+    two splits, as those of recordings, it counts alone. Raises DataError where the two contradict
+    each other.
+    """
+    labels = {place.path: place.label for place in places}
+    pairs, named_images, in_paths = set(), set(), True
+    for named in tables:
+        frame, columns = named.table.frame, named.columns
+        if not columns.label:
+            continue
+        for cell, label in zip(frame[columns.file], frame[columns.label], strict=True):
+            found = index.find(cell, named.table.folder)
+            named_images |= set(found)
+            if len(found) == 1 and found[0] in labels:
+                pairs.add((labels[found[0]], label.strip()))
+                in_paths &= label.strip() in found[0].split("/")[:-1]
+    one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    if pairs and (one_to_one or in_paths):
+        return one_to_one and named_images <= labels.keys()
+    in_one_split = len({(p.split, p.label) for p in places}) == len(set(labels.values()))
+    to_learn = {p.path for p in places if p.split == "train"}
+    if in_one_split and to_learn and to_learn < labels.keys() and to_learn <= named_images:
+        return False
+    first = tables[0]
+    column = first.columns.label or first_names(first.columns.one_hot)
+    way_out = f"pass --labels {FOLDERS}"
+    if first.table.path.is_file():  # and not one of many
+        way_out += f" or --labels {shlex.quote(first.place)}"
+    if not pairs and named_images:
+        raise DataError(
+            f"{root}: {first.place} (column {column}) labels images outside the class folders, and "
+            f"not with their classes ({first_names(sorted(set(labels.values())))}): give both the "
+            f"same names, or {way_out}"
+        )
+    raise DataError(
+        f"{root}: the folders ({first_names(sorted(set(labels.values())))}) and "
+        f"{first.place} (column {column}) tell different classes: {way_out}"
+    )
 
 
 def called_labels(found: FoundTables) -> list[NamedTable]:

@@ -11,6 +11,7 @@ from augment.data.layouts.entries import SPLITS, ImageEntry
 from augment.data.layouts.file_index import FileIndex
 from augment.data.layouts.folder_words import MORE_SPLITS, split_word
 from augment.data.layouts.listing import lies_inside
+from augment.data.layouts.reading_flags import FOLDERS
 from augment.data.layouts.two_images import two_images
 from augment.data.tables.columns import Columns
 from augment.data.tables.label_tables import LabelTable, read_table
@@ -91,7 +92,8 @@ def read_rows(
                 both = " and as ".join(sorted({entry.label, seen[key].label}))
                 torn.setdefault(key, f"{table.path} names {cell} twice, as {both}")
             elif table.stem == "metadata" or entry != seen[key]:
-                raise DataError(f"{table.path} names {cell} twice: leave one line of it")
+                folders = f", or pass --labels {FOLDERS}" if table.stem != "metadata" else ""
+                raise DataError(f"{table.path} names {cell} twice: leave one line of it{folders}")
     if torn:
         more = f" ({len(torn)} images have several labels)" if len(torn) > 1 else ""
         which = "each, or leave these images out" if more else "it"
