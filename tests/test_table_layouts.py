@@ -111,8 +111,8 @@ TABLES = {
     "two containers of the same names, and a table": dict(
         files=[*TWO_FOLDERS, "raw/Testing/90.jpg"],
         tables={"t.csv": TOLD},
-        refused="t.csv line 2: 0_left.jpg may be raw/Training/0_left.jpg or small/0_left.jpg: "
-        "write its path into the table, or give .*/raw or .*/small as the data set",
+        refused="raw/ holds train and test folders and small/ beside it does not: give the path of "
+        "one of the two, .*\nnot used: t.csv, where 0_left.jpg may be raw/Training/0_left.jpg",
     ),
     "two sizes of the same names, and ids": dict(
         files=each("{s}/x{i}.jpg", 12, s=["large", "small"]),

@@ -95,7 +95,9 @@ def _direct_classes(
 ) -> Reading:
     """Read a folder a class; refuse folders that are named after parts or patients."""
     kinds = sorted(set().union(*children.values()))
-    in_words = kinds and kind_of(kinds) == "words" and not any(map(is_version_folder, kinds))
+    in_words = (
+        len(kinds) > 1 and kind_of(kinds) == "words" and not any(map(is_version_folder, kinds))
+    )
     whole = not any(place.split for place in places)
     holding = [top for top in tops if top not in direct]
     wide = [top for top in holding if len(children[top]) > 1]  # a/{cat, dog}, b/{cat, dog}, c/
