@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from augment.errors import UsageError, unknown
-from augment.training.learner import OF_ARM
 
 MAY_BE_ZERO = ("steps", "epochs", "labels", "hub", "patch")  # integers; all others are at least 1
 SHARES = (
@@ -66,7 +65,9 @@ def hyperparameters(
     entry = registry[name]
     types = typing.get_type_hints(entry)
     settings = {
-        f.name: f.default for f in dataclasses.fields(entry) if f.init and f.metadata != OF_ARM
+        f.name: f.default
+        for f in dataclasses.fields(entry)
+        if f.init and "of_arm" not in f.metadata  # OF_ARM, whose module would load torch for --help
     }
     settings |= entry.presets[preset]
     for key, value in overrides.items():
