@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch; processes beside each other share
+# before pandas, which loads pyarrow: tests and servers below fork, and with a thread of its
+# allocator in the parent a fork may wait for a lock without end
+os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 import forkserver
 import torch
