@@ -25,7 +25,7 @@ from augment.cli.flags import PANELS, with_options
 from augment.data.pictures.framing import FITS, KEPT_UP_TO
 from augment.errors import UsageError
 from augment.experiment.arms import ARMS
-from augment.experiment.cells import FIRST_CLASSES
+from augment.experiment.cells import FIRST_CLASSES, expand
 from augment.experiment.recipe import USUAL_ARMS, Recipe
 from augment.experiment.setting_types import Ratios, setting
 from augment.experiment.validation import make_recipe, read_recipe
@@ -385,6 +385,19 @@ def test_dry_run_estimates_and_writes_nothing(generator, tmp_path, monkeypatch, 
     assert len(about["cells"]) == len(USUAL_ARMS)
     assert about["estimated_seconds"] >= 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_tells_cells_apart_by_how_they_use_synthetic_images():
+    from augment.engine.estimate import cell_names
+
+    arms = dict(arm="real,real+synth,synth", generator="ddpm,noise", seeds=1)
+    recipe = make_recipe(**arms, mixing="confirmed,constant", ratio="1,5").resolved("cpu")
+    names = cell_names(expand(recipe))
+    assert len(names) == len(set(names)) == 1 + 2 * 4 + 2 * 2
+    assert names[0] == "digits, 10 a class, seed 0: real"
+    assert names[-1] == "digits, 10 a class, seed 0: synth (noise), ratio 5.0"
+    plain = cell_names(expand(make_recipe(**arms).resolved("cpu")))
+    assert plain[1] == "digits, 10 a class, seed 0: real+synth (ddpm)"
 
 
 @pytest.mark.parametrize(("wall", "told"), [(1.0, False), (9.0, True)])

@@ -31,6 +31,7 @@ from augment.experiment.dataset_cache import DatasetCache
 from augment.experiment.recipe import Recipe
 from augment.experiment.selection import candidates_of
 from augment.experiment.setting_types import AUTO, SELECT
+from augment.experiment.synthetic_use import USE_COLUMNS
 from augment.experiment.task_choice import with_task
 from augment.experiment.tasks import TASKS
 from augment.runtime.device import pick_device
@@ -90,8 +91,19 @@ def plan(
             {"busy": f"beside the other work on this machine about {duration(now)}"} if busy else {}
         ),
         "disk_mb": round(mb),
-        "cells": [c.name for c in cells],
+        "cells": cell_names(cells),
     }
+
+
+def cell_names(cells: list[Cell]) -> list[str]:
+    """Name cells, with the settings by which some cells use synthetic images unlike others."""
+    values = {name: {getattr(cell.use, name) for cell in cells} - {None} for name in USE_COLUMNS}
+    names = []
+    for cell in cells:
+        used = {name: getattr(cell.use, name) for name in USE_COLUMNS if len(values[name]) > 1}
+        told = [f"{name} {value}" for name, value in used.items() if value is not None]
+        names.append(", ".join([cell.name, *told]))
+    return names
 
 
 def split_of(trial: Trial) -> str:
