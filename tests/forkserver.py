@@ -36,7 +36,7 @@ class Forked:
     One at a time: the server waits for a child before it forks the next.
     """
 
-    def __init__(self, words, *, cwd=None, env=None, code="", timeout=120):
+    def __init__(self, words, *, cwd=None, env=None, code="", timeout=600):
         """Begin `augment WORDS` after `code`; SIGALRM ends it after `timeout` seconds."""
         self.returncode = None
         self.args = [str(word) for word in words]

@@ -562,7 +562,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path, kind, code):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(kind)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert "augment resume RUN" in err

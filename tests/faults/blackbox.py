@@ -40,7 +40,7 @@ def surroundings(**changed):
     return {**os.environ, "PYTHONPATH": root, **changed}
 
 
-def augment(*words, cwd=None, timeout=120, code="", **changed):
+def augment(*words, cwd=None, timeout=600, code="", **changed):
     """Run the command to its end: in a fork, or from the start where the environment is changed."""
     if not changed:
         return run_forked(words, cwd=cwd, env=surroundings(), code=code, timeout=timeout)

@@ -269,7 +269,7 @@ def test_29_archive_that_leads_out_or_unpacks_to_too_much_is_refused(tmp_path, k
 @pytest.mark.slow
 def test_30_offline_is_told_with_files_checksums_and_where_they_go(tmp_path):
     words = ["run", "--dataset", "mnist", *ONE_ARM, "--per-class", "3", "--data-dir", tmp_path]
-    done = augment(*words, timeout=30, cwd=tmp_path, **OFFLINE)
+    done = augment(*words, cwd=tmp_path, **OFFLINE)
     clean(
         done,
         5,

@@ -111,7 +111,7 @@ def test_23_no_text_cell_is_a_formula_and_numbers_are_numbers(nasty):
 def test_24_two_runs_at_one_moment_never_mix(tmp_path):
     words = ["run", *ONE_ARM, "--per-class", "3"]
     both = [start(*words, cwd=tmp_path) for _ in range(2)]
-    said = [process.communicate(timeout=120)[1] for process in both]
+    said = [process.communicate(timeout=600)[1] for process in both]
     codes = sorted(process.returncode for process in both)
     folders = list((tmp_path / "results/runs").iterdir())
     assert codes in ([0, 0], [0, 6]), said
@@ -130,7 +130,7 @@ def test_24_a_folder_in_use_is_refused(tmp_path):
         clean(augment(*words), 6, out, "in use by another run", "--out")
     finally:
         first.terminate()
-        first.communicate(timeout=60)
+        first.communicate(timeout=600)
     assert finished(out) == 0
 
 

@@ -243,7 +243,7 @@ def test_second_signal_neither_hangs_nor_breaks_the_end(tmp_path, gap, jobs):
     process.send_signal(signal.SIGINT)
     time.sleep(gap)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     patience = time.monotonic() + 60  # they see by themselves that the parent has gone

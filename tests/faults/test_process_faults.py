@@ -137,7 +137,7 @@ def test_35_a_killed_worker_fails_its_own_cell_and_the_rest_go_on(tmp_path):
     process = Forked(words, env=surroundings())
     until(process, lambda: list(out.glob("artefacts/score/*.partial")))
     os.kill(workers(process)[0], signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=600)
     assert process.returncode == 4, said
     assert "Traceback" not in said
     assert "its process was killed (out of memory?): run again to go on, with --jobs 1" in said
