@@ -125,3 +125,18 @@ def test_each_module_says_what_is_in_it():
         for tree in TREES.values()
     )
     assert [n.name for n in public if not n.name.startswith("_") and not ast.get_docstring(n)] == []
+
+
+def test_what_differs_between_tasks_stands_in_registries():
+    """Whether boxes are learnt is asked by those who read data alone, and nowhere else."""
+    asked = []
+    for name, file in MODULES.items():
+        if name.startswith("augment.data."):
+            continue
+        for node in ast.walk(TREES[file]):
+            if isinstance(node, ast.If | ast.IfExp | ast.While | ast.Match):
+                parts = node.subject if isinstance(node, ast.Match) else node.test
+                words = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(parts)}
+                if words & {"CLASSIFY", "DETECT"}:
+                    asked.append(f"{name}:{node.lineno}")
+    assert asked == []

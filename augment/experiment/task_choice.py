@@ -13,6 +13,12 @@ from augment.experiment.recipe import BOXED_ARMS, CLASSIFY, DETECT, DETECTION_AR
 from augment.experiment.synthetic_use import PLACINGS
 
 _ELSEWHERE = "{} is for data sets with boxes, and {} has classes: leave it out"
+# what a command that learns classes alone says of data that ask for more
+_REFUSED = {
+    DETECT: "{command} learns classes, and {name} has boxes: augment run --dataset {quoted} "
+    "--select --share 0.25,0.5 --placing paste,vary finds out whether generated objects help, "
+    "and how they are best used"
+}
 
 
 def with_task(recipe: Recipe, data: DatasetCache) -> Recipe:
@@ -25,13 +31,9 @@ def with_task(recipe: Recipe, data: DatasetCache) -> Recipe:
 
 def refuse_boxes(recipe: Recipe, data: DatasetCache, command: str) -> None:
     """Raise UsageError if boxes are to be learnt, which `command` cannot do. Loads the data."""
-    if data.task_of(recipe) == DETECT:
-        name = recipe.dataset[0]
-        raise UsageError(
-            f"{command} learns classes, and {name} has boxes: augment run --dataset "
-            f"{shlex.quote(name)} --select --share 0.25,0.5 --placing paste,vary finds out whether "
-            "generated objects help, and how they are best used"
-        )
+    refusal, name = _REFUSED.get(data.task_of(recipe)), recipe.dataset[0]
+    if refusal:
+        raise UsageError(refusal.format(command=command, name=name, quoted=shlex.quote(name)))
 
 
 def _classifying(recipe: Recipe) -> Recipe:

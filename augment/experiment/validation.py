@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,12 @@ def _check_names(recipe: Recipe) -> None:
     ):
         for name in names:
             if name not in valid:
-                usable = BOXED_ARMS if (what, recipe.task) == ("arm", DETECT) else valid
-                raise unknown(what, name, usable)
+                raise unknown(what, name, _usable(recipe) if what == "arm" else valid)
+
+
+def _usable(recipe: Recipe) -> Collection[str]:
+    """Return the arms that a recipe's task can have; which it has may not be known yet."""
+    return {DETECT: BOXED_ARMS}.get(str(recipe.task), ARMS)
 
 
 def _check_use(recipe: Recipe) -> None:

@@ -32,7 +32,8 @@ from augment.transforms.boxed import BOXED
 from augment.transforms.geometric import CLASSIC
 
 SSDLITE = {"lr": 3e-3, "batch": 4}  # the best of TRIED on development seed 100
-TRIED = tuple({"lr": lr, "batch": batch} for lr in (1e-3, 3e-3, 8e-3) for batch in (2, 4, 8))
+TRIED = [{"lr": lr, "batch": batch} for lr in (1e-3, 3e-3) for batch in (4, 8)]
+TRIED += [{"lr": 8e-3, "batch": 4}, {"lr": 3e-3, "batch": 2}, {"lr": 8e-3, "batch": 2}]
 CPU = torch.device("cpu")
 SIDE = 320  # pixels: the longer side of pictures of a folder
 
