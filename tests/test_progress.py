@@ -7,6 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
+from augment.cli import progress
 from augment.cli.progress import iter_with_bars, iter_with_lines
 from augment.engine.status import CELL
 from augment.experiment.progress import Progress
@@ -63,3 +64,23 @@ def test_lines_say_the_same(capsys):
 def test_lines_are_few(capsys):
     iter_with_lines(steps(), every=60.0)
     assert len(capsys.readouterr().err.splitlines()) == 1  # the warning
+
+
+def test_rate_and_time_left_are_those_of_late(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+
+    def slower():
+        for step in range(160):  # 10 a second, then one, as where other work begins
+            yield Progress("generator", "cell", step, 200, number=0)
+            clock[0] += 0.1 if step < 100 else 1.0
+        yield Progress("score", "cell", 0, 10, number=0)
+        clock[0] += 1.0
+        yield Progress("score", "cell", 5, 10, number=0)
+        return "result"
+
+    assert iter_with_lines(slower(), every=0.0) == "result"
+    lines = capsys.readouterr().err.splitlines()
+    assert "generator 99/200 10.0/s 10 s left" in lines[99]
+    assert "generator 159/200 1.0/s 41 s left" in lines[159]
+    assert lines[-1].rstrip().endswith("score 5/10 5.0/s 1 s left")

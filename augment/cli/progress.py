@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import defaultdict, deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from augment.experiment.progress import Progress as Step
 
     RunSteps = Generator[Step, None, Result]
+    Marks = defaultdict[int | None, deque[tuple[Step, float]]]  # of each cell: steps, and when
 
 LINE_SECONDS = 15.0  # between two lines where there is no terminal
+MARK_SECONDS, MARKS = 5.0, 6  # a rate is that of the last half minute, as other work comes and goes
 BAR_WIDTH, METRICS_WIDTH = 72, 110  # columns of a terminal from which bars, metrics are shown
 
 
@@ -48,7 +51,7 @@ def iter_with_bars(run: RunSteps, screen: Console) -> Result:
     """Show one bar for all cells, and below it one for each cell that is running."""
     steps = Steps(run)
     status, bars = Status(), dict[int | None, TaskID]()
-    begun: dict[int | None, tuple[Step, float]] = {}
+    marks: Marks = defaultdict(lambda: deque(maxlen=MARKS))
     with Progress(*columns(screen.width), console=screen, transient=True) as shown:
         whole = shown.add_task("cells", total=None, rate="", note="")
         for step in steps:
@@ -72,7 +75,7 @@ def iter_with_bars(run: RunSteps, screen: Console) -> Result:
                 description=f"{step.stage} · {step.cell}",
                 total=step.steps,
                 completed=step.step,
-                rate=rate(step, begun),
+                rate=rate(step, marks),
                 note=note(step),
             )
     return steps.value
@@ -105,7 +108,7 @@ def iter_with_lines(run: RunSteps, every: float) -> Result:
     """Print a line of progress every few seconds, and each warning at once."""
     steps = Steps(run)
     status, printed = Status(), time.monotonic()
-    begun: dict[int | None, tuple[Step, float]] = {}
+    marks: Marks = defaultdict(lambda: deque(maxlen=MARKS))
     for step in steps:
         status.take(step)
         if step.note:
@@ -115,7 +118,7 @@ def iter_with_lines(run: RunSteps, every: float) -> Result:
             print(f"warning: {step.cell}: {step.warning}", file=sys.stderr, flush=True)
         parts = [f"{len(status.ended)}/{status.cells} cells {overall(status)}"]
         if step.stage != CELL:
-            pace = rate(step, begun)
+            pace = rate(step, marks)
             parts.append(f"{step.cell}: {step.stage} {step.step}/{step.steps} {pace} {note(step)}")
         if time.monotonic() - printed >= every:
             printed = time.monotonic()
@@ -130,13 +133,15 @@ def overall(status: Status) -> str:
     return f"{speed(status.per_second)} {duration(status.seconds_left)} left"
 
 
-def rate(step: Step, begun: dict[int | None, tuple[Step, float]]) -> str:
-    """Format steps per second since the stage began, and its time left; empty at first."""
-    first, since = begun.get(step.number, (step, 0.0))
-    if not since or (first.cell, first.stage) != (step.cell, step.stage):
-        begun[step.number] = step, time.monotonic()
-        return ""
-    done, seconds = step.step - first.step, time.monotonic() - since
+def rate(step: Step, marks: Marks) -> str:
+    """Format steps per second of late, and the time left for the stage; empty at first."""
+    now, own = time.monotonic(), marks[step.number]
+    if own and (own[0][0].cell, own[0][0].stage) != (step.cell, step.stage):
+        own.clear()
+    if not own or now - own[-1][1] >= MARK_SECONDS:
+        own.append((step, now))
+    first, since = own[0]
+    done, seconds = step.step - first.step, now - since
     if seconds < 0.5 or not done:
         return ""
     return f"{done / seconds:.1f}/s {duration(seconds / done * (step.steps - step.step))} left"
