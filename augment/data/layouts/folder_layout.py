@@ -79,7 +79,7 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
         top_level = [p for p in places if not p.dirs]
         places = [q for name in order for q in _inside(places, name, layout.parts[name])]
         layout.left_out["images beside train/"] += [p.path for p in top_level]
-    else:
+    elif not layout.refusal:
         places = without_unlabelled(places, names, layout.base, layout.left_out)
     if not layout.refusal:
         loose = [place.path for place in places if not place.dirs]
@@ -93,7 +93,7 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
 def _without_wrappers(places: list[Place], layout: FolderLayout) -> list[Place]:
     """Go down while a single folder holds everything; leave out copies of the set inside itself."""
     while True:
-        places = without_flat_test(_without_copies(places, layout), layout.base, layout.left_out)
+        places = without_flat_test(_without_copies(places, layout), layout.left_out)
         tops = {place.dirs[0] for place in places if place.dirs}
         if len(tops) != 1 or layout.refusal:
             return places

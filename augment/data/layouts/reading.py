@@ -34,6 +34,7 @@ from augment.data.tables.table_choice import (
     called_labels,
     chosen_tables,
     drop_labels_of_tests,
+    labels_of,
     say_the_same,
     with_siblings,
 )
@@ -173,11 +174,16 @@ def _decide(
         labels = {place.path: place.label for place in folders.places}
     if not chosen:
         drop_labels_of_tests(found)
-    tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
-    of_both = tables and folders_tell and not chosen
+    of_both = found.tables and folders_tell and not chosen
+    if of_both and labels_of(found.tables):  # the lists of several splits
+        tables = found.tables
+    else:
+        tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
     if of_both and say_the_same(root, tables, folders.places, index):
         found.lists += tables  # which add groups and splits
         tables = []
+    elif of_both:
+        tables = chosen_tables(found)
     of_folders = folders_tell and not (tables or chosen or flags.class_level)
     if of_folders and (reason := unclear_labels(root, found.twofold, index, labels)):
         raise DataError(reason)

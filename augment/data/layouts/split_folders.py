@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from augment.data.layouts.entries import SPLITS, Place, folders_below
 from augment.data.layouts.folder_words import (
+    CONTAINERS,
     is_version_folder,
     split_and_rest,
     split_word,
@@ -72,7 +73,15 @@ def split_folders(
             "expected train/ with a folder a class in it, "
             f"found only {first_names(sorted(exact))} without such folders"
         )
-    flat = next((f for f in families.values() if len(f) > 1 and set(names) <= set(f)), None)
+    flat = next(
+        (
+            family
+            for rest, family in families.items()
+            if len({*family.values()}) > 1
+            and (CONTAINERS.issuperset(rest) or family.keys() >= set(names))
+        ),
+        None,
+    )
     if flat and not holding & set(flat):
         return {}, (
             f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them: "

@@ -18,6 +18,7 @@ _HEAD_BYTES = 100_000  # of a file that is no table
 _SAMPLE = 300  # rows that are looked at first
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 _PICTURE = re.compile(rf"\w(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
+_VIDEO = re.compile(r"\.(avi|mp4|mov|mkv|webm|mpe?g)$")
 MIN_FOLDERS, MIN_PARTS = 0.5, 0.9  # share of the rows that must name a folder, a part of a name
 MIN_HEADLESS = 0.9  # share of a column that must name images for its head to be one
 CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
@@ -153,11 +154,15 @@ def row_an_image(table: LabelTable, index: FileIndex, column: str = "") -> Label
 
 
 def _key(cell: str, images: dict[str, list[str]]) -> str:
-    """Return what a cell names images by: itself, or the last folder in a path that is known."""
+    """Return what a cell names images by: itself, or the last folder in a path that is known.
+
+    The frames of a video, CLASS/clip.avi, lie in a folder of its name.
+    """
     cell = cell.strip().lower().replace("\\", "/")
     if "/" not in cell or cell in images:
         return cell
-    return next((name for name in reversed(cell.split("/")[:-1]) if name in images), cell)
+    path = _VIDEO.sub("/", cell)
+    return next((name for name in reversed(path.split("/")[:-1]) if name in images), cell)
 
 
 def _repeated(
@@ -171,7 +176,8 @@ def _repeated(
         if len(named) > matched and len(named) >= least * len(cells):
             best, matched = column, len(named)
     rest = [name for name in table.frame.columns if name != best]
-    if not best or not any(1 < table.frame[n].nunique() < len(table.frame) for n in rest):
+    told = any(1 < table.frame[n].nunique() < len(table.frame) for n in rest)
+    if not best or not (told or all(map(_VIDEO.search, table.frame[best]))):
         return None  # or a list of the classes themselves
     cells = [_key(cell, images) for cell in table.frame[best]]
     picks = [(n, path) for n, cell in enumerate(cells) for path in images.get(cell, ())]
