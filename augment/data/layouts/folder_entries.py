@@ -71,6 +71,7 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
             continue
         covered = {entry.name for entry in rows.entries} & images
         if len(covered) < 0.9 * len(images):
+            facts.notes.append(f"not used: {named.name}, which names {len(covered)} images")
             continue
         if absent := [each.rpartition(": ")[2] for each in rows.unlabelled]:
             facts.notes.append(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from augment.data.layouts.class_level import OUTSIDE, at_level
 from augment.data.layouts.entries import SPLITS, LeftOut, Place, folders_below
 from augment.data.layouts.folder_levels import read_levels
-from augment.data.layouts.folder_words import is_media_folder, with_dates
+from augment.data.layouts.folder_words import is_media_folder, split_word, with_dates
 from augment.data.layouts.masks import without_masks
 from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.layouts.split_folders import parted_names, split_folders
@@ -34,11 +34,12 @@ class FolderLayout:
     refusal: str = ""  # why the folders tell no classes
 
     def named_splits(self, splits: set[str]) -> list[str]:
-        """List the splits, with their folders where one has several: test (test, test_2)."""
+        """List the splits, with their folders where one has several or another name."""
         found = []
         for split in sorted(splits):
             own = sorted(name for name, of in self.parts.items() if of == split)
-            found.append(f"{split} ({', '.join(own)})" if len(own) > 1 else split)
+            plain = len(own) == 1 and split_word(own[0])
+            found.append(split if plain else f"{split} ({', '.join(own)})")
         return found
 
 

@@ -23,19 +23,14 @@ def two_readings(places: list[Place], upper: Collection[str], lower: Collection[
     """Say that either level can be the classes, and which numbers the two have."""
     first = _level_of(places, upper)
     second = _level_of(places, lower, above=first)
-    numbers = (
-        f"{first} for the first, {second} for the second"
-        if first and second
-        else "with the level of the class folders (1 is the first below the path given)"
-    )
-    way_out = f"pass --class-level {numbers}, or "
-    if not (_may_be_classes(upper) and _may_be_classes(lower)):
-        fit = [n for n, names in ((first, upper), (second, lower)) if n and _may_be_classes(names)]
-        way_out = f"pass --class-level {fit[0]}, or " if fit else ""
+    levels = [n for n, names in ((first, upper), (second, lower)) if _may_be_classes(names)]
+    numbers = " for the first, ".join(map(str, levels)) + " for the second" * (len(levels) == 2)
+    if not levels or not all(levels):
+        numbers = "with the level of the class folders (1 is the first below the path given)"
     return (
         f"the folders can be read two ways, with the classes {first_names(sorted(upper))} or, "
-        f"below them, {first_names(sorted(lower))}: {way_out}give the path of the folder that "
-        "holds them"
+        f"below them, {first_names(sorted(lower))}: pass --class-level {numbers}, or give the path "
+        "of the folder that holds them"
     )
 
 

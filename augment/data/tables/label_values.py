@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME_FILES = re.compile(
-    r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|dict)?"
+    r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|ind|dict)?"
     r"\.(txt|json|csv)|classes\.txt|labels\.txt|idx_to_class\.json|class_to_idx\.json"
     r"|(class(es)?|categor(y|ies))[_-]?list\.(txt|json|csv)|label_to_name\.json|cat_to_name\.json",
     re.IGNORECASE,

@@ -82,7 +82,22 @@ def _family(named: NamedTable) -> str:
     return " ".join(word[1]) if word else named.table.stem
 
 
-def say_the_same(
+def tables_beside_folders(
+    root: Path, found: FoundTables, places: list[Place], index: FileIndex
+) -> list[NamedTable]:
+    """Choose the tables that give the labels where folders tell classes too; DataError if unsure.
+
+    Those that say the same as the folders become lists, which add groups and splits.
+    """
+    several = len(found.tables) > 1 and labels_of(found.tables)  # as the lists of three splits
+    tables = found.tables if several else chosen_tables(found)
+    if _say_the_same(root, tables, places, index):
+        found.lists += tables
+        return []
+    return chosen_tables(found) if several else tables
+
+
+def _say_the_same(
     root: Path, tables: list[NamedTable], places: list[Place], index: FileIndex
 ) -> bool:
     """Tell whether folders and tables part the same images in the same way.

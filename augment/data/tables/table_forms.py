@@ -10,7 +10,7 @@ from pathlib import Path
 from augment.data.layouts.file_index import FileIndex
 from augment.data.pictures.decode import SUFFIXES
 from augment.data.tables.columns import is_group_name
-from augment.data.tables.label_tables import LabelTable
+from augment.data.tables.label_tables import VIDEOS, LabelTable
 from augment.data.tables.text_frames import rows_frame
 
 LISTS = (".txt", ".lst")  # whose cells stand between blanks
@@ -18,7 +18,6 @@ _HEAD_BYTES = 100_000  # of a file that is no table
 _SAMPLE = 300  # rows that are looked at first
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in SUFFIXES)
 _PICTURE = re.compile(rf"\w(?:{_SUFFIXES})(?![\w.])", re.IGNORECASE)
-_VIDEO = re.compile(r"\.(avi|mp4|mov|mkv|webm|mpe?g)$")
 MIN_FOLDERS, MIN_PARTS = 0.5, 0.9  # share of the rows that must name a folder, a part of a name
 MIN_HEADLESS = 0.9  # share of a column that must name images for its head to be one
 CELEBA = {"0": "train", "1": "val", "2": "test"}  # as its README says
@@ -92,6 +91,18 @@ def names_pictures(table: LabelTable) -> bool:
     return bool(named) and 2 * sum(named) >= len(named)
 
 
+def numbers_videos(table: LabelTable, column: str) -> bool:
+    """Tell whether a column numbers the classes of videos, which another one names."""
+    others = [name for name in table.frame if name != column]
+    numbers = all(map(str.isdecimal, table.frame[column]))
+    return numbers and any(_are_videos(table.frame[name]) for name in others)
+
+
+def _are_videos(cells: Iterable[str]) -> bool:
+    """Tell whether cells name videos, whose frames are in folders of their names."""
+    return all(cell.endswith(VIDEOS) for cell in cells)
+
+
 def names_pictures_in(file: Path) -> bool:
     """Tell whether most lines of a text file of another encoding than UTF-8 name pictures."""
     raw = file.read_bytes()[:_HEAD_BYTES]
@@ -161,7 +172,7 @@ def _key(cell: str, images: dict[str, list[str]]) -> str:
     cell = cell.strip().lower().replace("\\", "/")
     if "/" not in cell or cell in images:
         return cell
-    path = _VIDEO.sub("/", cell)
+    path = f"{cell.rpartition('.')[0]}/" if cell.endswith(VIDEOS) else cell
     return next((name for name in reversed(path.split("/")[:-1]) if name in images), cell)
 
 
@@ -177,7 +188,7 @@ def _repeated(
             best, matched = column, len(named)
     rest = [name for name in table.frame.columns if name != best]
     told = any(1 < table.frame[n].nunique() < len(table.frame) for n in rest)
-    if not best or not (told or all(map(_VIDEO.search, table.frame[best]))):
+    if not best or not (told or _are_videos(table.frame[best])):
         return None  # or a list of the classes themselves
     cells = [_key(cell, images) for cell in table.frame[best]]
     picks = [(n, path) for n, cell in enumerate(cells) for path in images.get(cell, ())]
