@@ -239,7 +239,7 @@ def test_sister_of_a_handed_case(tmp_path, name):
 NAMES = ["apple", "banana", "cherry"]
 
 
-@pytest.mark.parametrize("head", [["name"], ["class_name"], ["Classes"], []])
+@pytest.mark.parametrize("head", [["name"], ["Class Name"], ["Classes"], []])
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_head_of_a_list_of_names_is_no_class(tmp_path, head, first):
     labels = rows("filename,label", *((f"{i}.png", first + i % 3) for i in range(9)))

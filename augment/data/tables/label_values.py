@@ -29,7 +29,7 @@ NAME_FILES = re.compile(
 )
 NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)
 # the first line of a list of names that is none
-HEADS = set("class classes class_name classname label labels name names category species".split())
+HEADS = set("class classes classname label labels labelname name names category species".split())
 PLURALS = set("labels tags findings findinglabels diagnoses classes categories keywords".split())
 _DECIMAL = re.compile(r"[+-]?(\d+|\d*[.,]\d+)")
 MOST_VALUES = 20  # whole numbers that are classes without a second look
@@ -157,7 +157,7 @@ def names_beside(
                 str(int(key) + first) if key.isdecimal() else key: value
                 for key, value in names.items()
             }
-            if names.get("0", "").lower() in HEADS and str(len(names) - 1) not in numbers:
+            if plain_name(names.get("0", "")) in HEADS and str(len(names) - 1) not in numbers:
                 names = {str(int(key) - 1): value for key, value in names.items() if key != "0"}
             for found in (names, by_number):
                 if {str(int(n)) for n in numbers} <= found.keys():
