@@ -26,7 +26,7 @@ YEARS = [f"set_{y}/{c}/{i}.png" for y in (2019, 2020) for c in AB for i in range
 SHOWN = each("{c}/{c}/{i}.png", 4, c=["Red Lion", "Tiger"])
 PHOTOS = each("Set/Photos/{c}/{c}{i}.tif", 4, c=AB)
 TESTED = numbered("Set_TestData/Photos/t{i}.tif", 5)
-UNLABELLED = ("images of Set_TestData/, taken for unlabelled (a class by --class-level 1)", 5)
+UNLABELLED = ("images of Set_TestData/, taken for unlabelled", 5)
 SIGNED = ["001", "001_forg", "002", "002_forg", "003", "003_forg"]
 CONTAINERS = {
     "boxes in one folder, classes in the other": dict(
@@ -135,7 +135,7 @@ MASKED = {
         + [f"Annotation-{name[:-3]}bmp".replace("400/", "400/Cups/") for name in EYES]
         + numbered("SET-Validation400/V{i}.jpg", 3),
         classes={"Glaucoma": 4, "Healthy": 4},
-        left=("images of SET-Validation400/, taken for unlabelled (a class by --class-level 1)", 3),
+        left=("images of SET-Validation400/, taken for unlabelled", 3),
         said="below Training400",
     ),
     "loose images in the folder of a split": dict(

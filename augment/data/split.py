@@ -19,6 +19,7 @@ from typing_extensions import TypeVar
 from augment.data.boxed_images import AnyImages, BoxedImages
 from augment.data.copies.copies_together import join_copies
 from augment.data.images import LabelledImages
+from augment.data.layouts.class_words import as_spoken
 from augment.data.layouts.numbered_groups import are_numbered_anew, named_by_split
 from augment.data.raw import RawDataset
 from augment.data.subset import hold_out, linked_units
@@ -90,7 +91,7 @@ def split(
     in_pool = ~in_test & ~repeats_test
     n_pool = torch.bincount(labels[in_pool], minlength=len(raw.classes)).tolist()
     n_test = torch.bincount(labels[in_test], minlength=len(raw.classes)).tolist()
-    _compare_capitals(raw.classes, n_pool, n_test, notes)
+    _compare_spelling(raw.classes, n_pool, n_test, notes)
     learnable = _learnable_classes(
         raw.classes, n_pool, n_test, notes, official=official, drop_small=drop_small
     )
@@ -137,22 +138,21 @@ def _held_out_mask(
     return in_test
 
 
-def _compare_capitals(
+def _compare_spelling(
     classes: list[str], n_pool: list[int], n_test: list[int], notes: list[str]
 ) -> None:
-    """Note classes that differ in capitals alone; DataError if only one side has each."""
+    """Note classes that differ in spelling alone; DataError if only one side has each."""
     alike: dict[str, list[int]] = defaultdict(list)
     for k, name in enumerate(classes):
-        alike[name.strip().casefold()].append(k)
+        alike[as_spoken(name)].append(k)
     pairs = [ks for ks in alike.values() if len(ks) > 1]
     names = "; ".join(", ".join(f"'{classes[k]}'" for k in ks) for ks in pairs)
     if any(not n_pool[k] and n_test[k] for ks in pairs for k in ks):
         raise DataError(
-            f"classes of the training and the test set differ in capitals or blanks alone ({names})"
-            ": give each one name"
+            f"training and test set spell their classes in two ways ({names}): give each one name"
         )
     if pairs:
-        notes.append(f"classes that differ in capitals or blanks alone: {names}")
+        notes.append(f"classes that differ in capitals, blanks or signs alone: {names}")
 
 
 def given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:

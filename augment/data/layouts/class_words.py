@@ -1,4 +1,4 @@
-"""Classes in one word of numbered folders: study1_positive and study2_negative, ok_batch1.
+"""Words in the names of classes: study1_positive and study2_negative, ok_batch1; No DR is no_dr.
 
 Pure functions of names. The number must be of a patient, recording or part, or stand first.
 """
@@ -22,6 +22,12 @@ _VIEWS = set(
     "left right l r od os front back frontal lateral side top bottom ap pa cc mlo axial coronal "
     "sagittal image images img raw mask masks".split()
 )
+_BETWEEN = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")  # words
+
+
+def as_spoken(name: str) -> str:
+    """Return the name of a class without what people write in two ways: No DR, no_dr, NoDR."""
+    return _BETWEEN.sub("", name.strip().casefold())
 
 
 def class_words(names: Collection[str]) -> dict[str, str]:

@@ -71,6 +71,7 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
             continue
         covered = {entry.name for entry in rows.entries} & images
         if len(covered) < 0.9 * len(images):
+            facts.notes.append(f"not used: {named.name}, which names {len(covered)} images")
             continue
         if absent := [each.rpartition(": ")[2] for each in rows.unlabelled]:
             facts.notes.append(
@@ -142,6 +143,8 @@ def folder_entries(
     parts = [f"{len(layout.classes)} classes from {folders.levels or 'the folders'}"]
     parts += [f"below {folders.base.rstrip('/')}"] if folders.base else []
     parts += [f"splits {', '.join(splits)} from folders"] if splits and not facts.splits else []
+    if how:  # of which those of a table are parts
+        facts.sources = [each for each in facts.sources if not each.startswith("groups")]
     layout.sentence = ", ".join([*parts, *facts.sources, *([how] if how else [])])
     usual = set(map(str.lower, folders.parts)) <= set(folders.parts.values()) | {
         "training",
@@ -177,13 +180,16 @@ def add_facts(layout: SetLayout, facts: FolderFacts, flags: ReadingFlags) -> Non
 def _groups(places: list[Place], facts: FolderFacts, flags: ReadingFlags) -> tuple[list[str], str]:
     """Return the group of each image and what it was taken from, in words."""
     paths, labels = [place.path for place in places], [place.label for place in places]
-    if facts.groups:
-        return [facts.groups.get(path, "") for path in paths], ""
+    found = recordings([place.group for place in places])
+    by_table = [facts.groups.get(path, "") for path in paths]
+    n_groups = len({*by_table})
+    joined = all(found) and len({*found}) < n_groups == len({*zip(by_table, found, strict=True)})
+    if facts.groups and not joined:
+        return by_table, ""
     if flags.group_by == "none":
         return [""] * len(paths), ""
     if flags.group_by == "name":
         return groups_by_name(paths, labels)
-    found = recordings([place.group for place in places])
     if flags.group_by == "folder":
         parents = [path.rpartition("/")[0] for path in paths]
         return [g or p for g, p in zip(found, parents, strict=True)], "groups from folders"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from augment.data.layouts.class_level import OUTSIDE, at_level
 from augment.data.layouts.entries import SPLITS, LeftOut, Place, folders_below
 from augment.data.layouts.folder_levels import read_levels
-from augment.data.layouts.folder_words import is_media_folder, with_dates
+from augment.data.layouts.folder_words import is_media_folder, split_word, with_dates
 from augment.data.layouts.masks import without_masks
 from augment.data.layouts.reading_flags import ReadingFlags
 from augment.data.layouts.split_folders import parted_names, split_folders
@@ -34,11 +34,12 @@ class FolderLayout:
     refusal: str = ""  # why the folders tell no classes
 
     def named_splits(self, splits: set[str]) -> list[str]:
-        """List the splits, with their folders where one has several: test (test, test_2)."""
+        """List the splits, with their folders where one has several or another name."""
         found = []
         for split in sorted(splits):
             own = sorted(name for name, of in self.parts.items() if of == split)
-            found.append(f"{split} ({', '.join(own)})" if len(own) > 1 else split)
+            plain = len(own) == 1 and split_word(own[0])
+            found.append(split if plain else f"{split} ({', '.join(own)})")
         return found
 
 
@@ -79,7 +80,7 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
         top_level = [p for p in places if not p.dirs]
         places = [q for name in order for q in _inside(places, name, layout.parts[name])]
         layout.left_out["images beside train/"] += [p.path for p in top_level]
-    else:
+    elif not layout.refusal:
         places = without_unlabelled(places, names, layout.base, layout.left_out)
     if not layout.refusal:
         loose = [place.path for place in places if not place.dirs]
@@ -93,7 +94,7 @@ def understand_folders(images: list[str], folders: list[str], flags: ReadingFlag
 def _without_wrappers(places: list[Place], layout: FolderLayout) -> list[Place]:
     """Go down while a single folder holds everything; leave out copies of the set inside itself."""
     while True:
-        places = without_flat_test(_without_copies(places, layout), layout.base, layout.left_out)
+        places = without_flat_test(_without_copies(places, layout), layout.left_out)
         tops = {place.dirs[0] for place in places if place.dirs}
         if len(tops) != 1 or layout.refusal:
             return places

@@ -37,7 +37,7 @@ Reading = tuple[list[Place], str, str]  # images, what was taken for what, refus
 
 def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
     """Give each image, in a folder at least, its class and group, or say why that is not sure."""
-    places = _without_media(places)
+    places = without_media(places)
     children = folders_below(places)
     tops = list(children)
     direct = {place.dirs[0] for place in places if len(place.dirs) == 1}
@@ -68,13 +68,13 @@ def read_levels(places: list[Place], flags: ReadingFlags) -> Reading:
     return _two_levels(places, tops, children, flags)
 
 
-def _without_media(places: list[Place]) -> list[Place]:
+def without_media(places: list[Place]) -> list[Place]:
     """Take folders like images/ off the paths where they are the only ones in theirs."""
     children: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for place in places:
-        for n in range(len(place.dirs)):
-            children[place.dirs[:n]].add(place.dirs[n])
-        children[place.dirs].add("")  # an image of its own
+    for dirs in {place.dirs for place in places}:
+        for n in range(len(dirs)):
+            children[dirs[:n]].add(dirs[n])
+        children[dirs].add("")  # an image of its own
 
     def kept(dirs: tuple[str, ...]) -> tuple[str, ...]:
         alone = [len(children[dirs[:n]]) == 1 for n in range(len(dirs))]

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from augment.data.layouts.class_words import class_words
 from augment.data.layouts.entries import Place
 from augment.data.layouts.folder_words import (
+    MORE_SPLITS,
     are_containers,
     are_long_numbers,
     are_numbered,
@@ -22,11 +23,10 @@ def two_readings(places: list[Place], upper: Collection[str], lower: Collection[
     """Say that either level can be the classes, and which numbers the two have."""
     first = _level_of(places, upper)
     second = _level_of(places, lower, above=first)
-    numbers = (
-        f"{first} for the first, {second} for the second"
-        if first and second
-        else "with the level of the class folders (1 is the first below the path given)"
-    )
+    levels = [n for n, names in ((first, upper), (second, lower)) if _may_be_classes(names)]
+    numbers = " for the first, ".join(map(str, levels)) + " for the second" * (len(levels) == 2)
+    if not levels or not all(levels):
+        numbers = "with the level of the class folders (1 is the first below the path given)"
     return (
         f"the folders can be read two ways, with the classes {first_names(sorted(upper))} or, "
         f"below them, {first_names(sorted(lower))}: pass --class-level {numbers}, or give the path "
@@ -98,22 +98,31 @@ def splits_in_each(places: list[Place], tops: list[str], third: Collection[str])
 def splits_in_some(places: list[Place], children: dict[str, set[str]]) -> str:
     """Say that one folder holds splits and another one none: two forms of a set; or ""."""
     splits = {top: {*splits_among(names).values()} for top, names in children.items()}
-    having = {top for top, found in splits.items() if {"train", "test"} <= found}
+    having = {top for top, found in splits.items() if "train" in found and found & {"val", "test"}}
     others = sorted(children.keys() - having)
     if not having or not others:
         return ""
+    held = "test" if "test" in splits[min(having)] else "val"
     return (
-        f"{min(having)}/ holds train and test folders and {others[0]}/ beside it does not: give "
+        f"{min(having)}/ holds train and {held} folders and {others[0]}/ beside it does not: give "
         f"the path of one of the two{_confirmed(places, children)}"
     )
 
 
 def _confirmed(places: list[Place], names: Collection[str]) -> str:
     """Offer to confirm that these folders are the classes, unless that would be refused."""
-    if len(names) < 2 or set(splits_among(names)) == set(names) or all(map(is_no_class, names)):
+    if len(names) < 2 or not _may_be_classes(names):
         return ""
     level = _level_of(places, names) or "with their level"
     return f", or pass --class-level {level} if these are the classes"
+
+
+def _may_be_classes(names: Collection[str]) -> bool:
+    """Tell whether folders can be offered as classes: one alone may be called after a part."""
+    splits = splits_among(names)
+    tests = any(MORE_SPLITS.get(name.lower(), "train") != "train" for name in names)
+    parts = len({*splits.values()}) > 1 or set(splits) == set(names) or tests
+    return not parts and not all(map(is_no_class, names))
 
 
 def _level_of(places: list[Place], names: Collection[str], above: int = 0) -> int:

@@ -24,12 +24,9 @@ LOCAL_SPLITS = {
     "测试 测试集 測試 測試集",
 }
 MORE_SPLITS = SPLITS | {
-    "trainset": "train",
     "trainval": "train",
     "dev": "val",
     "eval": "val",
-    "valset": "val",
-    "testset": "test",
     "tests": "test",
     "holdout": "test",
     # pictures that nobody labelled
@@ -38,6 +35,7 @@ MORE_SPLITS = SPLITS | {
     "unlabeled": "unlabelled",
     "unlabelled": "unlabelled",
     "unsup": "unlabelled",
+    **{f"{split}{what}": split for split in SPLITS.values() for what in ("set", "list", "data")},
     **{word: split for split, words in LOCAL_SPLITS.items() for word in words.split()},
 }
 MEDIA = set("image images img imgs picture pictures photo photos jpegimages jpg png".split())

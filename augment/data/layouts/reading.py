@@ -34,7 +34,7 @@ from augment.data.tables.table_choice import (
     called_labels,
     chosen_tables,
     drop_labels_of_tests,
-    say_the_same,
+    tables_beside_folders,
     with_siblings,
 )
 from augment.data.tables.table_entries import table_entries
@@ -173,11 +173,10 @@ def _decide(
         labels = {place.path: place.label for place in folders.places}
     if not chosen:
         drop_labels_of_tests(found)
-    tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
-    of_both = tables and folders_tell and not chosen
-    if of_both and say_the_same(root, tables, folders.places, index):
-        found.lists += tables  # which add groups and splits
-        tables = []
+    if found.tables and folders_tell and not chosen:
+        tables = tables_beside_folders(root, found, folders.places, index)
+    else:
+        tables = chosen_tables(found) if found.tables or folders_tell else called_labels(found)
     of_folders = folders_tell and not (tables or chosen or flags.class_level)
     if of_folders and (reason := unclear_labels(root, found.twofold, index, labels)):
         raise DataError(reason)

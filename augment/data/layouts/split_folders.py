@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from augment.data.layouts.entries import SPLITS, Place, folders_below
+from augment.data.layouts.folder_levels import without_media
 from augment.data.layouts.folder_words import (
+    CONTAINERS,
     is_version_folder,
     split_and_rest,
     split_word,
@@ -72,7 +74,15 @@ def split_folders(
             "expected train/ with a folder a class in it, "
             f"found only {first_names(sorted(exact))} without such folders"
         )
-    flat = next((f for f in families.values() if len(f) > 1 and set(names) <= set(f)), None)
+    flat = next(
+        (
+            family
+            for rest, family in families.items()
+            if len({*family.values()}) > 1
+            and (CONTAINERS.issuperset(rest) or family.keys() >= set(names))
+        ),
+        None,
+    )
     if flat and not holding & set(flat):
         return {}, (
             f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them: "
@@ -86,11 +96,14 @@ def _joined_families(
 ) -> tuple[dict[str, str], str] | None:
     """Find splits of unlike names that hold the same classes: train_mini beside val.
 
+    One folder of any name beside those for a test is what is learnt from: rps, rps-test-set.
     Returns None for none of these, and a refusal where several could be the training part.
     """
     named = {name: split for family in families.values() for name, split in family.items()}
-    below = folders_below(places)
+    below = folders_below(without_media(places))
     train = [name for name, split in named.items() if split == "train" and len(below[name]) > 1]
+    beside = [name for name in below if name not in named]
+    train = train or (beside if len(beside) == 1 and len(below[beside[0]]) > 1 else [])
     classes = set().union(*(below[name] for name in train))
     held = {
         name: split

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from augment.data.layouts.entries import LeftOut, Place
+from augment.data.layouts.folder_levels import without_media
 from augment.data.layouts.folder_words import is_media_folder, split_word, tokens
 
 UNLABELLED = ("unlabeled", "unlabelled")  # a folder of this name beside classes is none
@@ -25,16 +26,17 @@ def without_unlabelled(
     left_out["unlabelled images"] += [place.path for place in apart]
     places = [p for p in places if not (p.dirs and p.dirs[0].lower() in UNLABELLED)]
     test = _named_alike(names)
-    return _without(test, places, base, left_out) if test else places
+    way_out = f" (a class by --class-level {base.count('/') + 1})"
+    return _without(test, places, left_out, way_out) if test else places
 
 
-def without_flat_test(places: list[Place], base: str, left_out: LeftOut) -> list[Place]:
+def without_flat_test(places: list[Place], left_out: LeftOut) -> list[Place]:
     """Leave out the images of a test set in one folder, beside a set with a folder a class.
 
     Where both are splits by their names, train/ and test/, the images are loose ones of test/.
     """
     below: dict[str, set[str]] = defaultdict(set)
-    for place in places:
+    for place in without_media(places):
         if place.dirs:
             below[place.dirs[0]] |= {d for d in place.dirs[1:] if not is_media_folder(d)}
     named = {top: split_word(top) or ("", ()) for top in below}
@@ -46,14 +48,13 @@ def without_flat_test(places: list[Place], base: str, left_out: LeftOut) -> list
     if families & {named[top][1] for top in flat} or len(families) > 1:
         return places
     for top in flat:
-        places = _without(top, places, base, left_out)
+        places = _without(top, places, left_out)
     return places
 
 
-def _without(test: str, places: list[Place], base: str, left_out: LeftOut) -> list[Place]:
-    """Leave out a folder of the first level, and say how it would be a class."""
-    level = base.count("/") + 1
-    kind = f"images of {test}/, taken for unlabelled (a class by --class-level {level})"
+def _without(test: str, places: list[Place], left_out: LeftOut, way_out: str = "") -> list[Place]:
+    """Leave out a folder of the first level; `way_out` says how it would be a class."""
+    kind = f"images of {test}/, taken for unlabelled{way_out}"
     left_out[kind] += [place.path for place in places if place.dirs[:1] == (test,)]
     return [place for place in places if place.dirs[:1] != (test,)]
 

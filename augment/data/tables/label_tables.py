@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DELIMITERS = (",", ";", "\t", "|")
+VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")  # whose frames are a folder
 
 
 @dataclass
@@ -108,10 +109,10 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[int]]:
 
 
 def _has_blanks_between(text: str) -> bool:
-    """Tell whether lines have cells between blanks, as many each, the first that of a picture."""
+    """Tell whether lines have cells between blanks, as many each, the first a picture or video."""
     rows = [line.split() for line in text.splitlines() if line.strip()]
     width = len(rows[0]) if rows else 0
-    named = sum(row[0].lower().endswith(SUFFIXES) for row in rows)
+    named = sum(row[0].lower().endswith((*SUFFIXES, *VIDEOS)) for row in rows)
     return width > 1 and {*map(len, rows)} == {width} and named >= max(1, len(rows) - 1)
 
 

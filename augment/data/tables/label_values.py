@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME_FILES = re.compile(
-    r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|dict)?"
+    r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|ind|dict)?"
     r"\.(txt|json|csv)|classes\.txt|labels\.txt|idx_to_class\.json|class_to_idx\.json"
     r"|(class(es)?|categor(y|ies))[_-]?list\.(txt|json|csv)|label_to_name\.json|cat_to_name\.json",
     re.IGNORECASE,
 )
 NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)
+# the first line of a list of names that is none
+HEADS = set("class classes classname label labels labelname name names category species".split())
 PLURALS = set("labels tags findings findinglabels diagnoses classes categories keywords".split())
 _DECIMAL = re.compile(r"[+-]?(\d+|\d*[.,]\d+)")
 MOST_VALUES = 20  # whole numbers that are classes without a second look
@@ -155,6 +157,8 @@ def names_beside(
                 str(int(key) + first) if key.isdecimal() else key: value
                 for key, value in names.items()
             }
+            if plain_name(names.get("0", "")) in HEADS and str(len(names) - 1) not in numbers:
+                names = {str(int(key) - 1): value for key, value in names.items() if key != "0"}
             for found in (names, by_number):
                 if {str(int(n)) for n in numbers} <= found.keys():
                     return {n: found[str(int(n))] for n in numbers}, name

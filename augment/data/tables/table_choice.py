@@ -24,7 +24,10 @@ LAST_WORDS = (["label"], ["class"], ["category"], ["diagnosis"], ["species"])
 
 
 def chosen_tables(found: FoundTables) -> list[NamedTable]:
-    """Choose the tables that give the labels: one, or one a split; DataError where two could."""
+    """Choose the tables that give the labels: one, or one a split; DataError where two could.
+
+    One that repeats what all the others say counts, and they may add groups and splits.
+    """
     tables = found.tables
     if len(tables) < 2:
         return tables
@@ -38,6 +41,11 @@ def chosen_tables(found: FoundTables) -> list[NamedTable]:
             unused = [each.name for each in tables if not each.split]
             found.notes += [f"not used: {', '.join(unused)}"] if unused else []
             return parts
+    told = labels_of(tables)
+    if whole := [each for each in tables if told and labels_of([each]) == told]:
+        best = max(whole, key=lambda each: len(each.table.frame.columns))
+        found.lists += [each for each in tables if each is not best]
+        return [best]
     kinds = {(each.table.folder, _family(each)): each for each in reversed(tables)}
     shown = list(kinds.values())[::-1] if len(kinds) > 1 else tables
     names = ", ".join(f"{each.place} ({_label_name(each)})" for each in shown[:3])
@@ -46,6 +54,19 @@ def chosen_tables(found: FoundTables) -> list[NamedTable]:
         f"several tables name the images: {names}: choose one with --labels, such as --labels "
         f"{example}"
     )
+
+
+def labels_of(tables: list[NamedTable]) -> dict[str, str]:
+    """Return the label of each image as tables name it; {} where one has none, or two differ."""
+    told: dict[str, str] = {}
+    for each in tables:
+        frame, columns = each.table.frame, each.columns
+        if not columns.label:
+            return {}
+        for image, label in zip(frame[columns.file], frame[columns.label], strict=True):
+            if told.setdefault(image.strip(), label.strip()) != label.strip():
+                return {}
+    return told
 
 
 def drop_labels_of_tests(found: FoundTables) -> None:
@@ -61,7 +82,22 @@ def _family(named: NamedTable) -> str:
     return " ".join(word[1]) if word else named.table.stem
 
 
-def say_the_same(
+def tables_beside_folders(
+    root: Path, found: FoundTables, places: list[Place], index: FileIndex
+) -> list[NamedTable]:
+    """Choose the tables that give the labels where folders tell classes too; DataError if unsure.
+
+    Those that say the same as the folders become lists, which add groups and splits.
+    """
+    several = len(found.tables) > 1 and labels_of(found.tables)  # as the lists of three splits
+    tables = found.tables if several else chosen_tables(found)
+    if _say_the_same(root, tables, places, index):
+        found.lists += tables
+        return []
+    return chosen_tables(found) if several else tables
+
+
+def _say_the_same(
     root: Path, tables: list[NamedTable], places: list[Place], index: FileIndex
 ) -> bool:
     """Tell whether folders and tables part the same images in the same way.
@@ -135,7 +171,10 @@ def with_siblings(found: FoundTables, beside: FoundTables) -> FoundTables:
     others = [*beside.tables, *beside.lists]
     own = [each for each in others if each.split and each.table.path.resolve() == place]
     if own and (kin := tables_of_splits(own[0], others)):
-        found.tables = [replace(each, columns=given.columns) for each in kin]
+        columns = given.columns
+        if any(columns.label not in [*each.table.frame, ""] for each in kin):
+            columns = replace(columns, label="")  # the folders tell the labels
+        found.tables = [replace(each, columns=columns) for each in kin]
     paths = {each.table.path.resolve() for each in found.tables}
     found.lists = [
         each
@@ -153,10 +192,7 @@ def tables_of_splits(one: NamedTable, others: list[NamedTable]) -> list[NamedTab
     alike = [
         each
         for each in others
-        if each.split
-        and each.table.folder == one.table.folder
-        and each.columns == one.columns
-        and list(each.table.frame.columns) == list(one.table.frame.columns)
+        if each.split and each.table.folder == one.table.folder and _same_columns(each, one)
     ]
     for family in (_family, _family_without_order):
         kin = [each for each in alike if family(each) == family(one)]
@@ -164,6 +200,14 @@ def tables_of_splits(one: NamedTable, others: list[NamedTable]) -> list[NamedTab
         if len(kin) > 1:
             return kin if "train" in splits and len(set(splits)) == len(splits) else []
     return []
+
+
+def _same_columns(one: NamedTable, other: NamedTable) -> bool:
+    """Tell whether two tables have the same columns, but for a label that one may lack."""
+    if differ := {*one.table.frame} ^ {*other.table.frame}:
+        labels = {one.columns.label, other.columns.label}
+        return one.columns.file == other.columns.file and differ <= labels
+    return one.columns == other.columns
 
 
 def _family_without_order(named: NamedTable) -> str:

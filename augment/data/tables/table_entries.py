@@ -10,7 +10,7 @@ from pathlib import Path
 
 from augment.data.layouts.entries import SPLITS, ImageEntry, SetLayout
 from augment.data.layouts.file_index import FileIndex
-from augment.data.layouts.folder_words import split_word
+from augment.data.layouts.folder_words import split_word, tokens
 from augment.data.layouts.name_groups import (
     clear_groups,
     groups_by_name,
@@ -137,6 +137,10 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
             e if e.split == "synthetic" else replace(e, split="") for e in layout.entries
         ]
     words = [_path_split(entry.name) for entry in layout.entries]
+    source = "splits from the folders of the images"
+    if not any(words):
+        words = [_name_split(entry.name) for entry in layout.entries]
+        source = "splits from the names of the images"
     if any(word is None for word in words) or len({word[1] for word in words if word}) > 1:
         return ""
     splits = [word[0] for word in words if word]
@@ -146,7 +150,7 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
         e if e.split == "synthetic" else replace(e, split=split)
         for e, split in zip(layout.entries, splits, strict=True)
     ]
-    return "splits from the folders of the images"
+    return source
 
 
 def _path_split(path: str) -> tuple[str, tuple[str, ...]] | None:
@@ -157,6 +161,13 @@ def _path_split(path: str) -> tuple[str, tuple[str, ...]] | None:
     found = (split_word(folder) for folder in path.split("/")[:-1])
     word = next((word for word in found if word and word[0] in SPLITS.values()), None)
     return word and (word[0], tuple(w for w in word[1] if not (w.isdecimal() and len(w) > 2)))
+
+
+def _name_split(path: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the split that the name of a file begins with, train_1.bmp or testA_1.bmp, and ()."""
+    name = path.rpartition("/")[2]
+    first = tokens(name)[0] if name[:1].isalpha() else ""
+    return (SPLITS[first], ()) if first in SPLITS else None
 
 
 def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from augment.data.layouts.file_index import FileIndex
 from augment.data.pictures.decode import SUFFIXES
 from augment.data.tables.columns import is_group_name
-from augment.data.tables.label_tables import LabelTable
+from augment.data.tables.label_tables import VIDEOS, LabelTable
 from augment.data.tables.text_frames import rows_frame
 
 LISTS = (".txt", ".lst")  # whose cells stand between blanks
@@ -91,6 +91,18 @@ def names_pictures(table: LabelTable) -> bool:
     return bool(named) and 2 * sum(named) >= len(named)
 
 
+def numbers_videos(table: LabelTable, column: str) -> bool:
+    """Tell whether a column numbers the classes of videos, which another one names."""
+    others = [name for name in table.frame if name != column]
+    numbers = all(map(str.isdecimal, table.frame[column]))
+    return numbers and any(_are_videos(table.frame[name]) for name in others)
+
+
+def _are_videos(cells: Iterable[str]) -> bool:
+    """Tell whether cells name videos, whose frames are in folders of their names."""
+    return all(cell.endswith(VIDEOS) for cell in cells)
+
+
 def names_pictures_in(file: Path) -> bool:
     """Tell whether most lines of a text file of another encoding than UTF-8 name pictures."""
     raw = file.read_bytes()[:_HEAD_BYTES]
@@ -153,11 +165,15 @@ def row_an_image(table: LabelTable, index: FileIndex, column: str = "") -> Label
 
 
 def _key(cell: str, images: dict[str, list[str]]) -> str:
-    """Return what a cell names images by: itself, or the last folder in a path that is known."""
+    """Return what a cell names images by: itself, or the last folder in a path that is known.
+
+    The frames of a video, CLASS/clip.avi, lie in a folder of its name.
+    """
     cell = cell.strip().lower().replace("\\", "/")
     if "/" not in cell or cell in images:
         return cell
-    return next((name for name in reversed(cell.split("/")[:-1]) if name in images), cell)
+    path = f"{cell.rpartition('.')[0]}/" if cell.endswith(VIDEOS) else cell
+    return next((name for name in reversed(path.split("/")[:-1]) if name in images), cell)
 
 
 def _repeated(
@@ -171,7 +187,8 @@ def _repeated(
         if len(named) > matched and len(named) >= least * len(cells):
             best, matched = column, len(named)
     rest = [name for name in table.frame.columns if name != best]
-    if not best or not any(1 < table.frame[n].nunique() < len(table.frame) for n in rest):
+    told = any(1 < table.frame[n].nunique() < len(table.frame) for n in rest)
+    if not best or not (told or _are_videos(table.frame[best])):
         return None  # or a list of the classes themselves
     cells = [_key(cell, images) for cell in table.frame[best]]
     picks = [(n, path) for n, cell in enumerate(cells) for path in images.get(cell, ())]

@@ -20,6 +20,7 @@ from augment.data.tables.label_values import NAME_FILES
 from augment.data.tables.table_forms import (
     names_pictures,
     names_pictures_in,
+    numbers_videos,
     row_an_image,
     with_head,
     with_splits,
@@ -65,8 +66,10 @@ def named_table(root: Path, flags: ReadingFlags, index: FileIndex) -> FoundTable
     table = with_splits(read_table(path, "" if folder == "." else f"{folder}/"))
     table = with_head(table, index)
     columns = find_columns(table, index, flags)
-    unnamed = columns is None or not any(
-        index.find(cell, table.folder) for cell in table.frame[columns.file]
+    unnamed = (
+        columns is None
+        or not any(index.find(cell, table.folder) for cell in table.frame[columns.file])
+        or numbers_videos(table, columns.file)
     )
     by_folder = row_an_image(table, index, flags.file_column or "") if unnamed else None
     if by_folder is not None:
@@ -150,9 +153,10 @@ def other_tables(
             table = with_splits(read_table(root / name, f"{folder}/" if folder else ""))
             table = with_head(table, index)
             columns = find_columns(table, index, flags)
-            if columns is None or not _names_images(table, columns.file, index):
+            unnamed = columns is None or not _names_images(table, columns.file, index)
+            if columns is None or unnamed or numbers_videos(table, columns.file):
                 by_folder = row_an_image(table, index)
-                if by_folder is None:
+                if by_folder is None and unnamed:
                     found.apart.append(table)
                     if name.endswith(RECORDS) and index.named_in(root / name):
                         found.foreign.append(name)
@@ -160,7 +164,8 @@ def other_tables(
                     what = f"not used: {name}, whose rows name no pictures here, or too few"
                     found.notes += [what] if names_pictures(table) else []
                     continue
-                table, columns = by_folder, find_columns(by_folder, index, flags)
+                if by_folder is not None:
+                    table, columns = by_folder, find_columns(by_folder, index, flags)
         except (DataError, MachineError) as error:
             if name.endswith(RECORDS) and index.named_in(root / name):
                 found.foreign.append(name)
