@@ -1,5 +1,6 @@
 """Runs: resumed, repeated, in several processes, with cells that fail."""
 
+import importlib.util
 import json
 import math
 import os
@@ -423,7 +424,19 @@ print(*sorted(number.name for number in blocked))
     assert done.stdout.split() == ["SIGINT", "SIGTERM"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def check_threads(code):
+    """Code prints the names of a process's threads: none is that of pyarrow's allocator."""
+    around = {k: v for k, v in os.environ.items() if k != "JE_ARROW_MALLOC_CONF"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=around, capture_output=True, text=True, check=True)
+    assert "python" in done.stdout
+    assert "jemalloc" not in done.stdout
+
+
+HAS_ARROW = sys.platform == "linux" and importlib.util.find_spec("pyarrow")
+
+
+@pytest.mark.skipif(not HAS_ARROW, reason="reads /proc, and needs pyarrow")
 def test_server_runs_no_thread_of_an_allocator():
     code = """
 import os, pathlib, torch
@@ -432,9 +445,21 @@ with process_context(torch.device("cpu")).Pool(1) as pool:
     server = pool.apply(os.getppid)
     print(*(each.read_text() for each in pathlib.Path(f"/proc/{server}/task").glob("*/comm")))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "python" in done.stdout
-    assert "jemalloc" not in done.stdout
+    check_threads(code)
+
+
+@pytest.mark.skipif(not HAS_ARROW, reason="reads /proc, and needs pyarrow")
+def test_command_runs_no_thread_of_an_allocator():
+    code = """
+import contextlib, pathlib, sys
+from augment.cli import main
+sys.argv = ["augment", "list"]
+with contextlib.suppress(SystemExit):
+    main()
+import pandas
+print(*(each.read_text() for each in pathlib.Path("/proc/self/task").glob("*/comm")))
+"""
+    check_threads(code)
 
 
 def test_server_starts_no_process_for_a_gpu():

@@ -21,6 +21,7 @@ from augment.cli.console import talk
 from augment.cli.flags import PANELS
 from augment.cli.signals import INTERRUPTED, SIGNALLED, end_soon, ended_by_signals
 from augment.errors import AugmentError, MachineError
+from augment.runtime.fork_server import without_allocator_thread
 
 FIRST_STEPS = """\
 Do generated images help a classifier of few labelled images?
@@ -146,6 +147,7 @@ def program() -> None:
 
 def main() -> None:
     """Run the command `augment`; every error is a sentence and an exit code."""
+    without_allocator_thread()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115

@@ -32,20 +32,27 @@ def start_server(device: str) -> bool:
 
     Returns whether workers for the device (auto, cpu or cuda) are forked here.
     """
+    without_allocator_thread()
     gpu = device.startswith("cuda") or (device == "auto" and os.path.exists(NVIDIA))
     if gpu or sys.platform != "linux":
         return False
     from multiprocessing import resource_tracker
     from multiprocessing.forkserver import ensure_running
 
-    # pyarrow, where it is installed, starts a thread of its allocator, and a fork may hang on a
-    # lock that this thread holds; jemalloc reads the variable as it is loaded
-    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
     multiprocessing.set_forkserver_preload(PRELOADED)
     resource_tracker.ensure_running()  # else the server starts it, which unblocks the signals again
     with signals_held():  # it and all that it forks inherit which signals are blocked
         ensure_running()
     return True
+
+
+def without_allocator_thread() -> None:
+    """Keep pyarrow, if it is loaded later in this process, from starting a thread.
+
+    pandas loads it where it is installed, and the thread of its allocator holds locks on which a
+    fork may hang: of workers, and of readers of images (findings/pandas-starts-a-thread.sh).
+    """
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
 
 
 @contextlib.contextmanager
