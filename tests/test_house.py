@@ -134,9 +134,21 @@ def test_what_differs_between_tasks_stands_in_registries():
         if name.startswith("augment.data."):
             continue
         for node in ast.walk(TREES[file]):
-            if isinstance(node, ast.If | ast.IfExp | ast.While | ast.Match):
-                parts = node.subject if isinstance(node, ast.Match) else node.test
-                words = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(parts)}
-                if words & {"CLASSIFY", "DETECT"}:
-                    asked.append(f"{name}:{node.lineno}")
+            match node:
+                case ast.If(test=asked_of) | ast.IfExp(test=asked_of) | ast.While(test=asked_of):
+                    parts = [asked_of]
+                case ast.comprehension(ifs=parts):
+                    pass
+                case ast.Match(subject=subject):
+                    parts = [subject]
+                case _:
+                    continue
+            words = {
+                getattr(n, "id", getattr(n, "attr", getattr(n, "value", "")))
+                for part in parts
+                for n in ast.walk(part)
+                if isinstance(n, ast.Name | ast.Attribute | ast.Constant)
+            }
+            if words & {"CLASSIFY", "DETECT", "classify", "detect"}:
+                asked.append(f"{name}: {ast.unparse(parts[0])}")
     assert asked == []

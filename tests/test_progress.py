@@ -77,10 +77,14 @@ def test_rate_and_time_left_are_those_of_late(monkeypatch, capsys):
         yield Progress("score", "cell", 0, 10, number=0)
         clock[0] += 1.0
         yield Progress("score", "cell", 5, 10, number=0)
+        yield Progress("score", "cell", 0, 10, number=0)  # of the next fold
+        clock[0] += 1.0
+        yield Progress("score", "cell", 1, 10, number=0)
         return "result"
 
     assert iter_with_lines(slower(), every=0.0) == "result"
     lines = capsys.readouterr().err.splitlines()
     assert "generator 99/200 10.0/s 10 s left" in lines[99]
     assert "generator 159/200 1.0/s 41 s left" in lines[159]
-    assert lines[-1].rstrip().endswith("score 5/10 5.0/s 1 s left")
+    ends = [line.rstrip().partition("score ")[2] for line in lines[-4:]]
+    assert ends == ["0/10", "5/10 5.0/s 1 s left", "0/10", "1/10 1.0/s 9 s left"]

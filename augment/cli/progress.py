@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Marks = defaultdict[int | None, deque[tuple[Step, float]]]  # of each cell: steps, and when
 
 LINE_SECONDS = 15.0  # between two lines where there is no terminal
-MARK_SECONDS, MARKS = 5.0, 6  # a rate is that of the last half minute, as other work comes and goes
+MARK_SECONDS, MARKS = 5.0, 7  # a rate is that of the last half minute, as other work comes and goes
 BAR_WIDTH, METRICS_WIDTH = 72, 110  # columns of a terminal from which bars, metrics are shown
 
 
@@ -136,10 +136,12 @@ def overall(status: Status) -> str:
 def rate(step: Step, marks: Marks) -> str:
     """Format steps per second of late, and the time left for the stage; empty at first."""
     now, own = time.monotonic(), marks[step.number]
-    if own and (own[0][0].cell, own[0][0].stage) != (step.cell, step.stage):
-        own.clear()
-    if not own or now - own[-1][1] >= MARK_SECONDS:
-        own.append((step, now))
+    before = own[-1][0] if own else step
+    if (before.cell, before.stage) != (step.cell, step.stage) or step.step < before.step:
+        own.clear()  # another stage, or the same of another fold
+    if len(own) > 1 and own[-1][1] - own[-2][1] < MARK_SECONDS:
+        own.pop()
+    own.append((step, now))
     first, since = own[0]
     done, seconds = step.step - first.step, now - since
     if seconds < 0.5 or not done:

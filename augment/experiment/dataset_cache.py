@@ -13,7 +13,7 @@ from augment.data.pictures.framing import AFFORDED_SIDE, SIDES, Framing
 from augment.data.split import Dataset
 from augment.errors import UsageError
 from augment.experiment.cells import Cell
-from augment.experiment.recipe import CLASSIFY, Recipe
+from augment.experiment.recipe import DETECT, Recipe
 from augment.experiment.setting_types import AUTO
 
 
@@ -37,13 +37,13 @@ class DatasetCache:
     def task_of(self, recipe: Recipe) -> str:
         """Return what is learnt of a recipe's data sets; UsageError if not the same of all."""
         reading = recipe.reading()
-        tasks = {name: self._load(name, recipe, reading).task for name in recipe.dataset}
-        if len(set(tasks.values())) > 1:
-            boxed = next(name for name, task in tasks.items() if task != CLASSIFY)
+        tasks = {self._load(name, recipe, reading).task: name for name in recipe.dataset}
+        if len(tasks) > 1:
             raise UsageError(
-                f"--dataset: {boxed} has boxes and others have classes: compare them in two runs"
+                f"--dataset: {tasks[DETECT]} has boxes and others have classes: compare them in "
+                "two runs"
             )
-        return next(iter(tasks.values()))
+        return next(iter(tasks))
 
     def _load(self, name: str, asked: Cell | Recipe, reading: ReadingFlags) -> Dataset[Any]:
         """Load a data set at the first call. All that its content depends on is in the key.
