@@ -255,8 +255,10 @@ def test_the_head_of_a_list_of_names_is_no_class(tmp_path, head, first):
     [
         ("No DR", "No_DR", True),
         ("MildDemented", "Mild Demented", True),
-        ("no-tumor", "NO TUMOR ", True),
+        ("no_tumor", "NO TUMOR ", True),
         ("-1", "1", False),
+        ("resign", "re-sign", False),
+        ("AB", "A-B", False),
         ("1_2", "12", False),
         ("C", "C++", False),
     ],
