@@ -78,7 +78,7 @@ def split_folders(
             "expected train/ with a folder a class in it, "
             f"found only {first_names(sorted(exact))} without such folders"
         )
-    flat = _flat_splits(places, names, families)
+    flat = _flat_splits(places, families)
     if flat and not holding & set(flat):
         return {}, (
             f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them: "
@@ -88,14 +88,14 @@ def split_folders(
 
 
 def _flat_splits(
-    places: list[Place], names: list[str], families: dict[tuple[str, ...], dict[str, str]]
+    places: list[Place], families: dict[tuple[str, ...], dict[str, str]]
 ) -> dict[str, str]:
     """Return those folders with images that are parts of a set, be there others beside train."""
-    full = {place.dirs[0] for place in places if place.dirs} or {*names}
+    full = {place.dirs[0] for place in places if place.dirs}
     for rest, family in families.items():
-        held = {name: split for name, split in family.items() if name in full}
+        held = {name: split for name, split in family.items() if name in full or not full}
         parts = CONTAINERS.issuperset(rest) and "train" in held.values()
-        if len(held) > 1 and (held.keys() == full or (parts and len({*held.values()}) > 1)):
+        if len(held) > 1 and (held.keys() >= full or (parts and len({*held.values()}) > 1)):
             return held
     return {}
 
