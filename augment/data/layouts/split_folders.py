@@ -111,18 +111,18 @@ def _joined_families(
     named = {name: split for family in families.values() for name, split in family.items()}
     below = folders_below(without_media(places))
     train = [name for name, split in named.items() if split == "train" and len(below[name]) > 1]
-    if not train:
-        train = [name for name in below if name not in named]
-        if len(train) != 1 or len(below[train[0]]) < 2 or kind_of(below[train[0]]) == "ids":
-            return None
-        if not any({*tokens(train[0])} <= {*rest} for rest in families):
-            return None
+    beside = [name for name in below if name not in named] if not train else []
+    if len(beside) == 1 and len(below[beside[0]]) > 1 and kind_of(below[beside[0]]) != "ids":
+        train = beside
     classes = set().union(*(below[name] for name in train))
     held = {
         name: split
         for name, split in named.items()
         if split in HELD_OUT and len(below[name]) > 1 and below[name] <= classes
     }
+    repeat = [{*rest} for rest, family in families.items() if family.keys() & held.keys()]
+    if beside and not any(set() < {*tokens(name)} <= rest for name in train for rest in repeat):
+        return None
     if not train or not held or not splits_among(classes).keys() < classes:
         return None
     rests = [rest for rest, family in families.items() if family.keys() & set(train)]
