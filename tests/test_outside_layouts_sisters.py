@@ -90,6 +90,17 @@ FOLDERS = {
         left=("images of rps-validation/, taken for unlabelled", 4),
         said="splits test, train (rps) from folders",
     ),
+    "a set beside its val and test sets": dict(
+        files=[
+            f"{s}/{c}/{s}_{c}{i}.png"
+            for s in ("rps", "rps_val", "rps_test")
+            for c in AB
+            for i in range(3)
+        ],
+        classes={"leaf": 9, "rust": 9},
+        splits={"train": 6, "val": 6, "test": 6},
+        said="train (rps), val from folders",
+    ),
     "images beside images_val": dict(
         files=each("images/{c}/{i}.png", 4, c=AB) + each("images_val/{c}/9{i}.png", 2, c=AB),
         classes={"leaf": 6, "rust": 6},
@@ -255,8 +266,10 @@ def test_the_head_of_a_list_of_names_is_no_class(tmp_path, head, first):
     [
         ("No DR", "No_DR", True),
         ("MildDemented", "Mild Demented", True),
-        ("no-tumor", "NO TUMOR ", True),
+        ("no_tumor", "NO TUMOR ", True),
         ("-1", "1", False),
+        ("resign", "re-sign", False),
+        ("AB", "A-B", False),
         ("1_2", "12", False),
         ("C", "C++", False),
     ],

@@ -152,7 +152,7 @@ def _compare_spelling(
             f"training and test set spell their classes in two ways ({names}): give each one name"
         )
     if pairs:
-        notes.append(f"classes that differ in capitals, blanks or signs alone: {names}")
+        notes.append(f"classes that differ in capitals, blanks or _ alone: {names}")
 
 
 def given_test_mask(raw: RawDataset, notes: list[str]) -> torch.Tensor | None:

@@ -22,7 +22,7 @@ _VIEWS = set(
     "left right l r od os front back frontal lateral side top bottom ap pa cc mlo axial coronal "
     "sagittal image images img raw mask masks".split()
 )
-_BETWEEN = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")  # words
+_BETWEEN = re.compile(r"(?<=[^\W\d_])[\s_]+(?=[^\W\d_])")  # words
 
 
 def as_spoken(name: str) -> str:

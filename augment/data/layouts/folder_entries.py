@@ -16,6 +16,7 @@ from augment.data.layouts.reading_flags import FOLDERS, ReadingFlags
 from augment.data.raw import first_names
 from augment.data.tables.columns import first_columns
 from augment.data.tables.table_choice import split_lists
+from augment.data.tables.table_forms import names_videos
 from augment.data.tables.table_rows import NamedTable, Rows, cub_splits, read_rows
 from augment.data.tables.table_search import FoundTables
 from augment.errors import DataError
@@ -35,6 +36,7 @@ class FolderFacts:
     groups: dict[str, str] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)  # what was taken, in words
     notes: list[str] = field(default_factory=list)
+    of_clips: bool = False  # groups: of videos, of which several may be of one recording
 
 
 def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[str]) -> FolderFacts:
@@ -44,6 +46,7 @@ def folder_facts(root: Path, found: FoundTables, index: FileIndex, images: set[s
     lists = split_lists(found)
     for split, tables in lists.items():
         for named in tables:
+            facts.of_clips |= names_videos(named.table)
             for entry in _rows(root, named, index, labels).entries:
                 if facts.splits.setdefault(entry.name, split) != split:
                     _refuse_lists(found, entry.name, split, facts.splits[entry.name])
@@ -184,7 +187,7 @@ def _groups(places: list[Place], facts: FolderFacts, flags: ReadingFlags) -> tup
     by_table = [facts.groups.get(path, "") for path in paths]
     n_groups = len({*by_table})
     joined = all(found) and len({*found}) < n_groups == len({*zip(by_table, found, strict=True)})
-    if facts.groups and not joined:
+    if facts.groups and (flags.group_by or not (facts.of_clips and joined)):
         return by_table, ""
     if flags.group_by == "none":
         return [""] * len(paths), ""

@@ -35,7 +35,7 @@ MORE_SPLITS = SPLITS | {
     "unlabeled": "unlabelled",
     "unlabelled": "unlabelled",
     "unsup": "unlabelled",
-    **{f"{split}{what}": split for split in SPLITS.values() for what in ("set", "list", "data")},
+    **{f"{word}{what}": SPLITS[word] for word in SPLITS for what in ("set", "list", "data")},
     **{word: split for split, words in LOCAL_SPLITS.items() for word in words.split()},
 }
 MEDIA = set("image images img imgs picture pictures photo photos jpegimages jpg png".split())

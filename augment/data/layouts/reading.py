@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from augment.data.layouts.entries import SPLITS, LeftOut, SetLayout
+from augment.data.layouts.entries import SPLITS, LeftOut, Place, SetLayout
 from augment.data.layouts.file_index import FileIndex
 from augment.data.layouts.folder_entries import add_facts, folder_entries, folder_facts
 from augment.data.layouts.folder_layout import COPIES, FolderLayout, understand_folders
@@ -35,11 +35,11 @@ from augment.data.tables.table_choice import (
     chosen_tables,
     drop_labels_of_tests,
     tables_beside_folders,
-    with_siblings,
 )
-from augment.data.tables.table_entries import table_entries
+from augment.data.tables.table_entries import add_splits_of_names, table_entries
 from augment.data.tables.table_rows import NamedTable
 from augment.data.tables.table_search import FoundTables, metadata_tables, named_table, other_tables
+from augment.data.tables.table_siblings import with_siblings
 from augment.data.tables.test_tables import add_test_images
 from augment.errors import DataError, UsageError
 
@@ -99,7 +99,8 @@ def _read(root: Path, listing: Listing, flags: ReadingFlags) -> SetLayout:
             left_out[kind] += names
     apart = {*left_out[MASKS], *left_out[PREVIEWS], *left_out[COPIES]}
     index = FileIndex([path for path in listing.images if path not in apart])
-    found = _find_tables(root, listing, index, flags)
+    places = [] if folders.refusal else folders.places
+    found = _find_tables(root, listing, index, places, flags)
     try:
         layout = _decide(root, listing, folders, found, index, flags)
     except DataError as error:
@@ -126,14 +127,14 @@ def left_out_notes(left_out: LeftOut) -> list[str]:
 
 
 def _find_tables(
-    root: Path, listing: Listing, index: FileIndex, flags: ReadingFlags
+    root: Path, listing: Listing, index: FileIndex, places: list[Place], flags: ReadingFlags
 ) -> FoundTables:
     """Find the tables that may count; UsageError if a flag names a column of none."""
     if flags.labels == FOLDERS or flags.class_level:
         return FoundTables()
     if flags.labels:
         beside = other_tables(root, listing.others, index, ReadingFlags())
-        return with_siblings(named_table(root, flags, index), beside)
+        return with_siblings(named_table(root, flags, index), beside, places, index)
     found = metadata_tables(root, listing.others, index, flags)
     if not found.tables:
         beside = other_tables(root, listing.others, index, flags)
@@ -194,6 +195,7 @@ def _decide(
             found.lists = [each for each in found.lists if each not in tables]
             paths = {entry.name for entry in layout.entries}
             add_facts(layout, folder_facts(root, found, index, paths), flags)
+        add_splits_of_names(layout)
         return layout
     if found.is_metadata:
         empty = {"images that a table without rows does not name": sorted(index.images)}

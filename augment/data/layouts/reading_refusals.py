@@ -22,8 +22,8 @@ from augment.data.tables.columns import (
 )
 from augment.data.tables.image_annotations import annotated_images
 from augment.data.tables.label_tables import LabelTable
-from augment.data.tables.table_choice import tables_of_splits
 from augment.data.tables.table_search import FoundTables
+from augment.data.tables.table_siblings import tables_of_splits
 
 SHEETS = (".xlsx", ".xls", ".ods", ".mat", ".labels")  # tables that are not read
 ARCHIVED = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")

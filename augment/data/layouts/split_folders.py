@@ -9,12 +9,16 @@ from augment.data.layouts.folder_levels import without_media
 from augment.data.layouts.folder_words import (
     CONTAINERS,
     is_version_folder,
+    kind_of,
     split_and_rest,
     split_word,
     splits_among,
+    tokens,
 )
 from augment.data.layouts.mask_words import is_no_class
 from augment.data.raw import first_names
+
+HELD_OUT = {"val", "test"}
 
 
 def parted_names(places: list[Place]) -> tuple[list[Place], str]:
@@ -74,15 +78,7 @@ def split_folders(
             "expected train/ with a folder a class in it, "
             f"found only {first_names(sorted(exact))} without such folders"
         )
-    flat = next(
-        (
-            family
-            for rest, family in families.items()
-            if len({*family.values()}) > 1
-            and (CONTAINERS.issuperset(rest) or family.keys() >= set(names))
-        ),
-        None,
-    )
+    flat = _flat_splits(places, families)
     if flat and not holding & set(flat):
         return {}, (
             f"{first_names(sorted(flat))} are parts of the set, without a folder a class in them: "
@@ -91,25 +87,42 @@ def split_folders(
     return {}, ""
 
 
+def _flat_splits(
+    places: list[Place], families: dict[tuple[str, ...], dict[str, str]]
+) -> dict[str, str]:
+    """Return those folders with images that are parts of a set, be there others beside train."""
+    full = {place.dirs[0] for place in places if place.dirs}
+    for rest, family in families.items():
+        held = {name: split for name, split in family.items() if name in full or not full}
+        parts = CONTAINERS.issuperset(rest) and "train" in held.values()
+        if len(held) > 1 and (held.keys() >= full or (parts and len({*held.values()}) > 1)):
+            return held
+    return {}
+
+
 def _joined_families(
     places: list[Place], families: dict[tuple[str, ...], dict[str, str]]
 ) -> tuple[dict[str, str], str] | None:
     """Find splits of unlike names that hold the same classes: train_mini beside val.
 
-    One folder of any name beside those for a test is what is learnt from: rps, rps-test-set.
+    A folder whose name that of its test folder repeats is what is learnt from: rps, rps-test-set.
     Returns None for none of these, and a refusal where several could be the training part.
     """
     named = {name: split for family in families.values() for name, split in family.items()}
     below = folders_below(without_media(places))
     train = [name for name, split in named.items() if split == "train" and len(below[name]) > 1]
-    beside = [name for name in below if name not in named]
-    train = train or (beside if len(beside) == 1 and len(below[beside[0]]) > 1 else [])
+    beside = [name for name in below if name not in named] if not train else []
+    if len(beside) == 1 and len(below[beside[0]]) > 1 and kind_of(below[beside[0]]) != "ids":
+        train = beside
     classes = set().union(*(below[name] for name in train))
     held = {
         name: split
         for name, split in named.items()
-        if split in ("val", "test") and len(below[name]) > 1 and below[name] <= classes
+        if split in HELD_OUT and len(below[name]) > 1 and below[name] <= classes
     }
+    repeat = [{*rest} for rest, family in families.items() if family.keys() & held.keys()]
+    if beside and not any(set() < {*tokens(name)} <= rest for name in train for rest in repeat):
+        return None
     if not train or not held or not splits_among(classes).keys() < classes:
         return None
     rests = [rest for rest, family in families.items() if family.keys() & set(train)]

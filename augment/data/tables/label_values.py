@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAME_FILES = re.compile(
-    r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|ind|dict)?"
+    r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|dict)?"
     r"\.(txt|json|csv)|classes\.txt|labels\.txt|idx_to_class\.json|class_to_idx\.json"
-    r"|(class(es)?|categor(y|ies))[_-]?list\.(txt|json|csv)|label_to_name\.json|cat_to_name\.json",
+    r"|(class(es)?|categor(y|ies))[_-]?list\.(txt|json|csv)|(class(es)?|label)[_-]?ind\.txt|label_to_name\.json|cat_to_name\.json",
     re.IGNORECASE,
 )
 NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)
@@ -149,7 +149,7 @@ def names_beside(
     for name in others:
         base = name.rpartition("/")[2]
         if (NAME_FILES.fullmatch(base) or NAME_MAPS.fullmatch(base)) and name.count("/") < 3:
-            names = _read_names(root / name)
+            names = _read_names(root / name, {int(n) for n in numbers})
             if all(map(is_integer, names.values())):
                 continue  # counts, or the numbers of other things
             first = 1 if "0" not in numbers and str(len(names)) in numbers else 0
@@ -157,8 +157,6 @@ def names_beside(
                 str(int(key) + first) if key.isdecimal() else key: value
                 for key, value in names.items()
             }
-            if plain_name(names.get("0", "")) in HEADS and str(len(names) - 1) not in numbers:
-                names = {str(int(key) - 1): value for key, value in names.items() if key != "0"}
             for found in (names, by_number):
                 if {str(int(n)) for n in numbers} <= found.keys():
                     return {n: found[str(int(n))] for n in numbers}, name
@@ -179,8 +177,11 @@ def unread_names(labels: Iterable[str], others: list[str], root: Path) -> str:
     return ""
 
 
-def _read_names(file: Path) -> dict[str, str]:
-    """Read names of classes by number: a line each, "3 name" lines, or JSON; {} if it has none."""
+def _read_names(file: Path, numbers: set[int]) -> dict[str, str]:
+    """Read names of classes by number: a line each, "3 name" lines, or JSON; {} if it has none.
+
+    `numbers`: those that occur, which tell whether a first line such as "name" is a class.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
         if file.suffix.lower() == ".json":
@@ -202,6 +203,9 @@ def _read_names(file: Path) -> dict[str, str]:
         pairs = [(m[1] or m[4], (m[2] or m[3]).strip(" \t,;")) for m in numbered]
         if len({number for number, _ in pairs}) == len(pairs):
             return {str(int(number)): name for number, name in pairs}
+    n_classes = len(lines) - 1
+    if lines and plain_name(lines[0]) in HEADS and 0 in numbers:
+        lines = lines[n_classes in (len(numbers), max(numbers) + 1) :]
     return {str(n): line for n, line in enumerate(lines)}
 
 

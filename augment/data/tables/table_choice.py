@@ -31,22 +31,16 @@ def chosen_tables(found: FoundTables) -> list[NamedTable]:
     tables = found.tables
     if len(tables) < 2:
         return tables
-    families: dict[tuple[str, ...], list[NamedTable]] = defaultdict(list)
-    for each in tables:
-        families[each.columns.label, *each.columns.one_hot].append(each)
-    if len(families) == 1:
-        parts = [each for each in tables if each.split]
-        splits = [each.split for each in parts]
-        if "train" in splits and len(splits) == len(set(splits)) > 1:
-            unused = [each.name for each in tables if not each.split]
-            found.notes += [f"not used: {', '.join(unused)}"] if unused else []
-            return parts
-    told = labels_of(tables)
-    if whole := [each for each in tables if told and labels_of([each]) == told]:
+    if parts := _one_a_split(tables):
+        unused = [each.name for each in tables if not each.split]
+        found.notes += [f"not used: {', '.join(unused)}"] if unused else []
+        return parts
+    told = _labels_of(tables)
+    if whole := [each for each in tables if told and _labels_of([each]) == told]:
         best = max(whole, key=lambda each: len(each.table.frame.columns))
         found.lists += [each for each in tables if each is not best]
         return [best]
-    kinds = {(each.table.folder, _family(each)): each for each in reversed(tables)}
+    kinds = {(each.table.folder, name_without_split(each)): each for each in reversed(tables)}
     shown = list(kinds.values())[::-1] if len(kinds) > 1 else tables
     names = ", ".join(f"{each.place} ({_label_name(each)})" for each in shown[:3])
     example = shlex.quote(shown[0].place)
@@ -56,9 +50,25 @@ def chosen_tables(found: FoundTables) -> list[NamedTable]:
     )
 
 
-def labels_of(tables: list[NamedTable]) -> dict[str, str]:
-    """Return the label of each image as tables name it; {} where one has none, or two differ."""
+def _one_a_split(tables: list[NamedTable]) -> list[NamedTable]:
+    """Return the tables that are named after a split, one each and train among them; or [].
+
+    All must have the same columns of labels.
+    """
+    parts = [each for each in tables if each.split]
+    splits = [each.split for each in parts]
+    alike = len({(each.columns.label, *each.columns.one_hot) for each in tables}) == 1
+    return parts if alike and "train" in splits and len(splits) == len(set(splits)) > 1 else []
+
+
+def _labels_of(tables: list[NamedTable]) -> dict[str, str]:
+    """Return the label of each image as tables name it; {} where one has none, or two differ.
+
+    Also for tables of several folders, in which equal names are of other images.
+    """
     told: dict[str, str] = {}
+    if len({each.table.folder for each in tables}) > 1:
+        return {}
     for each in tables:
         frame, columns = each.table.frame, each.columns
         if not columns.label:
@@ -76,7 +86,7 @@ def drop_labels_of_tests(found: FoundTables) -> None:
         found.lists, found.tables = found.lists + found.tables, []
 
 
-def _family(named: NamedTable) -> str:
+def name_without_split(named: NamedTable) -> str:
     """Return the name of a table without the split in it: images_variant of images_variant_val."""
     word = split_word(named.table.stem)
     return " ".join(word[1]) if word else named.table.stem
@@ -89,8 +99,8 @@ def tables_beside_folders(
 
     Those that say the same as the folders become lists, which add groups and splits.
     """
-    several = len(found.tables) > 1 and labels_of(found.tables)  # as the lists of three splits
-    tables = found.tables if several else chosen_tables(found)
+    several = len(found.tables) > 1 and not _one_a_split(found.tables) and _labels_of(found.tables)
+    tables = found.tables if several else chosen_tables(found)  # several: the lists of three splits
     if _say_the_same(root, tables, places, index):
         found.lists += tables
         return []
@@ -107,18 +117,8 @@ def _say_the_same(
     each other.
     """
     labels = {place.path: place.label for place in places}
-    pairs, named_images, in_paths = set(), set(), True
-    for named in tables:
-        frame, columns = named.table.frame, named.columns
-        if not columns.label:
-            continue
-        for cell, label in zip(frame[columns.file], frame[columns.label], strict=True):
-            found = index.find(cell, named.table.folder)
-            named_images |= set(found)
-            if len(found) == 1 and found[0] in labels:
-                pairs.add((labels[found[0]], label.strip()))
-                in_paths &= label.strip() in found[0].split("/")[:-1]
-    one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    pairs, named_images, in_paths = label_pairs(tables, labels, index)
+    one_to_one = are_one_to_one(pairs)
     if pairs and (one_to_one or in_paths):
         return one_to_one and named_images <= labels.keys()
     in_one_split = len({(p.split, p.label) for p in places}) == len(set(labels.values()))
@@ -142,6 +142,32 @@ def _say_the_same(
     )
 
 
+def label_pairs(
+    tables: list[NamedTable], labels: dict[str, str], index: FileIndex
+) -> tuple[set[tuple[str, str]], set[str], bool]:
+    """Return labels of folder and table of one image each, and the images that tables name.
+
+    And whether each label of a table is a folder on the path of its image.
+    """
+    pairs, named_images, in_paths = set(), set(), True
+    for named in tables:
+        frame, columns = named.table.frame, named.columns
+        if not columns.label:
+            continue
+        for cell, label in zip(frame[columns.file], frame[columns.label], strict=True):
+            found = index.find(cell, named.table.folder)
+            named_images |= set(found)
+            if len(found) == 1 and found[0] in labels:
+                pairs.add((labels[found[0]], label.strip()))
+                in_paths &= label.strip() in found[0].split("/")[:-1]
+    return pairs, named_images, in_paths
+
+
+def are_one_to_one(pairs: set[tuple[str, str]]) -> bool:
+    """Tell whether each first label goes with one second label alone, and the other way round."""
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
 def called_labels(found: FoundTables) -> list[NamedTable]:
     """Choose the lists with one column that is called the label of something: anomaly_class.
 
@@ -159,61 +185,6 @@ def called_labels(found: FoundTables) -> list[NamedTable]:
             told.append(replace(each, columns=replace(each.columns, label=names[0])))
     found.tables, found.lists = told, rest
     return chosen_tables(found)
-
-
-def with_siblings(found: FoundTables, beside: FoundTables) -> FoundTables:
-    """Add to a table of --labels that is named after a split those of the other splits.
-
-    They lie in one folder, and their names and columns differ by the split alone.
-    """
-    given = found.tables[0]
-    place = given.table.path.resolve()
-    others = [*beside.tables, *beside.lists]
-    own = [each for each in others if each.split and each.table.path.resolve() == place]
-    if own and (kin := tables_of_splits(own[0], others)):
-        columns = given.columns
-        if any(columns.label not in [*each.table.frame, ""] for each in kin):
-            columns = replace(columns, label="")  # the folders tell the labels
-        found.tables = [replace(each, columns=columns) for each in kin]
-    paths = {each.table.path.resolve() for each in found.tables}
-    found.lists = [
-        each
-        for each in beside.lists
-        if each.table.path.resolve() not in paths and not (each.split and len(paths) > 1)
-    ]
-    return found
-
-
-def tables_of_splits(one: NamedTable, others: list[NamedTable]) -> list[NamedTable]:
-    """Return the tables, one a split and train among them, that differ from one by it; or [].
-
-    Their order may be told too: a. Training Labels, b. Testing Labels.
-    """
-    alike = [
-        each
-        for each in others
-        if each.split and each.table.folder == one.table.folder and _same_columns(each, one)
-    ]
-    for family in (_family, _family_without_order):
-        kin = [each for each in alike if family(each) == family(one)]
-        splits = [each.split for each in kin]
-        if len(kin) > 1:
-            return kin if "train" in splits and len(set(splits)) == len(splits) else []
-    return []
-
-
-def _same_columns(one: NamedTable, other: NamedTable) -> bool:
-    """Tell whether two tables have the same columns, but for a label that one may lack."""
-    if differ := {*one.table.frame} ^ {*other.table.frame}:
-        labels = {one.columns.label, other.columns.label}
-        return one.columns.file == other.columns.file and differ <= labels
-    return one.columns == other.columns
-
-
-def _family_without_order(named: NamedTable) -> str:
-    """Return the name of a table without the split in it, and without a first letter or number."""
-    first, _, rest = _family(named).partition(" ")
-    return rest if len(first) == 1 or first.isdecimal() else _family(named)
 
 
 def _label_name(named: NamedTable) -> str:

@@ -137,10 +137,6 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
             e if e.split == "synthetic" else replace(e, split="") for e in layout.entries
         ]
     words = [_path_split(entry.name) for entry in layout.entries]
-    source = "splits from the folders of the images"
-    if not any(words):
-        words = [_name_split(entry.name) for entry in layout.entries]
-        source = "splits from the names of the images"
     if any(word is None for word in words) or len({word[1] for word in words if word}) > 1:
         return ""
     splits = [word[0] for word in words if word]
@@ -150,7 +146,7 @@ def _add_splits(layout: SetLayout, tables: list[NamedTable]) -> str:
         e if e.split == "synthetic" else replace(e, split=split)
         for e, split in zip(layout.entries, splits, strict=True)
     ]
-    return source
+    return "splits from the folders of the images"
 
 
 def _path_split(path: str) -> tuple[str, tuple[str, ...]] | None:
@@ -163,11 +159,16 @@ def _path_split(path: str) -> tuple[str, tuple[str, ...]] | None:
     return word and (word[0], tuple(w for w in word[1] if not (w.isdecimal() and len(w) > 2)))
 
 
-def _name_split(path: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the split that the name of a file begins with, train_1.bmp or testA_1.bmp, and ()."""
-    name = path.rpartition("/")[2]
-    first = tokens(name)[0] if name[:1].isalpha() else ""
-    return (SPLITS[first], ()) if first in SPLITS else None
+def add_splits_of_names(layout: SetLayout) -> None:
+    """Take the splits that all names of images begin with, train_1.bmp, where none is given."""
+    names = [entry.path.name for entry in layout.entries]
+    words = [tokens(name)[0] if name[:1].isalpha() else "" for name in names]
+    splits = [SPLITS.get(word, "") for word in words]
+    if any(e.split for e in layout.entries) or not all(splits) or len({*splits}) < 2:
+        return
+    layout.entries = [replace(e, split=s) for e, s in zip(layout.entries, splits, strict=True)]
+    layout.sentence += ", splits from the names of the images"
+    layout.plain = False
 
 
 def _add_groups(layout: SetLayout, column: str, flags: ReadingFlags) -> str:

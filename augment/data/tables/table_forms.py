@@ -98,9 +98,14 @@ def numbers_videos(table: LabelTable, column: str) -> bool:
     return numbers and any(_are_videos(table.frame[name]) for name in others)
 
 
+def names_videos(table: LabelTable) -> bool:
+    """Tell whether a column of a table names videos, be their frames of the set or not."""
+    return any(_are_videos(table.frame[name]) for name in table.frame)
+
+
 def _are_videos(cells: Iterable[str]) -> bool:
     """Tell whether cells name videos, whose frames are in folders of their names."""
-    return all(cell.endswith(VIDEOS) for cell in cells)
+    return all(cell.strip().lower().endswith(VIDEOS) for cell in cells)
 
 
 def names_pictures_in(file: Path) -> bool:
@@ -172,8 +177,9 @@ def _key(cell: str, images: dict[str, list[str]]) -> str:
     cell = cell.strip().lower().replace("\\", "/")
     if "/" not in cell or cell in images:
         return cell
-    path = f"{cell.rpartition('.')[0]}/" if cell.endswith(VIDEOS) else cell
-    return next((name for name in reversed(path.split("/")[:-1]) if name in images), cell)
+    if cell.endswith(VIDEOS):  # not that of its class
+        return cell.rpartition("/")[2].rpartition(".")[0]
+    return next((name for name in reversed(cell.split("/")[:-1]) if name in images), cell)
 
 
 def _repeated(

@@ -20,6 +20,7 @@ from augment.data.tables.label_values import NAME_FILES
 from augment.data.tables.table_forms import (
     names_pictures,
     names_pictures_in,
+    names_videos,
     numbers_videos,
     row_an_image,
     with_head,
@@ -162,7 +163,7 @@ def other_tables(
                         found.foreign.append(name)
                         continue
                     what = f"not used: {name}, whose rows name no pictures here, or too few"
-                    found.notes += [what] if names_pictures(table) else []
+                    found.notes += [what] if names_pictures(table) or names_videos(table) else []
                     continue
                 if by_folder is not None:
                     table, columns = by_folder, find_columns(by_folder, index, flags)
