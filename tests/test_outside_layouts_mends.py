@@ -248,3 +248,9 @@ def test_a_class_called_name_is_no_head(tmp_path, file, content, labels, right):
 )
 def test_splits_in_one_word(name, split):
     assert split_word(name) == (split, ())
+
+
+def test_a_table_without_rows_is_no_list_of_videos(tmp_path):
+    files, head = each("{c}/{i}.png", 6, c=["cat", "dog"]), "file,remark\n"
+    layout = read_layout(build(tmp_path, files, {"notes.csv": head}), ReadingFlags())
+    assert layout.notes == []

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 NAME_FILES = re.compile(
     r"(class(es)?|label|categor(y|ies)|synset)?[_-]?(names?|map|mapping|to_name|index|indices|dict)?"
     r"\.(txt|json|csv)|classes\.txt|labels\.txt|idx_to_class\.json|class_to_idx\.json"
-    r"|(class(es)?|categor(y|ies))[_-]?list\.(txt|json|csv)|(class(es)?|label)[_-]?ind\.txt|label_to_name\.json|cat_to_name\.json",
+    r"|(class(es)?|categor(y|ies))[_-]?list\.(txt|json|csv)|(class(es)?|label)[_-]?ind\.txt"
+    r"|label_to_name\.json|cat_to_name\.json",
     re.IGNORECASE,
 )
 NAME_MAPS = re.compile(r".*(label|class|categor|idx|index).*\.json", re.IGNORECASE)
@@ -203,9 +204,10 @@ def _read_names(file: Path, numbers: set[int]) -> dict[str, str]:
         pairs = [(m[1] or m[4], (m[2] or m[3]).strip(" \t,;")) for m in numbered]
         if len({number for number, _ in pairs}) == len(pairs):
             return {str(int(number)): name for number, name in pairs}
-    n_classes = len(lines) - 1
-    if lines and plain_name(lines[0]) in HEADS and 0 in numbers:
-        lines = lines[n_classes in (len(numbers), max(numbers) + 1) :]
+    # without a head there are as many names as classes, or one up to the highest number
+    counts = (len(numbers), max(numbers) + 1) if 0 in numbers else ()
+    if lines and plain_name(lines[0]) in HEADS and len(lines) - 1 in counts:
+        del lines[0]
     return {str(n): line for n, line in enumerate(lines)}
 
 

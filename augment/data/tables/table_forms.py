@@ -105,7 +105,8 @@ def names_videos(table: LabelTable) -> bool:
 
 def _are_videos(cells: Iterable[str]) -> bool:
     """Tell whether cells name videos, whose frames are in folders of their names."""
-    return all(cell.strip().lower().endswith(VIDEOS) for cell in cells)
+    ends = [cell.strip().lower().endswith(VIDEOS) for cell in cells]
+    return bool(ends) and all(ends)
 
 
 def names_pictures_in(file: Path) -> bool:
